@@ -1,0 +1,52 @@
+import { fastifyCookie } from '@fastify/cookie'
+import type { FastifyRequest } from 'fastify'
+import { Refusal } from '../src/errors.js'
+import type { Credential } from '../src/session/reader.js'
+import { looksLikeSessionToken } from '../src/session/session-token.js'
+
+/** A credential with where it came from: what a cookie authenticates needs protection from forged requests. */
+export interface PresentedCredential {
+  from: 'cookie' | 'bearer'
+  credential: Credential
+}
+
+/**
+ * Which credential of a request counts. A bearer token in Holdfast's form decides alone; otherwise the session cookie does;
+ * other schemes and foreign tokens are ignored.
+ *
+ * @throws Refusal 400 `credential_ambiguous` for more than one Authorization header or session cookie: two parties that
+ *   read different ones would see different people
+ */
+export function credentialOf(request: FastifyRequest, cookieName: string): PresentedCredential | null {
+  const { authorization, cookie } = request.headers
+  if (authorization !== undefined && countHeaders(request, 'authorization') > 1) throw new Refusal('credential_ambiguous')
+  if (cookie !== undefined && countCookies(cookie, cookieName) > 1) throw new Refusal('credential_ambiguous')
+  const bearer = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization)?.[1]
+  if (bearer !== undefined && looksLikeSessionToken(bearer)) return { from: 'bearer', credential: { kind: 'signed', value: decode(bearer) } }
+  const value = cookie === undefined ? undefined : fastifyCookie.parse(cookie)[cookieName]
+  return value ? { from: 'cookie', credential: { kind: 'signed', value } } : null
+}
+
+// Node keeps the first of several Authorization headers and says nothing.
+function countHeaders(request: FastifyRequest, name: string): number {
+  const { rawHeaders } = request.raw
+  let count = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]?.toLowerCase() === name) count++
+  }
+  return count
+}
+
+function countCookies(cookie: string, name: string): number {
+  return cookie.split(';').filter((pair) => pair.trim().startsWith(`${name}=`)).length
+}
+
+// better-auth sends the signed token percent-encoded in `set-auth-token`; both forms are accepted.
+function decode(bearer: string): string {
+  if (!bearer.includes('%')) return bearer
+  try {
+    return decodeURIComponent(bearer)
+  } catch {
+    return bearer
+  }
+}

@@ -1,0 +1,71 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, preHandlerAsyncHookHandler } from 'fastify'
+import fp from 'fastify-plugin'
+import { Refusal } from '../src/errors.js'
+import type { Holdfast } from '../src/holdfast.js'
+import type { Session, User } from '../src/session/session.js'
+import { credentialOf } from './credential.js'
+import { sendRefusal } from './errors.js'
+
+/** Who sent a request, as `requireSession` found it. */
+export interface Identity {
+  session: Session
+  user: User
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** A `preHandler` that lets only requests with an active session pass, and sets `request.identity`. */
+    requireSession: preHandlerAsyncHookHandler
+    /** Makes a `preHandler` that also wants every one of these roles. */
+    requireRole: (...roles: string[]) => preHandlerAsyncHookHandler
+  }
+  interface FastifyRequest {
+    identity: Identity | null
+  }
+}
+
+const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND'])
+
+/** The hooks that guard routes: those of Holdfast and those of an application that registers it. They answer refusals themselves. */
+async function guard(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
+  app.decorateRequest('identity', null)
+
+  async function identify(request: FastifyRequest, roles: readonly string[]): Promise<void> {
+    if (!holdfast.ready()) throw new Refusal('store_unavailable')
+    const presented = credentialOf(request, holdfast.auth.cookieName)
+    if (!presented) throw new Refusal('credential_missing')
+    if (presented.from === 'cookie') refuseForgery(request, holdfast.auth.trustedOrigins)
+    const check = await holdfast.reader.check(presented.credential)
+    if (!check.active) throw new Refusal(check.cause)
+    if (!roles.every((role) => check.user.roles.includes(role))) throw new Refusal('role_missing')
+    request.identity = { session: check.session, user: check.user }
+  }
+
+  const requiring = (roles: readonly string[]): preHandlerAsyncHookHandler => async (request: FastifyRequest, reply: FastifyReply) => {
+    try {
+      await identify(request, roles)
+      return undefined
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      if (error.cause) request.log.error({ err: error.cause }, error.message)
+      return sendRefusal(request, reply, error)
+    }
+  }
+  app.decorate('requireSession', requiring([]))
+  app.decorate('requireRole', (...roles: string[]) => requiring(roles))
+}
+
+/** A browser sends cookies with requests that other sites make it send; `Origin` and `Sec-Fetch-Site` tell who asked. */
+function refuseForgery(request: FastifyRequest, trustedOrigins: readonly string[]): void {
+  if (safeMethods.has(request.method)) return
+  const { origin, 'sec-fetch-site': site } = request.headers
+  if (origin !== undefined ? !trustedOrigins.includes(origin) : site === 'cross-site' || site === 'same-site') throw new Refusal('origin_refused')
+}
+
+/** The identity of a request that has passed `requireSession`. */
+export function identityOf(request: FastifyRequest): Identity {
+  if (!request.identity) throw new Error('the route lacks requireSession')
+  return request.identity
+}
+
+export default fp(guard, { name: 'guard' })

@@ -1,0 +1,51 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { resolveConfig, type HoldfastOptions } from '../src/config.js'
+import { openHoldfast, type Holdfast } from '../src/holdfast.js'
+import errors from './errors.js'
+import guard from './guard.js'
+import rateLimit from './rate-limit.js'
+import auth from './routes/auth.js'
+import health from './routes/health.js'
+import sessions from './routes/sessions.js'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Holdfast without HTTP: its reader answers whether a credential stands for an active session. */
+    holdfast: Holdfast
+  }
+}
+
+export interface PluginOptions extends HoldfastOptions {
+  /** Where the routes hang, such as `/identity`. Sessions' cookies keep the path `/`. */
+  prefix?: string
+  /** Told that the store cannot be worked on with this configuration; by default it is logged. */
+  onUnfit?: (error: Error) => void
+}
+
+/**
+ * The whole server as one Fastify plugin: `app.register(holdfast, options)`. The application around it gets `requireSession` and
+ * `requireRole(…)` for its own routes; Holdfast's routes, their errors and parsers stay in a scope of their own below `prefix`.
+ */
+async function holdfastPlugin(app: FastifyInstance, { prefix = '', onUnfit, ...options }: PluginOptions): Promise<void> {
+  const config = resolveConfig(options)
+  const holdfast = await openHoldfast(config, prefix, {
+    onWarning: (message, details) => app.log.warn({ err: details }, message),
+    onError: (message, error) => app.log.error({ err: error }, message),
+    onUnfit: (error) => { app.log.fatal(error.message); onUnfit?.(error) }
+  })
+  app.addHook('onClose', () => holdfast.close())
+  app.decorate('holdfast', holdfast)
+  await app.register(guard, { holdfast })
+  await app.register(async (scope) => {
+    await scope.register(errors)
+    await scope.register(rateLimit, { config })
+    await scope.register(auth, { holdfast })
+    await scope.register(sessions, { holdfast })
+    await scope.register(health, { holdfast })
+  }, { prefix })
+}
+
+export type { Check, Session, User } from '../src/session/session.js'
+export type { Holdfast, HoldfastOptions }
+export default fp(holdfastPlugin, { name: 'holdfast', fastify: '5.x' })

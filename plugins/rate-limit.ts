@@ -1,0 +1,79 @@
+import fastifyRateLimit, { type FastifyRateLimitStore, type RateLimitPluginOptions } from '@fastify/rate-limit'
+import LocalStore from '@fastify/rate-limit/store/LocalStore.js'
+import RedisStore from '@fastify/rate-limit/store/RedisStore.js'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { Redis } from 'ioredis'
+import type { Config } from '../src/config.js'
+import { Refusal } from '../src/errors.js'
+
+type Count = (key: string, done: (error: Error | null, result?: { current: number, ttl: number }) => void, timeWindow: number, max: number) => void
+type Counter = FastifyRateLimitStore & { incr: Count }
+
+/** Counts in Redis, so that nodes share their counts, and in this process while Redis does not answer. */
+class SharedCounter {
+  readonly #shared: Counter
+  readonly #local: Counter
+
+  constructor(shared: Counter, local: Counter) {
+    this.#shared = shared
+    this.#local = local
+  }
+
+  incr: Count = (key, done, timeWindow, max) => {
+    this.#shared.incr(key, (error, result) => {
+      if (error) this.#local.incr(key, done, timeWindow, max)
+      else done(null, result)
+    }, timeWindow, max)
+  }
+
+  child(route: never): SharedCounter {
+    return new SharedCounter(this.#shared.child(route), this.#local.child(route))
+  }
+}
+
+/** Limits requests by client address (IPv6 by /64) on the routes that ask for it in their `config.rateLimit`. */
+async function rateLimit(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
+  if (!config.rateLimit) return
+  const options: RateLimitPluginOptions = {
+    global: false,
+    enableDraftSpec: true,
+    errorResponseBuilder: () => new Refusal('rate_limited')
+  }
+  if (config.redisUrl === undefined) {
+    await app.register(fastifyRateLimit, options)
+    return
+  }
+  const redis = connect(app, config.redisUrl)
+  class Store extends SharedCounter {
+    constructor() {
+      super(new RedisStore(false, false, redis, 'holdfast:limit:'), new LocalStore(false, false))
+    }
+  }
+  await app.register(fastifyRateLimit, { ...options, store: Store })
+}
+
+/** Fails fast: a counter is not worth waiting for, and a command sent twice would count twice. */
+function connect(app: FastifyInstance, redisUrl: string): Redis {
+  const redis = new Redis(redisUrl, {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    commandTimeout: 100,
+    connectTimeout: 1_000,
+    retryStrategy: (attempt) => Math.min(50 * attempt, 1_000)
+  })
+  let away = false
+  redis.on('error', (error: Error) => {
+    if (!away) app.log.warn({ err: error }, 'Redis does not answer: rates are counted in this process')
+    away = true
+  })
+  redis.on('ready', () => {
+    if (away) app.log.info('Redis answers again')
+    away = false
+  })
+  app.addHook('onClose', async () => { redis.disconnect() })
+  return redis
+}
+
+export default fp(rateLimit, { name: 'rate-limit' })

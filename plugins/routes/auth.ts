@@ -1,0 +1,116 @@
+import { Readable } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { CLIENT_ADDRESS_HEADER } from '../../src/auth/auth.js'
+import { createAuthScope, runInScope, type AuthScope } from '../../src/auth/scope.js'
+import { watchFaults, type FaultScope } from '../../src/database/fault.js'
+import type { StoreUnavailable } from '../../src/errors.js';
+import { Refusal, refusalFor } from '../../src/errors.js'
+import type { Holdfast } from '../../src/holdfast.js'
+import { withoutTokens } from '../../src/session/session-token.js'
+import { credentialOf, type PresentedCredential } from '../credential.js'
+
+/** Largest request body of better-auth's endpoints, in bytes. */
+const BODY_LIMIT = 128 * 1024
+
+/** Guesses that one address may make; an office behind one address has room, a dictionary has not. */
+const GUESSES_PER_MINUTE = 300
+
+// Not forwarded: what belongs to one connection (RFC 9110 7.6.1), what the body decides, and what a client could forge.
+const ownHeaders = new Set([
+  'connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade',
+  'content-length', 'expect', 'host', 'forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip', CLIENT_ADDRESS_HEADER
+])
+const methods = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as const
+
+/** better-auth behind Fastify: every method, every content type, bodies untouched, cookies in order. */
+export default async function auth(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: BODY_LIMIT }, (_request, body, done) => done(null, body))
+  const route = { method: [...methods], bodyLimit: BODY_LIMIT, handler: (request: FastifyRequest, reply: FastifyReply) => forward(holdfast, request, reply) }
+  for (const guessable of ['sign-in', 'sign-up', 'two-factor']) {
+    app.route({ ...route, url: `/api/auth/${guessable}/*`, config: { rateLimit: { max: GUESSES_PER_MINUTE, timeWindow: '1 minute' } } })
+  }
+  app.route({ ...route, url: '/api/auth/*' })
+}
+
+async function forward(holdfast: Holdfast, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  if (!holdfast.ready()) throw new Refusal('store_unavailable')
+  const presented = credentialOf(request, holdfast.auth.cookieName)
+  const scope = createAuthScope(presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null)
+  const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented))
+  if (scope.invalidInput && response.status >= 500) throw new Refusal('invalid_input')
+  return send(request, reply, response, { mayCarryTokens: scope.insertedSession && presented?.from !== 'cookie' })
+}
+
+/**
+ * Calls better-auth. It swallows errors of its database (a sign-out in an outage says "done" and clears the cookie), so the first
+ * fault of the store is the answer, at once and whatever better-auth makes of it: 503, with no cookie set or cleared.
+ */
+async function answer(holdfast: Holdfast, scope: AuthScope, request: Request): Promise<Response> {
+  const faults: FaultScope = { fault: null, onFault: () => {} }
+  const faulted = new Promise<never>((_resolve, reject) => { faults.onFault = reject })
+  const handled = watchFaults(faults, () => runInScope(scope, () => holdfast.auth.handler(request)))
+  handled.catch(() => {}) // when the fault wins the race, nobody else listens
+  const response = await Promise.race([handled, faulted])
+  if (faults.fault) throw faults.fault satisfies StoreUnavailable
+  return response
+}
+
+function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest, presented: PresentedCredential | null): Request {
+  const headers = new Headers()
+  const { rawHeaders } = request.raw
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]?.toLowerCase() ?? ''
+    if (!ownHeaders.has(name) && !name.startsWith('x-forwarded-')) headers.append(name, rawHeaders[i + 1] ?? '')
+  }
+  // The header that counts decides alone: the other one must not reach better-auth, which would let the cookie win.
+  if (presented?.from === 'bearer' && headers.has('cookie')) setCookieHeader(headers, withoutCookie(request.headers.cookie ?? '', auth.cookieName))
+  headers.set(CLIENT_ADDRESS_HEADER, request.ip)
+  const closed = new AbortController()
+  request.raw.once('close', () => { if (request.raw.destroyed && !request.raw.complete) closed.abort() })
+  const body = request.body instanceof Buffer && request.body.length > 0 ? new Uint8Array(request.body) : null
+  return new Request(new URL(request.raw.url ?? '/', config.baseUrl), {
+    method: request.method,
+    headers,
+    signal: closed.signal,
+    ...(body && request.method !== 'GET' && request.method !== 'HEAD' ? { body } : {})
+  })
+}
+
+/**
+ * Passes better-auth's answer on. A session token leaves only in the answer to a request that began a session and showed no session
+ * cookie: script on a page could otherwise turn an httpOnly cookie into a credential that it can carry away.
+ */
+async function send(request: FastifyRequest, reply: FastifyReply, response: Response, { mayCarryTokens }: { mayCarryTokens: boolean }): Promise<FastifyReply> {
+  if (response.status >= 500) {
+    request.log.error({ status: response.status }, 'better-auth failed')
+    throw refusalFor(500)
+  }
+  reply.code(response.status)
+  for (const [name, value] of response.headers) {
+    if (name !== 'set-cookie' && name !== 'content-length' && (mayCarryTokens || name !== 'set-auth-token')) reply.header(name, value)
+  }
+  const cookies = response.headers.getSetCookie()
+  if (cookies.length > 0) reply.header('set-cookie', cookies)
+  reply.header('cache-control', response.headers.get('cache-control') ?? 'no-store')
+  // better-auth answers an unknown path with a status and nothing else: say what it means.
+  if (!response.body && response.status >= 400) throw refusalFor(response.status)
+  if (!response.body) return reply.send()
+  if (!isJson(response)) return reply.send(Readable.fromWeb(response.body as ReadableStream))
+  const text = await response.text()
+  return reply.send(mayCarryTokens ? text : withoutTokens(text))
+}
+
+function isJson(response: Response): boolean {
+  return /\bjson\b/i.test(response.headers.get('content-type') ?? '')
+}
+
+function withoutCookie(cookie: string, name: string): string {
+  return cookie.split(';').filter((pair) => !pair.trim().startsWith(`${name}=`)).join(';').trim()
+}
+
+function setCookieHeader(headers: Headers, cookie: string): void {
+  if (cookie === '') headers.delete('cookie')
+  else headers.set('cookie', cookie)
+}

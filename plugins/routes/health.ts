@@ -1,0 +1,18 @@
+import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Refusal } from '../../src/errors.js'
+import type { Holdfast } from '../../src/holdfast.js'
+
+const Status = Type.Object({ status: Type.String() })
+
+/** For orchestrators: `live` while the process runs, `ready` while the store answers and is fit. */
+const health: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
+  app.get('/health/live', { schema: { response: { 200: Status } } }, async () => ({ status: 'live' }))
+
+  app.get('/health/ready', { schema: { response: { 200: Status } } }, async () => {
+    if (!holdfast.ready()) throw new Refusal('store_unavailable')
+    await holdfast.ping()
+    return { status: 'ready' }
+  })
+}
+
+export default health

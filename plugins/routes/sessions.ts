@@ -1,0 +1,50 @@
+import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Refusal } from '../../src/errors.js'
+import type { Holdfast } from '../../src/holdfast.js'
+import { endSessionsOf, revokeSessions } from '../../src/session/revocation.js'
+import { listEvents, listSessions } from '../../src/session/store.js'
+import { identityOf } from '../guard.js'
+import { EventSchema, ListedSessionSchema, RevokedSchema, SessionSchema, showSession, showUser, UserSchema } from './session-schemas.js'
+
+/** What a user may ask about, and do to, their own sessions. */
+const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
+  const { prisma } = holdfast
+  const Params = Type.Object({ id: Type.String({ format: 'uuid' }) })
+  app.addHook('preHandler', app.requireSession)
+  app.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })
+
+  app.get('/session', { schema: { response: { 200: Type.Object({ isValid: Type.Literal(true), session: SessionSchema, user: UserSchema }) } } }, async (request) => {
+    const { session, user } = identityOf(request)
+    return { isValid: true as const, session: showSession(session), user: showUser(user) }
+  })
+
+  app.get('/sessions', { schema: { response: { 200: Type.Object({ sessions: Type.Array(ListedSessionSchema) }) } } }, async (request) => {
+    const { session: current } = identityOf(request)
+    const rows = await listSessions(prisma, { userId: current.userId })
+    return { sessions: rows.map((row) => ({ ...showSession(row), current: row.id === current.id })) }
+  })
+
+  app.delete('/sessions/:id', { schema: { params: Params, response: { 200: RevokedSchema } } }, async (request) => {
+    const { session } = identityOf(request)
+    const { id } = request.params
+    const revoked = await revokeSessions(prisma, [id], session.userId, id === session.id ? 'signed_out' : 'revoked_by_user')
+    if (revoked === 0 && !await listEvents(prisma, id, session.userId)) throw new Refusal('not_found')
+    return { revoked }
+  })
+
+  const Query = Type.Object({ except: Type.Literal('current') }, { additionalProperties: false })
+  app.delete('/sessions', { schema: { querystring: Query, response: { 200: RevokedSchema } } }, async (request) => {
+    const { session } = identityOf(request)
+    const revoked = await endSessionsOf(prisma, { sessionId: session.id }, { userId: session.userId, exceptSessionId: session.id, reason: 'revoked_by_user' })
+    if (revoked === null) throw new Refusal('session_revoked')
+    return { revoked }
+  })
+
+  app.get('/sessions/:id/events', { schema: { params: Params, response: { 200: Type.Object({ events: Type.Array(EventSchema) }) } } }, async (request) => {
+    const events = await listEvents(prisma, request.params.id, identityOf(request).session.userId)
+    if (!events) throw new Refusal('not_found')
+    return { events: events.map((event) => ({ ...event, at: event.at.toISOString() })) }
+  })
+}
+
+export default sessions

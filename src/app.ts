@@ -1,0 +1,44 @@
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
+import { v7 as uuidV7 } from 'uuid'
+import holdfast from '../plugins/holdfast.js'
+import { sendRefusal } from '../plugins/errors.js'
+import type { Config } from './config.js'
+import { Refusal, refusalFor } from './errors.js'
+
+export interface AppOptions {
+  /** A logger to use instead of one that writes to stdout. */
+  logger?: FastifyBaseLogger
+  /** Told that the store cannot be worked on with this configuration. */
+  onUnfit?: (error: Error) => void
+}
+
+/** Builds the stand-alone server: a Fastify application with the one plugin in it. It does not listen yet. */
+export async function buildApp(config: Config, { logger, onUnfit }: AppOptions = {}): Promise<FastifyInstance> {
+  const app = Fastify({
+    ...(logger ? { loggerInstance: logger } : { logger: { level: config.logLevel, serializers: { req: describeRequest } } }),
+    trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
+    genReqId: () => uuidV7(),
+    bodyLimit: 64 * 1024,
+    requestTimeout: 30_000,
+    routerOptions: { maxParamLength: 200 },
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
+    frameworkErrors: (error, request, reply) => { sendRefusal(request, reply, refusalFor(error.statusCode ?? 400)) },
+    clientErrorHandler: refuseMalformed
+  } as FastifyServerOptions) as unknown as FastifyInstance
+  app.setNotFoundHandler((request, reply) => sendRefusal(request, reply, new Refusal('not_found')))
+  await app.register(holdfast, { ...config, ...(onUnfit ? { onUnfit } : {}) })
+  return app
+}
+
+/** A request in the log: never its headers, and never its query, where one-time tokens travel. */
+function describeRequest(request: FastifyRequest): Record<string, unknown> {
+  return { method: request.method, path: request.url.split('?', 1)[0], remoteAddress: request.ip }
+}
+
+/** Answers what Node's parser refused before there was a request. */
+const refuseMalformed: FastifyServerOptions['clientErrorHandler'] = (error, socket) => {
+  if (error.code === 'ECONNRESET' || !socket.writable) return
+  const refusal = refusalFor(error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400)
+  const body = JSON.stringify({ type: 'about:blank', title: refusal.message, status: refusal.statusCode, detail: refusal.message, cause: refusal.code, requestId: uuidV7() })
+  socket.end(`HTTP/1.1 ${refusal.statusCode} ${refusal.code}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`)
+}

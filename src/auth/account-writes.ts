@@ -1,0 +1,98 @@
+import type { DBAdapter, Where } from 'better-auth'
+import { APIError } from 'better-auth/api'
+import type { Queryable } from '../database/database.js'
+import { advanceCredentialEpoch, dropPendingFactors, revokeSessionsOf } from '../session/revocation.js'
+import { judge } from '../session/session.js'
+import { bumpSessionsOf, holdSession } from '../session/store.js'
+import { currentScope } from './scope.js'
+
+interface Change {
+  model: string
+  where: Where[]
+  update: Record<string, unknown>
+}
+
+/**
+ * Changes of users and passwords, each in one transaction: lock the user, end or bump the sessions, then change. A new password
+ * ends every other session, a ban ends all; any other change of a user bumps the versions of the sessions that show it.
+ */
+export class AccountWrites {
+  readonly #innerOn: (db: Queryable) => DBAdapter
+
+  constructor({ innerOn }: { innerOn: (db: Queryable) => DBAdapter }) {
+    this.#innerOn = innerOn
+  }
+
+  /** Whether an update must go through here. */
+  guards(model: string, update: Record<string, unknown>): boolean {
+    return model === 'user' || (model === 'account' && 'password' in update)
+  }
+
+  async update<T>(db: Queryable, change: Change): Promise<T | null> {
+    const userId = (await this.#userIds(db, change))[0]
+    if (userId === undefined) return null
+    await this.#prepare(db, userId, change)
+    return this.#innerOn(db).update<T>(change)
+  }
+
+  async updateMany(db: Queryable, change: Change): Promise<number> {
+    for (const userId of await this.#userIds(db, change)) await this.#prepare(db, userId, change)
+    return this.#innerOn(db).updateMany(change)
+  }
+
+  /** Deletes users and ends their sessions, whose rows and events stay. */
+  async deleteUser(db: Queryable, where: Where[]): Promise<number> {
+    const change = { model: 'user', where, update: {} }
+    const userIds = await this.#userIds(db, change)
+    for (const userId of userIds) {
+      await lockUser(db, userId, 'credentials')
+      await revokeSessionsOf(db, { userId, reason: 'user_deleted' })
+    }
+    await this.#innerOn(db).deleteMany({ model: 'user', where })
+    return userIds.length
+  }
+
+  async #userIds(db: Queryable, { model, where }: Change): Promise<string[]> {
+    const rows = await this.#innerOn(db).findMany<{ id: string, userId?: string }>({ model, where, limit: 1_000_000 })
+    return [...new Set(rows.map((row) => (model === 'user' ? row.id : row.userId ?? ''))].toSorted()
+  }
+
+  async #prepare(db: Queryable, userId: string, { model, update }: Change): Promise<void> {
+    if (model === 'account') {
+      await lockUser(db, userId, 'credentials')
+      const { authorisedBy } = currentScope()
+      const exceptSessionId = authorisedBy?.userId === userId ? authorisedBy.id : null
+      await revokeSessionsOf(db, { userId, exceptSessionId, reason: 'password_changed' })
+    } else if (update['banned'] === true) {
+      await lockUser(db, userId, 'credentials')
+      await revokeSessionsOf(db, { userId, reason: 'user_banned' })
+    } else {
+      await lockUser(db, userId, 'profile')
+      await bumpSessionsOf(db, userId)
+    }
+  }
+}
+
+/**
+ * Locks a user's row before anything else is locked, and then makes sure that the session which authorises the change is still
+ * active, and stays so until the change is committed.
+ *
+ * @param change what is about to change. `sessions`: sign-ins under way must fail, for their sessions would be missed.
+ *   `credentials`: what a first factor has begun ends as well.
+ * @throws APIError 401 when the authorising session has ended
+ */
+export async function lockUser(db: Queryable, userId: string, change: 'profile' | 'sessions' | 'credentials'): Promise<void> {
+  const scope = currentScope()
+  if (change !== 'profile') {
+    const epoch = await advanceCredentialEpoch(db, userId)
+    // This call's own change must not fail the session that it is about to begin.
+    if (epoch !== null) scope.epochs.set(userId, epoch)
+    if (change === 'credentials') await dropPendingFactors(db, userId)
+  } else {
+    await db.$queryRaw`SELECT 1 FROM "user" WHERE "id" = ${userId} FOR NO KEY UPDATE`
+  }
+  if (!scope.authorisedBy || scope.authorityHeld) return
+  const record = await holdSession(db, scope.authorisedBy.id)
+  if (!record || !judge(record).active) throw new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
+  scope.authorityHeld = true
+}

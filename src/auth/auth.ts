@@ -1,0 +1,108 @@
+import { betterAuth, type BetterAuthOptions } from 'better-auth'
+import { admin, bearer, oneTimeToken, twoFactor } from 'better-auth/plugins'
+import { v7 as uuidV7 } from 'uuid'
+import { isLoopback, type Config } from '../config.js'
+import type { PrismaClient } from '../database/database.js'
+import type { SessionReader } from '../session/reader.js'
+import { createAdapter } from './adapter.js'
+import type { Keys } from './keys.js'
+import { hashPassword, verifyPassword } from './password.js'
+import { sessionEndpoints, verifyOneTimeToken } from './session-endpoints.js'
+
+/** The only header from which better-auth takes the client's address; the bridge sets it, and no client can. */
+export const CLIENT_ADDRESS_HEADER = 'x-holdfast-client-address'
+
+export interface AuthOptions {
+  config: Config
+  /** Where the routes hang: the prefix of the host application, or empty. */
+  prefix: string
+  keys: Keys
+  prisma: PrismaClient
+  reader: SessionReader
+  /** Told of better-auth's own errors and warnings; they never hold a token or an address. */
+  onMessage: (level: 'warn' | 'error', message: string, details: unknown) => void
+}
+
+/** better-auth, behind its fetch handler. */
+export interface Auth {
+  handler(request: Request): Promise<Response>
+  /** The path below which the handler answers. */
+  basePath: string
+  /** The name of the session cookie. */
+  cookieName: string
+  trustedOrigins: string[]
+}
+
+/** Builds better-auth on the session store: no secondary storage and no cookie cache, which revocation cannot reach. */
+export function createAuth({ config, prefix, keys, prisma, reader, onMessage }: AuthOptions): Auth {
+  const basePath = `${prefix}/api/auth`
+  const trustedOrigins = originsOf(config)
+  const cookies = cookieSettings(config)
+  const oneTime = oneTimeToken({ disableSetSessionCookie: true })
+  const auth = betterAuth({
+    appName: 'Holdfast',
+    baseURL: config.baseUrl,
+    basePath,
+    secret: keys.auth,
+    trustedOrigins,
+    telemetry: { enabled: false },
+    database: createAdapter({
+      prisma,
+      reader,
+      idleTtlSeconds: config.sessionIdleTtlSeconds,
+      absoluteTtlSeconds: config.sessionAbsoluteTtlSeconds
+    }),
+    emailAndPassword: {
+      enabled: true,
+      disableSignUp: config.signUp === 'closed',
+      password: { hash: hashPassword, verify: verifyPassword }
+    },
+    user: {
+      deleteUser: { enabled: true },
+      additionalFields: { credentialEpoch: { type: 'number', required: false, input: false, returned: false, defaultValue: 0 } }
+    },
+    // The cookie lives as long as the session may; the server decides idleness, and never rewrites a session on a read.
+    session: { expiresIn: config.sessionAbsoluteTtlSeconds, disableSessionRefresh: true, cookieCache: { enabled: false } },
+    verification: { storeIdentifier: 'hashed' },
+    rateLimit: { enabled: false },
+    logger: { level: 'warn', log: (level, message, ...details) => onMessage(level === 'error' ? 'error' : 'warn', message, details[0]) },
+    onAPIError: { onError: () => {} },
+    advanced: {
+      ...cookies,
+      // Said here, because better-auth otherwise turns them off where NODE_ENV is "test".
+      disableOriginCheck: false,
+      disableCSRFCheck: false,
+      database: { generateId: () => uuidV7() },
+      ipAddress: { ipAddressHeaders: [CLIENT_ADDRESS_HEADER], ipv6Subnet: 128 }
+    },
+    plugins: [
+      sessionEndpoints({ prisma }),
+      admin(),
+      twoFactor({ issuer: 'Holdfast' }),
+      { ...oneTime, endpoints: { ...oneTime.endpoints, verifyOneTimeToken: verifyOneTimeToken({ prisma }) } },
+      bearer({ requireSignature: true })
+    ]
+  } satisfies BetterAuthOptions)
+  return { handler: auth.handler, basePath, cookieName: `${cookies.cookiePrefix}.session_token`, trustedOrigins }
+}
+
+/**
+ * Cookie names carry their prefix themselves, for better-auth's own prefixing would add a second one: `__Host-` binds a cookie to
+ * this host on https, `__Secure-` allows the configured domain, plain http (development) has neither.
+ */
+function cookieSettings({ baseUrl, cookieDomain }: Config) {
+  const secure = baseUrl.startsWith('https:')
+  const cookiePrefix = !secure ? 'holdfast' : cookieDomain === undefined ? '__Host-holdfast' : '__Secure-holdfast'
+  const domain = cookieDomain === undefined ? {} : { domain: cookieDomain }
+  return { cookiePrefix, useSecureCookies: false, defaultCookieAttributes: { secure, httpOnly: true, sameSite: 'lax' as const, path: '/', ...domain } }
+}
+
+/** In embedded mode a newcomer may type either loopback name. */
+function originsOf({ baseUrl, databaseUrl, trustedOrigins }: Config): string[] {
+  const origins = new Set([baseUrl, ...trustedOrigins])
+  const url = new URL(baseUrl)
+  if (databaseUrl === undefined && isLoopback(url.hostname)) {
+    for (const host of ['localhost', '127.0.0.1', '[::1]']) origins.add(`${url.protocol}//${host}${url.port ? `:${url.port}` : ''}`)
+  }
+  return [...origins]
+}

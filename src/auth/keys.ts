@@ -1,0 +1,29 @@
+import { createHash, hkdfSync, randomBytes } from 'node:crypto'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** A key for each purpose, all derived from AUTH_SECRET (HKDF-SHA256, RFC 5869), so that none can stand in for another. */
+export interface Keys {
+  /** better-auth's secret: signs cookies and bearer tokens, encrypts second-factor secrets. */
+  readonly auth: string
+  /** Kept in the store: tells whether a node has the secret that the store's sessions were signed with. */
+  readonly check: string
+}
+
+export function deriveKeys(authSecret: string): Keys {
+  const derive = (purpose: string) => Buffer.from(hkdfSync('sha256', authSecret, '', `holdfast ${purpose}`, 32)).toString('base64url')
+  return { auth: derive('better-auth'), check: createHash('sha256').update(derive('key check')).digest('base64url') }
+}
+
+/**
+ * The secret of an embedded store: made once, kept beside the data with mode 0600. Call it while holding the directory's lock.
+ * It is written under another name first, so that a crash leaves a whole secret or none.
+ */
+export function keptSecret(dataDir: string): string {
+  const path = join(dataDir, 'auth-secret')
+  if (existsSync(path)) return readFileSync(path, 'utf8').trim()
+  const secret = randomBytes(48).toString('base64url')
+  writeFileSync(`${path}.new`, `${secret}\n`, { mode: 0o600, flush: true })
+  renameSync(`${path}.new`, path)
+  return secret
+}

@@ -1,0 +1,38 @@
+import { tryGetCurrentAuthEndpointContext } from '@better-auth/core/context'
+import type { RevocationReason } from '../session/session.js'
+
+const byPath: Record<string, RevocationReason> = {
+  '/sign-out': 'signed_out',
+  '/sign-in/email': 'second_factor_pending',
+  '/change-password': 'password_changed',
+  '/reset-password': 'password_changed',
+  '/set-password': 'password_changed',
+  '/delete-user': 'user_deleted',
+  '/delete-user/callback': 'user_deleted',
+  '/two-factor/verify-totp': 'second_factor_changed',
+  '/two-factor/enable': 'second_factor_changed',
+  '/two-factor/disable': 'second_factor_changed',
+  '/admin/ban-user': 'user_banned',
+  '/admin/remove-user': 'user_deleted',
+  '/admin/set-user-password': 'password_changed',
+  '/admin/update-user': 'user_banned',
+  '/admin/stop-impersonating': 'impersonation_ended'
+}
+
+/** The path of the better-auth endpoint that is running; empty outside one. */
+export function endpointPath(): string {
+  return tryGetCurrentAuthEndpointContext()?.path ?? ''
+}
+
+/** Why the endpoint that is running revokes sessions. */
+export function revocationReason(): RevocationReason {
+  const path = endpointPath()
+  return byPath[path] ?? (path.startsWith('/admin/') ? 'revoked_by_admin' : path ? 'revoked_by_user' : 'revoked_by_operator')
+}
+
+/** How the endpoint that is running has proved who the user is (RFC 8176). */
+export function authenticationMethods(): string[] {
+  const path = endpointPath()
+  if (path.startsWith('/two-factor/verify')) return ['pwd', 'otp', 'mfa']
+  return path.startsWith('/admin/') ? [] : ['pwd']
+}

@@ -1,0 +1,37 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { ParsedToken } from '../session/session-token.js'
+import type { Session } from '../session/session.js'
+
+/** What one call of better-auth must remember between the adapter calls that it makes. */
+export interface AuthScope {
+  /** The session that the request's cookie names, by signature and shape; whether it is active is another question. */
+  readonly presented: ParsedToken | null
+  /** Each user's credential epoch as it was first read, which is before any credential was verified. */
+  readonly epochs: Map<string, number>
+  /** The session that authenticated the call: its writes must not commit after its revocation. */
+  authorisedBy: Session | null
+  /** Whether that has been made sure of in the transaction under way. */
+  authorityHeld: boolean
+  /** The session on whose behalf a new one begins (one-time token). */
+  source: Session | null
+  /** Whether the call inserted a session: only then may a token leave. */
+  insertedSession: boolean
+  /** A value that the store cannot take was sent; better-auth may swallow the error. */
+  invalidInput: boolean
+}
+
+const scopes = new AsyncLocalStorage<AuthScope>()
+
+export function createAuthScope(presented: ParsedToken | null): AuthScope {
+  return { presented, epochs: new Map(), authorisedBy: null, authorityHeld: false, source: null, insertedSession: false, invalidInput: false }
+}
+
+/** Runs a call of better-auth in its scope. */
+export function runInScope<T>(scope: AuthScope, work: () => T): T {
+  return scopes.run(scope, work)
+}
+
+/** The scope of the running call; a call from outside a request (a script) has one that nobody else sees. */
+export function currentScope(): AuthScope {
+  return scopes.getStore() ?? createAuthScope(null)
+}

@@ -1,0 +1,190 @@
+import type { Where } from 'better-auth'
+import { APIError } from 'better-auth/api'
+import type { Queryable } from '../database/database.js'
+import { currentTransaction } from '../database/transaction.js'
+import type { SessionReader } from '../session/reader.js'
+import { revokeSessions, revokeSessionsOf } from '../session/revocation.js'
+import type { SessionRow, UserRow } from '../session/session.js'
+import { handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
+import { insertSession, listSessions } from '../session/store.js'
+import { lockUser } from './account-writes.js'
+import { authenticationMethods, revocationReason } from './reasons.js'
+import { currentScope } from './scope.js'
+
+export interface SessionModelOptions {
+  reader: SessionReader
+  idleTtlSeconds: number
+  absoluteTtlSeconds: number
+  /** The connections that reads and single writes go to, and a transaction for several. */
+  reading: () => Promise<Queryable>
+  writing: () => Promise<Queryable>
+  inTransaction: <T>(work: (db: Queryable) => Promise<T>) => Promise<T>
+}
+
+/** A session in better-auth's shape. `token` is the real one only where the caller presented it, else a handle. */
+type AuthSession = Record<string, unknown> & { id: string, token: string, userId: string }
+
+/** better-auth's model `session`, on the session store. */
+export class SessionModel {
+  readonly #options: SessionModelOptions
+
+  constructor(options: SessionModelOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Begins a session. better-auth's id, token and clock are not used: the token names its session, and time is the database's.
+   *
+   * @throws APIError 401 CREDENTIAL_CHANGED when the account changed while the credential was being verified
+   */
+  async create(data: Record<string, unknown>): Promise<AuthSession> {
+    const scope = currentScope()
+    const { sessionId, token, hash } = mintSessionToken()
+    const userId = String(data['userId'])
+    const impersonatedBy = text(data['impersonatedBy']) ?? scope.source?.impersonatedBy ?? null
+    const row = await insertSession(await this.#options.writing(), {
+      id: sessionId,
+      hash,
+      userId,
+      idleTtlSeconds: this.#options.idleTtlSeconds,
+      absoluteTtlSeconds: this.#absoluteTtlSeconds(data['expiresAt']),
+      ipAddress: text(data['ipAddress']),
+      userAgent: text(data['userAgent']),
+      amr: scope.source?.amr ?? authenticationMethods(),
+      impersonatedBy,
+      credentialEpoch: scope.epochs.get(userId) ?? null,
+      // An administrator who impersonates comes back to the session that the cookie names.
+      replaces: text(data['impersonatedBy']) ? null : scope.presented,
+      sourceSessionId: scope.source?.id ?? null
+    })
+    if (!row) throw new APIError('UNAUTHORIZED', { code: 'CREDENTIAL_CHANGED', message: 'The account changed while you were signing in. Try again.' })
+    scope.insertedSession = true
+    return authSession(row, token)
+  }
+
+  /** Finds a session with its user by its token, which is better-auth's question "who is this?"; or, without the user, by id. */
+  async findOne(where: Where[], withUser: boolean): Promise<AuthSession | null> {
+    const token = where.find((condition) => condition.field === 'token')?.value
+    if (!withUser || typeof token !== 'string') return (await this.findMany(where, false))[0] ?? null
+    const transaction = currentTransaction()
+    const { check, record } = await this.#options.reader.read({ kind: 'token', value: token }, transaction ? await transaction.forWrite() : undefined)
+    if (!check.active || !record?.user) return null
+    const scope = currentScope()
+    scope.authorisedBy ??= check.session
+    if (!scope.epochs.has(record.user.id)) scope.epochs.set(record.user.id, record.user.credentialEpoch)
+    return { ...authSession(onLocalClock(record.session, record.now), token), user: record.user satisfies UserRow }
+  }
+
+  /** Lists active sessions. Handles are accepted, and shown for every session whose token was not presented. */
+  async findMany(where: Where[], withUser: boolean): Promise<AuthSession[]> {
+    if (withUser) return this.#findManyWithUsers(where)
+    const presented = new Map<string, string>()
+    const filter = sessionFilter(where, presented)
+    const rows = await listSessions(await this.#options.reading(), filter)
+    return rows
+      .map((row) => authSession(row, tokenOf(row, presented)))
+      .filter((session) => where.every((condition) => isNamed(condition.field) || holds(session[condition.field], condition)))
+  }
+
+  /** better-auth's updates of a session move its expiry, which only use does here; they write nothing and return the row. */
+  async update(where: Where[], update: Record<string, unknown>): Promise<AuthSession | null> {
+    const unknown = Object.keys(update).find((field) => !['expiresAt', 'updatedAt'].includes(field))
+    if (unknown !== undefined) throw new Error(`session.${unknown} cannot be updated`)
+    return (await this.findMany(where, false))[0] ?? null
+  }
+
+  /** Deleting a session means revoking it; deleting a user's, all of them in one statement. */
+  async revoke(where: Where[]): Promise<number> {
+    const reason = revocationReason()
+    const { userId, sessionIds } = sessionFilter(where, new Map())
+    if (sessionIds !== undefined) return revokeSessions(await this.#options.writing(), sessionIds, userId ?? null, reason)
+    if (userId === undefined) return 0
+    return this.#options.inTransaction(async (db) => {
+      await lockUser(db, userId, 'sessions')
+      return revokeSessionsOf(db, { userId, reason })
+    })
+  }
+
+  async #findManyWithUsers(where: Where[]): Promise<AuthSession[]> {
+    const tokens = where.filter((condition) => condition.field === 'token').flatMap((condition) => condition.value)
+    const found = await Promise.all(tokens.map((token) => this.findOne([{ field: 'token', value: String(token) }], true)))
+    return found.filter((session) => session !== null)
+  }
+
+  /** better-auth's expiry counts only where it is shorter than ours ("don't remember me", impersonation): then it is absolute. */
+  #absoluteTtlSeconds(expiresAt: unknown): number {
+    const ours = this.#options.absoluteTtlSeconds
+    if (!(expiresAt instanceof Date)) return ours
+    return Math.max(1, Math.min(ours, Math.round((expiresAt.getTime() - Date.now()) / 1000)))
+  }
+}
+
+function authSession(row: SessionRow, token: string): AuthSession {
+  return {
+    id: row.id,
+    token,
+    userId: row.userId,
+    createdAt: row.issuedAt,
+    updatedAt: row.updatedAt,
+    expiresAt: row.expiresAt,
+    ipAddress: row.ipAddress,
+    userAgent: row.userAgent,
+    impersonatedBy: row.impersonatedBy
+  }
+}
+
+/** better-auth compares `expiresAt` with this machine's clock, and signs out on it: a clock that is fast must not do that. */
+function onLocalClock(row: SessionRow, now: Date): SessionRow {
+  if (row.expiresAt.getTime() > Date.now()) return row
+  return { ...row, expiresAt: new Date(Date.now() + row.expiresAt.getTime() - now.getTime()) }
+}
+
+function tokenOf(row: SessionRow, presented: ReadonlyMap<string, string>): string {
+  const token = presented.get(row.id)
+  return token !== undefined && parseSessionToken(token)?.hash === row.token ? token : handleOf(row.id)
+}
+
+const isNamed = (field: string) => field === 'token' || field === 'id' || field === 'userId'
+
+/** Turns better-auth's conditions into the sessions that they name; `presented` collects the real tokens among them. */
+function sessionFilter(where: Where[], presented: Map<string, string>): { userId?: string, sessionIds?: string[] } {
+  const filter: { userId?: string, sessionIds?: string[] } = {}
+  for (const { field, value, operator = 'eq', connector } of where) {
+    if (!isNamed(field)) continue
+    if (connector === 'OR' || (operator !== 'eq' && operator !== 'in') || value === null) throw new Error(`sessions cannot be found by ${field} ${operator}`)
+    if (field === 'userId') {
+      filter.userId = String(value)
+      continue
+    }
+    const ids = (Array.isArray(value) ? value : [value]).flatMap((item) => sessionIdOf(String(item), field, presented))
+    filter.sessionIds = filter.sessionIds?.filter((id) => ids.includes(id)) ?? ids
+  }
+  if (filter.userId === undefined && filter.sessionIds === undefined) throw new Error('sessions can be found by token, id or userId only')
+  return filter
+}
+
+function sessionIdOf(value: string, field: string, presented: Map<string, string>): string[] {
+  if (field === 'id') return [value]
+  const parsed = parseSessionToken(value)
+  if (parsed) presented.set(parsed.sessionId, value)
+  const id = parsed?.sessionId ?? parseHandle(value)
+  return id ? [id] : []
+}
+
+function holds(actual: unknown, { value, operator = 'eq' }: Where): boolean {
+  const a = actual instanceof Date ? actual.getTime() : actual
+  const b = value instanceof Date ? value.getTime() : value
+  if (operator === 'eq') return a === b
+  if (operator === 'ne') return a !== b
+  if (typeof a !== typeof b || (typeof a !== 'number' && typeof a !== 'string')) return false
+  const [left, right] = [a, b as typeof a]
+  if (operator === 'gt') return left > right
+  if (operator === 'gte') return left >= right
+  if (operator === 'lt') return left < right
+  if (operator === 'lte') return left <= right
+  throw new Error(`sessions cannot be filtered by ${operator}`)
+}
+
+function text(value: unknown): string | null {
+  return typeof value === 'string' && value !== '' ? value : null
+}

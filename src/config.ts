@@ -1,0 +1,146 @@
+import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { Type, type Static } from 'typebox'
+import { Value } from 'typebox/value'
+
+const seconds = (env: string, defaultValue: number) => Type.Integer({ env, minimum: 1, maximum: 10 * 365 * 86_400, default: defaultValue })
+const list = (env: string) => Type.Array(Type.String({ minLength: 1 }), { env, default: [] })
+
+/** Every setting, its type, its limits, its default and the environment variable that sets it. */
+const Settings = Type.Object({
+  host: Type.String({ env: 'HOST', minLength: 1, default: '127.0.0.1' }),
+  port: Type.Integer({ env: 'PORT', minimum: 0, maximum: 65_535, default: 3000 }),
+  baseUrl: Type.Optional(Type.String({ env: 'BASE_URL' })),
+  databaseUrl: Type.Optional(Type.String({ env: 'DATABASE_URL', secret: true })),
+  databasePoolSize: Type.Integer({ env: 'DATABASE_POOL_SIZE', minimum: 2, maximum: 1000, default: 10 }),
+  dataDir: Type.String({ env: 'DATA_DIR', minLength: 1, default: '.data' }),
+  redisUrl: Type.Optional(Type.String({ env: 'REDIS_URL', secret: true })),
+  authSecret: Type.Optional(Type.String({ env: 'AUTH_SECRET', secret: true })),
+  trustedProxies: list('TRUSTED_PROXIES'),
+  trustedOrigins: list('TRUSTED_ORIGINS'),
+  cookieDomain: Type.Optional(Type.String({ env: 'COOKIE_DOMAIN', pattern: '^[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$' })),
+  signUp: Type.Union([Type.Literal('open'), Type.Literal('closed')], { env: 'SIGN_UP', default: 'open' }),
+  sessionIdleTtlSeconds: seconds('SESSION_IDLE_TTL_SECONDS', 604_800),
+  sessionAbsoluteTtlSeconds: seconds('SESSION_ABSOLUTE_TTL_SECONDS', 7_776_000),
+  sessionRetentionSeconds: seconds('SESSION_RETENTION_SECONDS', 2_592_000),
+  rateLimit: Type.Boolean({ env: 'RATE_LIMIT', default: true }),
+  logLevel: Type.Union(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)), { env: 'LOG_LEVEL', default: 'info' })
+})
+
+type Settings = Static<typeof Settings>
+
+/** What a caller of the plugin may set; all of it optional. */
+export type HoldfastOptions = Partial<Settings>
+
+/** Settings that have been checked, with their defaults. Times are in seconds. */
+export type Config = Readonly<Settings & { baseUrl: string }>
+
+/** A setting is wrong: the start is refused, and the message names the variable. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+/**
+ * Reads the settings from environment variables. Each secret may also come from a file that `<NAME>_FILE` names.
+ *
+ * @throws ConfigError naming the first wrong variable
+ */
+export function optionsFromEnvironment(env: NodeJS.ProcessEnv): HoldfastOptions {
+  const options: Record<string, unknown> = {}
+  for (const [key, schema] of Object.entries(Settings.properties)) {
+    const setting = schema as unknown as { env: string, type?: string, secret?: boolean }
+    const raw = setting.secret ? secretFrom(env, setting.env) : env[setting.env]
+    if (raw !== undefined && raw !== '') options[key] = parse(raw.trim(), setting.type)
+  }
+  return options
+}
+
+/**
+ * Checks settings and adds the defaults.
+ *
+ * @throws ConfigError naming the first wrong setting by its environment variable
+ */
+export function resolveConfig(options: HoldfastOptions): Config {
+  const known = Object.fromEntries(Object.entries(options).filter(([key, value]) => key in Settings.properties && value !== undefined))
+  const settings = Value.Default(Settings, known) as Settings
+  for (const [key, schema] of Object.entries(Settings.properties)) {
+    const value = settings[key as keyof Settings]
+    if (value !== undefined && !Value.Check(schema, value)) throw wrong(schema, value)
+  }
+  const config = { ...settings, baseUrl: baseUrlOf(settings) }
+  checkTogether(config)
+  return Object.freeze(config)
+}
+
+function parse(raw: string, type: string | undefined): unknown {
+  if (type === 'integer') return /^-?\d+$/.test(raw) ? Number(raw) : raw
+  if (type === 'boolean') return raw === 'on' || raw === 'true' ? true : raw === 'off' || raw === 'false' ? false : raw
+  if (type === 'array') return raw.split(',').map((item) => item.trim()).filter(Boolean)
+  return raw
+}
+
+function secretFrom(env: NodeJS.ProcessEnv, name: string): string | undefined {
+  const path = env[`${name}_FILE`]
+  if (!path) return env[name]
+  if (env[name]) throw new ConfigError(`${name} and ${name}_FILE are both set: set one of them`)
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch (error) {
+    throw new ConfigError(`${name}_FILE: the file cannot be read (${path})`, { cause: error })
+  }
+}
+
+function wrong(schema: object, value: unknown): ConfigError {
+  const setting = schema as { env: string, type?: string, secret?: boolean, minimum?: number, maximum?: number, anyOf?: { const: string }[] }
+  const shown = setting.secret ? '' : ` (it is ${JSON.stringify(value)})`
+  if (setting.anyOf) return new ConfigError(`${setting.env}: must be one of ${setting.anyOf.map((option) => option.const).join(', ')}${shown}`)
+  if (setting.type === 'integer') return new ConfigError(`${setting.env}: must be a whole number from ${setting.minimum} to ${setting.maximum}${shown}`)
+  if (setting.type === 'boolean') return new ConfigError(`${setting.env}: must be on or off${shown}`)
+  return new ConfigError(`${setting.env}: is not valid${shown}`)
+}
+
+function baseUrlOf({ baseUrl, databaseUrl, host, port }: Settings): string {
+  if (baseUrl === undefined) {
+    if (databaseUrl !== undefined) throw new ConfigError('BASE_URL: is required with DATABASE_URL (the public address of this server, such as https://auth.example.com)')
+    if (!isLoopback(host)) throw new ConfigError(`BASE_URL: is required when HOST is not loopback (it is ${JSON.stringify(host)})`)
+    return `http://localhost:${port}`
+  }
+  const url = parseUrl(baseUrl, ['http:', 'https:'])
+  if (!url || url.pathname !== '/' || url.search || url.hash || url.username) {
+    throw new ConfigError(`BASE_URL: must be an http or https origin without a path (it is ${JSON.stringify(baseUrl)})`)
+  }
+  return url.origin
+}
+
+function checkTogether(config: Config): void {
+  const { databaseUrl, redisUrl, authSecret, trustedProxies, trustedOrigins } = config
+  if (databaseUrl !== undefined && !parseUrl(databaseUrl, ['postgres:', 'postgresql:'])) {
+    throw new ConfigError('DATABASE_URL: must be a postgresql:// URL')
+  }
+  if (redisUrl !== undefined && !parseUrl(redisUrl, ['redis:', 'rediss:'])) throw new ConfigError('REDIS_URL: must be a redis:// or rediss:// URL')
+  if (databaseUrl !== undefined && authSecret === undefined) throw new ConfigError('AUTH_SECRET: is required with DATABASE_URL (32 bytes or more, such as the output of `openssl rand -base64 48`)')
+  if (authSecret !== undefined && Buffer.byteLength(authSecret) < 32) throw new ConfigError('AUTH_SECRET: must be 32 bytes or more')
+  if (authSecret !== undefined && new Set(authSecret).size < 10) throw new ConfigError('AUTH_SECRET: must be random (such as the output of `openssl rand -base64 48`)')
+  const badProxy = trustedProxies.find((proxy) => !isCidr(proxy))
+  if (badProxy !== undefined) throw new ConfigError(`TRUSTED_PROXIES: must be addresses or CIDR ranges (${JSON.stringify(badProxy)} is none)`)
+  const badOrigin = trustedOrigins.find((origin) => parseUrl(origin, ['http:', 'https:'])?.origin !== origin)
+  if (badOrigin !== undefined) throw new ConfigError(`TRUSTED_ORIGINS: must be origins such as https://app.example.com (${JSON.stringify(badOrigin)} is none)`)
+  if (config.sessionIdleTtlSeconds > config.sessionAbsoluteTtlSeconds) throw new ConfigError('SESSION_IDLE_TTL_SECONDS: must not be longer than SESSION_ABSOLUTE_TTL_SECONDS')
+}
+
+/** Whether a host name or address can be reached from this machine only. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host === '[::1]' || (isIP(host) === 4 && host.startsWith('127.'))
+}
+
+function parseUrl(value: string, protocols: string[]): URL | null {
+  const url = URL.canParse(value) ? new URL(value) : null
+  return url && protocols.includes(url.protocol) ? url : null
+}
+
+function isCidr(value: string): boolean {
+  const [address = '', bits, rest] = value.split('/')
+  const version = isIP(address)
+  if (!version || rest !== undefined) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
+}

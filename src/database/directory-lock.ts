@@ -1,0 +1,31 @@
+import { closeSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { tryLock, unlock } from 'fs-native-extensions'
+
+export interface DirectoryLock {
+  release(): void
+}
+
+/**
+ * Takes the lock of a data directory. The lock is the operating system's: it ends with the process, however that ends,
+ * and neither a reused process id nor a paused holder can confuse it.
+ *
+ * @throws Error naming the process that holds the directory
+ */
+export function lockDirectory(directory: string): DirectoryLock {
+  const path = join(directory, 'lock')
+  const file = openSync(path, 'a+', 0o600)
+  if (!tryLock(file)) {
+    closeSync(file)
+    const holder = readFileSync(path, 'utf8').trim()
+    throw new Error(`DATA_DIR ${directory} is in use by another Holdfast process${holder ? ` (pid ${holder})` : ''}: stop it, or set DATA_DIR to another directory`)
+  }
+  truncateSync(path)
+  writeSync(file, `${process.pid}\n`)
+  return {
+    release() {
+      unlock(file)
+      closeSync(file)
+    }
+  }
+}

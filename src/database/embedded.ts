@@ -1,0 +1,48 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { PGlite } from '@electric-sql/pglite'
+import type { SqlMigrationAwareDriverAdapterFactory } from '@prisma/driver-adapter-utils'
+import { PrismaPGlite } from 'pglite-prisma-adapter'
+import { createPrisma, type Database } from './database.js'
+import { lockDirectory } from './directory-lock.js'
+
+/**
+ * Opens the embedded store (PGlite) in `dataDir`, creating both where they are missing.
+ * One process at a time: a second one is refused by a lock of the operating system, which a killed process loses.
+ *
+ * @throws Error when another process holds the directory
+ */
+export async function openEmbedded(dataDir: string): Promise<Database> {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  const lock = lockDirectory(dataDir)
+  try {
+    const client = await PGlite.create({ dataDir: join(dataDir, 'pglite') })
+    const adapter = adapterFor(client)
+    const prisma = createPrisma(adapter)
+    return {
+      kind: 'embedded',
+      prisma,
+      openMigration: async () => ({ adapter, close: async () => {} }),
+      async close() {
+        await prisma.$disconnect()
+        await client.close()
+        lock.release()
+      }
+    }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+/** pglite-prisma-adapter starts a migration's script and does not wait for it; this one waits, and passes its error on. */
+function adapterFor(client: PGlite): SqlMigrationAwareDriverAdapterFactory {
+  const factory = new PrismaPGlite(client) as unknown as SqlMigrationAwareDriverAdapterFactory
+  const connect = factory.connect.bind(factory)
+  factory.connect = async () => {
+    const adapter = await connect()
+    adapter.executeScript = async (script) => { await client.exec(script) }
+    return adapter
+  }
+  return factory
+}

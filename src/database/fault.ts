@@ -1,0 +1,75 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { StoreUnavailable } from '../errors.js'
+
+/** What happened to the store during one request. better-auth swallows errors; this does not. */
+export interface FaultScope {
+  fault: StoreUnavailable | null
+  onFault: (fault: StoreUnavailable) => void
+}
+
+const scopes = new AsyncLocalStorage<FaultScope>()
+
+/** Runs `work` so that the first fault of the store inside it is kept and told, whoever swallows the error. */
+export function watchFaults<T>(scope: FaultScope, work: () => T): T {
+  return scopes.run(scope, work)
+}
+
+/** A transaction under way: the first statement that failed in it. PostgreSQL answers COMMIT with a silent ROLLBACK after one. */
+export interface StatementWatch {
+  failure: unknown
+}
+
+const watches = new AsyncLocalStorage<StatementWatch>()
+
+/** Runs `work` so that a failed statement inside it is kept, whoever swallows the error. */
+export function watchStatements<T>(watch: StatementWatch, work: () => T): T {
+  return watches.run(watch, work)
+}
+
+// Prisma's codes for answers of a database that is well: bad values, broken constraints, missing rows.
+const answers = new Set(['P2000', 'P2002', 'P2003', 'P2004', 'P2005', 'P2006', 'P2007', 'P2011', 'P2012', 'P2013', 'P2014', 'P2019', 'P2020', 'P2025'])
+// SQLSTATE classes of the same kind: data exceptions and broken constraints.
+const answerClasses = new Set(['22', '23'])
+
+/**
+ * Runs one database call. Any error that is not plainly an answer of a healthy database becomes `StoreUnavailable`:
+ * taking an unknown error for "nobody knows" costs a retry, taking it for an answer could sign somebody out.
+ * After a first fault the rest of the request fails at once, so that an outage is told in one time-out and not in ten.
+ */
+export async function callStore<T>(call: () => Promise<T>): Promise<T> {
+  const scope = scopes.getStore()
+  if (scope?.fault) throw scope.fault
+  try {
+    return await call()
+  } catch (error) {
+    const watch = watches.getStore()
+    if (watch && !isNotFound(error)) watch.failure ??= error
+    if (isAnswer(error)) throw error
+    const fault = error instanceof StoreUnavailable ? error : new StoreUnavailable(error)
+    if (scope && !scope.fault) {
+      scope.fault = fault
+      scope.onFault(fault)
+    }
+    throw fault
+  }
+}
+
+function isAnswer(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  if (error.name === 'PrismaClientValidationError') return true
+  const code = 'code' in error ? error.code : undefined
+  if (typeof code !== 'string') return false
+  if (code === 'P2010') return answerClasses.has(sqlStateOf(error).slice(0, 2))
+  return answers.has(code)
+}
+
+// Prisma says this of a statement that ran and matched no row.
+function isNotFound(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'P2025'
+}
+
+function sqlStateOf(error: Error): string {
+  const { meta } = error as { meta?: { code?: unknown, driverAdapterError?: { cause?: { originalCode?: unknown } } } }
+  const state = meta?.driverAdapterError?.cause?.originalCode ?? meta?.code
+  return typeof state === 'string' ? state : ''
+}

@@ -1,0 +1,64 @@
+import { PrismaPg } from '@prisma/adapter-pg'
+import { Client, Pool } from 'pg'
+import { createPrisma, STATEMENT_TIMEOUT_MS, type Database, type MigrationSession } from './database.js'
+
+export interface PostgresOptions {
+  databaseUrl: string
+  poolSize: number
+  /** Told of errors of idle connections, which belong to no request. */
+  onError: (error: Error) => void
+}
+
+/** Opens PostgreSQL. Connects lazily: a server may start, and wait, while the database is down. */
+export function openPostgres({ databaseUrl, poolSize, onError }: PostgresOptions): Database {
+  const pool = new Pool({
+    connectionString: databaseUrl,
+    max: poolSize,
+    connectionTimeoutMillis: STATEMENT_TIMEOUT_MS,
+    query_timeout: STATEMENT_TIMEOUT_MS,
+    // A node that was paused inside a transaction must not hold a user's lock for ever.
+    idle_in_transaction_session_timeout: 10_000,
+    keepAlive: true,
+    application_name: 'holdfast'
+  })
+  pool.on('error', onError)
+  const prisma = createPrisma(new PrismaPg(pool))
+  return {
+    kind: 'postgresql',
+    prisma,
+    openMigration: () => openMigration(databaseUrl),
+    async close() {
+      await prisma.$disconnect()
+      await pool.end()
+    }
+  }
+}
+
+// "holdfast" in ASCII, cut to the 63 bits of an advisory lock's key.
+const MIGRATION_LOCK = 0x686f6c6466617374n
+
+/** How long to wait for another node that is migrating, in milliseconds. */
+const MIGRATION_LOCK_WAIT_MS = 120_000
+
+/**
+ * Several nodes that migrate at once do it once: the first takes the lock, the others wait for it. The schema engine has a lock
+ * of its own, which lives as long as its connection does: hence a pool of one, ended with the session.
+ */
+async function openMigration(databaseUrl: string): Promise<MigrationSession> {
+  const holder = new Client({ connectionString: databaseUrl, connectionTimeoutMillis: STATEMENT_TIMEOUT_MS, query_timeout: MIGRATION_LOCK_WAIT_MS })
+  await holder.connect()
+  try {
+    await holder.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK])
+  } catch (error) {
+    await holder.end()
+    throw error
+  }
+  const pool = new Pool({ connectionString: databaseUrl, max: 1, connectionTimeoutMillis: STATEMENT_TIMEOUT_MS })
+  return {
+    adapter: new PrismaPg(pool),
+    async close() {
+      await pool.end()
+      await holder.end()
+    }
+  }
+}

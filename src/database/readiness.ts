@@ -1,0 +1,40 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ConfigError } from '../config.js'
+import { StoreUnavailable } from '../errors.js'
+import type { Database } from './database.js'
+import { migrate, pendingMigrations } from './migrate.js'
+
+/** How often a server that waits for its database asks again, in milliseconds. */
+const RETRY_MS = 250
+
+/**
+ * Makes sure that this process may work on the store: the schema is the one it needs, and the store's sessions were signed with
+ * its secret. The first process on a new store writes the check value; a lost AUTH_SECRET would otherwise sign everybody out.
+ *
+ * @throws StoreUnavailable when the store does not answer
+ * @throws ConfigError when it answers and does not fit
+ */
+export async function prepareStore(database: Database, keyCheck: string): Promise<void> {
+  if (database.kind === 'embedded') await migrate(database)
+  const pending = await pendingMigrations(database)
+  if (pending.length > 0) throw new ConfigError(`the database schema is behind (${pending.join(', ')}): run \`holdfast migrate\` first`)
+  await database.prisma.$executeRaw`
+    INSERT INTO "key_check" ("purpose", "value") VALUES ('auth_secret', ${keyCheck}) ON CONFLICT ("purpose") DO NOTHING`
+  const stored = await database.prisma.keyCheck.findUnique({ where: { purpose: 'auth_secret' } })
+  if (stored?.value !== keyCheck) {
+    throw new ConfigError('AUTH_SECRET: is not the secret with which the sessions in this store were signed; with it every user would be signed out')
+  }
+}
+
+/** Calls `prepare` until the store answers. Ends early, without an error, when the signal is aborted. */
+export async function untilPrepared(prepare: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await prepare()
+      return
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error
+      await sleep(RETRY_MS, undefined, { signal }).catch(() => {})
+    }
+  }
+}

@@ -1,0 +1,30 @@
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { bindMigrationAwareSqlAdapterFactory, type SqlMigrationAwareDriverAdapterFactory } from '@prisma/driver-adapter-utils'
+import type { MigrationList, SchemaEngine, SchemaFilter } from '@prisma/schema-engine-wasm'
+
+const root = new URL('../../../', import.meta.url)
+
+/** Where Prisma keeps its migrations, and the schema that they lead to. */
+export const migrationsDirectory = fileURLToPath(new URL('prisma/migrations/', root))
+export const schemaPath = fileURLToPath(new URL('prisma/schema.prisma', root))
+
+export const noFilter: SchemaFilter = { externalTables: [], externalEnums: [] }
+
+/**
+ * Prisma's own schema engine in its WebAssembly form, on a driver adapter: what `prisma migrate` runs, without the native
+ * binary that it downloads, and with the same `_prisma_migrations` table. The package is made for bundlers, so its module
+ * is instantiated by hand.
+ */
+export async function openSchemaEngine(adapter: SqlMigrationAwareDriverAdapterFactory): Promise<SchemaEngine> {
+  const bindings = await import('@prisma/schema-engine-wasm/schema_engine_bg')
+  const wasm = await readFile(new URL('./schema_engine_bg.wasm', import.meta.resolve('@prisma/schema-engine-wasm')))
+  const instance = await WebAssembly.instantiate(await WebAssembly.compile(new Uint8Array(wasm)), { './schema_engine_bg.js': bindings as unknown as WebAssembly.ModuleImports })
+  bindings.__wbg_set_wasm(instance.exports)
+  const start = instance.exports['__wbindgen_start'] as () => void
+  start()
+  const schema = await readFile(schemaPath, 'utf8')
+  return bindings.SchemaEngine.new({ datamodels: [[schemaPath, schema]] }, () => {}, bindMigrationAwareSqlAdapterFactory(adapter))
+}
+
+export type { MigrationList, SchemaEngine }

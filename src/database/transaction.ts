@@ -1,0 +1,92 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { StoreUnavailable } from '../errors.js'
+import type { PrismaClient, Queryable } from './database.js'
+import { callStore, watchStatements, type StatementWatch } from './fault.js'
+
+const transactions = new AsyncLocalStorage<LazyTransaction>()
+const rolledBack = new Error('rolled back')
+
+/** The transaction in which the running code stands; null outside one. */
+export function currentTransaction(): LazyTransaction | null {
+  const transaction = transactions.getStore()
+  return transaction && !transaction.closed ? transaction : null
+}
+
+/**
+ * Runs `work` in the transaction in which the caller stands, or in one of its own: committed when `work` returns, rolled back
+ * when it throws, or when a statement failed in it and the error was swallowed.
+ *
+ * @throws StoreUnavailable when it is not known whether the transaction was committed
+ */
+export async function withTransaction<T>(prisma: PrismaClient, work: (transaction: LazyTransaction) => Promise<T>): Promise<T> {
+  const outer = currentTransaction()
+  if (outer) return work(outer)
+  const transaction = new LazyTransaction(prisma)
+  const watch: StatementWatch = { failure: null }
+  try {
+    const result = await transactions.run(transaction, () => watchStatements(watch, () => work(transaction)))
+    if (watch.failure) throw watch.failure instanceof StoreUnavailable ? watch.failure : new StoreUnavailable(watch.failure)
+    await transaction.commit()
+    return result
+  } catch (error) {
+    await transaction.rollback()
+    throw error
+  }
+}
+
+/**
+ * A transaction that opens with the first write. better-auth hashes passwords inside its transactions: opened at once, each
+ * would hold a connection (in embedded mode, the whole store) for that long. Reads before the first write see what was
+ * committed, as every statement does at PostgreSQL's default isolation.
+ */
+export class LazyTransaction {
+  readonly #prisma: PrismaClient
+  #opening: Promise<Queryable> | null = null
+  #ended: Promise<void> = Promise.resolve()
+  #end: (commit: boolean) => void = () => {}
+  closed = false
+
+  constructor(prisma: PrismaClient) {
+    this.#prisma = prisma
+  }
+
+  /** What a read goes to: the transaction where one is open. */
+  async forRead(): Promise<Queryable> {
+    return this.#opening ?? this.#prisma
+  }
+
+  /** What a write goes to: opens the transaction. */
+  forWrite(): Promise<Queryable> {
+    this.#opening ??= this.#open()
+    return this.#opening
+  }
+
+  async commit(): Promise<void> {
+    this.closed = true
+    this.#end(true)
+    await this.#ended
+  }
+
+  async rollback(): Promise<void> {
+    this.closed = true
+    this.#end(false)
+    await this.#ended.catch(() => {})
+  }
+
+  #open(): Promise<Queryable> {
+    return new Promise((resolve, reject) => {
+      const outcome = new Promise<boolean>((settle) => { this.#end = settle })
+      this.#ended = callStore(async () => {
+        try {
+          await this.#prisma.$transaction(async (transaction) => {
+            resolve(transaction)
+            if (!await outcome) throw rolledBack
+          })
+        } catch (error) {
+          if (error !== rolledBack) throw error
+        }
+      })
+      this.#ended.catch(reject)
+    })
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * Every refusal that a client can see. `cause` is stable: clients switch on it and never on the text.
+ * 401 means "this credential is no good, sign in again"; 503 means "nobody knows, try again, keep your cookie".
+ */
+const refusals = {
+  credential_missing: [401, 'No session credential was sent.'],
+  credential_malformed: [401, 'The credential is not one that this server issued.'],
+  session_unknown: [401, 'There is no such session.'],
+  session_revoked: [401, 'The session has been revoked.'],
+  session_expired: [401, 'The session has expired.'],
+  user_banned: [401, 'The user is banned.'],
+  user_gone: [401, 'The user no longer exists.'],
+  credential_ambiguous: [400, 'More than one Authorization header or session cookie was sent.'],
+  invalid_input: [400, 'The request is not valid.'],
+  role_missing: [403, 'A required role is missing.'],
+  origin_refused: [403, 'A cookie authenticates only requests from a trusted origin.'],
+  not_found: [404, 'There is nothing here.'],
+  method_not_allowed: [405, 'The method is not allowed here.'],
+  request_timeout: [408, 'The request did not arrive in time.'],
+  payload_too_large: [413, 'The request body is too large.'],
+  uri_too_long: [414, 'The address is too long.'],
+  unsupported_media_type: [415, 'The content type is not supported.'],
+  headers_too_large: [431, 'The request headers are too large.'],
+  rate_limited: [429, 'Too many requests. Try again later.'],
+  internal: [500, 'Something went wrong on the server.'],
+  store_unavailable: [503, 'The session store cannot be reached. Nothing is known about the session: try again.']
+} as const satisfies Record<string, readonly [number, string]>
+
+/** The stable causes. */
+export type Cause = keyof typeof refusals
+
+/** Causes for which a credential is refused with 401. */
+export type InactiveCause =
+  | 'credential_malformed' | 'session_unknown' | 'session_revoked' | 'session_expired' | 'user_banned' | 'user_gone'
+
+/** Seconds a client should wait before it asks again after a 503. */
+export const RETRY_AFTER_SECONDS = 1
+
+/** A refusal with its HTTP status and stable cause; `message` is safe to show. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal'
+  readonly code: Cause
+  readonly statusCode: number
+
+  constructor(code: Cause, detail?: string, options?: ErrorOptions) {
+    super(detail ?? refusals[code][1], options)
+    this.code = code
+    this.statusCode = refusals[code][0]
+  }
+}
+
+/** The store did not answer, or answered that it cannot: nobody knows, so nobody is signed out. */
+export class StoreUnavailable extends Refusal {
+  constructor(cause: unknown) {
+    super('store_unavailable', undefined, { cause })
+  }
+}
+
+/** The refusal that fits an HTTP status that was decided elsewhere (Fastify, Node's parser). */
+export function refusalFor(statusCode: number): Refusal {
+  for (const [code, [status]] of Object.entries(refusals)) {
+    if (status === statusCode && status !== 401) return new Refusal(code as Cause)
+  }
+  return new Refusal(statusCode >= 400 && statusCode < 500 ? 'invalid_input' : 'internal')
+}
+
+/** RFC 9457 problem details, with the stable cause and the request's id. */
+export interface Problem {
+  type: 'about:blank'
+  title: string
+  status: number
+  detail: string
+  cause: Cause
+  requestId: string
+}
+
+const titles: Record<number, string> = {
+  400: 'Bad Request', 401: 'Unauthorized', 403: 'Forbidden', 404: 'Not Found', 405: 'Method Not Allowed',
+  408: 'Request Timeout', 413: 'Content Too Large', 414: 'URI Too Long', 415: 'Unsupported Media Type', 429: 'Too Many Requests',
+  431: 'Request Header Fields Too Large', 500: 'Internal Server Error', 503: 'Service Unavailable'
+}
+
+/** The body of a refusal as RFC 9457 problem details (`application/problem+json`). */
+export function problemOf(refusal: Refusal, requestId: string): Problem {
+  const status = refusal.statusCode
+  return { type: 'about:blank', title: titles[status] ?? 'Error', status, detail: refusal.message, cause: refusal.code, requestId }
+}

@@ -1,0 +1,95 @@
+import type { Config } from './config.js'
+import { createAuth, type Auth } from './auth/auth.js'
+import { deriveKeys, keptSecret } from './auth/keys.js'
+import type { Database, PrismaClient } from './database/database.js'
+import { openEmbedded } from './database/embedded.js'
+import { openPostgres } from './database/postgres.js'
+import { prepareStore, untilPrepared } from './database/readiness.js'
+import { StoreUnavailable } from './errors.js'
+import { startJob } from './job.js'
+import { Activity } from './session/activity.js'
+import { SessionReader } from './session/reader.js'
+import { purgeEnded } from './session/retention.js'
+
+/** How often notes of use are written, and ended sessions looked for, in milliseconds. */
+const ACTIVITY_FLUSH_MS = 5_000
+const RETENTION_MS = 3_600_000
+
+/** What happens outside any request; the caller logs it. */
+export interface Events {
+  onWarning: (message: string, details: unknown) => void
+  onError: (message: string, error: unknown) => void
+  /** The store cannot be worked on with this configuration: the process should end. */
+  onUnfit: (error: Error) => void
+}
+
+/** Holdfast without HTTP: the store, the reader, better-auth, and the jobs that look after them. */
+export interface Holdfast {
+  readonly config: Config
+  readonly prisma: PrismaClient
+  readonly reader: SessionReader
+  readonly auth: Auth
+  /** Whether the store has been found fit; until then nothing is known about any session. */
+  ready(): boolean
+  /** Asks the store for a sign of life. @throws StoreUnavailable */
+  ping(): Promise<void>
+  close(): Promise<void>
+}
+
+/**
+ * Opens Holdfast on the embedded store, or on PostgreSQL where `databaseUrl` is set. When PostgreSQL does not answer it starts all
+ * the same, and waits: until the store has been found fit, `ready` is false.
+ *
+ * @throws ConfigError when the store answers and does not fit
+ */
+export async function openHoldfast(config: Config, prefix: string, events: Events): Promise<Holdfast> {
+  const database = await openDatabase(config, events)
+  try {
+    const keys = deriveKeys(config.authSecret ?? keptSecret(config.dataDir))
+    const activity = new Activity({ db: database.prisma, idleTtlSeconds: config.sessionIdleTtlSeconds, now: () => performance.now() })
+    const reader = new SessionReader({ db: database.prisma, secret: keys.auth, activity })
+    const auth = createAuth({
+      config, prefix, keys, prisma: database.prisma, reader,
+      onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onWarning(message, details))
+    })
+    const closing = new AbortController()
+    let ready = false
+    const prepare = async () => {
+      await prepareStore(database, keys.check)
+      ready = true
+    }
+    await prepare().catch((error: unknown) => {
+      if (!(error instanceof StoreUnavailable)) throw error
+      events.onWarning('the database does not answer: waiting for it', error.cause)
+      untilPrepared(prepare, closing.signal).catch(events.onUnfit)
+    })
+    const jobs = [
+      startJob(ACTIVITY_FLUSH_MS, () => activity.flush(), (error) => events.onError('the notes of use could not be written', error)),
+      startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error))
+    ]
+    return {
+      config, prisma: database.prisma, reader, auth,
+      ready: () => ready,
+      ping: async () => { await database.prisma.$queryRaw`SELECT 1` },
+      async close() {
+        closing.abort()
+        await Promise.all(jobs.map((job) => job.stop()))
+        if (ready) await activity.flush().catch((error: unknown) => events.onError('the notes of use could not be written', error))
+        await database.close()
+      }
+    }
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+}
+
+/** Opens the store that the configuration names. */
+export async function openDatabase(config: Config, { onWarning }: Pick<Events, 'onWarning'>): Promise<Database> {
+  if (config.databaseUrl === undefined) return openEmbedded(config.dataDir)
+  return openPostgres({
+    databaseUrl: config.databaseUrl,
+    poolSize: config.databasePoolSize,
+    onError: (error) => onWarning('a database connection was lost', error)
+  })
+}

@@ -1,0 +1,43 @@
+import { resolve } from 'node:path'
+import { buildApp } from './app.js'
+import { ConfigError, type Config } from './config.js'
+
+/** How long open requests may take to end after SIGTERM, in milliseconds. */
+const DRAIN_MS = 10_000
+
+/** Starts the server and keeps it running until SIGINT or SIGTERM, which let open requests end. */
+export async function serve(config: Config): Promise<void> {
+  const app = await buildApp(config, { onUnfit: (error) => { stop(error instanceof ConfigError ? 2 : 1) } })
+  let stopping = false
+  const stop = (status: number) => {
+    if (stopping) process.exit(status || 1)
+    stopping = true
+    setTimeout(() => process.exit(status || 1), DRAIN_MS).unref()
+    app.close().then(() => process.exit(status), () => process.exit(1))
+  }
+  process.on('SIGINT', () => stop(0))
+  process.on('SIGTERM', () => stop(0))
+  await app.listen({ host: config.host, port: config.port })
+  process.stdout.write(banner(config))
+}
+
+/** What a person should know on the first screen. */
+function banner(config: Config): string {
+  const url = config.baseUrl
+  const store = config.databaseUrl === undefined ? `embedded, in ${resolve(config.dataDir)} (delete it to start anew)` : 'PostgreSQL (DATABASE_URL)'
+  return `
+  Holdfast: an authentication server whose sessions hold.
+
+  serving  ${url}
+  data     ${store}
+
+  try      curl -i -c cookies.txt ${url}/api/auth/sign-up/email \\
+             -H 'content-type: application/json' \\
+             -d '{"name":"Ada","email":"ada@example.com","password":"correct horse battery"}'
+           curl -b cookies.txt ${url}/session
+           curl -b cookies.txt -X POST ${url}/api/auth/sign-out -H 'origin: ${url}'
+
+  admin    npm run --silent holdfast -- user set-role ada@example.com admin
+
+`
+}

@@ -1,0 +1,48 @@
+import type { Queryable } from '../database/database.js'
+import { touchSessions } from './store.js'
+
+const DAY_SECONDS = 86_400
+
+export interface ActivityOptions {
+  db: Queryable
+  idleTtlSeconds: number
+  /** Monotonic milliseconds. */
+  now: () => number
+}
+
+/**
+ * Collects in memory when sessions were used and writes it in batches, so that a check costs no write.
+ * What a crash loses is some seconds of "last seen"; the idle expiry has days of slack against that.
+ */
+export class Activity {
+  readonly #uses = new Map<string, number>()
+  readonly #options: ActivityOptions
+  /** An idle expiry moves when use would move it by this much: at most daily, and seven times in a short life. */
+  readonly #stepSeconds: number
+
+  constructor(options: ActivityOptions) {
+    this.#options = options
+    this.#stepSeconds = Math.min(DAY_SECONDS, Math.floor(options.idleTtlSeconds / 7))
+  }
+
+  /** Notes that a session was used now. */
+  note(sessionId: string): void {
+    this.#uses.set(sessionId, this.#options.now())
+  }
+
+  /**
+   * Writes what was noted.
+   *
+   * @throws StoreUnavailable when the store does not answer; the notes are kept for the next call
+   */
+  async flush(): Promise<void> {
+    if (this.#uses.size === 0) return
+    const now = this.#options.now()
+    const batch = new Map([...this.#uses].slice(0, 10_000))
+    const ages = new Map([...batch].map(([id, at]) => [id, Math.round(now - at)]))
+    await touchSessions(this.#options.db, ages, this.#options.idleTtlSeconds, this.#stepSeconds)
+    for (const [id, at] of batch) {
+      if (this.#uses.get(id) === at) this.#uses.delete(id)
+    }
+  }
+}

@@ -1,0 +1,85 @@
+import type { PrismaClient, Queryable } from '../database/database.js'
+import { withTransaction } from '../database/transaction.js'
+import { judge, type RevocationReason } from './session.js'
+import { holdSession } from './store.js'
+
+/** Which sessions of a user to end. */
+export interface BulkRevocation {
+  userId: string
+  exceptSessionId?: string | null
+  reason: RevocationReason
+}
+
+/**
+ * Revokes the named sessions: rows, versions and events in one statement. Safe to repeat: only the first call finds them
+ * unrevoked. Rows are locked in the order of their ids, as everybody does, so that two revocations cannot wait for each other.
+ *
+ * @param userId whose sessions they must be; null where the caller may revoke anybody's
+ * @returns how many this call ended
+ */
+export async function revokeSessions(db: Queryable, sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<number> {
+  return db.$executeRaw`
+    WITH named AS (
+      SELECT "id" FROM "session"
+      WHERE "id" = ANY(${sessionIds}::text[]) AND (${userId}::text IS NULL OR "userId" = ${userId}) AND "revokedAt" IS NULL
+      ORDER BY "id" FOR UPDATE
+    ), ended AS (
+      UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = ${reason}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
+      FROM named WHERE s."id" = named."id" AND s."revokedAt" IS NULL
+      RETURNING s."id", s."userId"
+    )
+    INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', ${reason} FROM ended`
+}
+
+/**
+ * Locks the user's row and bumps `credentialEpoch`, so that a sign-in under way cannot add a session behind a revocation's back.
+ * It must be a statement of its own, before the revocation: only a statement that begins after the lock was granted sees the
+ * sessions of the sign-ins that it waited for.
+ *
+ * @returns the new epoch; null when there is no such user
+ */
+export async function advanceCredentialEpoch(db: Queryable, userId: string): Promise<number | null> {
+  const [row] = await db.$queryRaw<{ credentialEpoch: number }[]>`
+    UPDATE "user" SET "credentialEpoch" = "credentialEpoch" + 1 WHERE "id" = ${userId} RETURNING "credentialEpoch"`
+  return row?.credentialEpoch ?? null
+}
+
+/** Ends what a first factor has begun and a change of the account must not let finish: challenges and trusted devices. */
+export async function dropPendingFactors(db: Queryable, userId: string): Promise<void> {
+  await db.$executeRaw`DELETE FROM "verification" WHERE "value" = ${userId}`
+}
+
+/**
+ * Revokes all sessions of a user, or all but one, in one statement with no cap.
+ * Call it after `advanceCredentialEpoch`, in the same transaction.
+ *
+ * @returns how many this call ended
+ */
+export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId = null, reason }: BulkRevocation): Promise<number> {
+  return db.$executeRaw`
+    WITH mine AS (
+      SELECT "id" FROM "session"
+      WHERE "userId" = ${userId} AND "revokedAt" IS NULL AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})
+      ORDER BY "id" FOR UPDATE
+    ), ended AS (
+      UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = ${reason}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
+      FROM mine WHERE s."id" = mine."id" AND s."revokedAt" IS NULL
+      RETURNING s."id", s."userId"
+    )
+    INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', ${reason} FROM ended`
+}
+
+/**
+ * Revokes all sessions of a user, or all but one, on the authority of one of that user's sessions.
+ *
+ * @returns how many were ended; null when the authorising session has itself ended
+ */
+export async function endSessionsOf(prisma: PrismaClient, authority: { sessionId: string }, bulk: BulkRevocation): Promise<number | null> {
+  return withTransaction(prisma, async (transaction) => {
+    const db = await transaction.forWrite()
+    await advanceCredentialEpoch(db, bulk.userId)
+    const record = await holdSession(db, authority.sessionId)
+    if (!record || !judge(record).active) return null
+    return revokeSessionsOf(db, bulk)
+  })
+}

@@ -1,0 +1,105 @@
+import type { InactiveCause } from '../errors.js'
+
+/** A session as it is shown: never with a token. */
+export interface Session {
+  id: string
+  userId: string
+  issuedAt: Date
+  /** Idle expiry: moved by use. */
+  expiresAt: Date
+  /** Fixed at birth. */
+  absoluteExpiresAt: Date
+  lastSeenAt: Date
+  /** How the user proved who they are (RFC 8176), and when. */
+  amr: string[]
+  authTime: Date
+  ipAddress: string | null
+  userAgent: string | null
+  name: string | null
+  clientId: string
+  /** The administrator's user id where the session is an impersonation (RFC 8693 `act.sub`). */
+  impersonatedBy: string | null
+  version: number
+}
+
+/** A person as a check shows them. */
+export interface User {
+  id: string
+  email: string
+  emailVerified: boolean
+  name: string
+  image: string | null
+  roles: string[]
+}
+
+/** The answer to "is this session valid?". Whoever does not know throws `StoreUnavailable` instead. */
+export type Check =
+  | { active: true, session: Session, user: User }
+  | { active: false, cause: InactiveCause }
+
+/** Something that happened to a session. */
+export interface SessionEvent {
+  id: string
+  type: string
+  cause: string | null
+  at: Date
+  ipAddress: string | null
+}
+
+/** Why a session was revoked; kept on the row and in its events. */
+export type RevocationReason =
+  | 'signed_out' | 'signed_in_again' | 'revoked_by_user' | 'revoked_by_admin' | 'revoked_by_operator' | 'password_changed'
+  | 'second_factor_pending' | 'second_factor_changed' | 'impersonation_ended' | 'user_banned' | 'user_deleted'
+
+/** A row of `session`, with its user's columns under `user` and the database's clock. */
+export interface SessionRow extends Session {
+  token: string
+  updatedAt: Date
+  revokedAt: Date | null
+  revokedReason: string | null
+}
+
+/** A row of `user`, as far as a check needs it. */
+export interface UserRow {
+  id: string
+  name: string
+  email: string
+  emailVerified: boolean
+  image: string | null
+  role: string | null
+  banned: boolean | null
+  banReason: string | null
+  banExpires: Date | null
+  twoFactorEnabled: boolean | null
+  credentialEpoch: number
+  createdAt: Date
+  updatedAt: Date
+}
+
+/** What the store knows of one session at one moment of the database's clock. */
+export interface SessionRecord {
+  session: SessionRow
+  /** Absent when the person has been deleted. */
+  user: UserRow | null
+  /** The database's clock when the row was read. */
+  now: Date
+}
+
+/** The roles in better-auth's comma-separated form. */
+export function rolesOf(role: string | null): string[] {
+  return role ? role.split(',').map((name) => name.trim()).filter(Boolean) : []
+}
+
+/** Decides, by the database's clock, whether the session is valid. */
+export function judge({ session, user, now }: SessionRecord): Check {
+  if (session.revokedAt) return { active: false, cause: 'session_revoked' }
+  if (session.expiresAt <= now || session.absoluteExpiresAt <= now) return { active: false, cause: 'session_expired' }
+  if (!user) return { active: false, cause: 'user_gone' }
+  if (user.banned && (!user.banExpires || user.banExpires > now)) return { active: false, cause: 'user_banned' }
+  const { token: _token, updatedAt: _updatedAt, revokedAt: _revokedAt, revokedReason: _revokedReason, ...shown } = session
+  return {
+    active: true,
+    session: shown,
+    user: { id: user.id, email: user.email, emailVerified: user.emailVerified, name: user.name, image: user.image, roles: rolesOf(user.role) }
+  }
+}

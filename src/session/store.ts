@@ -1,0 +1,161 @@
+import { Prisma, type Queryable } from '../database/database.js'
+import type { RevocationReason, SessionEvent, SessionRecord, SessionRow, UserRow } from './session.js'
+
+/** Longest user agent that is kept: it is shown to people, and copied by caches. */
+const USER_AGENT_LENGTH = 512
+
+/** What a new session is made of. Durations are in seconds and are counted on the database's clock. */
+export interface NewSession {
+  id: string
+  hash: string
+  userId: string
+  idleTtlSeconds: number
+  absoluteTtlSeconds: number
+  ipAddress: string | null
+  userAgent: string | null
+  amr: string[]
+  impersonatedBy: string | null
+  /** The user's epoch as it was read before the credential was verified; null where no credential was. */
+  credentialEpoch: number | null
+  /** The session of this browser that the new one replaces (ASVS 7.2.4). */
+  replaces: { sessionId: string, hash: string } | null
+  /** The session on whose behalf this one begins (one-time token): it must still be active. */
+  sourceSessionId: string | null
+}
+
+const sessionColumns = Prisma.raw(`s."id", s."token", s."userId", s."issuedAt", s."updatedAt", s."expiresAt", s."absoluteExpiresAt",
+  s."revokedAt", s."revokedReason", s."version", s."ipAddress", s."userAgent", s."name", s."lastSeenAt", s."amr", s."authTime", s."impersonatedBy", s."clientId"`)
+
+const userColumns = Prisma.raw(`u."id" AS "u_id", u."name" AS "u_name", u."email" AS "u_email", u."emailVerified" AS "u_emailVerified",
+  u."image" AS "u_image", u."role" AS "u_role", u."banned" AS "u_banned", u."banReason" AS "u_banReason", u."banExpires" AS "u_banExpires",
+  u."twoFactorEnabled" AS "u_twoFactorEnabled", u."credentialEpoch" AS "u_credentialEpoch", u."createdAt" AS "u_createdAt", u."updatedAt" AS "u_updatedAt"`)
+
+const live = Prisma.raw(`"revokedAt" IS NULL AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()`)
+
+type JoinedRow = SessionRow & Record<`u_${string}`, unknown> & { now: Date }
+
+/**
+ * Inserts a session with its first event, and revokes the one it replaces, in one statement.
+ *
+ * The user's row is taken FOR SHARE and must still have the epoch under which the credential was verified: a change of
+ * password or a ban locks the same row first, so a sign-in with the old password cannot outlive it.
+ *
+ * @returns null when the user is gone, banned or changed meanwhile, or the source session has ended
+ */
+export async function insertSession(db: Queryable, session: NewSession): Promise<SessionRow | null> {
+  const userAgent = session.userAgent?.slice(0, USER_AGENT_LENGTH) ?? null
+  const [row] = await db.$queryRaw<SessionRow[]>`
+    WITH clock AS (
+      SELECT clock_timestamp() AS now
+    ), owner AS (
+      SELECT "id" FROM "user"
+      WHERE "id" = ${session.userId}
+        AND (${session.credentialEpoch}::int IS NULL OR "credentialEpoch" = ${session.credentialEpoch}::int)
+        AND NOT (COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()))
+      FOR SHARE
+    ), source AS (
+      SELECT "id" FROM "session" WHERE "id" = ${session.sourceSessionId} AND "userId" = ${session.userId} AND ${live} FOR SHARE
+    ), allowed AS (
+      SELECT owner."id" FROM owner WHERE ${session.sourceSessionId}::text IS NULL OR EXISTS (SELECT 1 FROM source)
+    ), replaced AS (
+      UPDATE "session" SET "revokedAt" = clock_timestamp(), "revokedReason" = 'signed_in_again', "version" = "version" + 1, "updatedAt" = clock_timestamp()
+      WHERE "id" = ${session.replaces?.sessionId ?? null} AND "token" = ${session.replaces?.hash ?? null} AND "revokedAt" IS NULL
+        AND EXISTS (SELECT 1 FROM allowed)
+      RETURNING "id", "userId"
+    ), s AS (
+      INSERT INTO "session" ("id", "token", "userId", "issuedAt", "updatedAt", "lastSeenAt", "authTime", "expiresAt", "absoluteExpiresAt",
+        "ipAddress", "userAgent", "amr", "impersonatedBy")
+      SELECT ${session.id}, ${session.hash}, allowed."id", now, now, now, now,
+        now + LEAST(${session.idleTtlSeconds}::int, ${session.absoluteTtlSeconds}::int) * interval '1 second',
+        now + ${session.absoluteTtlSeconds}::int * interval '1 second',
+        ${session.ipAddress}, ${userAgent}, ${session.amr}::text[], ${session.impersonatedBy}
+      FROM allowed, clock
+      RETURNING *
+    ), events AS (
+      INSERT INTO "session_event" ("sessionId", "userId", "type", "cause", "ipAddress")
+      SELECT "id", "userId", 'created', array_to_string("amr", ' '), "ipAddress" FROM s
+      UNION ALL
+      SELECT "id", "userId", 'revoked', 'signed_in_again', ${session.ipAddress} FROM replaced
+    )
+    SELECT ${sessionColumns} FROM s`
+  return row ?? null
+}
+
+/** Reads one session with its user and the database's clock: what a check is decided on. */
+export async function findSession(db: Queryable, sessionId: string): Promise<SessionRecord | null> {
+  const [row] = await db.$queryRaw<JoinedRow[]>`
+    SELECT ${sessionColumns}, ${userColumns}, clock_timestamp() AS "now"
+    FROM "session" s LEFT JOIN "user" u ON u."id" = s."userId" WHERE s."id" = ${sessionId}`
+  return row ? recordOf(row) : null
+}
+
+/**
+ * Reads one session inside a transaction and keeps it from being revoked until that transaction ends: a write that a session
+ * authorises must not commit after the session's revocation.
+ */
+export async function holdSession(db: Queryable, sessionId: string): Promise<SessionRecord | null> {
+  await db.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${sessionId} FOR SHARE`
+  return findSession(db, sessionId)
+}
+
+/** The active sessions of a user, or those among `sessionIds`; newest first, with no cap. */
+export async function listSessions(db: Queryable, filter: { userId?: string, sessionIds?: string[] }): Promise<SessionRow[]> {
+  const conditions = [Prisma.sql`${live}`]
+  if (filter.userId !== undefined) conditions.push(Prisma.sql`s."userId" = ${filter.userId}`)
+  if (filter.sessionIds !== undefined) conditions.push(Prisma.sql`s."id" = ANY(${filter.sessionIds}::text[])`)
+  return db.$queryRaw<SessionRow[]>`
+    SELECT ${sessionColumns} FROM "session" s WHERE ${Prisma.join(conditions, ' AND ')} ORDER BY s."id" DESC`
+}
+
+/** What happened to one session of a user, oldest first; null when the user has no such session. */
+export async function listEvents(db: Queryable, sessionId: string, userId: string): Promise<SessionEvent[] | null> {
+  const events = await db.$queryRaw<SessionEvent[]>`
+    SELECT "id", "type", "cause", "at", "ipAddress" FROM "session_event"
+    WHERE "sessionId" = ${sessionId} AND "userId" = ${userId} ORDER BY "at", "id"`
+  return events.length > 0 ? events : null
+}
+
+/**
+ * Notes when sessions were last used, and moves their idle expiry where that is due, in one statement for all of them.
+ * Rows that somebody holds are skipped: a note of use is never worth waiting for, and the next one says the same.
+ * Only a moved expiry bumps the version: it alone could show in a cached copy.
+ */
+export async function touchSessions(db: Queryable, uses: ReadonlyMap<string, number>, idleTtlSeconds: number, stepSeconds: number): Promise<void> {
+  const ids = [...uses.keys()]
+  const agesMs = [...uses.values()]
+  await db.$executeRaw`
+    WITH uses AS (
+      SELECT "id", clock_timestamp() - "ageMs" * interval '1 millisecond' AS "at"
+      FROM unnest(${ids}::text[], ${agesMs}::int[]) AS used ("id", "ageMs")
+    ), free AS (
+      SELECT s."id", uses."at", s."expiresAt" < uses."at" + (${idleTtlSeconds}::int - ${stepSeconds}::int) * interval '1 second'
+          AND s."expiresAt" < s."absoluteExpiresAt" AS "moves"
+      FROM "session" s JOIN uses ON uses."id" = s."id"
+      WHERE ${live} ORDER BY s."id" FOR UPDATE OF s SKIP LOCKED
+    )
+    UPDATE "session" s SET
+      "lastSeenAt" = GREATEST(s."lastSeenAt", free."at"),
+      "expiresAt" = CASE WHEN free."moves" THEN LEAST(free."at" + ${idleTtlSeconds}::int * interval '1 second', s."absoluteExpiresAt") ELSE s."expiresAt" END,
+      "version" = s."version" + CASE WHEN free."moves" THEN 1 ELSE 0 END
+    FROM free WHERE s."id" = free."id"`
+}
+
+/** Bumps the version of a user's active sessions: what a check shows of the user has changed. Call it in the change's transaction. */
+export async function bumpSessionsOf(db: Queryable, userId: string): Promise<void> {
+  await db.$executeRaw`
+    UPDATE "session" s SET "version" = s."version" + 1, "updatedAt" = clock_timestamp()
+    FROM (SELECT "id" FROM "session" WHERE "userId" = ${userId} AND ${live} ORDER BY "id" FOR UPDATE) mine
+    WHERE s."id" = mine."id"`
+}
+
+function recordOf(row: JoinedRow): SessionRecord {
+  const session: Record<string, unknown> = {}
+  const user: Record<string, unknown> = {}
+  for (const [key, value] of Object.entries(row)) {
+    if (key.startsWith('u_')) user[key.slice(2)] = value
+    else if (key !== 'now') session[key] = value
+  }
+  return { session: session as unknown as SessionRow, user: user['id'] === null ? null : user as unknown as UserRow, now: row.now }
+}
+
+export type { RevocationReason }
