@@ -54,7 +54,7 @@ export class AccountWrites {
 
   async #userIds(db: Queryable, { model, where }: Change): Promise<string[]> {
     const rows = await this.#innerOn(db).findMany<{ id: string, userId?: string }>({ model, where, limit: 1_000_000 })
-    return [...new Set(rows.map((row) => (model === 'user' ? row.id : row.userId ?? ''))].toSorted()
+    return [...new Set(rows.map((row) => (model === 'user' ? row.id : row.userId ?? '')))].toSorted()
   }
 
   async #prepare(db: Queryable, userId: string, { model, update }: Change): Promise<void> {

@@ -11,20 +11,30 @@ export const schemaPath = fileURLToPath(new URL('prisma/schema.prisma', root))
 
 export const noFilter: SchemaFilter = { externalTables: [], externalEnums: [] }
 
+type Bindings = typeof import('@prisma/schema-engine-wasm/schema_engine_bg')
+
+let loaded: Promise<Bindings> | null = null
+
 /**
  * Prisma's own schema engine in its WebAssembly form, on a driver adapter: what `prisma migrate` runs, without the native
- * binary that it downloads, and with the same `_prisma_migrations` table. The package is made for bundlers, so its module
- * is instantiated by hand.
+ * binary that it downloads, and with the same `_prisma_migrations` table.
  */
 export async function openSchemaEngine(adapter: SqlMigrationAwareDriverAdapterFactory): Promise<SchemaEngine> {
+  loaded ??= loadBindings()
+  const bindings = await loaded
+  const schema = await readFile(schemaPath, 'utf8')
+  return bindings.SchemaEngine.new({ datamodels: [[schemaPath, schema]] }, () => {}, bindMigrationAwareSqlAdapterFactory(adapter))
+}
+
+// The package is made for bundlers, so its module is instantiated by hand; once, for its glue code holds one instance.
+async function loadBindings(): Promise<Bindings> {
   const bindings = await import('@prisma/schema-engine-wasm/schema_engine_bg')
   const wasm = await readFile(new URL('./schema_engine_bg.wasm', import.meta.resolve('@prisma/schema-engine-wasm')))
   const instance = await WebAssembly.instantiate(await WebAssembly.compile(new Uint8Array(wasm)), { './schema_engine_bg.js': bindings as unknown as WebAssembly.ModuleImports })
   bindings.__wbg_set_wasm(instance.exports)
   const start = instance.exports['__wbindgen_start'] as () => void
   start()
-  const schema = await readFile(schemaPath, 'utf8')
-  return bindings.SchemaEngine.new({ datamodels: [[schemaPath, schema]] }, () => {}, bindMigrationAwareSqlAdapterFactory(adapter))
+  return bindings
 }
 
 export type { MigrationList, SchemaEngine }

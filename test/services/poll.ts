@@ -1,0 +1,18 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Asks until the answer is truthy; fails when the deadline passes first. Errors count as "not yet". */
+export async function until<T>(what: string, ask: () => Promise<T> | T, deadlineMs = 20_000): Promise<NonNullable<T>> {
+  const deadline = Date.now() + deadlineMs
+  let last: unknown = 'no answer'
+  while (Date.now() < deadline) {
+    try {
+      const answer = await ask()
+      if (answer) return answer
+      last = answer
+    } catch (error) {
+      last = error
+    }
+    await sleep(25)
+  }
+  throw new Error(`waited ${deadlineMs} ms for ${what}`, { cause: last })
+}

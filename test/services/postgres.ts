@@ -1,0 +1,99 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { Client } from 'pg'
+import { until } from './poll.js'
+import { accepts, freePort } from './ports.js'
+
+/** A PostgreSQL server of one's own, which may be stopped and killed. */
+export interface PrivatePostgres {
+  readonly url: string
+  start(): Promise<void>
+  /** SIGQUIT: stops at once, as a crash would. */
+  stop(): Promise<void>
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void
+  remove(): Promise<void>
+}
+
+/** Where PostgreSQL's programs are; null where there are none. */
+export function findPostgresPrograms(): string | null {
+  const debian = '/usr/lib/postgresql'
+  const versions = existsSync(debian) ? readdirSync(debian).map((version) => join(debian, version, 'bin')).toReversed() : []
+  const folders = [...versions, ...(process.env['PATH'] ?? '').split(delimiter)]
+  return folders.find((folder) => existsSync(join(folder, 'initdb')) && existsSync(join(folder, 'postgres'))) ?? null
+}
+
+/** Creates a cluster on a free port; PostgreSQL refuses to run as root, so root lends it another user. */
+export async function createPostgres(programs: string): Promise<PrivatePostgres> {
+  const user = process.getuid?.() === 0 ? nobody() : {}
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-postgres-'))
+  if (user.uid !== undefined) chownSync(folder, user.uid, user.gid ?? user.uid)
+  const data = join(folder, 'data')
+  const made = spawnSync(join(programs, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync'], { ...user, encoding: 'utf8' })
+  if (made.status !== 0) throw new Error(`initdb failed: ${made.stderr}`)
+  const port = await freePort()
+  let server: ChildProcess | null = null
+  const postgres: PrivatePostgres = {
+    url: `postgresql://postgres@127.0.0.1:${port}/postgres`,
+    async start() {
+      server = spawn(join(programs, 'postgres'), ['-D', data, '-p', String(port), '-k', folder, '-c', 'listen_addresses=127.0.0.1', '-c', 'max_connections=60'], { ...user, stdio: 'ignore' })
+      await until('PostgreSQL to start', () => canQuery(postgres.url))
+    },
+    async stop() {
+      if (!server || server.exitCode !== null) return
+      const exited = once(server, 'exit')
+      server.kill('SIGCONT')
+      server.kill('SIGQUIT')
+      await exited
+      server = null
+    },
+    signal(signal) {
+      if (server?.pid === undefined) return
+      // Its children answer the queries: the whole family must pause.
+      const children = spawnSync('ps', ['-o', 'pid=', '--ppid', String(server.pid)], { encoding: 'utf8' }).stdout.split('\n').map(Number).filter(Boolean)
+      for (const pid of [server.pid, ...children]) process.kill(pid, signal)
+    },
+    async remove() {
+      await postgres.stop()
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+  return postgres
+}
+
+/** Whether a server answers there. */
+export async function canQuery(url: string): Promise<boolean> {
+  const { hostname, port } = new URL(url)
+  if (!await accepts(hostname, Number(port || 5432))) return false
+  const client = new Client({ connectionString: url, connectionTimeoutMillis: 1_000 })
+  try {
+    await client.connect()
+    await client.query('SELECT 1')
+    return true
+  } catch {
+    return false
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
+/** Runs statements as the owner of the server. */
+export async function execute(url: string, ...statements: string[]): Promise<void> {
+  const client = new Client({ connectionString: url })
+  await client.connect()
+  try {
+    for (const statement of statements) await client.query(statement)
+  } finally {
+    await client.end()
+  }
+}
+
+function nobody(): { uid?: number, gid?: number } {
+  for (const name of ['postgres', 'nobody']) {
+    const id = spawnSync('id', ['-u', name], { encoding: 'utf8' })
+    if (id.status === 0) return { uid: Number(id.stdout), gid: Number(spawnSync('id', ['-g', name], { encoding: 'utf8' }).stdout) }
+  }
+  throw new Error('there is no user to run PostgreSQL as')
+}
