@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import type { Test } from 'tap'
 import { buildApp } from '../src/app.js'
@@ -58,7 +58,7 @@ export async function start(t: Test, options: HoldfastOptions): Promise<Running>
   const log: string[] = []
   const sink = new Writable({ write: (chunk: Buffer, _encoding, done) => { log.push(chunk.toString()); done() } })
   const config = resolveConfig({ baseUrl: url, ...options, port })
-  const app = await buildApp(config, { logger: pino({ level: config.logLevel }, sink) as FastifyBaseLogger })
+  const app = await buildApp(config, { logger: pino({ level: config.logLevel }, sink) })
   t.teardown(() => app.close())
   await app.listen({ host: '127.0.0.1', port })
   return { app, url, options: { ...options, port }, log }

@@ -76,12 +76,14 @@ async function run(mode: Mode, files: string[]): Promise<{ passed: number, faile
   process.stdout.write(`\n# ${mode.name}\n`)
   const output = join(folder, `${mode.env['TEST_STORAGE']}.tap`)
   const tap = fileURLToPath(import.meta.resolve('tap/package.json')).replace(/package\.json$/, 'dist/esm/run.mjs')
-  const child = spawn(process.execPath, [tap, 'run', '--disable-coverage', '--allow-empty-coverage', '--jobs=2', '--timeout=120', `--reporter=${process.stdout.isTTY ? 'terse' : 'tap'}`, `--output-file=${output}`, ...files], {
+  const child = spawn(process.execPath, [tap, 'run', '--disable-coverage', '--allow-empty-coverage', '--jobs=2', '--timeout=120', `--reporter=${process.stdout.isTTY ? 'terse' : 'min'}`, `--output-file=${output}`, ...files], {
     stdio: ['ignore', 'inherit', 'inherit'],
     env: { ...process.env, ...mode.env, TEST_SECRET: SECRET, NODE_OPTIONS: '--enable-source-maps' }
   })
   const status = await new Promise<number>((resolve) => child.once('exit', (code) => resolve(code ?? 1)))
-  return { ...count(readFileSync(output, 'utf8')), status }
+  const results = readFileSync(output, 'utf8')
+  for (const [, ok, file, time] of results.matchAll(/^((?:not )?ok) \d+ - .*?([\w-]+)\.test\.js # time=([\d.]+)/gm)) process.stdout.write(`${ok} ${file} (${Math.round(Number(time))} ms)\n`)
+  return { ...count(results), status }
 }
 
 /** Counts the assertions of a TAP stream; the lines that sum up a subtest follow its plan and are left out. */

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { bindMigrationAwareSqlAdapterFactory, type SqlMigrationAwareDriverAdapterFactory } from '@prisma/driver-adapter-utils'
 import type { MigrationList, SchemaEngine, SchemaFilter } from '@prisma/schema-engine-wasm'
+import type * as Bindings from '@prisma/schema-engine-wasm/schema_engine_bg'
 
 const root = new URL('../../../', import.meta.url)
 
@@ -11,9 +12,7 @@ export const schemaPath = fileURLToPath(new URL('prisma/schema.prisma', root))
 
 export const noFilter: SchemaFilter = { externalTables: [], externalEnums: [] }
 
-type Bindings = typeof import('@prisma/schema-engine-wasm/schema_engine_bg')
-
-let loaded: Promise<Bindings> | null = null
+let loaded: Promise<typeof Bindings> | null = null
 
 /**
  * Prisma's own schema engine in its WebAssembly form, on a driver adapter: what `prisma migrate` runs, without the native
@@ -27,7 +26,7 @@ export async function openSchemaEngine(adapter: SqlMigrationAwareDriverAdapterFa
 }
 
 // The package is made for bundlers, so its module is instantiated by hand; once, for its glue code holds one instance.
-async function loadBindings(): Promise<Bindings> {
+async function loadBindings(): Promise<typeof Bindings> {
   const bindings = await import('@prisma/schema-engine-wasm/schema_engine_bg')
   const wasm = await readFile(new URL('./schema_engine_bg.wasm', import.meta.resolve('@prisma/schema-engine-wasm')))
   const instance = await WebAssembly.instantiate(await WebAssembly.compile(new Uint8Array(wasm)), { './schema_engine_bg.js': bindings as unknown as WebAssembly.ModuleImports })
