@@ -1,12 +1,14 @@
 import type { Config } from './config.js'
 import { createAuth, type Auth } from './auth/auth.js'
 import { deriveKeys, keptSecret } from './auth/keys.js'
+import { listenForControl } from './control-socket.js'
 import type { Database, PrismaClient } from './database/database.js'
 import { openEmbedded } from './database/embedded.js'
 import { openPostgres } from './database/postgres.js'
 import { prepareStore, untilPrepared } from './database/readiness.js'
 import { StoreUnavailable } from './errors.js'
 import { startJob } from './job.js'
+import { operate } from './operator.js'
 import { Activity } from './session/activity.js'
 import { SessionReader } from './session/reader.js'
 import { purgeEnded } from './session/retention.js'
@@ -67,17 +69,20 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       startJob(ACTIVITY_FLUSH_MS, () => activity.flush(), (error) => events.onError('the notes of use could not be written', error)),
       startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error))
     ]
-    return {
+    const holdfast: Holdfast = {
       config, prisma: database.prisma, reader, auth,
       ready: () => ready,
       ping: async () => { await database.prisma.$queryRaw`SELECT 1` },
       async close() {
         closing.abort()
+        control?.close()
         await Promise.all(jobs.map((job) => job.stop()))
         if (ready) await activity.flush().catch((error: unknown) => events.onError('the notes of use could not be written', error))
         await database.close()
       }
     }
+    const control = database.kind === 'embedded' ? await listenForControl(config.dataDir, (request) => operate(holdfast, request)) : null
+    return holdfast
   } catch (error) {
     await database.close()
     throw error

@@ -26,6 +26,10 @@ export interface AuthOptions {
 /** better-auth, behind its fetch handler. */
 export interface Auth {
   handler(request: Request): Promise<Response>
+  /** Changes a user outside a request, as an endpoint would: sessions are bumped or ended with it. */
+  updateUser(userId: string, update: Record<string, unknown>): Promise<void>
+  /** Ends all sessions of a user outside a request. @returns how many */
+  revokeSessionsOf(userId: string): Promise<number>
   /** The path below which the handler answers. */
   basePath: string
   /** The name of the session cookie. */
@@ -83,7 +87,20 @@ export function createAuth({ config, prefix, keys, prisma, reader, onMessage }: 
       bearer({ requireSignature: true })
     ]
   } satisfies BetterAuthOptions)
-  return { handler: auth.handler, basePath, cookieName: `${cookies.cookiePrefix}.session_token`, trustedOrigins }
+  return {
+    handler: auth.handler,
+    async updateUser(userId, update) {
+      const { internalAdapter } = await auth.$context
+      await internalAdapter.updateUser(userId, update)
+    },
+    async revokeSessionsOf(userId) {
+      const { adapter } = await auth.$context
+      return adapter.deleteMany({ model: 'session', where: [{ field: 'userId', value: userId }] })
+    },
+    basePath,
+    cookieName: `${cookies.cookiePrefix}.session_token`,
+    trustedOrigins
+  }
 }
 
 /**

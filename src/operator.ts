@@ -1,0 +1,51 @@
+import { parseArgs } from 'node:util'
+import type { ControlRequest } from './control-socket.js'
+import { Refusal } from './errors.js'
+import type { Holdfast } from './holdfast.js'
+import { revokeSessions } from './session/revocation.js'
+import { listSessions } from './session/store.js'
+
+/** What an operator may ask of a running Holdfast, on the command line: the words of the command, and what they do. */
+export const operations: Record<string, { usage: string, run: (holdfast: Holdfast, args: string[]) => Promise<unknown> }> = {
+  'user set-role': { usage: 'user set-role <e-mail or id> <role>[,<role>…]', run: setRole },
+  'session list': { usage: 'session list <e-mail or user id>', run: list },
+  'session revoke': { usage: 'session revoke <session id> | --user <e-mail or user id>', run: revoke }
+}
+
+/** Runs one operation. @throws Refusal for words that name none */
+export async function operate(holdfast: Holdfast, { operation, args }: ControlRequest): Promise<unknown> {
+  const known = operations[operation]
+  if (!known) throw new Refusal('invalid_input', `there is no operation ${operation}`)
+  return known.run(holdfast, args)
+}
+
+async function setRole({ prisma, auth }: Holdfast, args: string[]): Promise<unknown> {
+  const [who = '', role = '', ...rest] = args
+  if (!who || !role || rest.length > 0) throw new Refusal('invalid_input', 'usage: holdfast user set-role <e-mail or id> <role>')
+  const id = await userIdOf(prisma, who)
+  await auth.updateUser(id, { role })
+  return { id, roles: role.split(',') }
+}
+
+async function list({ prisma }: Holdfast, args: string[]): Promise<unknown> {
+  const [who = '', ...rest] = args
+  if (!who || rest.length > 0) throw new Refusal('invalid_input', 'usage: holdfast session list <e-mail or user id>')
+  const rows = await listSessions(prisma, { userId: await userIdOf(prisma, who) })
+  return rows.map(({ id, userId, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy }) =>
+    ({ id, userId, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy }))
+}
+
+async function revoke({ prisma, auth }: Holdfast, args: string[]): Promise<unknown> {
+  const { values: { user }, positionals: [sessionId, ...rest] } = parseArgs({ args, options: { user: { type: 'string' } }, allowPositionals: true })
+  if (rest.length > 0 || (user === undefined) === (sessionId === undefined)) {
+    throw new Refusal('invalid_input', 'usage: holdfast session revoke <session id> | --user <e-mail or user id>')
+  }
+  if (user !== undefined) return { revoked: await auth.revokeSessionsOf(await userIdOf(prisma, user)) }
+  return { revoked: await revokeSessions(prisma, [sessionId ?? ''], null, 'revoked_by_operator') }
+}
+
+async function userIdOf(prisma: Holdfast['prisma'], who: string): Promise<string> {
+  const user = await prisma.user.findFirst({ where: who.includes('@') ? { email: who.toLowerCase() } : { id: who } })
+  if (!user) throw new Refusal('not_found', `there is no user ${who}`)
+  return user.id
+}
