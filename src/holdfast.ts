@@ -1,3 +1,4 @@
+import type { Server } from 'node:net'
 import type { Config } from './config.js'
 import { createAuth, type Auth } from './auth/auth.js'
 import { deriveKeys, keptSecret } from './auth/keys.js'
@@ -81,11 +82,21 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
         await database.close()
       }
     }
-    const control = database.kind === 'embedded' ? await listenForControl(config.dataDir, (request) => operate(holdfast, request)) : null
+    const control = database.kind === 'embedded' ? await openControl(holdfast, events) : null
     return holdfast
   } catch (error) {
     await database.close()
     throw error
+  }
+}
+
+// A path that is too long for a socket costs the command line, not the start.
+async function openControl(holdfast: Holdfast, events: Events): Promise<Server | null> {
+  try {
+    return await listenForControl(holdfast.config.dataDir, (request) => operate(holdfast, request))
+  } catch (error) {
+    events.onWarning('the command line cannot reach this server: no socket could be made in DATA_DIR', error)
+    return null
   }
 }
 

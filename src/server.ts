@@ -17,7 +17,13 @@ export async function serve(config: Config): Promise<void> {
   }
   process.on('SIGINT', () => stop(0))
   process.on('SIGTERM', () => stop(0))
-  await app.listen({ host: config.host, port: config.port })
+  try {
+    await app.listen({ host: config.host, port: config.port })
+  } catch (error) {
+    await app.close()
+    if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') throw new ConfigError(`PORT: ${config.port} is in use: stop what listens there, or set another`)
+    throw error
+  }
   process.stdout.write(banner(config))
 }
 
