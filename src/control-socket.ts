@@ -32,8 +32,9 @@ export async function listenForControl(dataDir: string, handle: (request: Contro
 
 /** Sends one command to the process that holds the data directory; null when none does. */
 export async function askHolder(dataDir: string, request: ControlRequest): Promise<ControlAnswer | null> {
-  const socket = connect({ path: socketPath(dataDir), allowHalfOpen: true })
+  let socket: Socket
   try {
+    socket = connect({ path: socketPath(dataDir), allowHalfOpen: true })
     await once(socket, 'connect')
   } catch {
     return null
@@ -59,6 +60,11 @@ async function receive(socket: Socket): Promise<string> {
   return Buffer.concat(chunks).toString('utf8')
 }
 
+// Longer paths do not fit into a socket's address, and are cut off without a word.
+const LONGEST_PATH_BYTES = 100
+
 function socketPath(dataDir: string): string {
-  return join(dataDir, 'control.sock')
+  const path = join(dataDir, 'control.sock')
+  if (Buffer.byteLength(path) > LONGEST_PATH_BYTES) throw new Error(`the path of DATA_DIR is too long for a socket: ${dataDir}`)
+  return path
 }
