@@ -53,7 +53,8 @@ async function main(words: string[]): Promise<void> {
   const isMigrate = first === 'migrate' && words.length === 1
   if (!isMigrate && !(operation in operations)) throw new Refusal('invalid_input', `there is no such command\n\n${usage}`)
   const result = isMigrate ? await runMigrate(configured()) : await runOperation(configured(), operation, words.slice(2))
-  process.stdout.write(`${JSON.stringify(result)}\n`)
+  // The schema engine leaves a timer running, ten seconds long, that nobody waits for.
+  process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0))
 }
 
 try {
