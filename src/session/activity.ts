@@ -3,6 +3,9 @@ import { touchSessions } from './store.js'
 
 const DAY_SECONDS = 86_400
 
+/** Sessions that one statement touches at most. */
+const BATCH = 5_000
+
 export interface ActivityOptions {
   db: Queryable
   idleTtlSeconds: number
@@ -36,13 +39,15 @@ export class Activity {
    * @throws StoreUnavailable when the store does not answer; the notes are kept for the next call
    */
   async flush(): Promise<void> {
-    if (this.#uses.size === 0) return
-    const now = this.#options.now()
-    const batch = new Map([...this.#uses].slice(0, 10_000))
-    const ages = new Map([...batch].map(([id, at]) => [id, Math.round(now - at)]))
-    await touchSessions(this.#options.db, ages, this.#options.idleTtlSeconds, this.#stepSeconds)
-    for (const [id, at] of batch) {
-      if (this.#uses.get(id) === at) this.#uses.delete(id)
+    const noted = [...this.#uses]
+    for (let start = 0; start < noted.length; start += BATCH) {
+      const batch = noted.slice(start, start + BATCH)
+      const now = this.#options.now()
+      const ages = new Map(batch.map(([id, at]) => [id, Math.round(now - at)]))
+      await touchSessions(this.#options.db, ages, this.#options.idleTtlSeconds, this.#stepSeconds)
+      for (const [id, at] of batch) {
+        if (this.#uses.get(id) === at) this.#uses.delete(id)
+      }
     }
   }
 }
