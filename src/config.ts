@@ -23,6 +23,9 @@ const Settings = Type.Object({
   sessionIdleTtlSeconds: seconds('SESSION_IDLE_TTL_SECONDS', 604_800),
   sessionAbsoluteTtlSeconds: seconds('SESSION_ABSOLUTE_TTL_SECONDS', 7_776_000),
   sessionRetentionSeconds: seconds('SESSION_RETENTION_SECONDS', 2_592_000),
+  localCache: Type.Boolean({ env: 'LOCAL_CACHE', default: true }),
+  nodeLeaseMs: Type.Integer({ env: 'NODE_LEASE_MS', minimum: 200, maximum: 60_000, default: 1_000 }),
+  cacheTtlSeconds: Type.Integer({ env: 'CACHE_TTL_SECONDS', minimum: 1, maximum: 3_600, default: 60 }),
   rateLimit: Type.Boolean({ env: 'RATE_LIMIT', default: true }),
   logLevel: Type.Union(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)), { env: 'LOG_LEVEL', default: 'info' })
 })

@@ -40,6 +40,7 @@ async function forward(holdfast: Holdfast, request: FastifyRequest, reply: Fasti
   const scope = createAuthScope(presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null)
   const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented))
   if (scope.invalidInput && response.status >= 500) throw new Refusal('invalid_input')
+  if (scope.pendingUntil) reply.header('session-revocation', `pending; effective-by="${scope.pendingUntil.toISOString()}"`)
   return send(request, reply, response, { mayCarryTokens: scope.insertedSession && presented?.from !== 'cookie' })
 }
 

@@ -1,12 +1,13 @@
 import type { DBAdapter, Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
+import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
 import { advanceCredentialEpoch, dropPendingFactors, revokeSessionsOf } from '../session/revocation.js'
 import { judge } from '../session/session.js'
 import { bumpSessionsOf, holdSession } from '../session/store.js'
 import { currentScope } from './scope.js'
 
-interface Change {
+interface Write {
   model: string
   where: Where[]
   update: Record<string, unknown>
@@ -18,9 +19,11 @@ interface Change {
  */
 export class AccountWrites {
   readonly #innerOn: (db: Queryable) => DBAdapter
+  readonly #changed: (changes: readonly Change[]) => Promise<void>
 
-  constructor({ innerOn }: { innerOn: (db: Queryable) => DBAdapter }) {
+  constructor({ innerOn, changed }: { innerOn: (db: Queryable) => DBAdapter, changed: (changes: readonly Change[]) => Promise<void> }) {
     this.#innerOn = innerOn
+    this.#changed = changed
   }
 
   /** Whether an update must go through here. */
@@ -28,14 +31,14 @@ export class AccountWrites {
     return model === 'user' || (model === 'account' && 'password' in update)
   }
 
-  async update<T>(db: Queryable, change: Change): Promise<T | null> {
+  async update<T>(db: Queryable, change: Write): Promise<T | null> {
     const userId = (await this.#userIds(db, change))[0]
     if (userId === undefined) return null
     await this.#prepare(db, userId, change)
     return this.#innerOn(db).update<T>(change)
   }
 
-  async updateMany(db: Queryable, change: Change): Promise<number> {
+  async updateMany(db: Queryable, change: Write): Promise<number> {
     for (const userId of await this.#userIds(db, change)) await this.#prepare(db, userId, change)
     return this.#innerOn(db).updateMany(change)
   }
@@ -46,29 +49,29 @@ export class AccountWrites {
     const userIds = await this.#userIds(db, change)
     for (const userId of userIds) {
       await lockUser(db, userId, 'credentials')
-      await revokeSessionsOf(db, { userId, reason: 'user_deleted' })
+      await this.#changed(await revokeSessionsOf(db, { userId, reason: 'user_deleted' }))
     }
     await this.#innerOn(db).deleteMany({ model: 'user', where })
     return userIds.length
   }
 
-  async #userIds(db: Queryable, { model, where }: Change): Promise<string[]> {
+  async #userIds(db: Queryable, { model, where }: Write): Promise<string[]> {
     const rows = await this.#innerOn(db).findMany<{ id: string, userId?: string }>({ model, where, limit: 1_000_000 })
     return [...new Set(rows.map((row) => (model === 'user' ? row.id : row.userId ?? '')))].toSorted()
   }
 
-  async #prepare(db: Queryable, userId: string, { model, update }: Change): Promise<void> {
+  async #prepare(db: Queryable, userId: string, { model, update }: Write): Promise<void> {
     if (model === 'account') {
       await lockUser(db, userId, 'credentials')
       const { authorisedBy } = currentScope()
       const exceptSessionId = authorisedBy?.userId === userId ? authorisedBy.id : null
-      await revokeSessionsOf(db, { userId, exceptSessionId, reason: 'password_changed' })
+      await this.#changed(await revokeSessionsOf(db, { userId, exceptSessionId, reason: 'password_changed' }))
     } else if (update['banned'] === true) {
       await lockUser(db, userId, 'credentials')
-      await revokeSessionsOf(db, { userId, reason: 'user_banned' })
+      await this.#changed(await revokeSessionsOf(db, { userId, reason: 'user_banned' }))
     } else {
       await lockUser(db, userId, 'profile')
-      await bumpSessionsOf(db, userId)
+      await this.#changed(await bumpSessionsOf(db, userId))
     }
   }
 }

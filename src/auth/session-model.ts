@@ -1,5 +1,6 @@
 import type { Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
+import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
 import { currentTransaction } from '../database/transaction.js'
 import type { SessionReader } from '../session/reader.js'
@@ -19,6 +20,10 @@ export interface SessionModelOptions {
   reading: () => Promise<Queryable>
   writing: () => Promise<Queryable>
   inTransaction: <T>(work: (db: Queryable) => Promise<T>) => Promise<T>
+  /** Makes changes known to every cache, when they are committed. */
+  changed: (changes: readonly Change[]) => Promise<void>
+  /** Waits until a revocation by somebody else is known to every cache. */
+  settle: (sessionId: string) => Promise<void>
 }
 
 /** A session in better-auth's shape. `token` is the real one only where the caller presented it, else a handle. */
@@ -42,7 +47,7 @@ export class SessionModel {
     const { sessionId, token, hash } = mintSessionToken()
     const userId = String(data['userId'])
     const impersonatedBy = text(data['impersonatedBy']) ?? scope.source?.impersonatedBy ?? null
-    const row = await insertSession(await this.#options.writing(), {
+    const inserted = await insertSession(await this.#options.writing(), {
       id: sessionId,
       hash,
       userId,
@@ -57,9 +62,10 @@ export class SessionModel {
       replaces: text(data['impersonatedBy']) ? null : scope.presented,
       sourceSessionId: scope.source?.id ?? null
     })
-    if (!row) throw new APIError('UNAUTHORIZED', { code: 'CREDENTIAL_CHANGED', message: 'The account changed while you were signing in. Try again.' })
+    if (!inserted) throw new APIError('UNAUTHORIZED', { code: 'CREDENTIAL_CHANGED', message: 'The account changed while you were signing in. Try again.' })
     scope.insertedSession = true
-    return authSession(row, token)
+    await this.#options.changed(inserted.replaced)
+    return authSession(inserted.row, token)
   }
 
   /** Finds a session with its user by its token, which is better-auth's question "who is this?"; or, without the user, by id. */
@@ -68,6 +74,8 @@ export class SessionModel {
     if (!withUser || typeof token !== 'string') return (await this.findMany(where, false))[0] ?? null
     const transaction = currentTransaction()
     const { check, record } = await this.#options.reader.read({ kind: 'token', value: token }, transaction ? await transaction.forWrite() : undefined)
+    // better-auth answers "signed out" to a session that is so already: that answer must be as final as the other's.
+    if (!check.active && check.cause === 'session_revoked') await this.#options.settle(parseSessionToken(token)?.sessionId ?? '')
     if (!check.active || !record?.user) return null
     const scope = currentScope()
     scope.authorisedBy ??= check.session
@@ -97,12 +105,17 @@ export class SessionModel {
   async revoke(where: Where[]): Promise<number> {
     const reason = revocationReason()
     const { userId, sessionIds } = sessionFilter(where, new Map())
-    if (sessionIds !== undefined) return revokeSessions(await this.#options.writing(), sessionIds, userId ?? null, reason)
+    if (sessionIds !== undefined) return this.#changed(await revokeSessions(await this.#options.writing(), sessionIds, userId ?? null, reason))
     if (userId === undefined) return 0
     return this.#options.inTransaction(async (db) => {
       await lockUser(db, userId, 'sessions')
-      return revokeSessionsOf(db, { userId, reason })
+      return this.#changed(await revokeSessionsOf(db, { userId, reason }))
     })
+  }
+
+  async #changed(changes: Change[]): Promise<number> {
+    await this.#options.changed(changes)
+    return changes.length
   }
 
   async #findManyWithUsers(where: Where[]): Promise<AuthSession[]> {

@@ -1,7 +1,6 @@
-import type { PrismaClient, Queryable } from '../database/database.js'
-import { withTransaction } from '../database/transaction.js'
-import { judge, type RevocationReason } from './session.js'
-import { holdSession } from './store.js'
+import { intoOutbox, type Change } from '../cache/outbox.js'
+import type { Queryable } from '../database/database.js'
+import type { RevocationReason } from './session.js'
 
 /** Which sessions of a user to end. */
 export interface BulkRevocation {
@@ -15,10 +14,10 @@ export interface BulkRevocation {
  * unrevoked. Rows are locked in the order of their ids, as everybody does, so that two revocations cannot wait for each other.
  *
  * @param userId whose sessions they must be; null where the caller may revoke anybody's
- * @returns how many this call ended
+ * @returns what this call ended
  */
-export async function revokeSessions(db: Queryable, sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<number> {
-  return db.$executeRaw`
+export async function revokeSessions(db: Queryable, sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<Change[]> {
+  return db.$queryRaw<Change[]>`
     WITH named AS (
       SELECT "id" FROM "session"
       WHERE "id" = ANY(${sessionIds}::text[]) AND (${userId}::text IS NULL OR "userId" = ${userId}) AND "revokedAt" IS NULL
@@ -26,9 +25,11 @@ export async function revokeSessions(db: Queryable, sessionIds: readonly string[
     ), ended AS (
       UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = ${reason}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
       FROM named WHERE s."id" = named."id" AND s."revokedAt" IS NULL
-      RETURNING s."id", s."userId"
+      RETURNING s."id", s."userId", s."version"
+    ), outbox_rows AS (${intoOutbox('ended', reason)}), events AS (
+      INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', ${reason} FROM ended
     )
-    INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', ${reason} FROM ended`
+    SELECT "id" AS "sessionId", "version", ${reason} AS "reason" FROM ended`
 }
 
 /**
@@ -53,10 +54,10 @@ export async function dropPendingFactors(db: Queryable, userId: string): Promise
  * Revokes all sessions of a user, or all but one, in one statement with no cap.
  * Call it after `advanceCredentialEpoch`, in the same transaction.
  *
- * @returns how many this call ended
+ * @returns what this call ended
  */
-export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId = null, reason }: BulkRevocation): Promise<number> {
-  return db.$executeRaw`
+export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId = null, reason }: BulkRevocation): Promise<Change[]> {
+  return db.$queryRaw<Change[]>`
     WITH mine AS (
       SELECT "id" FROM "session"
       WHERE "userId" = ${userId} AND "revokedAt" IS NULL AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})
@@ -64,22 +65,9 @@ export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId 
     ), ended AS (
       UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = ${reason}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
       FROM mine WHERE s."id" = mine."id" AND s."revokedAt" IS NULL
-      RETURNING s."id", s."userId"
+      RETURNING s."id", s."userId", s."version"
+    ), outbox_rows AS (${intoOutbox('ended', reason)}), events AS (
+      INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', ${reason} FROM ended
     )
-    INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', ${reason} FROM ended`
-}
-
-/**
- * Revokes all sessions of a user, or all but one, on the authority of one of that user's sessions.
- *
- * @returns how many were ended; null when the authorising session has itself ended
- */
-export async function endSessionsOf(prisma: PrismaClient, authority: { sessionId: string }, bulk: BulkRevocation): Promise<number | null> {
-  return withTransaction(prisma, async (transaction) => {
-    const db = await transaction.forWrite()
-    await advanceCredentialEpoch(db, bulk.userId)
-    const record = await holdSession(db, authority.sessionId)
-    if (!record || !judge(record).active) return null
-    return revokeSessionsOf(db, bulk)
-  })
+    SELECT "id" AS "sessionId", "version", ${reason} AS "reason" FROM ended`
 }

@@ -1,3 +1,4 @@
+import { intoOutbox, type Change } from '../cache/outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import type { RevocationReason, SessionEvent, SessionRecord, SessionRow, UserRow } from './session.js'
 
@@ -40,11 +41,12 @@ type JoinedRow = SessionRow & Record<`u_${string}`, unknown> & { now: Date }
  * The user's row is taken FOR SHARE and must still have the epoch under which the credential was verified: a change of
  * password or a ban locks the same row first, so a sign-in with the old password cannot outlive it.
  *
- * @returns null when the user is gone, banned or changed meanwhile, or the source session has ended
+ * @returns the session, with the change that the replaced one underwent; null when the user is gone, banned or changed meanwhile, or the
+ *   source session has ended
  */
-export async function insertSession(db: Queryable, session: NewSession): Promise<SessionRow | null> {
+export async function insertSession(db: Queryable, session: NewSession): Promise<{ row: SessionRow, replaced: Change[] } | null> {
   const userAgent = session.userAgent?.slice(0, USER_AGENT_LENGTH) ?? null
-  const [row] = await db.$queryRaw<SessionRow[]>`
+  const [row] = await db.$queryRaw<(SessionRow & { replacedId: string | null, replacedVersion: number | null })[]>`
     WITH clock AS (
       SELECT clock_timestamp() AS now
     ), owner AS (
@@ -61,7 +63,7 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
       UPDATE "session" SET "revokedAt" = clock_timestamp(), "revokedReason" = 'signed_in_again', "version" = "version" + 1, "updatedAt" = clock_timestamp()
       WHERE "id" = ${session.replaces?.sessionId ?? null} AND "token" = ${session.replaces?.hash ?? null} AND "revokedAt" IS NULL
         AND EXISTS (SELECT 1 FROM allowed)
-      RETURNING "id", "userId"
+      RETURNING "id", "userId", "version"
     ), s AS (
       INSERT INTO "session" ("id", "token", "userId", "issuedAt", "updatedAt", "lastSeenAt", "authTime", "expiresAt", "absoluteExpiresAt",
         "ipAddress", "userAgent", "amr", "impersonatedBy")
@@ -76,9 +78,11 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
       SELECT "id", "userId", 'created', array_to_string("amr", ' '), "ipAddress" FROM s
       UNION ALL
       SELECT "id", "userId", 'revoked', 'signed_in_again', ${session.ipAddress} FROM replaced
-    )
-    SELECT ${sessionColumns} FROM s`
-  return row ?? null
+    ), outbox_rows AS (${intoOutbox('replaced', 'signed_in_again')})
+    SELECT ${sessionColumns}, replaced."id" AS "replacedId", replaced."version" AS "replacedVersion" FROM s LEFT JOIN replaced ON true`
+  if (!row) return null
+  const { replacedId, replacedVersion, ...created } = row
+  return { row: created, replaced: replacedId === null ? [] : [{ sessionId: replacedId, version: replacedVersion ?? 0, reason: 'signed_in_again' }] }
 }
 
 /** Reads one session with its user and the database's clock: what a check is decided on. */
@@ -141,11 +145,14 @@ export async function touchSessions(db: Queryable, uses: ReadonlyMap<string, num
 }
 
 /** Bumps the version of a user's active sessions: what a check shows of the user has changed. Call it in the change's transaction. */
-export async function bumpSessionsOf(db: Queryable, userId: string): Promise<void> {
-  await db.$executeRaw`
-    UPDATE "session" s SET "version" = s."version" + 1, "updatedAt" = clock_timestamp()
-    FROM (SELECT "id" FROM "session" WHERE "userId" = ${userId} AND ${live} ORDER BY "id" FOR UPDATE) mine
-    WHERE s."id" = mine."id"`
+export async function bumpSessionsOf(db: Queryable, userId: string): Promise<Change[]> {
+  return db.$queryRaw<Change[]>`
+    WITH bumped AS (
+      UPDATE "session" s SET "version" = s."version" + 1, "updatedAt" = clock_timestamp()
+      FROM (SELECT "id" FROM "session" WHERE "userId" = ${userId} AND ${live} ORDER BY "id" FOR UPDATE) mine
+      WHERE s."id" = mine."id" RETURNING s."id", s."version"
+    ), outbox_rows AS (${intoOutbox('bumped', null)})
+    SELECT "id" AS "sessionId", "version", NULL AS "reason" FROM bumped`
 }
 
 function recordOf(row: JoinedRow): SessionRecord {

@@ -1,0 +1,2 @@
+-- CreateIndex
+CREATE INDEX "outbox_transactionId_idx" ON "outbox"("transactionId");

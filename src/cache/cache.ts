@@ -1,0 +1,94 @@
+import type { Config } from '../config.js'
+import type { Database } from '../database/database.js'
+import { Bulkhead } from './bulkhead.js'
+import { Confirmation } from './confirmation.js'
+import { LocalCache } from './local-cache.js'
+import { NodeLease } from './node-lease.js'
+import { purgeOutbox } from './outbox.js'
+import { allProtections, type Protections } from './protections.js'
+import { connectRedis, type RedisConnection } from './redis.js'
+import { SessionCache, type Authority } from './session-cache.js'
+import { SharedCache } from './shared-cache.js'
+
+/** Sessions that one process keeps, and what they may weigh. */
+const LOCAL_ENTRIES = 100_000
+const LOCAL_BYTES = 128 * 1024 * 1024
+
+/** Checks that wait for the store at most, for each connection that it has. */
+const WAITING_PER_CONNECTION = 200
+
+/** The session cache of one process, with what keeps it true. */
+export interface Caches {
+  readonly cache: SessionCache
+  readonly confirmation: Confirmation
+  /** Relays and tails the outbox: to be called every quarter of a second. */
+  followOutbox(): Promise<void>
+  purgeOutbox(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface CacheEvents {
+  onRedisLost: (error: Error) => void
+  onRedisBack: () => void
+}
+
+/** The only process on a store needs no lease: nobody else changes anything. */
+const sole: Authority = { held: () => true, epoch: 0, stamp: '' }
+/** Without Redis nobody tells this process what others revoke: every check asks the store. */
+const none: Authority = { held: () => false, epoch: 0, stamp: '' }
+
+/** Opens the caches that the configuration allows: local and shared with Redis, local alone on an embedded store, else none. */
+export function openCaches(config: Config, database: Database, namespace: string, events: CacheEvents, protections: Protections = allProtections): Caches {
+  const db = database.prisma
+  const ttlMs = config.cacheTtlSeconds * 1000
+  const embedded = database.kind === 'embedded'
+  const connected = !embedded && config.redisUrl !== undefined ? connect(config.redisUrl, events) : null
+  const shared = connected ? new SharedCache(connected.redis, namespace, protections) : null
+  const local = config.localCache && (embedded || connected) ? new LocalCache({ maxEntries: LOCAL_ENTRIES, maxBytes: LOCAL_BYTES }) : null
+  const lease: NodeLease | null = connected
+    ? new NodeLease({
+        ...connected, namespace, leaseMs: config.nodeLeaseMs, protections,
+        onInvalidation: (changes) => cache.invalidate(changes),
+        onNewEpoch: () => cache.clear()
+      })
+    : null
+  const cache = new SessionCache({
+    db, local, shared, ttlMs, protections,
+    authority: lease ?? (embedded ? sole : none),
+    bulkhead: new Bulkhead(config.databasePoolSize, config.databasePoolSize * WAITING_PER_CONNECTION)
+  })
+  const confirmation = new Confirmation({ db, cache, shared, lease, ttlMs })
+  lease?.start()
+  return {
+    cache,
+    confirmation,
+    async followOutbox() {
+      if (!lease) return
+      await confirmation.tail()
+      await confirmation.relay()
+    },
+    purgeOutbox: () => purgeOutbox(db, 2 * ttlMs, { confirmed: lease !== null }),
+    async close() {
+      await lease?.stop()
+      connected?.redis.disconnect()
+      connected?.subscriber.disconnect()
+    }
+  }
+}
+
+function connect(url: string, { onRedisLost, onRedisBack }: CacheEvents): { redis: RedisConnection, subscriber: RedisConnection } {
+  const redis = connectRedis(url, { enableAutoPipelining: true })
+  const subscriber = connectRedis(url, { autoResubscribe: false })
+  let lost = false
+  for (const connection of [redis, subscriber]) {
+    connection.on('error', (error: Error) => {
+      if (!lost) onRedisLost(error)
+      lost = true
+    })
+    connection.on('ready', () => {
+      if (lost) onRedisBack()
+      lost = false
+    })
+  }
+  return { redis, subscriber }
+}
