@@ -8,7 +8,7 @@ import type { StoreUnavailable } from '../../src/errors.js';
 import { Refusal, refusalFor } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { withoutTokens } from '../../src/session/session-token.js'
-import { credentialOf, type PresentedCredential } from '../credential.js'
+import { credentialOf, isCookie, type PresentedCredential } from '../credential.js'
 
 /** Largest request body of better-auth's endpoints, in bytes. */
 const BODY_LIMIT = 128 * 1024
@@ -107,7 +107,7 @@ function isJson(response: Response): boolean {
 }
 
 function withoutCookie(cookie: string, name: string): string {
-  return cookie.split(';').filter((pair) => !pair.trim().startsWith(`${name}=`)).join(';').trim()
+  return cookie.split(';').filter((pair) => !isCookie(pair, name)).join(';').trim()
 }
 
 function setCookieHeader(headers: Headers, cookie: string): void {

@@ -8,7 +8,7 @@ import type { SessionRow, UserRow } from '../session/session.js'
 import { handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
 import { insertSession, listSessions } from '../session/store.js'
 import { lockUser } from './account-writes.js'
-import { authenticationMethods, revocationReason } from './reasons.js'
+import { authenticationMethods, replacementReason, revocationReason } from './reasons.js'
 import { currentScope } from './scope.js'
 
 export interface SessionModelOptions {
@@ -54,7 +54,7 @@ export class SessionModel {
       impersonatedBy,
       credentialEpoch: scope.epochs.get(userId) ?? null,
       // An administrator who impersonates comes back to the session that the cookie names.
-      replaces: text(data['impersonatedBy']) ? null : scope.presented,
+      replaces: text(data['impersonatedBy']) || !scope.presented ? null : { ...scope.presented, reason: replacementReason() },
       sourceSessionId: scope.source?.id ?? null
     })
     if (!row) throw new APIError('UNAUTHORIZED', { code: 'CREDENTIAL_CHANGED', message: 'The account changed while you were signing in. Try again.' })
