@@ -206,3 +206,21 @@ t.test('impersonation keeps the token of the administrator out of every answer',
     t.notOk(answer.headers.has('set-auth-token'), path)
   }
 })
+
+// Script on a page could otherwise ask for a one-time token with its httpOnly cookie and turn it into a token to carry away.
+t.test('a one-time token gives a page a cookie, and only somebody who is no page a token', async (t) => {
+  const ada = await signUp(url)
+  const ask = async () => (await (await ada.browser.get('/api/auth/one-time-token/generate')).json() as { token: string }).token
+  const verify = async (headers: Record<string, string>) => fetch(`${url}/api/auth/one-time-token/verify`, {
+    method: 'POST', body: JSON.stringify({ token: await ask() }), headers: { 'content-type': 'application/json', ...headers }
+  })
+  const page = await verify({ origin: url })
+  t.equal(page.status, 200)
+  t.equal(page.headers.get('set-auth-token'), null)
+  t.notMatch(await page.text(), /hst1_/)
+  t.match(page.headers.getSetCookie().join(), /session_token=hst1_/)
+
+  const app = await verify({})
+  t.equal(await sessionState(new Browser(url)), '401 credential_missing')
+  t.equal((await fetch(`${url}/session`, { headers: { authorization: `Bearer ${app.headers.get('set-auth-token')}` } })).status, 200)
+})

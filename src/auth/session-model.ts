@@ -124,7 +124,8 @@ function authSession(row: SessionRow, token: string): AuthSession {
     id: row.id,
     token,
     userId: row.userId,
-    createdAt: row.issuedAt,
+    // better-auth asks for the password again by this date: what counts is when the person last gave it.
+    createdAt: row.authTime,
     updatedAt: row.updatedAt,
     expiresAt: row.expiresAt,
     ipAddress: row.ipAddress,
