@@ -4,7 +4,6 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { CLIENT_ADDRESS_HEADER } from '../../src/auth/auth.js'
 import { createAuthScope, runInScope, type AuthScope } from '../../src/auth/scope.js'
 import { watchFaults, type FaultScope } from '../../src/database/fault.js'
-import type { StoreUnavailable } from '../../src/errors.js';
 import { Refusal, refusalFor } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { withoutTokens } from '../../src/session/session-token.js'
