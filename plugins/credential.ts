@@ -38,7 +38,12 @@ function countHeaders(request: FastifyRequest, name: string): number {
 }
 
 function countCookies(cookie: string, name: string): number {
-  return cookie.split(';').filter((pair) => pair.trim().startsWith(`${name}=`)).length
+  return cookie.split(';').filter((pair) => isCookie(pair, name)).length
+}
+
+/** Whether a pair of a Cookie header has this name. Parsers trim names, so `name =value` counts as well. */
+export function isCookie(pair: string, name: string): boolean {
+  return pair.includes('=') && pair.split('=', 1)[0]?.trim() === name
 }
 
 // better-auth sends the signed token percent-encoded in `set-auth-token`; both forms are accepted.

@@ -29,7 +29,7 @@ export interface PluginOptions extends HoldfastOptions {
  */
 async function holdfastPlugin(app: FastifyInstance, { prefix = '', onUnfit, ...options }: PluginOptions): Promise<void> {
   const config = resolveConfig(options)
-  const holdfast = await openHoldfast(config, prefix, {
+  const holdfast = await openHoldfast(config, app.prefix + prefix, {
     onWarning: (message, details) => app.log.warn({ err: details }, message),
     onError: (message, error) => app.log.error({ err: error }, message),
     onUnfit: (error) => { app.log.fatal(error.message); onUnfit?.(error) }

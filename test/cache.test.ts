@@ -1,6 +1,6 @@
 import t from 'tap'
 import { LocalCache } from '../src/cache/local-cache.js'
-import { build, freshStore, sessionState, signIn, signUp, start, storage, type Running } from './helper.js'
+import { build, sessionState, signIn, signUp, start, storage, type Running } from './helper.js'
 import { counting } from './services/count.js'
 import { until } from './services/poll.js'
 import { startRedis } from './services/redis.js'
@@ -62,7 +62,7 @@ t.test('garbage asks nobody', async (t) => {
 
 t.test('while Redis is away every session stays valid, and the cache comes back by itself', onlyWithRedis, async (t) => {
   const redis = await startRedis()
-  if (!redis) return t.skip('redis-server is not on the PATH')
+  if (!redis) throw new Error('redis-server is not on the PATH')
   t.teardown(() => redis.stop())
   const running = await build(t, { redisUrl: redis.url })
   const ada = await signUp(running.url)
@@ -105,8 +105,9 @@ t.test('two servers: what one revokes or changes the other knows at once', onlyW
   }
 })
 
+const record = (id: string) => ({ session: { id, token: 'x'.repeat(46) }, user: null, now: new Date() }) as unknown as SessionRecord
+
 t.test('the local cache is bounded by entries and by bytes', (t) => {
-  const record = (id: string) => ({ session: { id, token: 'x'.repeat(46) }, user: null, now: new Date() }) as unknown as SessionRecord
   const few = new LocalCache({ maxEntries: 3, maxBytes: 1e9 })
   for (const id of ['a', 'b', 'c']) few.set(id, { record: record(id), readAt: 0, freshUntil: 100 })
   t.ok(few.find('a', 1))

@@ -54,14 +54,26 @@ export async function build(t: Test, overrides: HoldfastOptions = {}): Promise<R
 
 /** Starts a server on the store that `options` name. */
 export async function start(t: Test, options: HoldfastOptions): Promise<Running> {
-  const port = options.port ?? await freePort()
+  try {
+    return await listen(t, options, options.port ?? await freePort())
+  } catch (error) {
+    // Somebody was faster to take the free port.
+    if (options.port !== undefined || !(error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')) throw error
+    return start(t, options)
+  }
+}
+
+async function listen(t: Test, options: HoldfastOptions, port: number): Promise<Running> {
   const url = `http://127.0.0.1:${port}`
   const log: string[] = []
   const sink = new Writable({ write: (chunk: Buffer, _encoding, done) => { log.push(chunk.toString()); done() } })
   const config = resolveConfig({ baseUrl: url, ...options, port })
   const app = await buildApp(config, { logger: pino({ level: config.logLevel }, sink) })
   t.teardown(() => app.close())
-  await app.listen({ host: '127.0.0.1', port })
+  await app.listen({ host: '127.0.0.1', port }).catch(async (error: unknown) => {
+    await app.close()
+    throw error
+  })
   return { app, url, options: { ...options, port }, log }
 }
 

@@ -4,11 +4,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { CLIENT_ADDRESS_HEADER } from '../../src/auth/auth.js'
 import { createAuthScope, runInScope, type AuthScope } from '../../src/auth/scope.js'
 import { watchFaults, type FaultScope } from '../../src/database/fault.js'
-import type { StoreUnavailable } from '../../src/errors.js';
 import { Refusal, refusalFor } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { withoutTokens } from '../../src/session/session-token.js'
-import { credentialOf, type PresentedCredential } from '../credential.js'
+import { credentialOf, isCookie, type PresentedCredential } from '../credential.js'
 
 /** Largest request body of better-auth's endpoints, in bytes. */
 const BODY_LIMIT = 128 * 1024
@@ -28,8 +27,8 @@ export default async function auth(app: FastifyInstance, { holdfast }: { holdfas
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: BODY_LIMIT }, (_request, body, done) => done(null, body))
   const route = { method: [...methods], bodyLimit: BODY_LIMIT, handler: (request: FastifyRequest, reply: FastifyReply) => forward(holdfast, request, reply) }
-  for (const guessable of ['sign-in', 'sign-up', 'two-factor']) {
-    app.route({ ...route, url: `/api/auth/${guessable}/*`, config: { rateLimit: { max: GUESSES_PER_MINUTE, timeWindow: '1 minute' } } })
+  for (const guessable of ['sign-in/*', 'sign-up/*', 'two-factor/*', 'one-time-token/verify', 'change-password', 'verify-password', 'delete-user']) {
+    app.route({ ...route, url: `/api/auth/${guessable}`, config: { rateLimit: { max: GUESSES_PER_MINUTE, timeWindow: '1 minute' } } })
   }
   app.route({ ...route, url: '/api/auth/*' })
 }
@@ -39,9 +38,8 @@ async function forward(holdfast: Holdfast, request: FastifyRequest, reply: Fasti
   const presented = credentialOf(request, holdfast.auth.cookieName)
   const scope = createAuthScope(presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null)
   const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented))
-  if (scope.invalidInput && response.status >= 500) throw new Refusal('invalid_input')
   if (scope.pendingUntil) reply.header('session-revocation', `pending; effective-by="${scope.pendingUntil.toISOString()}"`)
-  return send(request, reply, response, { mayCarryTokens: scope.insertedSession && presented?.from !== 'cookie' })
+  return send(request, reply, response, { mayCarryTokens: scope.insertedSession && presented?.from !== 'cookie' && !(scope.source && isFromPage(request)) })
 }
 
 /**
@@ -53,8 +51,11 @@ async function answer(holdfast: Holdfast, scope: AuthScope, request: Request): P
   const faulted = new Promise<never>((_resolve, reject) => { faults.onFault = reject })
   const handled = watchFaults(faults, () => runInScope(scope, () => holdfast.auth.handler(request)))
   handled.catch(() => {}) // when the fault wins the race, nobody else listens
-  const response = await Promise.race([handled, faulted])
-  if (faults.fault) throw faults.fault satisfies StoreUnavailable
+  const response = await Promise.race([handled, faulted]).catch((error: unknown) => {
+    throw scope.invalidInput && !(error instanceof Refusal) ? new Refusal('invalid_input') : error
+  })
+  if (faults.fault) throw faults.fault
+  if (scope.invalidInput && response.status >= 500) throw new Refusal('invalid_input')
   return response
 }
 
@@ -63,18 +64,16 @@ function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest, prese
   const { rawHeaders } = request.raw
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]?.toLowerCase() ?? ''
+    if (name === 'authorization' && presented?.from !== 'bearer') continue
     if (!ownHeaders.has(name) && !name.startsWith('x-forwarded-')) headers.append(name, rawHeaders[i + 1] ?? '')
   }
   // The header that counts decides alone: the other one must not reach better-auth, which would let the cookie win.
   if (presented?.from === 'bearer' && headers.has('cookie')) setCookieHeader(headers, withoutCookie(request.headers.cookie ?? '', auth.cookieName))
   headers.set(CLIENT_ADDRESS_HEADER, request.ip)
-  const closed = new AbortController()
-  request.raw.once('close', () => { if (request.raw.destroyed && !request.raw.complete) closed.abort() })
   const body = request.body instanceof Buffer && request.body.length > 0 ? new Uint8Array(request.body) : null
   return new Request(new URL(request.raw.url ?? '/', config.baseUrl), {
     method: request.method,
     headers,
-    signal: closed.signal,
     ...(body && request.method !== 'GET' && request.method !== 'HEAD' ? { body } : {})
   })
 }
@@ -103,12 +102,18 @@ async function send(request: FastifyRequest, reply: FastifyReply, response: Resp
   return reply.send(mayCarryTokens ? text : withoutTokens(text))
 }
 
+// Script cannot keep a browser from sending these. A page that may ask for a one-time token must not get from it the credential that
+// its httpOnly cookie withholds; the cookie of the new session it may have.
+function isFromPage({ headers }: FastifyRequest): boolean {
+  return headers.origin !== undefined || headers['sec-fetch-site'] !== undefined
+}
+
 function isJson(response: Response): boolean {
   return /\bjson\b/i.test(response.headers.get('content-type') ?? '')
 }
 
 function withoutCookie(cookie: string, name: string): string {
-  return cookie.split(';').filter((pair) => !pair.trim().startsWith(`${name}=`)).join(';').trim()
+  return cookie.split(';').filter((pair) => !isCookie(pair, name)).join(';').trim()
 }
 
 function setCookieHeader(headers: Headers, cookie: string): void {

@@ -73,7 +73,8 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
     verification: { storeIdentifier: 'hashed' },
     rateLimit: { enabled: false },
     logger: { level: 'warn', log: (level, message, ...details) => onMessage(level === 'error' ? 'error' : 'warn', message, details[0]) },
-    onAPIError: { onError: () => {} },
+    // What is no answer of better-auth's is thrown to whoever called the handler, not printed on the console.
+    onAPIError: { throw: true },
     advanced: {
       ...cookies,
       // Said here, because better-auth otherwise turns them off where NODE_ENV is "test".

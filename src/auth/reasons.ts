@@ -30,6 +30,11 @@ export function revocationReason(): RevocationReason {
   return byPath[path] ?? (path.startsWith('/admin/') ? 'revoked_by_admin' : path ? 'revoked_by_user' : 'revoked_by_operator')
 }
 
+/** Why a session that the endpoint begins ends the one that the cookie named. */
+export function replacementReason(): RevocationReason {
+  return endpointPath().startsWith('/two-factor/') ? 'second_factor_changed' : 'signed_in_again'
+}
+
 /** How the endpoint that is running has proved who the user is (RFC 8176). */
 export function authenticationMethods(): string[] {
   const path = endpointPath()

@@ -10,7 +10,7 @@ export interface AuthScope {
   readonly epochs: Map<string, number>
   /** The session that authenticated the call: its writes must not commit after its revocation. */
   authorisedBy: Session | null
-  /** Whether that has been made sure of in the transaction under way. */
+  /** Whether that has been made sure of under a lock. Once for a call: deleting a user ends that very session half-way. */
   authorityHeld: boolean
   /** The session on whose behalf a new one begins (one-time token). */
   source: Session | null

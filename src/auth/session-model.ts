@@ -9,7 +9,7 @@ import type { SessionRow, UserRow } from '../session/session.js'
 import { handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
 import { insertSession, listSessions } from '../session/store.js'
 import { lockUser } from './account-writes.js'
-import { authenticationMethods, revocationReason } from './reasons.js'
+import { authenticationMethods, replacementReason, revocationReason } from './reasons.js'
 import { currentScope } from './scope.js'
 
 export interface SessionModelOptions {
@@ -59,7 +59,7 @@ export class SessionModel {
       impersonatedBy,
       credentialEpoch: scope.epochs.get(userId) ?? null,
       // An administrator who impersonates comes back to the session that the cookie names.
-      replaces: text(data['impersonatedBy']) ? null : scope.presented,
+      replaces: text(data['impersonatedBy']) || !scope.presented ? null : { ...scope.presented, reason: replacementReason() },
       sourceSessionId: scope.source?.id ?? null
     })
     if (!inserted) throw new APIError('UNAUTHORIZED', { code: 'CREDENTIAL_CHANGED', message: 'The account changed while you were signing in. Try again.' })
@@ -137,7 +137,8 @@ function authSession(row: SessionRow, token: string): AuthSession {
     id: row.id,
     token,
     userId: row.userId,
-    createdAt: row.issuedAt,
+    // better-auth asks for the password again by this date: what counts is when the person last gave it.
+    createdAt: row.authTime,
     updatedAt: row.updatedAt,
     expiresAt: row.expiresAt,
     ipAddress: row.ipAddress,

@@ -18,9 +18,12 @@ export interface NewSession {
   impersonatedBy: string | null
   /** The user's epoch as it was read before the credential was verified; null where no credential was. */
   credentialEpoch: number | null
-  /** The session of this browser that the new one replaces (ASVS 7.2.4). */
-  replaces: { sessionId: string, hash: string } | null
-  /** The session on whose behalf this one begins (one-time token): it must still be active. */
+  /** The session of this browser that the new one replaces (ASVS 7.2.4), and why. */
+  replaces: { sessionId: string, hash: string, reason: RevocationReason } | null
+  /**
+   * The session on whose behalf this one begins (one-time token): it must still be active. The new one takes over when the user
+   * proved who they are, and never lives longer: nobody has proved anything anew.
+   */
   sourceSessionId: string | null
 }
 
@@ -46,6 +49,7 @@ type JoinedRow = SessionRow & Record<`u_${string}`, unknown> & { now: Date }
  */
 export async function insertSession(db: Queryable, session: NewSession): Promise<{ row: SessionRow, replaced: Change[] } | null> {
   const userAgent = session.userAgent?.slice(0, USER_AGENT_LENGTH) ?? null
+  const { replaces } = session
   const [row] = await db.$queryRaw<(SessionRow & { replacedId: string | null, replacedVersion: number | null })[]>`
     WITH clock AS (
       SELECT clock_timestamp() AS now
@@ -56,20 +60,21 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
         AND NOT (COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()))
       FOR SHARE
     ), source AS (
-      SELECT "id" FROM "session" WHERE "id" = ${session.sourceSessionId} AND "userId" = ${session.userId} AND ${live} FOR SHARE
+      SELECT "id", "authTime", "absoluteExpiresAt" FROM "session" WHERE "id" = ${session.sourceSessionId} AND "userId" = ${session.userId} AND ${live} FOR SHARE
     ), allowed AS (
-      SELECT owner."id" FROM owner WHERE ${session.sourceSessionId}::text IS NULL OR EXISTS (SELECT 1 FROM source)
+      SELECT owner."id", source."authTime", source."absoluteExpiresAt" AS "notAfter" FROM owner LEFT JOIN source ON true
+      WHERE ${session.sourceSessionId}::text IS NULL OR source."id" IS NOT NULL
     ), replaced AS (
-      UPDATE "session" SET "revokedAt" = clock_timestamp(), "revokedReason" = 'signed_in_again', "version" = "version" + 1, "updatedAt" = clock_timestamp()
-      WHERE "id" = ${session.replaces?.sessionId ?? null} AND "token" = ${session.replaces?.hash ?? null} AND "revokedAt" IS NULL
+      UPDATE "session" SET "revokedAt" = clock_timestamp(), "revokedReason" = ${replaces?.reason ?? null}, "version" = "version" + 1, "updatedAt" = clock_timestamp()
+      WHERE "id" = ${replaces?.sessionId ?? null} AND "token" = ${replaces?.hash ?? null} AND "revokedAt" IS NULL
         AND EXISTS (SELECT 1 FROM allowed)
       RETURNING "id", "userId", "version"
     ), s AS (
       INSERT INTO "session" ("id", "token", "userId", "issuedAt", "updatedAt", "lastSeenAt", "authTime", "expiresAt", "absoluteExpiresAt",
         "ipAddress", "userAgent", "amr", "impersonatedBy")
-      SELECT ${session.id}, ${session.hash}, allowed."id", now, now, now, now,
-        now + LEAST(${session.idleTtlSeconds}::int, ${session.absoluteTtlSeconds}::int) * interval '1 second',
-        now + ${session.absoluteTtlSeconds}::int * interval '1 second',
+      SELECT ${session.id}, ${session.hash}, allowed."id", now, now, now, COALESCE(allowed."authTime", now),
+        LEAST(now + LEAST(${session.idleTtlSeconds}::int, ${session.absoluteTtlSeconds}::int) * interval '1 second', allowed."notAfter"),
+        LEAST(now + ${session.absoluteTtlSeconds}::int * interval '1 second', allowed."notAfter"),
         ${session.ipAddress}, ${userAgent}, ${session.amr}::text[], ${session.impersonatedBy}
       FROM allowed, clock
       RETURNING *
@@ -77,12 +82,12 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
       INSERT INTO "session_event" ("sessionId", "userId", "type", "cause", "ipAddress")
       SELECT "id", "userId", 'created', array_to_string("amr", ' '), "ipAddress" FROM s
       UNION ALL
-      SELECT "id", "userId", 'revoked', 'signed_in_again', ${session.ipAddress} FROM replaced
-    ), outbox_rows AS (${intoOutbox('replaced', 'signed_in_again')})
+      SELECT "id", "userId", 'revoked', ${replaces?.reason ?? null}, ${session.ipAddress} FROM replaced
+    ), outbox_rows AS (${intoOutbox('replaced', replaces?.reason ?? null)})
     SELECT ${sessionColumns}, replaced."id" AS "replacedId", replaced."version" AS "replacedVersion" FROM s LEFT JOIN replaced ON true`
   if (!row) return null
   const { replacedId, replacedVersion, ...created } = row
-  return { row: created, replaced: replacedId === null ? [] : [{ sessionId: replacedId, version: replacedVersion ?? 0, reason: 'signed_in_again' }] }
+  return { row: created, replaced: replacedId === null ? [] : [{ sessionId: replacedId, version: replacedVersion ?? 0, reason: replaces?.reason ?? null }] }
 }
 
 /** Reads one session with its user and the database's clock: what a check is decided on. */

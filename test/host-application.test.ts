@@ -1,0 +1,105 @@
+import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import holdfast from '../plugins/holdfast.js'
+import { Browser, freshStore, password } from './helper.js'
+import { freePort } from './services/ports.js'
+
+/** Somebody's application, with routes, an error handler and a parser of its own, that registers Holdfast below `/identity`. */
+async function hostApplication(t: Test): Promise<{ app: FastifyInstance, url: string }> {
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const app = Fastify()
+  app.setErrorHandler<FastifyError>((error, _request, reply) => reply.code(error.statusCode ?? 500).send({ host: error.message }))
+  app.setNotFoundHandler((_request, reply) => reply.code(404).send({ host: 'nothing' }))
+  app.addContentTypeParser('text/csv', { parseAs: 'string' }, (_request, body, done) => done(null, String(body).split(',')))
+  await app.register(holdfast, { ...await freshStore(t), prefix: '/identity', baseUrl: url, port, rateLimit: false })
+  app.get('/public', async () => ({ open: true }))
+  app.get('/private', { preHandler: [app.requireSession] }, async (request) => ({ hello: request.identity?.user.name }))
+  app.get('/admin', { preHandler: [app.requireRole('admin')] }, async (request) => ({ roles: request.identity?.user.roles }))
+  app.post('/orders', { preHandler: [app.requireSession] }, async (request) => ({ body: request.body }))
+  app.get('/broken', async () => { throw new Error('the host is broken') })
+  t.teardown(() => app.close())
+  await app.listen({ host: '127.0.0.1', port })
+  return { app, url }
+}
+
+const { app, url } = await hostApplication(t)
+
+async function signUpBelowPrefix(email: string): Promise<Browser> {
+  const browser = new Browser(url)
+  const answer = await browser.post('/identity/api/auth/sign-up/email', { name: 'Ada Lovelace', email, password })
+  if (answer.status !== 200) throw new Error(`sign-up answered ${answer.status}: ${await answer.text()}`)
+  return browser
+}
+
+t.test('sign-up, check and sign-out work below the prefix', async (t) => {
+  const browser = await signUpBelowPrefix('prefix@example.com')
+  t.match(await (await browser.get('/identity/session')).json(), { isValid: true, user: { email: 'prefix@example.com' } })
+  t.match(await (await browser.get('/identity/api/auth/get-session')).json(), { user: { email: 'prefix@example.com' } })
+  t.equal((await browser.post('/identity/api/auth/sign-out')).status, 200)
+  t.equal((await browser.get('/identity/session')).status, 401)
+  t.equal((await browser.get('/identity/health/ready')).status, 200)
+})
+
+t.test("requireSession guards the host's routes", async (t) => {
+  const refused = await fetch(`${url}/private`)
+  t.equal(refused.status, 401)
+  t.equal(refused.headers.get('www-authenticate'), 'Bearer')
+  t.match(await refused.json(), { cause: 'credential_missing' })
+  const browser = await signUpBelowPrefix('private@example.com')
+  t.strictSame(await (await browser.get('/private')).json(), { hello: 'Ada Lovelace' })
+})
+
+t.test("requireRole guards the host's routes", async (t) => {
+  t.equal((await fetch(`${url}/admin`)).status, 401)
+  const browser = await signUpBelowPrefix('role@example.com')
+  const refused = await browser.get('/admin')
+  t.equal(refused.status, 403)
+  t.match(await refused.json(), { cause: 'role_missing' })
+  await app.holdfast.prisma.user.update({ where: { email: 'role@example.com' }, data: { role: 'admin' } })
+  t.strictSame(await (await browser.get('/admin')).json(), { roles: ['admin'] })
+})
+
+t.test('a guarded change needs a trusted origin', async (t) => {
+  const browser = await signUpBelowPrefix('origin@example.com')
+  const refused = await browser.post('/orders', {}, { origin: 'https://evil.example' })
+  t.equal(refused.status, 403)
+  t.match(await refused.json(), { cause: 'origin_refused' })
+})
+
+t.test("the host's parsers, errors and unknown routes are its own", async (t) => {
+  const browser = await signUpBelowPrefix('own@example.com')
+  t.strictSame(await (await browser.post('/orders', { amount: 2 })).json(), { body: { amount: 2 } })
+  const csv = await browser.fetch('/orders', { method: 'POST', body: 'a,b', headers: { 'content-type': 'text/csv' } })
+  t.strictSame(await csv.json(), { body: ['a', 'b'] })
+  t.equal((await browser.fetch('/orders', { method: 'POST', body: 'x', headers: { 'content-type': 'application/x-odd' } })).status, 415)
+  t.strictSame(await (await fetch(`${url}/public`)).json(), { open: true })
+  t.strictSame(await (await fetch(`${url}/broken`)).json(), { host: 'the host is broken' })
+  const unknown = await fetch(`${url}/no-such-thing`)
+  t.equal(unknown.status, 404)
+  t.strictSame(await unknown.json(), { host: 'nothing' })
+})
+
+t.test("below the prefix, errors and unknown routes are Holdfast's", async (t) => {
+  for (const path of ['/identity/no-such-thing', '/identity/api/auth/no-such-thing']) {
+    const unknown = await fetch(url + path)
+    t.equal(unknown.status, 404, path)
+    t.match(await unknown.json(), { cause: 'not_found' }, path)
+  }
+  const outside = await fetch(`${url}/api/auth/get-session`)
+  t.strictSame(await outside.json(), { host: 'nothing' }, 'nothing hangs outside the prefix')
+})
+
+t.test('a prefix around the prefix counts', async (t) => {
+  const port = await freePort()
+  const baseUrl = `http://127.0.0.1:${port}`
+  const app = Fastify()
+  const options = { ...await freshStore(t), prefix: '/identity', baseUrl, port, rateLimit: false }
+  t.teardown(() => app.close())
+  await app.register(async (scope) => { await scope.register(holdfast, options) }, { prefix: '/v1' })
+  await app.listen({ host: '127.0.0.1', port })
+  const browser = new Browser(baseUrl)
+  const answer = await browser.post('/v1/identity/api/auth/sign-up/email', { name: 'Ada Lovelace', email: 'nested@example.com', password })
+  t.equal(answer.status, 200)
+  t.equal((await browser.get('/v1/identity/session')).status, 200)
+})
