@@ -150,8 +150,8 @@ t.test('a data directory has one holder', { skip: !onEmbedded && 'a data directo
 
   for (const command of ['start', 'migrate']) {
     const second = runCli(t, [command], { dataDir, port: 0 })
-    t.equal(await second.exited, 1)
-    t.match(second.stderr, /^holdfast: DATA_DIR \S+ is in use by another Holdfast process \(pid \d+\): [^\n]+\n$/, command)
+    t.equal(await second.exited, 2)
+    t.match(second.stderr, /^holdfast: DATA_DIR: \S+ is in use by another Holdfast process \(pid \d+\): [^\n]+\n$/, command)
     t.equal(await sessionState(ada.browser), 'valid', 'the first goes on working')
   }
 
@@ -165,4 +165,13 @@ t.test('a data directory that is made is its owner\'s alone', { skip: !onEmbedde
   const options = await emptyStore(t)
   await migrateByCli(t, options)
   t.equal(statSync(options.dataDir ?? '').mode & 0o777, 0o700)
+})
+
+t.test('a database that refuses this process refuses the start, and is not waited for', { skip: onEmbedded && 'an embedded store refuses nobody' }, async (t) => {
+  const options = await emptyStore(t)
+  const nowhere = new URL(options.databaseUrl ?? '')
+  nowhere.pathname = '/there_is_no_such_database'
+  const server = runCli(t, ['start'], { ...options, databaseUrl: nowhere.href, port: 0 })
+  t.equal(await server.exited, 2)
+  t.match(server.stderr, /^holdfast: DATABASE_URL: the database refuses the connection: there is no such database\n$/)
 })
