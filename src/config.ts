@@ -27,7 +27,9 @@ const Settings = Type.Object({
   nodeLeaseMs: Type.Integer({ env: 'NODE_LEASE_MS', minimum: 200, maximum: 60_000, default: 1_000 }),
   cacheTtlSeconds: Type.Integer({ env: 'CACHE_TTL_SECONDS', minimum: 1, maximum: 3_600, default: 60 }),
   rateLimit: Type.Boolean({ env: 'RATE_LIMIT', default: true }),
-  logLevel: Type.Union(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)), { env: 'LOG_LEVEL', default: 'info' })
+  logLevel: Type.Union([
+    Type.Literal('fatal'), Type.Literal('error'), Type.Literal('warn'), Type.Literal('info'), Type.Literal('debug'), Type.Literal('trace'), Type.Literal('silent')
+  ], { env: 'LOG_LEVEL', default: 'info' })
 })
 
 type Settings = Static<typeof Settings>

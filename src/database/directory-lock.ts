@@ -1,5 +1,6 @@
 import { closeSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { ConfigError } from '../config.js'
 import { tryLock, unlock } from 'fs-native-extensions'
 
 export interface DirectoryLock {
@@ -10,7 +11,7 @@ export interface DirectoryLock {
  * Takes the lock of a data directory. The lock is the operating system's: it ends with the process, however that ends,
  * and neither a reused process id nor a paused holder can confuse it.
  *
- * @throws Error naming the process that holds the directory
+ * @throws ConfigError naming the process that holds the directory
  */
 export function lockDirectory(directory: string): DirectoryLock {
   const path = join(directory, 'lock')
@@ -18,7 +19,7 @@ export function lockDirectory(directory: string): DirectoryLock {
   if (!tryLock(file)) {
     closeSync(file)
     const holder = readFileSync(path, 'utf8').trim()
-    throw new Error(`DATA_DIR ${directory} is in use by another Holdfast process${holder ? ` (pid ${holder})` : ''}: stop it, or set DATA_DIR to another directory`)
+    throw new ConfigError(`DATA_DIR: ${directory} is in use by another Holdfast process${holder ? ` (pid ${holder})` : ''}: stop it, or set DATA_DIR to another directory`)
   }
   truncateSync(path)
   writeSync(file, `${process.pid}\n`)

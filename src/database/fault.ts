@@ -26,10 +26,9 @@ export function watchStatements<T>(watch: StatementWatch, work: () => T): T {
   return watches.run(watch, work)
 }
 
-// Prisma's codes for answers of a database that is well: bad values, broken constraints, missing rows.
+// Prisma's codes for answers of a database that is well: bad values, broken constraints, missing rows. No statement of our own
+// (P2010) has such an answer: one that fails has not done what it was for, and better-auth would swallow that.
 const answers = new Set(['P2000', 'P2002', 'P2003', 'P2004', 'P2005', 'P2006', 'P2007', 'P2011', 'P2012', 'P2013', 'P2014', 'P2019', 'P2020', 'P2025'])
-// SQLSTATE classes of the same kind: data exceptions and broken constraints.
-const answerClasses = new Set(['22', '23'])
 
 /**
  * Runs one database call. Any error that is not plainly an answer of a healthy database becomes `StoreUnavailable`:
@@ -58,18 +57,10 @@ function isAnswer(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   if (error.name === 'PrismaClientValidationError') return true
   const code = 'code' in error ? error.code : undefined
-  if (typeof code !== 'string') return false
-  if (code === 'P2010') return answerClasses.has(sqlStateOf(error).slice(0, 2))
-  return answers.has(code)
+  return typeof code === 'string' && answers.has(code)
 }
 
 // Prisma says this of a statement that ran and matched no row.
 function isNotFound(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'P2025'
-}
-
-function sqlStateOf(error: Error): string {
-  const { meta } = error as { meta?: { code?: unknown, driverAdapterError?: { cause?: { originalCode?: unknown } } } }
-  const state = meta?.driverAdapterError?.cause?.originalCode ?? meta?.code
-  return typeof state === 'string' ? state : ''
 }

@@ -1,5 +1,5 @@
 import { PrismaPg } from '@prisma/adapter-pg'
-import { Client, Pool } from 'pg'
+import { Client, DatabaseError, Pool } from 'pg'
 import { createPrisma, STATEMENT_TIMEOUT_MS, type Database, type MigrationSession } from './database.js'
 
 export interface PostgresOptions {
@@ -9,13 +9,19 @@ export interface PostgresOptions {
   onError: (error: Error) => void
 }
 
+/** Longest wait for a connection, in milliseconds. A request may wait twice: for its turn, and then for a new connection. */
+const CONNECTION_TIMEOUT_MS = 900
+
 /** Opens PostgreSQL. Connects lazily: a server may start, and wait, while the database is down. */
 export function openPostgres({ databaseUrl, poolSize, onError }: PostgresOptions): Database {
   const pool = new Pool({
     connectionString: databaseUrl,
+    Client: Connection,
     max: poolSize,
-    connectionTimeoutMillis: STATEMENT_TIMEOUT_MS,
+    connectionTimeoutMillis: CONNECTION_TIMEOUT_MS,
     query_timeout: STATEMENT_TIMEOUT_MS,
+    // The server gives up first: a statement that waited for a lock is then known not to have happened.
+    statement_timeout: STATEMENT_TIMEOUT_MS - 200,
     // A node that was paused inside a transaction must not hold a user's lock for ever.
     idle_in_transaction_session_timeout: 10_000,
     keepAlive: true,
@@ -31,6 +37,22 @@ export function openPostgres({ databaseUrl, poolSize, onError }: PostgresOptions
       await prisma.$disconnect()
       await pool.end()
     }
+  }
+}
+
+/**
+ * A connection that ends when a statement on it got no answer: the server may still be at it. Prisma would give it back to the pool,
+ * where the next request's statements would run inside the transaction that was given up, be answered, and never be committed.
+ */
+class Connection extends Client {
+  override query(...args: never[]): never {
+    const result: unknown = super.query(...args as [never])
+    if (result instanceof Promise) {
+      result.catch((error: unknown) => {
+        if (!(error instanceof DatabaseError)) this.end().catch(() => {})
+      })
+    }
+    return result as never
   }
 }
 

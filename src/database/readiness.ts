@@ -16,7 +16,7 @@ const RETRY_MS = 250
  */
 export async function prepareStore(database: Database, keyCheck: string): Promise<void> {
   if (database.kind === 'embedded') await migrate(database)
-  const pending = await pendingMigrations(database)
+  const pending = await pendingMigrations(database).catch((error: unknown) => { throw refusalOf(error) ?? error })
   if (pending.length > 0) throw new ConfigError(`the database schema is behind (${pending.join(', ')}): run \`holdfast migrate\` first`)
   await database.prisma.$executeRaw`
     INSERT INTO "key_check" ("purpose", "value") VALUES ('auth_secret', ${keyCheck}) ON CONFLICT ("purpose") DO NOTHING`
@@ -24,6 +24,17 @@ export async function prepareStore(database: Database, keyCheck: string): Promis
   if (stored?.value !== keyCheck) {
     throw new ConfigError('AUTH_SECRET: is not the secret with which the sessions in this store were signed; with it every user would be signed out')
   }
+}
+
+// The server answers, and says no to this process: it will go on saying so.
+const refusals: Record<string, string> = {
+  '28P01': 'the password is wrong', '28000': 'the user may not connect', '3D000': 'there is no such database'
+}
+
+function refusalOf(error: unknown): ConfigError | null {
+  const cause = error instanceof StoreUnavailable ? error.cause as { meta?: { driverAdapterError?: { cause?: { originalCode?: string } } } } | undefined : undefined
+  const reason = refusals[cause?.meta?.driverAdapterError?.cause?.originalCode ?? '']
+  return reason === undefined ? null : new ConfigError(`DATABASE_URL: the database refuses the connection: ${reason}`, { cause: error })
 }
 
 /** Calls `prepare` until the store answers. Ends early, without an error, when the signal is aborted. */

@@ -29,11 +29,20 @@ export async function openSchemaEngine(adapter: SqlMigrationAwareDriverAdapterFa
 async function loadBindings(): Promise<typeof Bindings> {
   const bindings = await import('@prisma/schema-engine-wasm/schema_engine_bg')
   const wasm = await readFile(new URL('./schema_engine_bg.wasm', import.meta.resolve('@prisma/schema-engine-wasm')))
-  const instance = await WebAssembly.instantiate(await WebAssembly.compile(new Uint8Array(wasm)), { './schema_engine_bg.js': bindings as unknown as WebAssembly.ModuleImports })
+  const instance = await WebAssembly.instantiate(await WebAssembly.compile(new Uint8Array(wasm)), { './schema_engine_bg.js': importsOf(bindings) })
   bindings.__wbg_set_wasm(instance.exports)
   const start = instance.exports['__wbindgen_start'] as () => void
   start()
   return bindings
+}
+
+// The engine never clears the timer of its lock, which would keep the process for ten seconds after the work is done.
+function importsOf(bindings: typeof Bindings): WebAssembly.ModuleImports {
+  const imports = { ...bindings } as unknown as Record<string, (...args: unknown[]) => unknown>
+  for (const [name, set] of Object.entries(imports)) {
+    if (name.startsWith('__wbg_setTimeout_')) imports[name] = (...args) => (set(...args) as NodeJS.Timeout).unref()
+  }
+  return imports
 }
 
 export type { MigrationList, SchemaEngine }

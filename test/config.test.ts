@@ -1,0 +1,84 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { ConfigError, optionsFromEnvironment, resolveConfig } from '../src/config.js'
+import { runCli } from './services/server.js'
+
+const secret = 'correct horse battery staple 0123456789'
+const production = { DATABASE_URL: 'postgresql://db/holdfast', BASE_URL: 'https://auth.example.com', AUTH_SECRET: secret }
+const folder = mkdtempSync(join(tmpdir(), 'holdfast-config-'))
+t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+const secretFile = join(folder, 'secret')
+writeFileSync(secretFile, `${secret}\n`)
+
+const configOf = (env: Record<string, string>) => resolveConfig(optionsFromEnvironment(env))
+
+t.test('a wrong variable is refused by its name', async (t) => {
+  const wrong: [variable: string, env: Record<string, string>][] = [
+    ['PORT', { PORT: 'http' }],
+    ['PORT', { PORT: '-1' }],
+    ['PORT', { PORT: '65536' }],
+    ['PORT', { PORT: '3000.5' }],
+    ['DATABASE_POOL_SIZE', { DATABASE_POOL_SIZE: '1' }],
+    ['SESSION_IDLE_TTL_SECONDS', { SESSION_IDLE_TTL_SECONDS: '0' }],
+    ['SESSION_IDLE_TTL_SECONDS', { SESSION_IDLE_TTL_SECONDS: '1d' }],
+    ['SESSION_IDLE_TTL_SECONDS', { SESSION_IDLE_TTL_SECONDS: '100', SESSION_ABSOLUTE_TTL_SECONDS: '99' }],
+    ['SESSION_ABSOLUTE_TTL_SECONDS', { SESSION_ABSOLUTE_TTL_SECONDS: '1e9' }],
+    ['SESSION_RETENTION_SECONDS', { SESSION_RETENTION_SECONDS: '-5' }],
+    ['RATE_LIMIT', { RATE_LIMIT: 'maybe' }],
+    ['SIGN_UP', { SIGN_UP: 'invited' }],
+    ['LOG_LEVEL', { LOG_LEVEL: 'loud' }],
+    ['TRUSTED_PROXIES', { TRUSTED_PROXIES: '10.0.0.0/8, proxy' }],
+    ['TRUSTED_PROXIES', { TRUSTED_PROXIES: '10.0.0.0/33' }],
+    ['TRUSTED_ORIGINS', { TRUSTED_ORIGINS: 'https://app.example.com/path' }],
+    ['TRUSTED_ORIGINS', { TRUSTED_ORIGINS: '*' }],
+    ['COOKIE_DOMAIN', { COOKIE_DOMAIN: 'com' }],
+    ['COOKIE_DOMAIN', { COOKIE_DOMAIN: 'a b.example.com' }],
+    ['BASE_URL', { BASE_URL: 'auth.example.com' }],
+    ['BASE_URL', { BASE_URL: 'https://auth.example.com/path' }],
+    ['BASE_URL', { BASE_URL: 'ftp://auth.example.com' }],
+    ['BASE_URL', { HOST: '0.0.0.0' }],
+    ['BASE_URL', { ...production, BASE_URL: '' }],
+    ['DATABASE_URL', { ...production, DATABASE_URL: 'mysql://db/holdfast' }],
+    ['REDIS_URL', { REDIS_URL: 'localhost:6379' }],
+    ['AUTH_SECRET', { ...production, AUTH_SECRET: '' }],
+    ['AUTH_SECRET', { AUTH_SECRET: 'too short' }],
+    ['AUTH_SECRET', { AUTH_SECRET: 'a'.repeat(40) }],
+    ['AUTH_SECRET', { AUTH_SECRET: secret, AUTH_SECRET_FILE: secretFile }],
+    ['AUTH_SECRET_FILE', { AUTH_SECRET_FILE: join(folder, 'missing') }]
+  ]
+  for (const [variable, env] of wrong) {
+    t.throws(() => configOf(env), { name: 'ConfigError', message: new RegExp(`^${variable}\\b`) }, JSON.stringify(env))
+  }
+})
+
+t.test('a secret is never shown', async (t) => {
+  const wrong: Record<string, string>[] = [{ AUTH_SECRET: 'hunter2' }, { ...production, DATABASE_URL: 'mysql://me:hunter2@db/holdfast' }, { REDIS_URL: 'http://:hunter2@redis' }]
+  for (const env of wrong) {
+    try {
+      configOf(env)
+      t.fail('it is refused')
+    } catch (error) {
+      t.ok(error instanceof ConfigError)
+      t.notMatch(String(error), 'hunter2')
+    }
+  }
+})
+
+t.test('right variables are read, and what is absent or empty has its default', async (t) => {
+  t.match(configOf({}), { host: '127.0.0.1', port: 3000, baseUrl: 'http://localhost:3000', dataDir: '.data', rateLimit: true, signUp: 'open', logLevel: 'info' })
+  t.match(configOf({ PORT: '', RATE_LIMIT: '' }), { port: 3000, rateLimit: true })
+  t.match(configOf({ ...production, PORT: ' 8080 ', RATE_LIMIT: 'off', SIGN_UP: 'closed', TRUSTED_PROXIES: '10.0.0.0/8, ::1', COOKIE_DOMAIN: 'example.com' }), {
+    baseUrl: 'https://auth.example.com', port: 8080, rateLimit: false, signUp: 'closed', trustedProxies: ['10.0.0.0/8', '::1'], cookieDomain: 'example.com'
+  })
+  t.equal(configOf({ AUTH_SECRET_FILE: secretFile }).authSecret, secret)
+  t.equal(configOf({ BASE_URL: 'https://Auth.Example.com:443/' }).baseUrl, 'https://auth.example.com')
+})
+
+t.test('the process says it in one line and ends with 2', async (t) => {
+  const run = runCli(t, ['start'], { port: 99_999 })
+  t.equal(await run.exited, 2)
+  t.equal(run.stderr, 'holdfast: PORT: must be a whole number from 0 to 65535 (it is 99999)\n')
+  t.equal(run.stdout, '')
+})
