@@ -39,7 +39,8 @@ async function forward(holdfast: Holdfast, request: FastifyRequest, reply: Fasti
   const presented = credentialOf(request, holdfast.auth.cookieName)
   const scope = createAuthScope(presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null)
   const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented))
-  if (scope.invalidInput && response.status >= 500) throw new Refusal('invalid_input')
+  // better-auth makes a failure of its own of such an error, or an empty list and "done".
+  if (scope.invalidInput && (response.ok || response.status >= 500)) throw new Refusal('invalid_input')
   return send(request, reply, response, { mayCarryTokens: scope.insertedSession && presented?.from !== 'cookie' })
 }
 
@@ -48,12 +49,13 @@ async function forward(holdfast: Holdfast, request: FastifyRequest, reply: Fasti
  * fault of the store is the answer, at once and whatever better-auth makes of it: 503, with no cookie set or cleared.
  */
 async function answer(holdfast: Holdfast, scope: AuthScope, request: Request): Promise<Response> {
-  const faults: FaultScope = { fault: null, onFault: () => {} }
+  const faults: FaultScope = { fault: null, refusedValue: false, onFault: () => {} }
   const faulted = new Promise<never>((_resolve, reject) => { faults.onFault = reject })
   const handled = watchFaults(faults, () => runInScope(scope, () => holdfast.auth.handler(request)))
   handled.catch(() => {}) // when the fault wins the race, nobody else listens
   const response = await Promise.race([handled, faulted])
   if (faults.fault) throw faults.fault satisfies StoreUnavailable
+  if (faults.refusedValue) scope.invalidInput = true
   return response
 }
 
