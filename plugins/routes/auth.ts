@@ -72,7 +72,9 @@ function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest, prese
   const closed = new AbortController()
   request.raw.once('close', () => { if (request.raw.destroyed && !request.raw.complete) closed.abort() })
   const body = request.body instanceof Buffer && request.body.length > 0 ? new Uint8Array(request.body) : null
-  return new Request(new URL(request.raw.url ?? '/', config.baseUrl), {
+  // A request may name a whole address (RFC 9112 3.2.2): its host is the client's word.
+  const { pathname, search } = new URL(request.raw.url ?? '/', config.baseUrl)
+  return new Request(`${config.baseUrl}${pathname}${search}`, {
     method: request.method,
     headers,
     signal: closed.signal,
