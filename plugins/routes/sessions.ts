@@ -10,7 +10,7 @@ import { EventSchema, ListedSessionSchema, RevokedSchema, SessionSchema, showSes
 const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   const { prisma } = holdfast
   const Params = Type.Object({ id: Type.String({ format: 'uuid' }) })
-  app.addHook('preHandler', app.requireSession)
+  app.addHook('preValidation', app.requireSession)
   app.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })
 
   app.get('/session', { schema: { response: { 200: Type.Object({ isValid: Type.Literal(true), session: SessionSchema, user: UserSchema }) } } }, async (request) => {
