@@ -3,7 +3,7 @@ import { v7 as uuidV7 } from 'uuid'
 import holdfast from '../plugins/holdfast.js'
 import { sendRefusal } from '../plugins/errors.js'
 import type { Config } from './config.js'
-import { Refusal, refusalFor } from './errors.js'
+import { problemOf, Refusal, refusalFor } from './errors.js'
 
 export interface AppOptions {
   /** A logger to use instead of one that writes to stdout. */
@@ -39,6 +39,7 @@ function describeRequest(request: FastifyRequest): Record<string, unknown> {
 const refuseMalformed: FastifyServerOptions['clientErrorHandler'] = (error, socket) => {
   if (error.code === 'ECONNRESET' || !socket.writable) return
   const refusal = refusalFor(error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400)
-  const body = JSON.stringify({ type: 'about:blank', title: refusal.message, status: refusal.statusCode, detail: refusal.message, cause: refusal.code, requestId: uuidV7() })
-  socket.end(`HTTP/1.1 ${refusal.statusCode} ${refusal.code}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`)
+  const problem = problemOf(refusal, uuidV7())
+  const body = JSON.stringify(problem)
+  socket.end(`HTTP/1.1 ${problem.status} ${problem.title}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`)
 }

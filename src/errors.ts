@@ -56,10 +56,10 @@ export class StoreUnavailable extends Refusal {
   }
 }
 
-/** The refusal that fits an HTTP status that was decided elsewhere (Fastify, Node's parser). */
+/** The refusal that fits an HTTP status that was decided elsewhere (Fastify, Node's parser), where nobody looked at credentials. */
 export function refusalFor(statusCode: number): Refusal {
   for (const [code, [status]] of Object.entries(refusals)) {
-    if (status === statusCode && status !== 401) return new Refusal(code as Cause)
+    if (status === statusCode && status !== 401 && code !== 'credential_ambiguous') return new Refusal(code as Cause)
   }
   return new Refusal(statusCode >= 400 && statusCode < 500 ? 'invalid_input' : 'internal')
 }

@@ -47,16 +47,17 @@ async function forward(holdfast: Holdfast, request: FastifyRequest, reply: Fasti
  * fault of the store is the answer, at once and whatever better-auth makes of it: 503, with no cookie set or cleared.
  */
 async function answer(holdfast: Holdfast, scope: AuthScope, request: Request): Promise<Response> {
-  const faults: FaultScope = { fault: null, onFault: () => {} }
+  const faults: FaultScope = { fault: null, refusedValue: false, onFault: () => {} }
   const faulted = new Promise<never>((_resolve, reject) => { faults.onFault = reject })
   const handled = watchFaults(faults, () => runInScope(scope, () => holdfast.auth.handler(request)))
   handled.catch(() => {}) // when the fault wins the race, nobody else listens
-  const response = await Promise.race([handled, faulted]).catch((error: unknown) => {
-    throw scope.invalidInput && !(error instanceof Refusal) ? new Refusal('invalid_input') : error
-  })
+  const outcome = await Promise.race([handled, faulted]).catch((error: unknown) => error)
   if (faults.fault) throw faults.fault
-  if (scope.invalidInput && response.status >= 500) throw new Refusal('invalid_input')
-  return response
+  // better-auth makes a failure of its own of such an error, or an empty list and "done".
+  const isAnswered = outcome instanceof Response && !outcome.ok && outcome.status < 500
+  if ((scope.invalidInput || faults.refusedValue) && !isAnswered) throw new Refusal('invalid_input')
+  if (!(outcome instanceof Response)) throw outcome
+  return outcome
 }
 
 function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest, presented: PresentedCredential | null): Request {
@@ -71,7 +72,9 @@ function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest, prese
   if (presented?.from === 'bearer' && headers.has('cookie')) setCookieHeader(headers, withoutCookie(request.headers.cookie ?? '', auth.cookieName))
   headers.set(CLIENT_ADDRESS_HEADER, request.ip)
   const body = request.body instanceof Buffer && request.body.length > 0 ? new Uint8Array(request.body) : null
-  return new Request(new URL(request.raw.url ?? '/', config.baseUrl), {
+  // A request may name a whole address (RFC 9112 3.2.2): its host is the client's word.
+  const { pathname, search } = new URL(request.raw.url ?? '/', config.baseUrl)
+  return new Request(`${config.baseUrl}${pathname}${search}`, {
     method: request.method,
     headers,
     ...(body && request.method !== 'GET' && request.method !== 'HEAD' ? { body } : {})

@@ -11,7 +11,7 @@ import { EventSchema, ListedSessionSchema, PendingSchema, RevokedSchema, Session
 const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   const { prisma, revoker } = holdfast
   const Params = Type.Object({ id: Type.String({ format: 'uuid' }) })
-  app.addHook('preHandler', app.requireSession)
+  app.addHook('preValidation', app.requireSession)
   app.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })
 
   app.get('/session', { schema: { response: { 200: Type.Object({ isValid: Type.Literal(true), session: SessionSchema, user: UserSchema }) } } }, async (request) => {

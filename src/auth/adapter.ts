@@ -7,7 +7,7 @@ import { afterCommit, currentTransaction, withTransaction } from '../database/tr
 import { withoutTokens } from '../session/session-token.js'
 import type { SessionReader } from '../session/reader.js'
 import { AccountWrites } from './account-writes.js'
-import { checkInput } from './input.js'
+import { checkInput, checkPage } from './input.js'
 import { currentScope, notePending } from './scope.js'
 import { SessionModel } from './session-model.js'
 
@@ -64,6 +64,7 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
       },
       async findMany(query) {
         checkWhere(query)
+        checkPage(query)
         if (query.model === 'session') return sessions.findMany(query.where ?? [], query.join !== undefined) as never
         const rows = await innerOn(await reading()).findMany(query)
         return rows.map((row) => remember(query.model, row)) as never

@@ -63,7 +63,7 @@ export function openCaches(config: Config, database: Database, namespace: string
     cache,
     confirmation,
     async followOutbox() {
-      if (!lease) return
+      if (!local && !shared) return
       await confirmation.tail()
       await confirmation.relay()
     },

@@ -4,6 +4,8 @@ import { StoreUnavailable } from '../errors.js'
 /** What happened to the store during one request. better-auth swallows errors; this does not. */
 export interface FaultScope {
   fault: StoreUnavailable | null
+  /** The store was given a value that it cannot take: the client sent it, whatever better-auth makes of the error. */
+  refusedValue: boolean
   onFault: (fault: StoreUnavailable) => void
 }
 
@@ -29,6 +31,8 @@ export function watchStatements<T>(watch: StatementWatch, work: () => T): T {
 // Prisma's codes for answers of a database that is well: bad values, broken constraints, missing rows. No statement of our own
 // (P2010) has such an answer: one that fails has not done what it was for, and better-auth would swallow that.
 const answers = new Set(['P2000', 'P2002', 'P2003', 'P2004', 'P2005', 'P2006', 'P2007', 'P2011', 'P2012', 'P2013', 'P2014', 'P2019', 'P2020', 'P2025'])
+// Those of the answers that are about a value: its type, length, range or form.
+const valueAnswers = new Set(['P2000', 'P2005', 'P2006', 'P2007', 'P2019', 'P2020'])
 
 /**
  * Runs one database call. Any error that is not plainly an answer of a healthy database becomes `StoreUnavailable`:
@@ -43,6 +47,7 @@ export async function callStore<T>(call: () => Promise<T>): Promise<T> {
   } catch (error) {
     const watch = watches.getStore()
     if (watch && !isNotFound(error)) watch.failure ??= error
+    if (scope && isAboutValue(error)) scope.refusedValue = true
     if (isAnswer(error)) throw error
     const fault = error instanceof StoreUnavailable ? error : new StoreUnavailable(error)
     if (scope && !scope.fault) {
@@ -58,6 +63,12 @@ function isAnswer(error: unknown): boolean {
   if (error.name === 'PrismaClientValidationError') return true
   const code = 'code' in error ? error.code : undefined
   return typeof code === 'string' && answers.has(code)
+}
+
+function isAboutValue(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  if (error.name === 'PrismaClientValidationError') return true
+  return 'code' in error && typeof error.code === 'string' && valueAnswers.has(error.code)
 }
 
 // Prisma says this of a statement that ran and matched no row.
