@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import type { SqlMigrationAwareDriverAdapterFactory } from '@prisma/driver-adapter-utils'
 import { PrismaPGlite } from 'pglite-prisma-adapter'
-import { createPrisma, type Database } from './database.js'
+import { createPrisma, withWholeScripts, type Database } from './database.js'
 import { lockDirectory } from './directory-lock.js'
 
 /**
@@ -17,12 +17,12 @@ export async function openEmbedded(dataDir: string): Promise<Database> {
   const lock = lockDirectory(dataDir)
   try {
     const client = await PGlite.create({ dataDir: join(dataDir, 'pglite') })
-    const adapter = adapterFor(client)
+    const adapter = new PrismaPGlite(client) as unknown as SqlMigrationAwareDriverAdapterFactory
     const prisma = createPrisma(adapter)
     return {
       kind: 'embedded',
       prisma,
-      openMigration: async () => ({ adapter, close: async () => {} }),
+      openMigration: async () => ({ adapter: withWholeScripts(adapter, (script) => client.exec(script)), close: async () => {} }),
       async close() {
         await prisma.$disconnect()
         await client.close()
@@ -33,16 +33,4 @@ export async function openEmbedded(dataDir: string): Promise<Database> {
     lock.release()
     throw error
   }
-}
-
-/** pglite-prisma-adapter starts a migration's script and does not wait for it; this one waits, and passes its error on. */
-function adapterFor(client: PGlite): SqlMigrationAwareDriverAdapterFactory {
-  const factory = new PrismaPGlite(client) as unknown as SqlMigrationAwareDriverAdapterFactory
-  const connect = factory.connect.bind(factory)
-  factory.connect = async () => {
-    const adapter = await connect()
-    adapter.executeScript = async (script) => { await client.exec(script) }
-    return adapter
-  }
-  return factory
 }
