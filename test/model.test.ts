@@ -9,7 +9,7 @@ import type { Bounds, Rule } from './model/protocol.js'
  * node pauses, and messages are late, by steps not being taken. Some hundred thousand states in all: a search of all
  * faults together, with four ticks, has millions and no other result. How each weakened rule goes wrong is printed.
  */
-const shipped: Rule = { ...allProtections, serverStamp: true, counter: true, floor: true }
+const shipped: Rule = { ...allProtections, serverStamp: true, leaseStamp: true, counter: true, floor: true }
 const local: Bounds = { ticks: 3, renewals: 2, loads: 1, others: 0, faults: {}, change: 'bury', split: false }
 const shared: Bounds = { ...local, renewals: 1, loads: 0, others: 1 }
 
@@ -59,6 +59,13 @@ t.test('the shipped rule never tells a check that starts after the 200 what was 
     print('shipped', name, states, trace)
     t.equal(trace?.join(' > '), undefined, name)
   }
+  t.end()
+})
+
+t.test('nor does it in a cluster, where copies are compared with their shard alone', (t) => {
+  const { states, trace } = explore({ ...shipped, leaseStamp: false }, scenarios['shared cache, failover'])
+  print('without leaseStamp', 'shared cache, failover', states, trace)
+  t.equal(trace?.join(' > '), undefined)
   t.end()
 })
 

@@ -9,10 +9,12 @@ import type { Protections } from '../../src/cache/protections.js'
  * run alike), the limits of the local cache.
  */
 
-/** The rule: every protection, and three that the code does not switch. */
+/** The rule: every protection, and four that the code does not switch. */
 export interface Rule extends Protections {
-  /** A copy is compared with the stamp of the server that answers, not with the lease's alone. */
+  /** A copy is compared with the stamp of the server that answers, not with the lease's alone (the protection `stamp`). */
   serverStamp: boolean
+  /** A copy is compared with the stamp of the lease as well; in a cluster it is not, for the lease stands on another shard. */
+  leaseStamp: boolean
   /** A gap in the count of announcements begins a new epoch. */
   counter: boolean
   /** For a while after an invalidation a node refuses older versions from anywhere. Part of `overtakenLoads` in the code. */
@@ -95,7 +97,7 @@ function touchTable(s: State): void {
 function readShared(rule: Rule, s: State): 'tombstone' | 'old' | 'new' | 'lease' | 'wait' {
   const [entry, entryStamp, serverStamp] = s.stranded ? [s.strandedEntry, s.strandedStamp, 0] : [s.entry, s.entryStamp, s.stamp]
   if (entry === TOMBSTONE) return 'tombstone'
-  const fits = !rule.stamp || (entryStamp === s.leaseStamp && (!rule.serverStamp || serverStamp === s.leaseStamp))
+  const fits = !rule.stamp || ((!rule.leaseStamp || entryStamp === s.leaseStamp) && (!rule.serverStamp || entryStamp === serverStamp))
   if (entry !== NOTHING && fits) return entry === OLD ? 'old' : 'new'
   return s.stranded || s.fill !== FREE ? 'wait' : 'lease'
 }
