@@ -81,7 +81,9 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       untilPrepared(prepare, closing.signal).catch(events.onUnfit)
     })
     const jobs = [
-      startJob(OUTBOX_MS, async () => { if (ready) await opened.followOutbox() }, () => {}), // an outage of either store: the next round tries again
+      // An outage of either store: the next round tries again. A relay may wait for a lease to end; the tail must not wait with it.
+      startJob(OUTBOX_MS, async () => { if (ready) await opened.tailOutbox() }, () => {}),
+      startJob(OUTBOX_MS, async () => { if (ready) await opened.relayOutbox() }, () => {}),
       startJob(2_000 * config.cacheTtlSeconds, async () => { if (ready) await opened.purgeOutbox() }, (error) => events.onError('the outbox could not be cleaned', error)),
       startJob(ACTIVITY_FLUSH_MS, () => activity.flush(), (error) => events.onError('the notes of use could not be written', error)),
       startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error))

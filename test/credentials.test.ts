@@ -187,7 +187,7 @@ t.test('a cookie authenticates no request that another site made the browser sen
   t.equal(await sessionState(ada.browser), 'valid')
 })
 
-t.test('a session that ended otherwise says how', async (t) => {
+t.test('a session that ended otherwise says how', async () => {
   const { prisma } = running.app.holdfast
   const [expired, banned] = [await signUp(url), await signUp(url)]
   await prisma.session.update({ where: { id: expired.sessionId }, data: { expiresAt: new Date(0) } })

@@ -21,8 +21,9 @@ const WAITING_PER_CONNECTION = 200
 export interface Caches {
   readonly cache: SessionCache
   readonly confirmation: Confirmation
-  /** Relays and tails the outbox: to be called every quarter of a second. */
-  followOutbox(): Promise<void>
+  /** Applies what others committed, and confirms what they could not: each to be called every quarter of a second, neither to wait for the other. */
+  tailOutbox(): Promise<void>
+  relayOutbox(): Promise<void>
   purgeOutbox(): Promise<void>
   close(): Promise<void>
 }
@@ -62,11 +63,16 @@ export function openCaches(config: Config, database: Database, namespace: string
   return {
     cache,
     confirmation,
+<<<<<<< HEAD
     async followOutbox() {
       if (!local && !shared) return
       await confirmation.tail()
       await confirmation.relay()
     },
+=======
+    async tailOutbox() { if (lease) await confirmation.tail() },
+    async relayOutbox() { if (lease) await confirmation.relay() },
+>>>>>>> model
     purgeOutbox: () => purgeOutbox(db, 2 * ttlMs, { confirmed: lease !== null }),
     async close() {
       await lease?.stop()

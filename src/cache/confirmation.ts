@@ -8,6 +8,8 @@ import type { SharedCache } from './shared-cache.js'
 /** How long a caller waits for another node to confirm what this one could not, in milliseconds. */
 const RELAY_WAIT_MS = 2_000
 const RELAY_POLL_MS = 50
+/** Changes written to Redis at once: more would not be answered within a command's time. */
+const BATCH = 500
 /** What a bound on time allows for clocks that differ. */
 const CLOCK_MARGIN_MS = 2_000
 
@@ -23,7 +25,8 @@ export interface ConfirmationOptions {
 /** Makes committed changes known to every cache before they are answered. */
 export class Confirmation {
   readonly #options: ConfirmationOptions
-  #tailFrom: bigint | null = null
+  /** The first round reads all that is kept: this node may have joined a Redis that never heard of it. */
+  #tailFrom = 0n
   readonly #tailed = new Map<string, number>()
 
   constructor(options: ConfirmationOptions) {
@@ -68,7 +71,12 @@ export class Confirmation {
     const rows = await claimUnconfirmed(db)
     if (rows.length === 0) return
     cache.invalidate(rows)
-    await this.#spread(rows, shared, lease)
+    try {
+      await this.#spread(rows, shared, lease)
+    } catch (error) {
+      await releaseClaims(db, rows).catch(() => {}) // they run out by themselves
+      throw error
+    }
     await confirmChanges(db, rows)
   }
 
@@ -81,8 +89,8 @@ export class Confirmation {
     const { rows, next } = await tailOutbox(db, this.#tailFrom)
     const fresh = rows.filter((row) => !this.#tailed.has(row.id))
     cache.invalidate(fresh)
-    if (shared) await Promise.all(fresh.map((change) => this.#write(change, shared)))
     const now = performance.now()
+    if (shared) await this.#writeAll(fresh, shared)
     for (const row of fresh) this.#tailed.set(row.id, now)
     this.#tailFrom = next // not before: what could not be applied is read again
     for (const [id, at] of this.#tailed) {
@@ -92,8 +100,14 @@ export class Confirmation {
   }
 
   async #spread(changes: readonly Change[], shared: SharedCache, lease: NodeLease): Promise<void> {
-    await Promise.all(changes.map((change) => this.#write(change, shared)))
+    await this.#writeAll(changes, shared)
     await lease.announce(changes)
+  }
+
+  async #writeAll(changes: readonly Change[], shared: SharedCache): Promise<void> {
+    for (let start = 0; start < changes.length; start += BATCH) {
+      await Promise.all(changes.slice(start, start + BATCH).map((change) => this.#write(change, shared)))
+    }
   }
 
   async #write({ sessionId, version, reason }: Change, shared: SharedCache): Promise<void> {

@@ -8,8 +8,10 @@ import type { Protections } from './protections.js'
  *   holdfast:<store>:{nodes}:changes   channel: what every node must forget
  *   holdfast:<store>:{nodes}:<node>    channel: that node's heartbeats, and acknowledgements for what it announced
  * Table, replid and birth are one key: eviction takes all of it or nothing. A lost table is born anew, and its youth is waited for.
+ * Each script deletes first: at `maxmemory` only a script that began so may write.
  */
 const PRELUDE = `
+redis.call('HDEL', KEYS[1], '')
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
@@ -162,9 +164,10 @@ export class NodeLease {
       if (!protections.acknowledgements) return
       const answered = performance.now()
       const [age = 0, ...pairs] = reply as (number | string)[]
-      const youngUntil = protections.youngTableWait ? answered + leaseMs - Number(age) : 0
+      // Where Redis' clock was set back, ages and ends lie in the future: no lease, and no youth, lasts longer than `leaseMs`.
+      const youngUntil = protections.youngTableWait ? answered + Math.min(leaseMs, leaseMs - Number(age)) + CLOCK_STEP_MS : 0
       const leases: { node: string, until: number }[] = []
-      for (let i = 0; i < pairs.length; i += 2) leases.push({ node: String(pairs[i]), until: answered + Number(pairs[i + 1]) + CLOCK_STEP_MS })
+      for (let i = 0; i < pairs.length; i += 2) leases.push({ node: String(pairs[i]), until: answered + Math.min(leaseMs, Number(pairs[i + 1])) + CLOCK_STEP_MS })
       for (;;) {
         const now = performance.now()
         const open = leases.filter(({ node, until }) => until > now && !acknowledged.has(node))

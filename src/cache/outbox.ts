@@ -69,13 +69,12 @@ export async function findUnconfirmedOf(db: Queryable, userId: string): Promise<
  * Reads what was committed since the last call, confirmed or not. It goes by transaction ids from the last snapshot's xmin, never by "id
  * greater than the last seen": ids are given before commit, and a late committer would be skipped. Rows may come twice.
  *
- * @param since the `next` of the last call; null reads nothing and only says where to start
+ * @param since the `next` of the last call; 0 reads all that is kept
  */
-export async function tailOutbox(db: Queryable, since: bigint | null): Promise<{ rows: OutboxRow[], next: bigint }> {
+export async function tailOutbox(db: Queryable, since: bigint): Promise<{ rows: OutboxRow[], next: bigint }> {
   // The snapshot's edge is read first: what commits between the two statements is read twice, not never.
   const [edge] = await db.$queryRaw<{ xmin: bigint }[]>`SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "xmin"`
-  const next = edge?.xmin ?? since ?? 0n
-  if (since === null) return { rows: [], next }
+  const next = edge?.xmin ?? since
   const rows = await db.$queryRaw<OutboxRow[]>`
     SELECT "id", "sessionId", "version", "reason" FROM "outbox" WHERE "transactionId" >= ${since}::bigint`
   return { rows, next }

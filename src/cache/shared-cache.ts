@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { RedisConnection } from './redis.js'
+import { isCluster, type RedisConnection } from './redis.js'
 import type { Protections } from './protections.js'
 
 /*
@@ -7,16 +7,18 @@ import type { Protections } from './protections.js'
  *   holdfast:<store>:{id}:session   hash: v (version), stamp, body; or v, tomb for a revoked session
  *   holdfast:<store>:{id}:fill      the fill lease: the one reader that may fill, and the stamp it was given
  * The stamp is master_replid: it changes with every failover and restart, so that a copy counts only on the Redis history
- * on which it was written. Every check-and-change is one script.
+ * on which it was written. It is compared with the server that answers: just after a failover a node may still hold the lease of
+ * the old primary while its commands reach the new one, which may have lost a tombstone. Every check-and-change is one script.
  */
 const STAMP = `local function stamp() return string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') end\n`
 
-// KEYS entry, fill. ARGV expected stamp, token, lease ms, check stamp. Answers a hit, a tombstone, a lease, or "wait".
+// KEYS entry, fill. ARGV stamp of the node's lease (empty in a cluster, where it stands on another shard), token, lease ms, check stamp.
+// Answers a hit, a tombstone, a lease, or "wait".
 const READ = `${STAMP}
 local e = redis.call('HMGET', KEYS[1], 'v', 'stamp', 'body', 'tomb')
 if e[4] then return {'tomb', e[1], e[4]} end
-if e[1] and (e[2] == ARGV[1] or ARGV[4] == '0') then return {'hit', e[1], e[3], redis.call('PTTL', KEYS[1])} end
 local now = stamp()
+if e[1] and (ARGV[4] == '0' or (e[2] == now and (ARGV[1] == '' or ARGV[1] == now))) then return {'hit', e[1], e[3], redis.call('PTTL', KEYS[1])} end
 if redis.call('SET', KEYS[2], ARGV[2] .. '|' .. now, 'NX', 'PX', ARGV[3]) then return {'lease', now} end
 return {'wait'}`
 
@@ -80,7 +82,7 @@ export class SharedCache {
 
   async read(sessionId: string, stamp: string): Promise<SharedAnswer> {
     const token = randomBytes(12).toString('base64url')
-    const [kind, first = '', second = '', ttl = 0] = await this.#redis.hfRead(...this.#keysOf(sessionId), stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp))
+    const [kind, first = '', second = '', ttl = 0] = await this.#redis.hfRead(...this.#keysOf(sessionId), isCluster(this.#redis) ? '' : stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp))
     if (kind === 'hit') return { kind, version: Number(first), body: second, remainingMs: ttl }
     if (kind === 'tomb') return { kind: 'tombstone', version: Number(first), reason: second }
     return kind === 'lease' ? { kind, token, stamp: first } : { kind: 'wait' }
