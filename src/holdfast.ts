@@ -75,6 +75,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       await prepareStore(database, keys.check)
       ready = true
     }
+    await opened.connected()
     await prepare().catch((error: unknown) => {
       if (!(error instanceof StoreUnavailable)) throw error
       events.onWarning('the database does not answer: waiting for it', error.cause)

@@ -92,7 +92,8 @@ export async function lockUser(db: Queryable, userId: string, change: 'profile' 
     if (epoch !== null) scope.epochs.set(userId, epoch)
     if (change === 'credentials') await dropPendingFactors(db, userId)
   } else {
-    await db.$queryRaw`SELECT 1 FROM "user" WHERE "id" = ${userId} FOR NO KEY UPDATE`
+    // The caller bumps the sessions: the trigger that does so for changes made by hand is told to leave this user alone.
+    await db.$queryRaw`SELECT set_config('holdfast.bumped', "id", true) FROM "user" WHERE "id" = ${userId} FOR NO KEY UPDATE`
   }
   if (!scope.authorisedBy || scope.authorityHeld) return
   const record = await holdSession(db, scope.authorisedBy.id)

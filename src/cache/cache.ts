@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config.js'
 import type { Database } from '../database/database.js'
 import { Bulkhead } from './bulkhead.js'
@@ -14,6 +16,9 @@ import { SharedCache } from './shared-cache.js'
 const LOCAL_ENTRIES = 100_000
 const LOCAL_BYTES = 128 * 1024 * 1024
 
+/** How long a start waits for Redis: a command of the command line should find it, an outage must not hold a server up. */
+const CONNECT_WAIT_MS = 1_000
+
 /** Checks that wait for the store at most, for each connection that it has. */
 const WAITING_PER_CONNECTION = 200
 
@@ -25,6 +30,8 @@ export interface Caches {
   tailOutbox(): Promise<void>
   relayOutbox(): Promise<void>
   purgeOutbox(): Promise<void>
+  /** Resolves when Redis answers, or a second has passed. */
+  connected(): Promise<void>
   close(): Promise<void>
 }
 
@@ -63,16 +70,9 @@ export function openCaches(config: Config, database: Database, namespace: string
   return {
     cache,
     confirmation,
-<<<<<<< HEAD
-    async followOutbox() {
-      if (!local && !shared) return
-      await confirmation.tail()
-      await confirmation.relay()
-    },
-=======
-    async tailOutbox() { if (lease) await confirmation.tail() },
+    async tailOutbox() { if (local || shared) await confirmation.tail() },
     async relayOutbox() { if (lease) await confirmation.relay() },
->>>>>>> model
+    async connected() { if (connected) await Promise.race([isReady(connected.redis), sleep(CONNECT_WAIT_MS, undefined, { ref: false })]) },
     purgeOutbox: () => purgeOutbox(db, 2 * ttlMs, { confirmed: lease !== null }),
     async close() {
       await lease?.stop()
@@ -80,6 +80,10 @@ export function openCaches(config: Config, database: Database, namespace: string
       connected?.subscriber.disconnect()
     }
   }
+}
+
+async function isReady(redis: RedisConnection): Promise<void> {
+  if (redis.status !== 'ready') await once(redis, 'ready')
 }
 
 function connect(url: string, { onRedisLost, onRedisBack }: CacheEvents): { redis: RedisConnection, subscriber: RedisConnection } {

@@ -48,3 +48,19 @@ CREATE TRIGGER "user_deleted" AFTER DELETE ON "user" FOR EACH ROW EXECUTE FUNCTI
 
 CREATE TRIGGER "user_banned" AFTER UPDATE OF "banned" ON "user" FOR EACH ROW
 WHEN (NEW."banned" AND NOT COALESCE(OLD."banned", false)) EXECUTE FUNCTION "holdfast_user_ended"('user_banned');
+
+-- What a check shows of a user, changed by hand. The server bumps the sessions itself, and says so for its transaction.
+CREATE FUNCTION "holdfast_user_changed"() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+  WITH bumped AS (
+    UPDATE "session" SET "version" = "version" + 1, "updatedAt" = clock_timestamp()
+    WHERE "userId" = NEW."id" AND "revokedAt" IS NULL AND "expiresAt" > clock_timestamp() RETURNING "id", "version"
+  )
+  INSERT INTO "outbox" ("sessionId", "version", "reason", "transactionId")
+  SELECT "id", "version", NULL, pg_current_xact_id()::text::bigint FROM bumped;
+  RETURN NULL;
+END $$;
+
+CREATE TRIGGER "user_changed" AFTER UPDATE OF "name", "email", "emailVerified", "image", "role", "twoFactorEnabled" ON "user" FOR EACH ROW
+WHEN (current_setting('holdfast.bumped', true) IS DISTINCT FROM NEW."id")
+EXECUTE FUNCTION "holdfast_user_changed"();
