@@ -1,7 +1,7 @@
 import type { DBAdapter, Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
 import type { Queryable } from '../database/database.js'
-import { advanceCredentialEpoch, dropPendingFactors, revokeSessionsOf } from '../session/revocation.js'
+import { advanceCredentialEpoch, dropPendingFactors, endImpersonationsBy, revokeSessionsOf } from '../session/revocation.js'
 import { judge } from '../session/session.js'
 import { bumpSessionsOf, holdSession } from '../session/store.js'
 import { currentScope } from './scope.js'
@@ -69,6 +69,7 @@ export class AccountWrites {
     } else {
       await lockUser(db, userId, 'profile')
       await bumpSessionsOf(db, userId)
+      if ('role' in update) await endImpersonationsBy(db, userId)
     }
   }
 }
