@@ -17,9 +17,11 @@ import { purgeEnded } from './session/retention.js'
 /** How often notes of use are written, and ended sessions looked for, in milliseconds. */
 const ACTIVITY_FLUSH_MS = 5_000
 const RETENTION_MS = 3_600_000
+const FIRST_RETENTION_MS = 60_000
 
 /** What happens outside any request; the caller logs it. */
 export interface Events {
+  onDebug: (message: string) => void
   onWarning: (message: string, details: unknown) => void
   onError: (message: string, error: unknown) => void
   /** The store cannot be worked on with this configuration: the process should end. */
@@ -53,7 +55,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     const reader = new SessionReader({ db: database.prisma, secret: keys.auth, activity })
     const auth = createAuth({
       config, prefix, keys, prisma: database.prisma, reader,
-      onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onWarning(message, details))
+      onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onDebug(message))
     })
     const closing = new AbortController()
     let ready = false
@@ -68,7 +70,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     })
     const jobs = [
       startJob(ACTIVITY_FLUSH_MS, () => activity.flush(), (error) => events.onError('the notes of use could not be written', error)),
-      startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error))
+      startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error), FIRST_RETENTION_MS)
     ]
     const holdfast: Holdfast = {
       config, prisma: database.prisma, reader, auth,
