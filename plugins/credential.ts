@@ -23,7 +23,8 @@ export function credentialOf(request: FastifyRequest, cookieName: string): Prese
   if (cookie !== undefined && countCookies(cookie, cookieName) > 1) throw new Refusal('credential_ambiguous')
   const bearer = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization)?.[1]
   if (bearer !== undefined && looksLikeSessionToken(bearer)) return { from: 'bearer', credential: { kind: 'signed', value: decode(bearer) } }
-  const value = cookie === undefined ? undefined : fastifyCookie.parse(cookie)[cookieName]
+  const sent = cookie === undefined ? undefined : fastifyCookie.parse(cookie)[cookieName]
+  const value = sent?.replace(/^"(.*)"$/, '$1') // a quoted value is the same value (RFC 6265 4.1.1), and better-auth takes it so
   return value ? { from: 'cookie', credential: { kind: 'signed', value } } : null
 }
 

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { resolveConfig, type HoldfastOptions } from '../src/config.js'
+import { ConfigError, refuseForeignVariables, resolveConfig, type HoldfastOptions } from '../src/config.js'
 import { openHoldfast, type Holdfast } from '../src/holdfast.js'
 import errors from './errors.js'
 import guard from './guard.js'
@@ -27,9 +27,13 @@ export interface PluginOptions extends HoldfastOptions {
  * The whole server as one Fastify plugin: `app.register(holdfast, options)`. The application around it gets `requireSession` and
  * `requireRole(…)` for its own routes; Holdfast's routes, their errors and parsers stay in a scope of their own below `prefix`.
  */
-async function holdfastPlugin(app: FastifyInstance, { prefix = '', onUnfit, ...options }: PluginOptions): Promise<void> {
+async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfit, ...options }: PluginOptions): Promise<void> {
+  refuseForeignVariables(process.env)
+  const prefix = below.replace(/\/+$/, '')
+  if (prefix !== '' && !prefix.startsWith('/')) throw new ConfigError(`prefix: must begin with a slash (it is ${JSON.stringify(below)})`)
   const config = resolveConfig(options)
   const holdfast = await openHoldfast(config, app.prefix + prefix, {
+    onDebug: (message) => app.log.debug(message),
     onWarning: (message, details) => app.log.warn({ err: details }, message),
     onError: (message, error) => app.log.error({ err: error }, message),
     onUnfit: (error) => { app.log.fatal(error.message); onUnfit?.(error) }

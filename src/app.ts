@@ -20,6 +20,10 @@ export async function buildApp(config: Config, { logger, onUnfit }: AppOptions =
     genReqId: () => uuidV7(),
     bodyLimit: 64 * 1024,
     requestTimeout: 30_000,
+    // The first start makes an embedded store, which takes as long as the machine needs.
+    pluginTimeout: 0,
+    // While draining, requests on open connections are answered, and told to close them.
+    return503OnClosing: false,
     routerOptions: { maxParamLength: 200 },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
     frameworkErrors: (error, request, reply) => { sendRefusal(request, reply, refusalFor(error.statusCode ?? 400)) },

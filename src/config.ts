@@ -60,13 +60,28 @@ export function optionsFromEnvironment(env: NodeJS.ProcessEnv): HoldfastOptions 
   return options
 }
 
+// better-auth reads these behind its options: another secret would sign everybody out, other origins would be trusted.
+const foreign = ['BETTER_AUTH_SECRETS', 'BETTER_AUTH_TRUSTED_ORIGINS', 'BETTER_AUTH_TELEMETRY']
+
+/**
+ * Refuses an environment that would change better-auth behind our configuration.
+ *
+ * @throws ConfigError naming the variable
+ */
+export function refuseForeignVariables(env: NodeJS.ProcessEnv): void {
+  const found = foreign.find((name) => env[name])
+  if (found !== undefined) throw new ConfigError(`${found}: must not be set: it would override Holdfast's own settings`)
+}
+
 /**
  * Checks settings and adds the defaults.
  *
  * @throws ConfigError naming the first wrong setting by its environment variable
  */
 export function resolveConfig(options: HoldfastOptions): Config {
-  const known = Object.fromEntries(Object.entries(options).filter(([key, value]) => key in Settings.properties && value !== undefined))
+  const unknown = Object.keys(options).find((key) => !(key in Settings.properties) && key !== 'baseUrl')
+  if (unknown !== undefined) throw new ConfigError(`${unknown}: there is no such setting`)
+  const known = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   const settings = Value.Default(Settings, known) as Settings
   for (const [key, schema] of Object.entries(Settings.properties)) {
     const value = settings[key as keyof Settings]
@@ -128,8 +143,13 @@ function checkTogether(config: Config): void {
   if (authSecret !== undefined && new Set(authSecret).size < 10) throw new ConfigError('AUTH_SECRET: must be random (such as the output of `openssl rand -base64 48`)')
   const badProxy = trustedProxies.find((proxy) => !isCidr(proxy))
   if (badProxy !== undefined) throw new ConfigError(`TRUSTED_PROXIES: must be addresses or CIDR ranges (${JSON.stringify(badProxy)} is none)`)
-  const badOrigin = trustedOrigins.find((origin) => parseUrl(origin, ['http:', 'https:'])?.origin !== origin)
+  const badOrigin = trustedOrigins.find((origin) => /[*?]/.test(origin) || parseUrl(origin, ['http:', 'https:'])?.origin !== origin)
   if (badOrigin !== undefined) throw new ConfigError(`TRUSTED_ORIGINS: must be origins such as https://app.example.com (${JSON.stringify(badOrigin)} is none)`)
+  const { hostname, protocol } = new URL(config.baseUrl)
+  if (config.cookieDomain !== undefined && hostname !== config.cookieDomain && !hostname.endsWith(`.${config.cookieDomain}`)) {
+    throw new ConfigError(`COOKIE_DOMAIN: must be the host of BASE_URL or a domain above it (${config.cookieDomain} is not above ${hostname}, and browsers would drop the cookie)`)
+  }
+  if (config.cookieDomain !== undefined && protocol !== 'https:') throw new ConfigError('COOKIE_DOMAIN: needs an https BASE_URL')
   if (config.sessionIdleTtlSeconds > config.sessionAbsoluteTtlSeconds) throw new ConfigError('SESSION_IDLE_TTL_SECONDS: must not be longer than SESSION_ABSOLUTE_TTL_SECONDS')
 }
 

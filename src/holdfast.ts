@@ -22,9 +22,11 @@ const ACTIVITY_FLUSH_MS = 5_000
 const RETENTION_MS = 3_600_000
 /** How often the outbox is read: the longest that a change can stay unknown where messages are lost. */
 const OUTBOX_MS = 250
+const FIRST_RETENTION_MS = 60_000
 
 /** What happens outside any request; the caller logs it. */
 export interface Events {
+  onDebug: (message: string) => void
   onWarning: (message: string, details: unknown) => void
   onError: (message: string, error: unknown) => void
   /** The store cannot be worked on with this configuration: the process should end. */
@@ -67,7 +69,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     const revoker = new Revoker(database.prisma, confirmation)
     const auth = createAuth({
       config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation,
-      onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onWarning(message, details))
+      onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onDebug(message))
     })
     const closing = new AbortController()
     let ready = false
@@ -87,7 +89,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       startJob(OUTBOX_MS, async () => { if (ready) await opened.relayOutbox() }, () => {}),
       startJob(2_000 * config.cacheTtlSeconds, async () => { if (ready) await opened.purgeOutbox() }, (error) => events.onError('the outbox could not be cleaned', error)),
       startJob(ACTIVITY_FLUSH_MS, () => activity.flush(), (error) => events.onError('the notes of use could not be written', error)),
-      startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error))
+      startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error), FIRST_RETENTION_MS)
     ]
     const holdfast: Holdfast = {
       config, prisma: database.prisma, reader, revoker, auth,

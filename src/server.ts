@@ -7,16 +7,18 @@ const DRAIN_MS = 10_000
 
 /** Starts the server and keeps it running until SIGINT or SIGTERM, which let open requests end. */
 export async function serve(config: Config): Promise<void> {
-  const app = await buildApp(config, { onUnfit: (error) => { stop(error instanceof ConfigError ? 2 : 1) } })
   let stopping = false
   const stop = (status: number) => {
     if (stopping) process.exit(status || 1)
     stopping = true
     setTimeout(() => process.exit(status || 1), DRAIN_MS).unref()
-    app.close().then(() => process.exit(status), () => process.exit(1))
+    building.then((app) => app.close()).then(() => process.exit(status), () => process.exit(1))
   }
+  const building = buildApp(config, { onUnfit: (error) => stop(error instanceof ConfigError ? 2 : 1) })
   process.on('SIGINT', () => stop(0))
   process.on('SIGTERM', () => stop(0))
+  const app = await building
+  if (stopping) return
   try {
     await app.listen({ host: config.host, port: config.port })
   } catch (error) {

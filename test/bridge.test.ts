@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { request } from 'node:http'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
@@ -151,4 +152,25 @@ t.test('a client that goes away does not harm the server', async (t) => {
     await once(socket, 'close')
   }
   t.equal(await sessionState((await signIn(url, email)).browser), 'valid')
+})
+
+// The rate limit hangs on the route, and the route on the path as it was sent.
+t.test('no other spelling of a path reaches an endpoint', async (t) => {
+  const { hostname, port } = new URL(url)
+  for (const path of ['/api/auth/x/../sign-in/email', '/api/auth/./sign-in/email', '/api/auth/x/%2e%2e/sign-in/email', '/api/auth/x\\..\\sign-in/email', '/api/auth/sign-in/../sign-in/email']) {
+    const status = await new Promise<number>((resolve, reject) => {
+      const sent = request({ hostname, port, path, method: 'POST', headers: { 'content-type': 'application/json' } }, (answer) => { answer.resume(); resolve(answer.statusCode ?? 0) })
+      sent.once('error', reject)
+      sent.end(JSON.stringify({ email: 'ada@example.com', password: 'wrong horse battery' }))
+    })
+    t.equal(status, 404, path)
+  }
+})
+
+t.test('a program needs no Origin, a browser page does', async (t) => {
+  const body = JSON.stringify({ name: 'Ada', email: `${Date.now()}@example.com`, password: 'correct horse battery' })
+  const headers = { 'content-type': 'application/json' }
+  t.equal((await fetch(`${url}/api/auth/sign-up/email`, { method: 'POST', body, headers })).status, 200, "Node's own fetch")
+  const forged = await fetch(`${url}/api/auth/sign-in/email`, { method: 'POST', body, headers: { ...headers, origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' } })
+  t.equal(forged.status, 403)
 })

@@ -105,3 +105,13 @@ t.test('a prefix around the prefix counts', async (t) => {
   t.equal(answer.status, 200)
   t.equal((await browser.get('/v1/identity/session')).status, 200)
 })
+
+t.test('what would surprise later refuses the registration', async (t) => {
+  const options = await freshStore(t)
+  const register = async (more: object) => { await Fastify().register(holdfast, { ...options, baseUrl: 'http://localhost:3000', ...more }).ready() }
+  await t.rejects(register({ databseUrl: 'postgresql://x' }), { message: 'databseUrl: there is no such setting' })
+  await t.rejects(register({ prefix: 'identity' }), { message: /^prefix: must begin with a slash/ })
+  process.env['BETTER_AUTH_SECRETS'] = '1:somebody else set this'
+  t.teardown(() => { delete process.env['BETTER_AUTH_SECRETS'] })
+  await t.rejects(register({}), { message: /^BETTER_AUTH_SECRETS: must not be set/ })
+})

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { anotherDevice, leaks, newAdmin, newPerson, officialClient } from './device.js'
-import { Browser, build, password, sessionState } from './helper.js'
+import { Browser, build, password, sessionState, signUp } from './helper.js'
 
 const running = await build(t)
 const { url } = running
@@ -111,3 +111,18 @@ t.test('a password that an administrator sets ends the sessions', async (t) => {
 })
 
 t.test('no answer to a request with a session cookie has held a token', async (t) => t.strictSame(leaks, []))
+
+t.test('whoever loses the right to impersonate loses the impersonation', async (t) => {
+  for (const lose of ['ban', 'role', 'revoke'] as const) {
+    const chief = await newAdmin(running)
+    const admin = await newAdmin(running)
+    const ada = await signUp(url)
+    t.match(await admin.client.admin.impersonateUser({ userId: ada.id }), { error: null })
+    t.match(await (await admin.browser.get('/session')).json(), { user: { id: ada.id }, session: { act: { sub: admin.id } } })
+    if (lose === 'ban') await chief.client.admin.banUser({ userId: admin.id })
+    if (lose === 'role') await chief.client.admin.setRole({ userId: admin.id, role: 'user' })
+    if (lose === 'revoke') await chief.client.admin.revokeUserSessions({ userId: admin.id })
+    t.equal(await sessionState(admin.browser), '401 session_revoked', lose)
+    t.equal(await sessionState(ada.browser), 'valid', 'the person whose session it was not stays signed in')
+  }
+})

@@ -42,3 +42,10 @@ t.test('one session among several can be ended, and only by its owner', async (t
   t.strictSame(events.map(({ type, cause }) => `${type} ${cause}`), ['created pwd', 'revoked revoked_by_user'])
   t.equal((await stranger.browser.get(`/sessions/${phone.sessionId}/events`)).status, 404)
 })
+
+t.test('a content type without a body is no error', async (t) => {
+  const ada = await signUp(url)
+  const phone = await signIn(url, ada.email)
+  const answer = await ada.browser.fetch(`/sessions/${phone.sessionId}`, { method: 'DELETE', headers: { 'content-type': 'application/json' } })
+  t.strictSame(await answer.json(), { revoked: 1 })
+})

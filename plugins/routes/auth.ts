@@ -35,6 +35,9 @@ export default async function auth(app: FastifyInstance, { holdfast }: { holdfas
 
 async function forward(holdfast: Holdfast, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   if (!holdfast.ready()) throw new Refusal('store_unavailable')
+  // The route, and with it the rate limit, was chosen by the path as it was sent: better-auth must not see another.
+  const { pathname } = new URL(request.raw.url ?? '/', holdfast.config.baseUrl)
+  if (pathname !== pathOf(request)) throw new Refusal('not_found')
   const presented = credentialOf(request, holdfast.auth.cookieName)
   const scope = createAuthScope(presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null)
   const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented))
@@ -66,6 +69,7 @@ function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest, prese
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]?.toLowerCase() ?? ''
     if (name === 'authorization' && presented?.from !== 'bearer') continue
+    if (name === 'sec-fetch-mode' && isFromProgram(request)) continue
     if (!ownHeaders.has(name) && !name.startsWith('x-forwarded-')) headers.append(name, rawHeaders[i + 1] ?? '')
   }
   // The header that counts decides alone: the other one must not reach better-auth, which would let the cookie win.
@@ -109,6 +113,16 @@ async function send(request: FastifyRequest, reply: FastifyReply, response: Resp
 // its httpOnly cookie withholds; the cookie of the new session it may have.
 function isFromPage({ headers }: FastifyRequest): boolean {
   return headers.origin !== undefined || headers['sec-fetch-site'] !== undefined
+}
+
+// Node's own fetch sends this one header of a browser, for which better-auth would want an Origin. A browser sends Sec-Fetch-Site with it.
+function isFromProgram({ headers }: FastifyRequest): boolean {
+  return headers['sec-fetch-site'] === undefined && headers.origin === undefined && headers.cookie === undefined
+}
+
+// The path as it was sent; a request may name a whole address (RFC 9112 3.2.2).
+function pathOf({ raw }: FastifyRequest): string {
+  return (raw.url ?? '/').replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] || '/'
 }
 
 function isJson(response: Response): boolean {

@@ -2,7 +2,7 @@ import type { DBAdapter, Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
 import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
-import { advanceCredentialEpoch, dropPendingFactors, revokeSessionsOf } from '../session/revocation.js'
+import { advanceCredentialEpoch, dropPendingFactors, endImpersonationsBy, revokeSessionsOf } from '../session/revocation.js'
 import { judge } from '../session/session.js'
 import { bumpSessionsOf, holdSession } from '../session/store.js'
 import { currentScope } from './scope.js'
@@ -72,6 +72,7 @@ export class AccountWrites {
     } else {
       await lockUser(db, userId, 'profile')
       await this.#changed(await bumpSessionsOf(db, userId))
+      if ('role' in update) await this.#changed(await endImpersonationsBy(db, userId))
     }
   }
 }

@@ -24,7 +24,7 @@ export interface AuthOptions {
   revoker: Revoker
   confirmation: Confirmation
   /** Told of better-auth's own errors and warnings; they never hold a token or an address. */
-  onMessage: (level: 'warn' | 'error', message: string, details: unknown) => void
+  onMessage: (level: 'debug' | 'error', message: string, details: unknown) => void
 }
 
 /** better-auth, behind its fetch handler. */
@@ -72,7 +72,8 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
     session: { expiresIn: config.sessionAbsoluteTtlSeconds, disableSessionRefresh: true, cookieCache: { enabled: false } },
     verification: { storeIdentifier: 'hashed' },
     rateLimit: { enabled: false },
-    logger: { level: 'warn', log: (level, message, ...details) => onMessage(level === 'error' ? 'error' : 'warn', message, details[0]) },
+    // What stands behind a colon is what the client sent: it may be an address, or hold a token.
+    logger: { level: 'warn', log: (_level, message, ...details) => onMessage(details[0] instanceof Error ? 'error' : 'debug', message.split(':', 1)[0] ?? '', details[0]) },
     // What is no answer of better-auth's is thrown to whoever called the handler, not printed on the console.
     onAPIError: { throw: true },
     advanced: {

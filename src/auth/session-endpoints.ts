@@ -1,5 +1,6 @@
 import type { BetterAuthPlugin } from 'better-auth'
 import { APIError, createAuthEndpoint, sensitiveSessionMiddleware } from 'better-auth/api'
+import { parseUserOutput } from 'better-auth/db'
 import { deleteSessionCookie, setSessionCookie } from 'better-auth/cookies'
 import * as z from 'zod'
 import type { PrismaClient } from '../database/database.js'
@@ -66,6 +67,6 @@ export function verifyOneTimeToken({ prisma }: { prisma: PrismaClient }) {
     const session = user && await ctx.context.internalAdapter.createSession(user.id)
     if (!user || !session) throw refuse('Session not found')
     await setSessionCookie(ctx, { session, user })
-    return ctx.json({ session, user })
+    return ctx.json({ session, user: parseUserOutput(ctx.context.options, user) })
   })
 }

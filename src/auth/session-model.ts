@@ -57,6 +57,7 @@ export class SessionModel {
       userAgent: text(data['userAgent']),
       amr: scope.source?.amr ?? authenticationMethods(),
       impersonatedBy,
+      impersonatorEpoch: impersonatedBy === null ? null : scope.epochs.get(impersonatedBy) ?? null,
       credentialEpoch: scope.epochs.get(userId) ?? null,
       // An administrator who impersonates comes back to the session that the cookie names.
       replaces: text(data['impersonatedBy']) || !scope.presented ? null : { ...scope.presented, reason: replacementReason() },

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import type { SqlMigrationAwareDriverAdapterFactory } from '@prisma/driver-adapter-utils'
 import { PrismaPGlite } from 'pglite-prisma-adapter'
+import { ConfigError } from '../config.js'
 import { createPrisma, withWholeScripts, type Database } from './database.js'
 import { lockDirectory } from './directory-lock.js'
 
@@ -13,7 +14,7 @@ import { lockDirectory } from './directory-lock.js'
  * @throws Error when another process holds the directory
  */
 export async function openEmbedded(dataDir: string): Promise<Database> {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  makeDirectories(dataDir)
   const lock = lockDirectory(dataDir)
   try {
     const client = await PGlite.create({ dataDir: join(dataDir, 'pglite') })
@@ -32,5 +33,14 @@ export async function openEmbedded(dataDir: string): Promise<Database> {
   } catch (error) {
     lock.release()
     throw error
+  }
+}
+
+// PGlite would make its own readable to others.
+function makeDirectories(dataDir: string): void {
+  try {
+    mkdirSync(join(dataDir, 'pglite'), { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new ConfigError(`DATA_DIR: ${dataDir} cannot be made or written (${error instanceof Error && 'code' in error ? String(error.code) : String(error)})`, { cause: error })
   }
 }

@@ -68,6 +68,7 @@ const MIGRATION_LOCK_WAIT_MS = 120_000
  */
 async function openMigration(databaseUrl: string): Promise<MigrationSession> {
   const holder = new Client({ connectionString: databaseUrl, connectionTimeoutMillis: STATEMENT_TIMEOUT_MS, query_timeout: MIGRATION_LOCK_WAIT_MS })
+  holder.on('error', () => {}) // the statement that misses its connection says so
   await holder.connect()
   try {
     await holder.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK])
@@ -76,6 +77,7 @@ async function openMigration(databaseUrl: string): Promise<MigrationSession> {
     throw error
   }
   const pool = new Pool({ connectionString: databaseUrl, max: 1, connectionTimeoutMillis: STATEMENT_TIMEOUT_MS })
+  pool.on('error', () => {})
   return {
     adapter: withWholeScripts(new PrismaPg(pool), (script) => pool.query(script)),
     async close() {

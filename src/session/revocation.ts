@@ -51,7 +51,8 @@ export async function dropPendingFactors(db: Queryable, userId: string): Promise
 }
 
 /**
- * Revokes all sessions of a user, or all but one, in one statement with no cap.
+ * Revokes all sessions of a user, or all but one, in one statement with no cap; with them those in which the user impersonates
+ * others, for whoever loses an account must not go on acting as somebody else.
  * Call it after `advanceCredentialEpoch`, in the same transaction.
  *
  * @returns what this call ended
@@ -60,14 +61,30 @@ export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId 
   return db.$queryRaw<Change[]>`
     WITH mine AS (
       SELECT "id" FROM "session"
-      WHERE "userId" = ${userId} AND "revokedAt" IS NULL AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})
+      WHERE ("userId" = ${userId} OR "impersonatedBy" = ${userId}) AND "revokedAt" IS NULL AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})
       ORDER BY "id" FOR UPDATE
     ), ended AS (
-      UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = ${reason}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
+      UPDATE "session" s SET "revokedAt" = clock_timestamp(), "version" = s."version" + 1, "updatedAt" = clock_timestamp(),
+        "revokedReason" = CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END
       FROM mine WHERE s."id" = mine."id" AND s."revokedAt" IS NULL
-      RETURNING s."id", s."userId", s."version"
+      RETURNING s."id", s."userId", s."version", s."revokedReason"
     ), outbox_rows AS (${intoOutbox('ended', reason)}), events AS (
-      INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', ${reason} FROM ended
+      INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', "revokedReason" FROM ended
     )
     SELECT "id" AS "sessionId", "version", ${reason} AS "reason" FROM ended`
+}
+
+/** Ends the sessions in which a user impersonates others: what allowed it has changed. */
+export async function endImpersonationsBy(db: Queryable, userId: string): Promise<Change[]> {
+  return db.$queryRaw<Change[]>`
+    WITH theirs AS (
+      SELECT "id" FROM "session" WHERE "impersonatedBy" = ${userId} AND "revokedAt" IS NULL ORDER BY "id" FOR UPDATE
+    ), ended AS (
+      UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = 'impersonation_ended', "version" = s."version" + 1, "updatedAt" = clock_timestamp()
+      FROM theirs WHERE s."id" = theirs."id" AND s."revokedAt" IS NULL
+      RETURNING s."id", s."userId", s."version"
+    ), outbox_rows AS (${intoOutbox('ended', 'impersonation_ended')}), events AS (
+      INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', 'impersonation_ended' FROM ended
+    )
+    SELECT "id" AS "sessionId", "version", 'impersonation_ended' AS "reason" FROM ended`
 }

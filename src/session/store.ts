@@ -16,6 +16,8 @@ export interface NewSession {
   userAgent: string | null
   amr: string[]
   impersonatedBy: string | null
+  /** The epoch of the administrator who impersonates, as it was read with the session that authorises it. */
+  impersonatorEpoch: number | null
   /** The user's epoch as it was read before the credential was verified; null where no credential was. */
   credentialEpoch: number | null
   /** The session of this browser that the new one replaces (ASVS 7.2.4), and why. */
@@ -59,11 +61,18 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
         AND (${session.credentialEpoch}::int IS NULL OR "credentialEpoch" = ${session.credentialEpoch}::int)
         AND NOT (COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()))
       FOR SHARE
+    ), impersonator AS (
+      SELECT "id" FROM "user"
+      WHERE "id" = ${session.impersonatedBy}
+        AND (${session.impersonatorEpoch}::int IS NULL OR "credentialEpoch" = ${session.impersonatorEpoch}::int)
+        AND NOT (COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()))
+      FOR SHARE
     ), source AS (
       SELECT "id", "authTime", "absoluteExpiresAt" FROM "session" WHERE "id" = ${session.sourceSessionId} AND "userId" = ${session.userId} AND ${live} FOR SHARE
     ), allowed AS (
       SELECT owner."id", source."authTime", source."absoluteExpiresAt" AS "notAfter" FROM owner LEFT JOIN source ON true
-      WHERE ${session.sourceSessionId}::text IS NULL OR source."id" IS NOT NULL
+      WHERE (${session.sourceSessionId}::text IS NULL OR source."id" IS NOT NULL)
+        AND (${session.impersonatedBy}::text IS NULL OR EXISTS (SELECT 1 FROM impersonator))
     ), replaced AS (
       UPDATE "session" SET "revokedAt" = clock_timestamp(), "revokedReason" = ${replaces?.reason ?? null}, "version" = "version" + 1, "updatedAt" = clock_timestamp()
       WHERE "id" = ${replaces?.sessionId ?? null} AND "token" = ${replaces?.hash ?? null} AND "revokedAt" IS NULL
@@ -169,5 +178,3 @@ function recordOf(row: JoinedRow): SessionRecord {
   }
   return { session: session as unknown as SessionRow, user: user['id'] === null ? null : user as unknown as UserRow, now: row.now }
 }
-
-export type { RevocationReason }

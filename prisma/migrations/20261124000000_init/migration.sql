@@ -196,6 +196,9 @@ CREATE UNIQUE INDEX "session_token_key" ON "session"("token");
 CREATE INDEX "session_userId_id_idx" ON "session"("userId", "id");
 
 -- CreateIndex
+CREATE INDEX "session_impersonatedBy_idx" ON "session"("impersonatedBy");
+
+-- CreateIndex
 CREATE INDEX "session_revokedAt_idx" ON "session"("revokedAt");
 
 -- CreateIndex
