@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { RedisConnection } from './redis.js'
+import { isCluster, type RedisConnection } from './redis.js'
 import type { Protections } from './protections.js'
 
 /*
@@ -11,12 +11,13 @@ import type { Protections } from './protections.js'
  */
 const STAMP = `local function stamp() return string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') end\n`
 
-// KEYS entry, fill. ARGV expected stamp, token, lease ms, check stamp. Answers a hit, a tombstone, a lease, or "wait".
+// KEYS entry, fill. ARGV expected stamp (empty for any), token, lease ms, check stamp. Answers a hit, a tombstone, a lease, or "wait".
+// A copy must stand on this server's history, too: a reader that is a failover behind expects the one on which the copy was written.
 const READ = `${STAMP}
 local e = redis.call('HMGET', KEYS[1], 'v', 'stamp', 'body', 'tomb')
 if e[4] then return {'tomb', e[1], e[4]} end
-if e[1] and (e[2] == ARGV[1] or ARGV[4] == '0') then return {'hit', e[1], e[3], redis.call('PTTL', KEYS[1])} end
 local now = stamp()
+if e[1] and (ARGV[4] == '0' or (e[2] == now and (ARGV[1] == now or ARGV[1] == ''))) then return {'hit', e[1], e[3], redis.call('PTTL', KEYS[1])} end
 if redis.call('SET', KEYS[2], ARGV[2] .. '|' .. now, 'NX', 'PX', ARGV[3]) then return {'lease', now} end
 return {'wait'}`
 
@@ -78,9 +79,10 @@ export class SharedCache {
     this.#protections = protections
   }
 
+  /** @param stamp the history on which the reader's lease stands; a cluster's shards each have their own */
   async read(sessionId: string, stamp: string): Promise<SharedAnswer> {
     const token = randomBytes(12).toString('base64url')
-    const [kind, first = '', second = '', ttl = 0] = await this.#redis.hfRead(...this.#keysOf(sessionId), stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp))
+    const [kind, first = '', second = '', ttl = 0] = await this.#redis.hfRead(...this.#keysOf(sessionId), isCluster(this.#redis) ? '' : stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp))
     if (kind === 'hit') return { kind, version: Number(first), body: second, remainingMs: ttl }
     if (kind === 'tomb') return { kind: 'tombstone', version: Number(first), reason: second }
     return kind === 'lease' ? { kind, token, stamp: first } : { kind: 'wait' }
