@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { resolveConfig, type HoldfastOptions } from '../src/config.js'
+import type { Protections } from '../src/cache/protections.js'
 import { openHoldfast, type Holdfast } from '../src/holdfast.js'
 import errors from './errors.js'
 import guard from './guard.js'
@@ -21,19 +22,21 @@ export interface PluginOptions extends HoldfastOptions {
   prefix?: string
   /** Told that the store cannot be worked on with this configuration; by default it is logged. */
   onUnfit?: (error: Error) => void
+  /** For the tests of the cache alone: steps of its protocol to leave out. */
+  protections?: Protections
 }
 
 /**
  * The whole server as one Fastify plugin: `app.register(holdfast, options)`. The application around it gets `requireSession` and
  * `requireRole(…)` for its own routes; Holdfast's routes, their errors and parsers stay in a scope of their own below `prefix`.
  */
-async function holdfastPlugin(app: FastifyInstance, { prefix = '', onUnfit, ...options }: PluginOptions): Promise<void> {
+async function holdfastPlugin(app: FastifyInstance, { prefix = '', onUnfit, protections, ...options }: PluginOptions): Promise<void> {
   const config = resolveConfig(options)
   const holdfast = await openHoldfast(config, app.prefix + prefix, {
     onWarning: (message, details) => app.log.warn({ err: details }, message),
     onError: (message, error) => app.log.error({ err: error }, message),
     onUnfit: (error) => { app.log.fatal(error.message); onUnfit?.(error) }
-  })
+  }, protections)
   app.addHook('onClose', () => holdfast.close())
   app.decorate('holdfast', holdfast)
   await app.register(guard, { holdfast })
