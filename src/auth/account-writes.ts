@@ -17,8 +17,8 @@ export interface AccountWritesOptions {
   innerOn: (db: Queryable) => DBAdapter
   /** Makes changes known to every cache, when they are committed. */
   changed: (changes: readonly Change[]) => Promise<void>
-  /** Waits until what somebody else has changed of a user's sessions is known to every cache. */
-  settleUser: (userId: string) => Promise<void>
+  /** As `changed`, when sessions of a user were ended, together with those that somebody else has ended. */
+  ended: (userId: string, changes: readonly Change[]) => Promise<void>
 }
 
 /**
@@ -28,12 +28,12 @@ export interface AccountWritesOptions {
 export class AccountWrites {
   readonly #innerOn: (db: Queryable) => DBAdapter
   readonly #changed: (changes: readonly Change[]) => Promise<void>
-  readonly #settleUser: (userId: string) => Promise<void>
+  readonly #ended: (userId: string, changes: readonly Change[]) => Promise<void>
 
-  constructor({ innerOn, changed, settleUser }: AccountWritesOptions) {
+  constructor({ innerOn, changed, ended }: AccountWritesOptions) {
     this.#innerOn = innerOn
     this.#changed = changed
-    this.#settleUser = settleUser
+    this.#ended = ended
   }
 
   /** Whether an update must go through here. */
@@ -63,12 +63,6 @@ export class AccountWrites {
     }
     await this.#innerOn(db).deleteMany({ model: 'user', where })
     return userIds.length
-  }
-
-  // What somebody else has ended may not have been answered yet: this answer must be as final as theirs.
-  async #ended(userId: string, changes: readonly Change[]): Promise<void> {
-    await this.#changed(changes)
-    await this.#settleUser(userId)
   }
 
   async #userIds(db: Queryable, { model, where }: Write): Promise<string[]> {

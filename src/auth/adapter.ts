@@ -46,9 +46,9 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
       if (changes.length > 0) await afterCommit(async () => { notePending(await options.confirmation.confirm(changes)) })
     }
     const settle = (sessionIds: readonly string[]) => afterCommit(async () => { notePending(await options.confirmation.settle(sessionIds)) })
-    const settleUser = (userId: string) => afterCommit(async () => { notePending(await options.confirmation.settleUser(userId)) })
-    const sessions = new SessionModel({ ...options, reading, writing, inTransaction, changed, settle, settleUser })
-    const accounts = new AccountWrites({ innerOn, changed, settleUser })
+    const ended = (userId: string, changes: readonly Change[]) => afterCommit(async () => { notePending(await options.confirmation.settleUser(userId, changes)) })
+    const sessions = new SessionModel({ ...options, reading, writing, inTransaction, changed, settle, ended })
+    const accounts = new AccountWrites({ innerOn, changed, ended })
 
     const adapter: DBAdapter = {
       ...innerOn(options.prisma),

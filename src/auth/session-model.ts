@@ -22,9 +22,10 @@ export interface SessionModelOptions {
   inTransaction: <T>(work: (db: Queryable) => Promise<T>) => Promise<T>
   /** Makes changes known to every cache, when they are committed. */
   changed: (changes: readonly Change[]) => Promise<void>
-  /** Waits until revocations by somebody else are known to every cache, of named sessions or of all of a user. */
+  /** Waits until revocations of these sessions by somebody else are known to every cache. */
   settle: (sessionIds: readonly string[]) => Promise<void>
-  settleUser: (userId: string) => Promise<void>
+  /** As `changed`, when all sessions of a user were ended, together with those that somebody else has ended. */
+  ended: (userId: string, changes: readonly Change[]) => Promise<void>
 }
 
 /** A session in better-auth's shape. `token` is the real one only where the caller presented it, else a handle. */
@@ -109,23 +110,19 @@ export class SessionModel {
     const reason = revocationReason()
     const { userId, sessionIds } = sessionFilter(where, new Map())
     if (sessionIds !== undefined) {
-      const count = await this.#changed(await revokeSessions(await this.#options.writing(), sessionIds, userId ?? null, reason))
+      const changes = await revokeSessions(await this.#options.writing(), sessionIds, userId ?? null, reason)
+      await this.#options.changed(changes)
       // Somebody else has ended them, and may not have been answered yet: this answer must be as final as theirs.
-      if (count < sessionIds.length) await this.#options.settle(sessionIds)
-      return count
+      if (changes.length < sessionIds.length) await this.#options.settle(sessionIds)
+      return changes.length
     }
     if (userId === undefined) return 0
     return this.#options.inTransaction(async (db) => {
       await lockUser(db, userId, 'sessions')
-      const count = await this.#changed(await revokeSessionsOf(db, { userId, reason }))
-      await this.#options.settleUser(userId)
-      return count
+      const changes = await revokeSessionsOf(db, { userId, reason })
+      await this.#options.ended(userId, changes)
+      return changes.length
     })
-  }
-
-  async #changed(changes: Change[]): Promise<number> {
-    await this.#options.changed(changes)
-    return changes.length
   }
 
   async #findManyWithUsers(where: Where[]): Promise<AuthSession[]> {
