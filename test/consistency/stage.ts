@@ -1,5 +1,4 @@
 import Fastify from 'fastify'
-import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import holdfast from '../../plugins/holdfast.js'
 import { allProtections, type Protections } from '../../src/cache/protections.js'
@@ -11,6 +10,7 @@ import { ask, BASE_URL, call, finalAt, type Target } from './client.js'
 import { History } from './history.js'
 import { Line } from './line.js'
 import { People, type Ticket } from './people.js'
+import { command } from './redis-command.js'
 
 /** A node in this process, with a line of its own to each service. */
 export interface StageNode extends Target {
@@ -129,18 +129,6 @@ export class Stage {
     await command(replica.port, 'REPLICAOF', '127.0.0.1', String(link.port))
     await until('the replica to follow', async () => String(await command(replica.port, 'INFO', 'replication')).includes('master_link_status:up'))
     return { replica, link, promote: async () => { await command(replica.port, 'REPLICAOF', 'NO', 'ONE') } }
-  }
-}
-
-/** Sends one command to a Redis, past every line. */
-export async function command(port: number, name: string, ...args: (string | number | Buffer)[]): Promise<unknown> {
-  const redis = new Redis({ host: '127.0.0.1', port, lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0, connectTimeout: 1_000, commandTimeout: 5_000 })
-  redis.on('error', () => {})
-  try {
-    await redis.connect()
-    return await redis.callBuffer(name, ...args).then((reply) => (reply instanceof Buffer && name !== 'DUMP' ? reply.toString() : reply))
-  } finally {
-    redis.disconnect()
   }
 }
 
