@@ -1,6 +1,6 @@
 import t from 'tap'
 import { allProtections, type Protections } from '../src/cache/protections.js'
-import { isSubscription } from './consistency/line.js'
+import { isSubscription, type Wire } from './consistency/line.js'
 import { describeViolation } from './consistency/history.js'
 import { command } from './consistency/redis-command.js'
 import { Stage, type StageNode } from './consistency/stage.js'
@@ -15,10 +15,13 @@ import { until } from './services/poll.js'
 const holdSubscription = (node: StageNode) => node.redis.watch((_text, direction, wire) => (direction === 'toClient' && isSubscription(wire) ? 'hold' : 'pass'))
 const holdRedis = (node: StageNode) => node.redis.watch(() => 'hold')
 /** The answers to the store reads of one session do not arrive. */
-const holdReads = (node: StageNode, { sessionId }: Ticket) => node.postgres.watch((text, direction, wire) => {
-  if (direction === 'toServer') wire.marked = text.includes('LEFT JOIN "user"') && text.includes(sessionId)
-  return direction === 'toClient' && wire.marked ? 'hold' : 'pass'
-})
+const holdReads = (node: StageNode, { sessionId }: Ticket) => {
+  const reading = new WeakSet<Wire>()
+  node.postgres.watch((text, direction, wire) => {
+    if (direction === 'toServer' && text.includes('LEFT JOIN "user"') && text.includes(sessionId)) reading.add(wire)
+    return direction === 'toClient' && reading.has(wire) ? 'hold' : 'pass'
+  })
+}
 const untilHeld = (node: StageNode, line: 'redis' | 'postgres') => until(`something of ${node.name} to be held`, () => node[line].held > 0)
 
 const scenarios: Record<keyof Protections, (stage: Stage) => Promise<void>> = {
@@ -47,6 +50,7 @@ const scenarios: Record<keyof Protections, (stage: Stage) => Promise<void>> = {
     await stage.check(node, session)
     const key = await until('the copy to be in Redis', async () => (await command(stage.primary.port, 'KEYS', `*{${session.sessionId}}:session`) as Buffer[])[0]?.toString())
     const copy = await command(stage.primary.port, 'DUMP', key) as Buffer
+    for (const each of [node, revoker]) stage.silenceOutbox(each)
     await stage.revoke(revoker, session)
     await command(stage.primary.port, 'RESTORE', key, 60_000, copy, 'REPLACE')
     await stage.check(node, session)
@@ -60,6 +64,7 @@ const scenarios: Record<keyof Protections, (stage: Stage) => Promise<void>> = {
     await stage.check(node, session)
     await until('the copy to be replicated', async () => (await command(replica.port, 'KEYS', `*{${session.sessionId}}:session`) as unknown[]).length > 0)
     link.cut()
+    for (const each of [node, revoker]) stage.silenceOutbox(each)
     await stage.revoke(revoker, session)
     await promote()
     for (const each of [node, revoker]) each.redis.leadTo(replica.port)
@@ -120,7 +125,7 @@ const scenarios: Record<keyof Protections, (stage: Stage) => Promise<void>> = {
     const early = stage.check(node, session)
     await untilHeld(node, 'postgres')
     await stage.revoke(revoker, session)
-    node.postgres.release()
+    stage.silenceOutbox(node)
     await early
     await stage.check(node, session)
   },

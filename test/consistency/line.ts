@@ -67,9 +67,13 @@ export class Line {
     this.#break(which)
   }
 
-  /** Asks the filter about everything that passes from now on. */
-  watch(filter: Filter): void {
+  /** Asks the filter about everything that passes from now on, first of all about what is held. */
+  watch(filter: Filter | null): void {
     this.#filter = filter
+    for (const wire of this.#wires) {
+      this.#pump(wire, 'toServer')
+      this.#pump(wire, 'toClient')
+    }
   }
 
   /** Hears everything that comes in, whatever the filter makes of it. @returns what ends it */
@@ -80,11 +84,7 @@ export class Line {
 
   /** Lets everything pass, first of all what was held. */
   release(): void {
-    this.#filter = null
-    for (const wire of this.#wires) {
-      this.#pump(wire, 'toServer')
-      this.#pump(wire, 'toClient')
-    }
+    this.watch(null)
   }
 
   /** How many pieces are held at this moment. */
@@ -103,7 +103,7 @@ export class Line {
   #accept(near: Socket): void {
     near.on('error', () => {})
     if (this.#isCut) {
-      near.resetAndDestroy()
+      near.destroy()
       return
     }
     const far = connect({ host: '127.0.0.1', port: this.#target, noDelay: true })
@@ -144,7 +144,7 @@ export class Line {
   #break(which: (wire: Wire) => boolean): void {
     for (const wire of this.#wires) {
       if (!which(wire)) continue
-      wire.near.resetAndDestroy()
+      wire.near.destroy()
       wire.far.destroy()
     }
   }
