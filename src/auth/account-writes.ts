@@ -13,6 +13,14 @@ interface Write {
   update: Record<string, unknown>
 }
 
+export interface AccountWritesOptions {
+  innerOn: (db: Queryable) => DBAdapter
+  /** Makes changes known to every cache, when they are committed. */
+  changed: (changes: readonly Change[]) => Promise<void>
+  /** As `changed`, when sessions of a user were ended, together with those that somebody else has ended. */
+  ended: (userId: string, changes: readonly Change[]) => Promise<void>
+}
+
 /**
  * Changes of users and passwords, each in one transaction: lock the user, end or bump the sessions, then change. A new password
  * ends every other session, a ban ends all; any other change of a user bumps the versions of the sessions that show it.
@@ -20,10 +28,12 @@ interface Write {
 export class AccountWrites {
   readonly #innerOn: (db: Queryable) => DBAdapter
   readonly #changed: (changes: readonly Change[]) => Promise<void>
+  readonly #ended: (userId: string, changes: readonly Change[]) => Promise<void>
 
-  constructor({ innerOn, changed }: { innerOn: (db: Queryable) => DBAdapter, changed: (changes: readonly Change[]) => Promise<void> }) {
+  constructor({ innerOn, changed, ended }: AccountWritesOptions) {
     this.#innerOn = innerOn
     this.#changed = changed
+    this.#ended = ended
   }
 
   /** Whether an update must go through here. */
@@ -49,7 +59,7 @@ export class AccountWrites {
     const userIds = await this.#userIds(db, change)
     for (const userId of userIds) {
       await lockUser(db, userId, 'credentials')
-      await this.#changed(await revokeSessionsOf(db, { userId, reason: 'user_deleted' }))
+      await this.#ended(userId, await revokeSessionsOf(db, { userId, reason: 'user_deleted' }))
     }
     await this.#innerOn(db).deleteMany({ model: 'user', where })
     return userIds.length
@@ -65,10 +75,10 @@ export class AccountWrites {
       await lockUser(db, userId, 'credentials')
       const { authorisedBy } = currentScope()
       const exceptSessionId = authorisedBy?.userId === userId ? authorisedBy.id : null
-      await this.#changed(await revokeSessionsOf(db, { userId, exceptSessionId, reason: 'password_changed' }))
+      await this.#ended(userId, await revokeSessionsOf(db, { userId, exceptSessionId, reason: 'password_changed' }))
     } else if (update['banned'] === true) {
       await lockUser(db, userId, 'credentials')
-      await this.#changed(await revokeSessionsOf(db, { userId, reason: 'user_banned' }))
+      await this.#ended(userId, await revokeSessionsOf(db, { userId, reason: 'user_banned' }))
     } else {
       await lockUser(db, userId, 'profile')
       await this.#changed(await bumpSessionsOf(db, userId))

@@ -45,9 +45,10 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
     const changed = async (changes: readonly Change[]) => {
       if (changes.length > 0) await afterCommit(async () => { notePending(await options.confirmation.confirm(changes)) })
     }
-    const settle = async (sessionId: string) => { notePending(await options.confirmation.settle([sessionId])) }
-    const sessions = new SessionModel({ ...options, reading, writing, inTransaction, changed, settle })
-    const accounts = new AccountWrites({ innerOn, changed })
+    const settle = (sessionIds: readonly string[]) => afterCommit(async () => { notePending(await options.confirmation.settle(sessionIds)) })
+    const ended = (userId: string, changes: readonly Change[]) => afterCommit(async () => { notePending(await options.confirmation.settleUser(userId, changes)) })
+    const sessions = new SessionModel({ ...options, reading, writing, inTransaction, changed, settle, ended })
+    const accounts = new AccountWrites({ innerOn, changed, ended })
 
     const adapter: DBAdapter = {
       ...innerOn(options.prisma),

@@ -22,8 +22,10 @@ export interface SessionModelOptions {
   inTransaction: <T>(work: (db: Queryable) => Promise<T>) => Promise<T>
   /** Makes changes known to every cache, when they are committed. */
   changed: (changes: readonly Change[]) => Promise<void>
-  /** Waits until a revocation by somebody else is known to every cache. */
-  settle: (sessionId: string) => Promise<void>
+  /** Waits until revocations of these sessions by somebody else are known to every cache. */
+  settle: (sessionIds: readonly string[]) => Promise<void>
+  /** As `changed`, when all sessions of a user were ended, together with those that somebody else has ended. */
+  ended: (userId: string, changes: readonly Change[]) => Promise<void>
 }
 
 /** A session in better-auth's shape. `token` is the real one only where the caller presented it, else a handle. */
@@ -76,7 +78,7 @@ export class SessionModel {
     const transaction = currentTransaction()
     const { check, record } = await this.#options.reader.read({ kind: 'token', value: token }, transaction ? await transaction.forWrite() : undefined)
     // better-auth answers "signed out" to a session that is so already: that answer must be as final as the other's.
-    if (!check.active && check.cause === 'session_revoked') await this.#options.settle(parseSessionToken(token)?.sessionId ?? '')
+    if (!check.active && check.cause === 'session_revoked') await this.#options.settle([parseSessionToken(token)?.sessionId ?? ''])
     if (!check.active || !record?.user) return null
     const scope = currentScope()
     scope.authorisedBy ??= check.session
@@ -90,6 +92,8 @@ export class SessionModel {
     const presented = new Map<string, string>()
     const filter = sessionFilter(where, presented)
     const rows = await listSessions(await this.#options.reading(), filter)
+    // A named session that is not there: better-auth's sign-out then deletes nothing and answers "done", which must be final, too.
+    if (rows.length < (filter.sessionIds?.length ?? 0)) await this.#options.settle(filter.sessionIds ?? [])
     return rows
       .map((row) => authSession(row, tokenOf(row, presented)))
       .filter((session) => where.every((condition) => isNamed(condition.field) || holds(session[condition.field], condition)))
@@ -106,17 +110,20 @@ export class SessionModel {
   async revoke(where: Where[]): Promise<number> {
     const reason = revocationReason()
     const { userId, sessionIds } = sessionFilter(where, new Map())
-    if (sessionIds !== undefined) return this.#changed(await revokeSessions(await this.#options.writing(), sessionIds, userId ?? null, reason))
+    if (sessionIds !== undefined) {
+      const changes = await revokeSessions(await this.#options.writing(), sessionIds, userId ?? null, reason)
+      await this.#options.changed(changes)
+      // Somebody else has ended them, and may not have been answered yet: this answer must be as final as theirs.
+      if (changes.length < sessionIds.length) await this.#options.settle(sessionIds)
+      return changes.length
+    }
     if (userId === undefined) return 0
     return this.#options.inTransaction(async (db) => {
       await lockUser(db, userId, 'sessions')
-      return this.#changed(await revokeSessionsOf(db, { userId, reason }))
+      const changes = await revokeSessionsOf(db, { userId, reason })
+      await this.#options.ended(userId, changes)
+      return changes.length
     })
-  }
-
-  async #changed(changes: Change[]): Promise<number> {
-    await this.#options.changed(changes)
-    return changes.length
   }
 
   async #findManyWithUsers(where: Where[]): Promise<AuthSession[]> {

@@ -53,15 +53,19 @@ export class Confirmation {
     return null
   }
 
-  /** As `confirm`, for sessions that somebody else has revoked: an answer of "already done" must be as final. */
-  async settle(sessionIds: readonly string[]): Promise<Date | null> {
-    if (!this.#options.shared || sessionIds.length === 0) return null
-    return this.confirm(await findUnconfirmed(this.#options.db, sessionIds))
+  /**
+   * As `confirm`, together with what somebody else has changed of these sessions and not confirmed yet: an answer of "already done"
+   * must be as final. All of it is one announcement, so that a node which does not answer is waited for once.
+   */
+  async settle(sessionIds: readonly string[], own: readonly Change[] = []): Promise<Date | null> {
+    if (!this.#options.shared || sessionIds.length === 0) return this.confirm(own)
+    return this.confirm(join(own, await findUnconfirmed(this.#options.db, sessionIds)))
   }
 
   /** As `settle`, for all sessions of a user. */
-  async settleUser(userId: string): Promise<Date | null> {
-    return this.#options.shared ? this.confirm(await findUnconfirmedOf(this.#options.db, userId)) : null
+  async settleUser(userId: string, own: readonly Change[] = []): Promise<Date | null> {
+    if (!this.#options.shared) return this.confirm(own)
+    return this.confirm(join(own, await findUnconfirmedOf(this.#options.db, userId)))
   }
 
   /** Confirms what others could not: run by every node that reaches both stores. */
@@ -125,4 +129,9 @@ export class Confirmation {
     }
     return false
   }
+}
+
+function join(own: readonly Change[], others: readonly Change[]): Change[] {
+  const known = new Set(own.map(({ sessionId, version }) => `${sessionId} ${version}`))
+  return [...own, ...others.filter(({ sessionId, version }) => !known.has(`${sessionId} ${version}`))]
 }

@@ -5,7 +5,7 @@
 export interface Protections {
   /** A load may fill the shared cache only while the lease stands that it was given before it read the store. */
   fillLease: boolean
-  /** An older copy never replaces a newer one. */
+  /** An older copy never replaces a newer one, nor is it taken from Redis by a node that has heard of a newer one. */
   versionCompare: boolean
   /** A copy counts only on the Redis history on which it was written. */
   stamp: boolean

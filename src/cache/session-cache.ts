@@ -151,8 +151,8 @@ export class SessionCache {
       if (answer.kind === 'tombstone') return { kind: 'found', found: 'revoked' }
       if (answer.kind === 'lease') return answer
       if (answer.kind === 'hit') {
-        // The copy was written under the lease's history, and the lease, unbroken since the load began, is still held.
-        const usable = (!protections.leaseCheck || (authority.held() && authority.epoch === load.epoch)) && !this.#isBelowFloor(sessionId, answer.version)
+        // The lease, unbroken since the load began, is still held: a server that was demoted meanwhile does not count.
+        const usable = (!protections.leaseCheck || (authority.held() && authority.epoch === load.epoch)) && (!protections.versionCompare || !this.#isBelowFloor(sessionId, answer.version))
         if (!usable || answer.remainingMs <= 0) return null
         if (answer.body === '') return { kind: 'found', found: null }
         const record = decodeRecord(answer.body, Math.max(0, ttlMs - answer.remainingMs))
@@ -173,7 +173,6 @@ export class SessionCache {
   }
 
   #isBelowFloor(sessionId: string, version: number): boolean {
-    if (!this.#options.protections.overtakenLoads) return false
     const floor = this.#floors.get(sessionId)
     return floor !== undefined && floor.until > performance.now() && version < floor.version
   }

@@ -80,6 +80,7 @@ export class SharedCache {
     this.#protections = protections
   }
 
+  /** @param stamp the history on which the reader's lease stands; a cluster's shards each have their own */
   async read(sessionId: string, stamp: string): Promise<SharedAnswer> {
     const token = randomBytes(12).toString('base64url')
     const [kind, first = '', second = '', ttl = 0] = await this.#redis.hfRead(...this.#keysOf(sessionId), isCluster(this.#redis) ? '' : stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp))

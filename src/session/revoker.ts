@@ -27,10 +27,9 @@ export class Revoker {
   /** Revokes the named sessions of a user; anybody's where `userId` is null. */
   async revoke(sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<Revoked> {
     const changes = await revokeSessions(this.#prisma, sessionIds, userId, reason)
-    const effectiveBy = await this.#confirmation.confirm(changes)
-    if (changes.length === sessionIds.length) return { count: changes.length, effectiveBy }
-    // Somebody else has ended them, and may not have been answered yet: this answer must be as final as theirs.
-    return { count: changes.length, effectiveBy: await this.#confirmation.settle(sessionIds) ?? effectiveBy }
+    // Where somebody else has ended them, and may not have been answered yet, this answer must be as final as theirs.
+    const effectiveBy = await (changes.length === sessionIds.length ? this.#confirmation.confirm(changes) : this.#confirmation.settle(sessionIds, changes))
+    return { count: changes.length, effectiveBy }
   }
 
   /**
@@ -49,7 +48,6 @@ export class Revoker {
       return revokeSessionsOf(db, bulk)
     })
     if (!changes) return null
-    const effectiveBy = await this.#confirmation.confirm(changes)
-    return { count: changes.length, effectiveBy: await this.#confirmation.settleUser(bulk.userId) ?? effectiveBy }
+    return { count: changes.length, effectiveBy: await this.#confirmation.settleUser(bulk.userId, changes) }
   }
 }
