@@ -83,6 +83,7 @@ async function run(mode: Mode, files: string[]): Promise<{ passed: number, faile
   const status = await new Promise<number>((resolve) => child.once('exit', (code) => resolve(code ?? 1)))
   const results = readFileSync(output, 'utf8')
   for (const [, ok, file, time] of results.matchAll(/^((?:not )?ok) \d+ - .*?([\w-]+)\.test\.js # time=([\d.]+)/gm)) process.stdout.write(`${ok} ${file} (${Math.round(Number(time))} ms)\n`)
+  for (const [, failure] of results.matchAll(/^ *not ok \d+ - (.*?)(?: # time=.*)?$/gm)) process.stdout.write(`failed: ${failure}\n`)
   return { ...count(results), status }
 }
 

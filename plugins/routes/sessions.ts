@@ -11,9 +11,12 @@ import { EventSchema, ListedSessionSchema, PendingSchema, RevokedSchema, Session
 const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   const { prisma, revoker } = holdfast
   const Params = Type.Object({ id: Type.String({ format: 'uuid' }) })
-  // No route here reads a body: many clients send a content type with none, or an empty one.
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null, undefined))
+  // No route here reads a body, and many clients name a content type without sending one.
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body === '') done(null, undefined)
+    else void parseJson(request, body, done)
+  })
   app.addHook('preValidation', app.requireSession)
   app.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })
 
