@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config.js'
 import type { Database } from '../database/database.js'
-import { Bulkhead } from './bulkhead.js'
 import { Confirmation } from './confirmation.js'
 import { LocalCache } from './local-cache.js'
 import { NodeLease } from './node-lease.js'
@@ -18,9 +17,6 @@ const LOCAL_BYTES = 128 * 1024 * 1024
 
 /** How long a start waits for Redis: a command of the command line should find it, an outage must not hold a server up. */
 const CONNECT_WAIT_MS = 1_000
-
-/** Checks that wait for the store at most, for each connection that it has. */
-const WAITING_PER_CONNECTION = 200
 
 /** The session cache of one process, with what keeps it true. */
 export interface Caches {
@@ -62,8 +58,7 @@ export function openCaches(config: Config, database: Database, namespace: string
     : null
   const cache = new SessionCache({
     db, local, shared, ttlMs, protections,
-    authority: lease ?? (embedded ? sole : none),
-    bulkhead: new Bulkhead(config.databasePoolSize, config.databasePoolSize * WAITING_PER_CONNECTION)
+    authority: lease ?? (embedded ? sole : none)
   })
   const confirmation = new Confirmation({ db, cache, shared, lease, ttlMs })
   lease?.start()

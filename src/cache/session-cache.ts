@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queryable } from '../database/database.js'
 import { judge, type SessionRecord } from '../session/session.js'
 import { findSession } from '../session/store.js'
-import type { Bulkhead } from './bulkhead.js'
 import { decodeRecord, encodeRecord } from './entry.js'
 import type { LocalCache } from './local-cache.js'
 import type { Invalidation } from './node-lease.js'
@@ -24,7 +23,6 @@ export interface SessionCacheOptions {
   authority: Authority
   local: LocalCache | null
   shared: SharedCache | null
-  bulkhead: Bulkhead
   ttlMs: number
   protections: Protections
 }
@@ -125,11 +123,12 @@ export class SessionCache {
   }
 
   async #read(sessionId: string, load: Load, storeOnly: boolean): Promise<Found> {
-    const { shared, authority, ttlMs, db, bulkhead } = this.#options
+    const { shared, authority, ttlMs, db } = this.#options
     const answer = shared && !storeOnly && authority.held() ? await this.#readShared(sessionId, shared, load) : null
     if (answer?.kind === 'found') return answer.found
     const readAt = performance.now()
-    const record = await bulkhead.run(() => findSession(db, sessionId))
+    // The store's pool is the limit here: what it cannot serve soon it refuses, and that is a 503.
+    const record = await findSession(db, sessionId)
     const isKeepable = record === null || judge(record).active
     const livesMs = (record ? ttlMs * (1 - Math.random() / 10) : UNKNOWN_TTL_MS) - (performance.now() - readAt)
     if (isKeepable) {

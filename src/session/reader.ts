@@ -1,5 +1,6 @@
-import type { SessionCache } from '../cache/session-cache.js'
+import type { Found, SessionCache } from '../cache/session-cache.js'
 import type { Queryable } from '../database/database.js'
+import { callStore } from '../database/fault.js'
 import type { Activity } from './activity.js'
 import { judge, type Check, type SessionRecord } from './session.js'
 import { parseSessionToken, sameHash, verifySignedToken, type ParsedToken } from './session-token.js'
@@ -52,7 +53,8 @@ export class SessionReader {
     const parsed = this.parse(credential)
     if (!parsed) return malformed
     const matches = (record: SessionRecord) => sameHash(record.session.token, parsed.hash)
-    const record = await (transaction ? holdSession(transaction, parsed.sessionId) : this.#options.cache.find(parsed.sessionId, matches))
+    // Requests share reads: a fault must be told to each of them, and not only to the one whose read it was.
+    const record = await callStore<Found>(() => (transaction ? holdSession(transaction, parsed.sessionId) : this.#options.cache.find(parsed.sessionId, matches)))
     if (record === 'revoked') return revoked
     if (!record || !matches(record)) return unknown
     const check = judge(record)
