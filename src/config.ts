@@ -34,6 +34,9 @@ const Settings = Type.Object({
 
 type Settings = Static<typeof Settings>
 
+// Several hosts, which URL does not read.
+const REDIS_HOSTS = /^redis\+(sentinel|cluster):\/\/([^@/\s]*@)?[^@/,\s]+(,[^@/,\s]+)*(\/\S*)?$/
+
 /** What a caller of the plugin may set; all of it optional. */
 export type HoldfastOptions = Partial<Settings>
 
@@ -137,7 +140,9 @@ function checkTogether(config: Config): void {
   if (databaseUrl !== undefined && !parseUrl(databaseUrl, ['postgres:', 'postgresql:'])) {
     throw new ConfigError('DATABASE_URL: must be a postgresql:// URL')
   }
-  if (redisUrl !== undefined && !parseUrl(redisUrl, ['redis:', 'rediss:'])) throw new ConfigError('REDIS_URL: must be a redis:// or rediss:// URL')
+  if (redisUrl !== undefined && !parseUrl(redisUrl, ['redis:', 'rediss:']) && !REDIS_HOSTS.test(redisUrl)) {
+    throw new ConfigError('REDIS_URL: must be a redis:// or rediss:// URL, redis+sentinel://host:port,…/master or redis+cluster://host:port,…')
+  }
   if (databaseUrl !== undefined && authSecret === undefined) throw new ConfigError('AUTH_SECRET: is required with DATABASE_URL (32 bytes or more, such as the output of `openssl rand -base64 48`)')
   if (authSecret !== undefined && Buffer.byteLength(authSecret) < 32) throw new ConfigError('AUTH_SECRET: must be 32 bytes or more')
   if (authSecret !== undefined && new Set(authSecret).size < 10) throw new ConfigError('AUTH_SECRET: must be random (such as the output of `openssl rand -base64 48`)')

@@ -92,8 +92,8 @@ t.test('the migrations lead to the schema, and nowhere else', async (t) => {
   const files = [{ path: schemaPath, content: await readFile(schemaPath, 'utf8') }]
   const difference = () => engine.diff({ from: { tag: 'schemaDatasource', files, configDir: '' }, to: { tag: 'schemaDatamodel', files }, script: true, exitCode: true, filters: noFilter })
   t.match(await difference(), { exitCode: 0, stdout: '-- This is an empty migration.' })
-  await database.prisma.$executeRaw`ALTER TABLE "user" DROP COLUMN "image"`
-  t.match(await difference(), { exitCode: 2, stdout: 'ALTER TABLE "user" ADD COLUMN     "image" TEXT;' }, 'a difference would be seen')
+  await database.prisma.$executeRaw`ALTER TABLE "account" DROP COLUMN "scope"`
+  t.match(await difference(), { exitCode: 2, stdout: 'ALTER TABLE "account" ADD COLUMN     "scope" TEXT;' }, 'a difference would be seen')
 })
 
 /** Where PostgreSQL is; null for the embedded store. */

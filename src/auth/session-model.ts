@@ -49,6 +49,7 @@ export class SessionModel {
     const { sessionId, token, hash } = mintSessionToken()
     const userId = String(data['userId'])
     const impersonatedBy = text(data['impersonatedBy']) ?? scope.source?.impersonatedBy ?? null
+    const credentialEpoch = scope.epochs.get(userId) ?? null
     const inserted = await insertSession(await this.#options.writing(), {
       id: sessionId,
       hash,
@@ -60,7 +61,9 @@ export class SessionModel {
       amr: scope.source?.amr ?? authenticationMethods(),
       impersonatedBy,
       impersonatorEpoch: impersonatedBy === null ? null : scope.epochs.get(impersonatedBy) ?? null,
-      credentialEpoch: scope.epochs.get(userId) ?? null,
+      credentialEpoch,
+      // Where no credential was read, the session that authorises the call stands for it, and must still be active.
+      authoritySessionId: credentialEpoch === null || impersonatedBy !== null ? scope.authorisedBy?.id ?? null : null,
       // An administrator who impersonates comes back to the session that the cookie names.
       replaces: text(data['impersonatedBy']) || !scope.presented ? null : { ...scope.presented, reason: replacementReason() },
       sourceSessionId: scope.source?.id ?? null
@@ -82,7 +85,6 @@ export class SessionModel {
     if (!check.active || !record?.user) return null
     const scope = currentScope()
     scope.authorisedBy ??= check.session
-    if (!scope.epochs.has(record.user.id)) scope.epochs.set(record.user.id, record.user.credentialEpoch)
     return { ...authSession(onLocalClock(record.session, record.now), token), user: record.user satisfies UserRow }
   }
 

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config.js'
 import type { Database } from '../database/database.js'
@@ -77,8 +76,9 @@ export function openCaches(config: Config, database: Database, namespace: string
   }
 }
 
+// Not events.once: it would reject with the first error, and a server starts without Redis.
 async function isReady(redis: RedisConnection): Promise<void> {
-  if (redis.status !== 'ready') await once(redis, 'ready')
+  if (redis.status !== 'ready') await new Promise<void>((resolve) => { redis.once('ready', () => resolve()) })
 }
 
 function connect(url: string, { onRedisLost, onRedisBack }: CacheEvents): { redis: RedisConnection, subscriber: RedisConnection } {

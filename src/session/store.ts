@@ -20,6 +20,8 @@ export interface NewSession {
   impersonatorEpoch: number | null
   /** The user's epoch as it was read before the credential was verified; null where no credential was. */
   credentialEpoch: number | null
+  /** The session on whose authority this one begins: it must still be active. */
+  authoritySessionId: string | null
   /** The session of this browser that the new one replaces (ASVS 7.2.4), and why. */
   replaces: { sessionId: string, hash: string, reason: RevocationReason } | null
   /**
@@ -69,10 +71,13 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
       FOR SHARE
     ), source AS (
       SELECT "id", "authTime", "absoluteExpiresAt" FROM "session" WHERE "id" = ${session.sourceSessionId} AND "userId" = ${session.userId} AND ${live} FOR SHARE
+    ), authority AS (
+      SELECT "id" FROM "session" WHERE "id" = ${session.authoritySessionId} AND ${live} FOR SHARE
     ), allowed AS (
       SELECT owner."id", source."authTime", source."absoluteExpiresAt" AS "notAfter" FROM owner LEFT JOIN source ON true
       WHERE (${session.sourceSessionId}::text IS NULL OR source."id" IS NOT NULL)
         AND (${session.impersonatedBy}::text IS NULL OR EXISTS (SELECT 1 FROM impersonator))
+        AND (${session.authoritySessionId}::text IS NULL OR EXISTS (SELECT 1 FROM authority))
     ), replaced AS (
       UPDATE "session" SET "revokedAt" = clock_timestamp(), "revokedReason" = ${replaces?.reason ?? null}, "version" = "version" + 1, "updatedAt" = clock_timestamp()
       WHERE "id" = ${replaces?.sessionId ?? null} AND "token" = ${replaces?.hash ?? null} AND "revokedAt" IS NULL
