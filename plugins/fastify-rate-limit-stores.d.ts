@@ -7,9 +7,9 @@ declare module '@fastify/rate-limit/store/LocalStore.js' {
 }
 
 declare module '@fastify/rate-limit/store/RedisStore.js' {
-  import type { Redis } from 'ioredis'
+  import type { Cluster, Redis } from 'ioredis'
   export default class RedisStore {
-    constructor(continueExceeding: boolean, exponentialBackoff: boolean, redis: Redis, key?: string)
+    constructor(continueExceeding: boolean, exponentialBackoff: boolean, redis: Redis | Cluster, key?: string)
     incr(key: string, done: (error: Error | null, result?: { current: number, ttl: number }) => void, timeWindow: number, max: number): void
     child(route: unknown): RedisStore
   }

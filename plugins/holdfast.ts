@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { ConfigError, refuseForeignVariables, resolveConfig, type HoldfastOptions } from '../src/config.js'
+import type { Protections } from '../src/cache/protections.js'
 import { openHoldfast, type Holdfast } from '../src/holdfast.js'
 import errors from './errors.js'
 import guard from './guard.js'
@@ -21,13 +22,15 @@ export interface PluginOptions extends HoldfastOptions {
   prefix?: string
   /** Told that the store cannot be worked on with this configuration; by default it is logged. */
   onUnfit?: (error: Error) => void
+  /** For the tests of the cache alone: steps of its protocol to leave out. */
+  protections?: Protections
 }
 
 /**
  * The whole server as one Fastify plugin: `app.register(holdfast, options)`. The application around it gets `requireSession` and
  * `requireRole(…)` for its own routes; Holdfast's routes, their errors and parsers stay in a scope of their own below `prefix`.
  */
-async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfit, ...options }: PluginOptions): Promise<void> {
+async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfit, protections, ...options }: PluginOptions): Promise<void> {
   refuseForeignVariables(process.env)
   const prefix = below.replace(/\/+$/, '')
   if (prefix !== '' && !prefix.startsWith('/')) throw new ConfigError(`prefix: must begin with a slash (it is ${JSON.stringify(below)})`)
@@ -37,7 +40,7 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
     onWarning: (message, details) => app.log.warn({ err: details }, message),
     onError: (message, error) => app.log.error({ err: error }, message),
     onUnfit: (error) => { app.log.fatal(error.message); onUnfit?.(error) }
-  })
+  }, protections)
   app.addHook('onClose', () => holdfast.close())
   app.decorate('holdfast', holdfast)
   await app.register(guard, { holdfast })

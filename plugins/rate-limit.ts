@@ -3,7 +3,7 @@ import LocalStore from '@fastify/rate-limit/store/LocalStore.js'
 import RedisStore from '@fastify/rate-limit/store/RedisStore.js'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { Redis } from 'ioredis'
+import { connectRedis, type RedisConnection } from '../src/cache/redis.js'
 import type { Config } from '../src/config.js'
 import { Refusal } from '../src/errors.js'
 
@@ -54,15 +54,8 @@ async function rateLimit(app: FastifyInstance, { config }: { config: Config }): 
 }
 
 /** Fails fast: a counter is not worth waiting for, and a command sent twice would count twice. */
-function connect(app: FastifyInstance, redisUrl: string): Redis {
-  const redis = new Redis(redisUrl, {
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    autoResendUnfulfilledCommands: false,
-    commandTimeout: 100,
-    connectTimeout: 1_000,
-    retryStrategy: (attempt) => Math.min(50 * attempt, 1_000)
-  })
+function connect(app: FastifyInstance, redisUrl: string): RedisConnection {
+  const redis = connectRedis(redisUrl, { commandTimeout: 100 })
   let away = false
   redis.on('error', (error: Error) => {
     if (!away) app.log.warn({ err: error }, 'Redis does not answer: rates are counted in this process')

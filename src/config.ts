@@ -23,6 +23,9 @@ const Settings = Type.Object({
   sessionIdleTtlSeconds: seconds('SESSION_IDLE_TTL_SECONDS', 604_800),
   sessionAbsoluteTtlSeconds: seconds('SESSION_ABSOLUTE_TTL_SECONDS', 7_776_000),
   sessionRetentionSeconds: seconds('SESSION_RETENTION_SECONDS', 2_592_000),
+  localCache: Type.Boolean({ env: 'LOCAL_CACHE', default: true }),
+  nodeLeaseMs: Type.Integer({ env: 'NODE_LEASE_MS', minimum: 200, maximum: 60_000, default: 1_000 }),
+  cacheTtlSeconds: Type.Integer({ env: 'CACHE_TTL_SECONDS', minimum: 1, maximum: 3_600, default: 60 }),
   rateLimit: Type.Boolean({ env: 'RATE_LIMIT', default: true }),
   logLevel: Type.Union([
     Type.Literal('fatal'), Type.Literal('error'), Type.Literal('warn'), Type.Literal('info'), Type.Literal('debug'), Type.Literal('trace'), Type.Literal('silent')
@@ -30,6 +33,9 @@ const Settings = Type.Object({
 })
 
 type Settings = Static<typeof Settings>
+
+// Several hosts, which URL does not read.
+const REDIS_HOSTS = /^redis\+(sentinel|cluster):\/\/([^@/\s]*@)?[^@/,\s]+(,[^@/,\s]+)*(\/\S*)?$/
 
 /** What a caller of the plugin may set; all of it optional. */
 export type HoldfastOptions = Partial<Settings>
@@ -134,7 +140,9 @@ function checkTogether(config: Config): void {
   if (databaseUrl !== undefined && !parseUrl(databaseUrl, ['postgres:', 'postgresql:'])) {
     throw new ConfigError('DATABASE_URL: must be a postgresql:// URL')
   }
-  if (redisUrl !== undefined && !parseUrl(redisUrl, ['redis:', 'rediss:'])) throw new ConfigError('REDIS_URL: must be a redis:// or rediss:// URL')
+  if (redisUrl !== undefined && !parseUrl(redisUrl, ['redis:', 'rediss:']) && !REDIS_HOSTS.test(redisUrl)) {
+    throw new ConfigError('REDIS_URL: must be a redis:// or rediss:// URL, redis+sentinel://host:port,…/master or redis+cluster://host:port,…')
+  }
   if (databaseUrl !== undefined && authSecret === undefined) throw new ConfigError('AUTH_SECRET: is required with DATABASE_URL (32 bytes or more, such as the output of `openssl rand -base64 48`)')
   if (authSecret !== undefined && Buffer.byteLength(authSecret) < 32) throw new ConfigError('AUTH_SECRET: must be 32 bytes or more')
   if (authSecret !== undefined && new Set(authSecret).size < 10) throw new ConfigError('AUTH_SECRET: must be random (such as the output of `openssl rand -base64 48`)')

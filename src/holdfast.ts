@@ -10,13 +10,18 @@ import { prepareStore, untilPrepared } from './database/readiness.js'
 import { StoreUnavailable } from './errors.js'
 import { startJob } from './job.js'
 import { operate } from './operator.js'
+import { openCaches, type Caches } from './cache/cache.js'
+import type { Protections } from './cache/protections.js'
 import { Activity } from './session/activity.js'
 import { SessionReader } from './session/reader.js'
 import { purgeEnded } from './session/retention.js'
+import { Revoker } from './session/revoker.js'
 
 /** How often notes of use are written, and ended sessions looked for, in milliseconds. */
 const ACTIVITY_FLUSH_MS = 5_000
 const RETENTION_MS = 3_600_000
+/** How often the outbox is read: the longest that a change can stay unknown where messages are lost. */
+const OUTBOX_MS = 250
 const FIRST_RETENTION_MS = 60_000
 
 /** What happens outside any request; the caller logs it. */
@@ -33,6 +38,7 @@ export interface Holdfast {
   readonly config: Config
   readonly prisma: PrismaClient
   readonly reader: SessionReader
+  readonly revoker: Revoker
   readonly auth: Auth
   /** Whether the store has been found fit; until then nothing is known about any session. */
   ready(): boolean
@@ -47,14 +53,22 @@ export interface Holdfast {
  *
  * @throws ConfigError when the store answers and does not fit
  */
-export async function openHoldfast(config: Config, prefix: string, events: Events): Promise<Holdfast> {
+export async function openHoldfast(config: Config, prefix: string, events: Events, protections?: Protections): Promise<Holdfast> {
   const database = await openDatabase(config, events)
+  let caches: Caches | null = null
   try {
     const keys = deriveKeys(config.authSecret ?? keptSecret(config.dataDir))
     const activity = new Activity({ db: database.prisma, idleTtlSeconds: config.sessionIdleTtlSeconds, now: () => performance.now() })
-    const reader = new SessionReader({ db: database.prisma, secret: keys.auth, activity })
+    const opened = openCaches(config, database, keys.check.slice(0, 12), {
+      onRedisLost: (error) => events.onWarning('Redis does not answer: sessions are read from the store', error),
+      onRedisBack: () => events.onWarning('Redis answers again', null)
+    }, protections)
+    caches = opened
+    const { cache, confirmation } = opened
+    const reader = new SessionReader({ cache, secret: keys.auth, activity })
+    const revoker = new Revoker(database.prisma, confirmation)
     const auth = createAuth({
-      config, prefix, keys, prisma: database.prisma, reader,
+      config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation,
       onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onDebug(message))
     })
     const closing = new AbortController()
@@ -63,23 +77,29 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       await prepareStore(database, keys.check)
       ready = true
     }
+    await opened.connected()
     await prepare().catch((error: unknown) => {
       if (!(error instanceof StoreUnavailable)) throw error
       events.onWarning('the database does not answer: waiting for it', error.cause)
       untilPrepared(prepare, closing.signal).catch(events.onUnfit)
     })
     const jobs = [
+      // An outage of either store: the next round tries again. A relay may wait for a lease to end; the tail must not wait with it.
+      startJob(OUTBOX_MS, async () => { if (ready) await opened.tailOutbox() }, () => {}),
+      startJob(OUTBOX_MS, async () => { if (ready) await opened.relayOutbox() }, () => {}),
+      startJob(2_000 * config.cacheTtlSeconds, async () => { if (ready) await opened.purgeOutbox() }, (error) => events.onError('the outbox could not be cleaned', error)),
       startJob(ACTIVITY_FLUSH_MS, () => activity.flush(), (error) => events.onError('the notes of use could not be written', error)),
       startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error), FIRST_RETENTION_MS)
     ]
     const holdfast: Holdfast = {
-      config, prisma: database.prisma, reader, auth,
+      config, prisma: database.prisma, reader, revoker, auth,
       ready: () => ready,
       ping: async () => { await database.prisma.$queryRaw`SELECT 1` },
       async close() {
         closing.abort()
         control?.close()
         await Promise.all(jobs.map((job) => job.stop()))
+        await opened.close()
         if (ready) await activity.flush().catch((error: unknown) => events.onError('the notes of use could not be written', error))
         await database.close()
       }
@@ -87,6 +107,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     const control = database.kind === 'embedded' ? await openControl(holdfast, events) : null
     return holdfast
   } catch (error) {
+    await caches?.close()
     await database.close()
     throw error
   }

@@ -2,7 +2,6 @@ import { parseArgs } from 'node:util'
 import type { ControlRequest } from './control-socket.js'
 import { Refusal } from './errors.js'
 import type { Holdfast } from './holdfast.js'
-import { revokeSessions } from './session/revocation.js'
 import { listSessions } from './session/store.js'
 
 /** What an operator may ask of a running Holdfast, on the command line: the words of the command, and what they do. */
@@ -35,13 +34,15 @@ async function list({ prisma }: Holdfast, args: string[]): Promise<unknown> {
     ({ id, userId, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy }))
 }
 
-async function revoke({ prisma, auth }: Holdfast, args: string[]): Promise<unknown> {
+async function revoke({ prisma, revoker }: Holdfast, args: string[]): Promise<unknown> {
   const { values: { user }, positionals: [sessionId, ...rest] } = parseArgs({ args, options: { user: { type: 'string' } }, allowPositionals: true })
   if (rest.length > 0 || (user === undefined) === (sessionId === undefined)) {
     throw new Refusal('invalid_input', 'usage: holdfast session revoke <session id> | --user <e-mail or user id>')
   }
-  if (user !== undefined) return { revoked: await auth.revokeSessionsOf(await userIdOf(prisma, user)) }
-  return { revoked: await revokeSessions(prisma, [sessionId ?? ''], null, 'revoked_by_operator') }
+  const revoked = user === undefined
+    ? await revoker.revoke([sessionId ?? ''], null, 'revoked_by_operator')
+    : await revoker.revokeAll(null, { userId: await userIdOf(prisma, user), reason: 'revoked_by_operator' })
+  return { revoked: revoked?.count ?? 0, ...(revoked?.effectiveBy ? { effective_by: revoked.effectiveBy } : {}) }
 }
 
 async function userIdOf(prisma: Holdfast['prisma'], who: string): Promise<string> {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { authSecret, build, freshStore, sessionState, signIn, signUp, storage } from './helper.js'
+import { build, freshStore, sessionState, signIn, signUp, storage } from './helper.js'
 import type { HoldfastOptions } from '../src/config.js'
 
 const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url))
@@ -39,8 +39,8 @@ t.test('what it cannot do it says, with a status', async (t) => {
   t.match(await holdfast(options, '--help'), { status: 0, stdout: /Usage: holdfast <command>/, stderr: '' })
 })
 
-function holdfast({ dataDir, databaseUrl }: HoldfastOptions, ...words: string[]): Promise<{ status: number | null, stdout: string, stderr: string }> {
-  const store: Record<string, string | undefined> = storage === 'embedded' ? { DATA_DIR: dataDir } : { DATABASE_URL: databaseUrl, BASE_URL: 'http://localhost:3000' }
+function holdfast({ dataDir, databaseUrl, redisUrl, authSecret }: HoldfastOptions, ...words: string[]): Promise<{ status: number | null, stdout: string, stderr: string }> {
+  const store: Record<string, string | undefined> = storage === 'embedded' ? { DATA_DIR: dataDir } : { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl, BASE_URL: 'http://localhost:3000' }
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [cli, ...words], { env: { PATH: process.env['PATH'], AUTH_SECRET: authSecret, ...store }, stdio: ['ignore', 'pipe', 'pipe'] })
     let [stdout, stderr] = ['', '']

@@ -4,6 +4,7 @@ import { withTransaction } from '../src/database/transaction.js'
 import { Activity } from '../src/session/activity.js'
 import { purgeEnded } from '../src/session/retention.js'
 import { Browser, build, makeAdmin, password, sessionState, signIn, signUp, storage, type Person } from './helper.js'
+import { until } from './services/poll.js'
 
 const running = await build(t)
 const { url } = running
@@ -203,7 +204,7 @@ t.test('a session expires when it was idle too long, and when its life is over',
     const activity = activityOf(3_600)
     activity.note(person.sessionId)
     await activity.flush()
-    t.equal(await sessionState(person.browser), '401 session_expired', 'a note of use comes too late')
+    await until('the shift to be heard of, and the note of use to come too late', async () => await sessionState(person.browser) === '401 session_expired')
     t.equal(await (await person.browser.get('/api/auth/get-session')).text(), 'null')
   }
 })

@@ -33,7 +33,8 @@ export async function freshStore(t: Test): Promise<HoldfastOptions> {
   t.teardown(() => execute(TEST_DATABASE_URL, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`))
   const databaseUrl = new URL(TEST_DATABASE_URL)
   databaseUrl.pathname = `/${name}`
-  return { databaseUrl: databaseUrl.href, redisUrl, authSecret, databasePoolSize: 5 }
+  // A secret of its own gives the store a name of its own in the Redis that the tests share.
+  return { databaseUrl: databaseUrl.href, redisUrl, authSecret: `${authSecret} ${id}`, databasePoolSize: 5 }
 }
 
 /** A running server of this process, on a store of its own. */

@@ -1,6 +1,7 @@
 import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import holdfast from '../plugins/holdfast.js'
+import { until } from './services/poll.js'
 import { Browser, freshStore, password } from './helper.js'
 import { freePort } from './services/ports.js'
 
@@ -57,6 +58,7 @@ t.test("requireRole guards the host's routes", async (t) => {
   t.equal(refused.status, 403)
   t.match(await refused.json(), { cause: 'role_missing' })
   await app.holdfast.prisma.user.update({ where: { email: 'role@example.com' }, data: { role: 'admin' } })
+  await until('the role to be heard of', async () => (await browser.get('/admin')).status === 200)
   t.strictSame(await (await browser.get('/admin')).json(), { roles: ['admin'] })
 })
 

@@ -60,6 +60,7 @@ const rootSecret = root.browser.cookies.get(before.app.holdfast.auth.cookieName)
 collect('the cookie of an administrator', rootSecret)
 await before.app.close()
 
+const listened = await monitorRedis()
 const output = await drill()
 // Read before a server opens it again.
 const files = storage === 'embedded' ? readFiles(options.dataDir ?? '') : []
@@ -97,6 +98,12 @@ t.test('no secret is in Redis', { skip: storage !== 'postgres' && 'there is no R
   const keys = await redis.keys('*')
   for (const key of keys) searchIn(t, Buffer.concat([Buffer.from(key), await readKey(redis, key)]), `Redis ${key}`)
   t.ok(keys.some((key) => key.startsWith('holdfast:')), 'the server has written to Redis')
+})
+
+t.test('no secret was sent to Redis', { skip: storage !== 'postgres' && 'there is no Redis in embedded mode' }, async (t) => {
+  const commands = listened.stop()
+  searchIn(t, Buffer.from(commands), 'MONITOR')
+  t.match(commands, /holdfast:\S+:session/, 'the sessions were cached meanwhile')
 })
 
 t.test('nothing that the store holds authenticates anybody', async (t) => {
@@ -260,4 +267,15 @@ function attempts(value: string, stranger: Browser): Attempt[] {
       if (response.status !== 200) t.fail(`revoke-session answered ${response.status} to ${value}`)
     }
   ]
+}
+
+/** Listens to every command that Redis is sent, until it is stopped. */
+async function monitorRedis(): Promise<{ stop: () => string }> {
+  if (storage !== 'postgres') return { stop: () => '' }
+  const monitor = spawn('redis-cli', ['-u', redisUrl, 'monitor'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  let heard = ''
+  monitor.stdout.on('data', (chunk: Buffer) => { heard += chunk.toString() })
+  t.teardown(() => monitor.kill())
+  await until('MONITOR to listen', () => heard.includes('OK'))
+  return { stop: () => { monitor.kill(); return heard } }
 }

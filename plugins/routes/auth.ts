@@ -41,6 +41,7 @@ async function forward(holdfast: Holdfast, request: FastifyRequest, reply: Fasti
   const presented = credentialOf(request, holdfast.auth.cookieName)
   const scope = createAuthScope(presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null)
   const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented))
+  if (scope.pendingUntil) reply.header('session-revocation', `pending; effective-by="${scope.pendingUntil.toISOString()}"`)
   return send(request, reply, response, { mayCarryTokens: scope.insertedSession && presented?.from !== 'cookie' && !(scope.source && isFromPage(request)) })
 }
 

@@ -37,6 +37,9 @@ export const EventSchema = Type.Object({ id: Type.String(), type: Type.String(),
 /** How many sessions this request ended; 0 when they had ended before. */
 export const RevokedSchema = Type.Object({ revoked: Type.Integer() })
 
+/** Revoked in the store, and not yet known to be so in every cache: final at `effective_by` at the latest. */
+export const PendingSchema = Type.Object({ revoked: Type.Integer(), effective_by: time })
+
 export function showSession(session: Session): Static<typeof SessionSchema> {
   return {
     id: session.id,

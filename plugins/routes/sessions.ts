@@ -1,14 +1,15 @@
 import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply } from 'fastify'
 import { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
-import { endSessionsOf, revokeSessions } from '../../src/session/revocation.js'
+import type { Revoked } from '../../src/session/revoker.js'
 import { listEvents, listSessions } from '../../src/session/store.js'
 import { identityOf } from '../guard.js'
-import { EventSchema, ListedSessionSchema, RevokedSchema, SessionSchema, showSession, showUser, UserSchema } from './session-schemas.js'
+import { EventSchema, ListedSessionSchema, PendingSchema, RevokedSchema, SessionSchema, showSession, showUser, UserSchema } from './session-schemas.js'
 
 /** What a user may ask about, and do to, their own sessions. */
 const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
-  const { prisma } = holdfast
+  const { prisma, revoker } = holdfast
   const Params = Type.Object({ id: Type.String({ format: 'uuid' }) })
   // No route here reads a body, and many clients name a content type without sending one.
   const parseJson = app.getDefaultJsonParser('error', 'error')
@@ -30,20 +31,20 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
     return { sessions: rows.map((row) => ({ ...showSession(row), current: row.id === current.id })) }
   })
 
-  app.delete('/sessions/:id', { schema: { params: Params, response: { 200: RevokedSchema } } }, async (request) => {
+  app.delete('/sessions/:id', { schema: { params: Params, response: { 200: RevokedSchema, 202: PendingSchema } } }, async (request, reply) => {
     const { session } = identityOf(request)
     const { id } = request.params
-    const revoked = await revokeSessions(prisma, [id], session.userId, id === session.id ? 'signed_out' : 'revoked_by_user')
-    if (revoked === 0 && !await listEvents(prisma, id, session.userId)) throw new Refusal('not_found')
-    return { revoked }
+    const revoked = await revoker.revoke([id], session.userId, id === session.id ? 'signed_out' : 'revoked_by_user')
+    if (revoked.count === 0 && !await listEvents(prisma, id, session.userId)) throw new Refusal('not_found')
+    return showRevoked(reply, revoked)
   })
 
   const Query = Type.Object({ except: Type.Literal('current') }, { additionalProperties: false })
-  app.delete('/sessions', { schema: { querystring: Query, response: { 200: RevokedSchema } } }, async (request) => {
+  app.delete('/sessions', { schema: { querystring: Query, response: { 200: RevokedSchema, 202: PendingSchema } } }, async (request, reply) => {
     const { session } = identityOf(request)
-    const revoked = await endSessionsOf(prisma, { sessionId: session.id }, { userId: session.userId, exceptSessionId: session.id, reason: 'revoked_by_user' })
+    const revoked = await revoker.revokeAll({ sessionId: session.id }, { userId: session.userId, exceptSessionId: session.id, reason: 'revoked_by_user' })
     if (revoked === null) throw new Refusal('session_revoked')
-    return { revoked }
+    return showRevoked(reply, revoked)
   })
 
   app.get('/sessions/:id/events', { schema: { params: Params, response: { 200: Type.Object({ events: Type.Array(EventSchema) }) } } }, async (request) => {
@@ -51,6 +52,13 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
     if (!events) throw new Refusal('not_found')
     return { events: events.map((event) => ({ ...event, at: event.at.toISOString() })) }
   })
+}
+
+// 202: committed, but a cache could not be told; by `effective_by` every copy has ended.
+function showRevoked(reply: FastifyReply, { count, effectiveBy }: Revoked): { revoked: number, effective_by?: string } {
+  if (!effectiveBy) return { revoked: count }
+  reply.code(202)
+  return { revoked: count, effective_by: effectiveBy.toISOString() }
 }
 
 export default sessions

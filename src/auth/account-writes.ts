@@ -1,15 +1,24 @@
 import type { DBAdapter, Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
+import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
 import { advanceCredentialEpoch, dropPendingFactors, endImpersonationsBy, revokeSessionsOf } from '../session/revocation.js'
 import { judge } from '../session/session.js'
 import { bumpSessionsOf, holdSession } from '../session/store.js'
 import { currentScope } from './scope.js'
 
-interface Change {
+interface Write {
   model: string
   where: Where[]
   update: Record<string, unknown>
+}
+
+export interface AccountWritesOptions {
+  innerOn: (db: Queryable) => DBAdapter
+  /** Makes changes known to every cache, when they are committed. */
+  changed: (changes: readonly Change[]) => Promise<void>
+  /** As `changed`, when sessions of a user were ended, together with those that somebody else has ended. */
+  ended: (userId: string, changes: readonly Change[]) => Promise<void>
 }
 
 /**
@@ -18,9 +27,13 @@ interface Change {
  */
 export class AccountWrites {
   readonly #innerOn: (db: Queryable) => DBAdapter
+  readonly #changed: (changes: readonly Change[]) => Promise<void>
+  readonly #ended: (userId: string, changes: readonly Change[]) => Promise<void>
 
-  constructor({ innerOn }: { innerOn: (db: Queryable) => DBAdapter }) {
+  constructor({ innerOn, changed, ended }: AccountWritesOptions) {
     this.#innerOn = innerOn
+    this.#changed = changed
+    this.#ended = ended
   }
 
   /** Whether an update must go through here. */
@@ -28,14 +41,14 @@ export class AccountWrites {
     return model === 'user' || (model === 'account' && 'password' in update)
   }
 
-  async update<T>(db: Queryable, change: Change): Promise<T | null> {
+  async update<T>(db: Queryable, change: Write): Promise<T | null> {
     const userId = (await this.#userIds(db, change))[0]
     if (userId === undefined) return null
     await this.#prepare(db, userId, change)
     return this.#innerOn(db).update<T>(change)
   }
 
-  async updateMany(db: Queryable, change: Change): Promise<number> {
+  async updateMany(db: Queryable, change: Write): Promise<number> {
     for (const userId of await this.#userIds(db, change)) await this.#prepare(db, userId, change)
     return this.#innerOn(db).updateMany(change)
   }
@@ -46,30 +59,30 @@ export class AccountWrites {
     const userIds = await this.#userIds(db, change)
     for (const userId of userIds) {
       await lockUser(db, userId, 'credentials')
-      await revokeSessionsOf(db, { userId, reason: 'user_deleted' })
+      await this.#ended(userId, await revokeSessionsOf(db, { userId, reason: 'user_deleted' }))
     }
     await this.#innerOn(db).deleteMany({ model: 'user', where })
     return userIds.length
   }
 
-  async #userIds(db: Queryable, { model, where }: Change): Promise<string[]> {
+  async #userIds(db: Queryable, { model, where }: Write): Promise<string[]> {
     const rows = await this.#innerOn(db).findMany<{ id: string, userId?: string }>({ model, where, limit: 1_000_000 })
     return [...new Set(rows.map((row) => (model === 'user' ? row.id : row.userId ?? '')))].toSorted()
   }
 
-  async #prepare(db: Queryable, userId: string, { model, update }: Change): Promise<void> {
+  async #prepare(db: Queryable, userId: string, { model, update }: Write): Promise<void> {
     if (model === 'account') {
       await lockUser(db, userId, 'credentials')
       const { authorisedBy } = currentScope()
       const exceptSessionId = authorisedBy?.userId === userId ? authorisedBy.id : null
-      await revokeSessionsOf(db, { userId, exceptSessionId, reason: 'password_changed' })
+      await this.#ended(userId, await revokeSessionsOf(db, { userId, exceptSessionId, reason: 'password_changed' }))
     } else if (update['banned'] === true) {
       await lockUser(db, userId, 'credentials')
-      await revokeSessionsOf(db, { userId, reason: 'user_banned' })
+      await this.#ended(userId, await revokeSessionsOf(db, { userId, reason: 'user_banned' }))
     } else {
       await lockUser(db, userId, 'profile')
-      await bumpSessionsOf(db, userId)
-      if ('role' in update) await endImpersonationsBy(db, userId)
+      await this.#changed(await bumpSessionsOf(db, userId))
+      if ('role' in update) await this.#changed(await endImpersonationsBy(db, userId))
     }
   }
 }
@@ -90,7 +103,8 @@ export async function lockUser(db: Queryable, userId: string, change: 'profile' 
     if (epoch !== null) scope.epochs.set(userId, epoch)
     if (change === 'credentials') await dropPendingFactors(db, userId)
   } else {
-    await db.$queryRaw`SELECT 1 FROM "user" WHERE "id" = ${userId} FOR NO KEY UPDATE`
+    // The caller bumps the sessions: the trigger that does so for changes made by hand is told to leave this user alone.
+    await db.$queryRaw`SELECT set_config('holdfast.bumped', "id", true) FROM "user" WHERE "id" = ${userId} FOR NO KEY UPDATE`
   }
   if (!scope.authorisedBy || scope.authorityHeld) return
   const record = await holdSession(db, scope.authorisedBy.id)

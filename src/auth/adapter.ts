@@ -1,17 +1,20 @@
 import type { BetterAuthOptions, DBAdapter, Where } from 'better-auth'
 import { prismaAdapter } from 'better-auth/adapters/prisma'
+import type { Confirmation } from '../cache/confirmation.js'
+import type { Change } from '../cache/outbox.js'
 import type { PrismaClient, Queryable } from '../database/database.js'
-import { currentTransaction, withTransaction } from '../database/transaction.js'
+import { afterCommit, currentTransaction, withTransaction } from '../database/transaction.js'
 import { withoutTokens } from '../session/session-token.js'
 import type { SessionReader } from '../session/reader.js'
 import { AccountWrites } from './account-writes.js'
 import { checkInput, checkPage } from './input.js'
-import { currentScope } from './scope.js'
+import { currentScope, notePending } from './scope.js'
 import { SessionModel } from './session-model.js'
 
 export interface AdapterOptions {
   prisma: PrismaClient
   reader: SessionReader
+  confirmation: Confirmation
   idleTtlSeconds: number
   absoluteTtlSeconds: number
 }
@@ -39,8 +42,13 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
     const writing = async () => currentTransaction()?.forWrite() ?? options.prisma
     const inTransaction = <T>(work: (db: Queryable) => Promise<T>) =>
       withTransaction(options.prisma, async (transaction) => work(await transaction.forWrite()))
-    const sessions = new SessionModel({ ...options, reading, writing, inTransaction })
-    const accounts = new AccountWrites({ innerOn })
+    const changed = async (changes: readonly Change[]) => {
+      if (changes.length > 0) await afterCommit(async () => { notePending(await options.confirmation.confirm(changes)) })
+    }
+    const settle = (sessionIds: readonly string[]) => afterCommit(async () => { notePending(await options.confirmation.settle(sessionIds)) })
+    const ended = (userId: string, changes: readonly Change[]) => afterCommit(async () => { notePending(await options.confirmation.settleUser(userId, changes)) })
+    const sessions = new SessionModel({ ...options, reading, writing, inTransaction, changed, settle, ended })
+    const accounts = new AccountWrites({ innerOn, changed, ended })
 
     const adapter: DBAdapter = {
       ...innerOn(options.prisma),

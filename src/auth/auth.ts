@@ -2,8 +2,10 @@ import { betterAuth, type BetterAuthOptions } from 'better-auth'
 import { admin, bearer, oneTimeToken, twoFactor } from 'better-auth/plugins'
 import { v7 as uuidV7 } from 'uuid'
 import { isLoopback, type Config } from '../config.js'
+import type { Confirmation } from '../cache/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
 import type { SessionReader } from '../session/reader.js'
+import type { Revoker } from '../session/revoker.js'
 import { createAdapter } from './adapter.js'
 import type { Keys } from './keys.js'
 import { hashPassword, verifyPassword } from './password.js'
@@ -19,6 +21,8 @@ export interface AuthOptions {
   keys: Keys
   prisma: PrismaClient
   reader: SessionReader
+  revoker: Revoker
+  confirmation: Confirmation
   /** Told of better-auth's own errors and warnings; they never hold a token or an address. */
   onMessage: (level: 'debug' | 'error', message: string, details: unknown) => void
 }
@@ -28,8 +32,6 @@ export interface Auth {
   handler(request: Request): Promise<Response>
   /** Changes a user outside a request, as an endpoint would: sessions are bumped or ended with it. */
   updateUser(userId: string, update: Record<string, unknown>): Promise<void>
-  /** Ends all sessions of a user outside a request. @returns how many */
-  revokeSessionsOf(userId: string): Promise<number>
   /** The path below which the handler answers. */
   basePath: string
   /** The name of the session cookie. */
@@ -38,7 +40,7 @@ export interface Auth {
 }
 
 /** Builds better-auth on the session store: no secondary storage and no cookie cache, which revocation cannot reach. */
-export function createAuth({ config, prefix, keys, prisma, reader, onMessage }: AuthOptions): Auth {
+export function createAuth({ config, prefix, keys, prisma, reader, revoker, confirmation, onMessage }: AuthOptions): Auth {
   const basePath = `${prefix}/api/auth`
   const trustedOrigins = originsOf(config)
   const cookies = cookieSettings(config)
@@ -53,6 +55,7 @@ export function createAuth({ config, prefix, keys, prisma, reader, onMessage }: 
     database: createAdapter({
       prisma,
       reader,
+      confirmation,
       idleTtlSeconds: config.sessionIdleTtlSeconds,
       absoluteTtlSeconds: config.sessionAbsoluteTtlSeconds
     }),
@@ -82,7 +85,7 @@ export function createAuth({ config, prefix, keys, prisma, reader, onMessage }: 
       ipAddress: { ipAddressHeaders: [CLIENT_ADDRESS_HEADER], ipv6Subnet: 128 }
     },
     plugins: [
-      sessionEndpoints({ prisma }),
+      sessionEndpoints({ revoker }),
       admin(),
       twoFactor({ issuer: 'Holdfast' }),
       { ...oneTime, endpoints: { ...oneTime.endpoints, verifyOneTimeToken: verifyOneTimeToken({ prisma }) } },
@@ -94,10 +97,6 @@ export function createAuth({ config, prefix, keys, prisma, reader, onMessage }: 
     async updateUser(userId, update) {
       const { internalAdapter } = await auth.$context
       await internalAdapter.updateUser(userId, update)
-    },
-    async revokeSessionsOf(userId) {
-      const { adapter } = await auth.$context
-      return adapter.deleteMany({ model: 'session', where: [{ field: 'userId', value: userId }] })
     },
     basePath,
     cookieName: `${cookies.cookiePrefix}.session_token`,

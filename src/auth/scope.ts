@@ -18,12 +18,14 @@ export interface AuthScope {
   insertedSession: boolean
   /** A value that the store cannot take was sent; better-auth may swallow the error. */
   invalidInput: boolean
+  /** When a revocation that could not be confirmed has become effective everywhere; null when all were. */
+  pendingUntil: Date | null
 }
 
 const scopes = new AsyncLocalStorage<AuthScope>()
 
 export function createAuthScope(presented: ParsedToken | null): AuthScope {
-  return { presented, epochs: new Map(), authorisedBy: null, authorityHeld: false, source: null, insertedSession: false, invalidInput: false }
+  return { presented, epochs: new Map(), authorisedBy: null, authorityHeld: false, source: null, insertedSession: false, invalidInput: false, pendingUntil: null }
 }
 
 /** Runs a call of better-auth in its scope. */
@@ -34,4 +36,10 @@ export function runInScope<T>(scope: AuthScope, work: () => T): T {
 /** The scope of the running call; a call from outside a request (a script) has one that nobody else sees. */
 export function currentScope(): AuthScope {
   return scopes.getStore() ?? createAuthScope(null)
+}
+
+/** Notes that a revocation of this call is not final before `effectiveBy`. */
+export function notePending(effectiveBy: Date | null): void {
+  const scope = currentScope()
+  if (effectiveBy && (!scope.pendingUntil || scope.pendingUntil < effectiveBy)) scope.pendingUntil = effectiveBy
 }

@@ -4,11 +4,11 @@ import { parseUserOutput } from 'better-auth/db'
 import { deleteSessionCookie, setSessionCookie } from 'better-auth/cookies'
 import * as z from 'zod'
 import type { PrismaClient } from '../database/database.js'
-import { endSessionsOf, revokeSessions } from '../session/revocation.js'
+import type { Revoker } from '../session/revoker.js'
 import { judge } from '../session/session.js'
 import { parseHandle, parseSessionToken } from '../session/session-token.js'
 import { findSession } from '../session/store.js'
-import { currentScope } from './scope.js'
+import { currentScope, notePending } from './scope.js'
 
 const refuse = (message: string) => new APIError('BAD_REQUEST', { message })
 const unauthorized = () => new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
@@ -17,7 +17,7 @@ const unauthorized = () => new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', 
  * better-auth's endpoints that revoke sessions, replaced under their own names and paths: theirs looks sessions up by a token, which
  * lists do not show here, and ends "all others" one by one, for the first hundred. Requests and answers are unchanged.
  */
-export function sessionEndpoints({ prisma }: { prisma: PrismaClient }): BetterAuthPlugin {
+export function sessionEndpoints({ revoker }: { revoker: Revoker }): BetterAuthPlugin {
   return {
     id: 'holdfast-sessions',
     endpoints: {
@@ -29,7 +29,7 @@ export function sessionEndpoints({ prisma }: { prisma: PrismaClient }): BetterAu
       }, async (ctx) => {
         const { session, user } = ctx.context.session
         const sessionId = parseHandle(ctx.body.token) ?? parseSessionToken(ctx.body.token)?.sessionId
-        if (sessionId !== undefined) await revokeSessions(prisma, [sessionId], user.id, 'revoked_by_user')
+        if (sessionId !== undefined) notePending((await revoker.revoke([sessionId], user.id, 'revoked_by_user')).effectiveBy)
         if (sessionId === session.id) deleteSessionCookie(ctx)
         return ctx.json({ status: true })
       }),
@@ -39,8 +39,9 @@ export function sessionEndpoints({ prisma }: { prisma: PrismaClient }): BetterAu
         requireHeaders: true
       }, async (ctx) => {
         const { session, user } = ctx.context.session
-        const ended = await endSessionsOf(prisma, { sessionId: session.id }, { userId: user.id, exceptSessionId: session.id, reason: 'revoked_by_user' })
+        const ended = await revoker.revokeAll({ sessionId: session.id }, { userId: user.id, exceptSessionId: session.id, reason: 'revoked_by_user' })
         if (ended === null) throw unauthorized()
+        notePending(ended.effectiveBy)
         return ctx.json({ status: true })
       })
     }

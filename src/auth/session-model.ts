@@ -1,5 +1,6 @@
 import type { Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
+import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
 import { currentTransaction } from '../database/transaction.js'
 import type { SessionReader } from '../session/reader.js'
@@ -19,6 +20,12 @@ export interface SessionModelOptions {
   reading: () => Promise<Queryable>
   writing: () => Promise<Queryable>
   inTransaction: <T>(work: (db: Queryable) => Promise<T>) => Promise<T>
+  /** Makes changes known to every cache, when they are committed. */
+  changed: (changes: readonly Change[]) => Promise<void>
+  /** Waits until revocations of these sessions by somebody else are known to every cache. */
+  settle: (sessionIds: readonly string[]) => Promise<void>
+  /** As `changed`, when all sessions of a user were ended, together with those that somebody else has ended. */
+  ended: (userId: string, changes: readonly Change[]) => Promise<void>
 }
 
 /** A session in better-auth's shape. `token` is the real one only where the caller presented it, else a handle. */
@@ -42,7 +49,8 @@ export class SessionModel {
     const { sessionId, token, hash } = mintSessionToken()
     const userId = String(data['userId'])
     const impersonatedBy = text(data['impersonatedBy']) ?? scope.source?.impersonatedBy ?? null
-    const row = await insertSession(await this.#options.writing(), {
+    const credentialEpoch = scope.epochs.get(userId) ?? null
+    const inserted = await insertSession(await this.#options.writing(), {
       id: sessionId,
       hash,
       userId,
@@ -53,14 +61,17 @@ export class SessionModel {
       amr: scope.source?.amr ?? authenticationMethods(),
       impersonatedBy,
       impersonatorEpoch: impersonatedBy === null ? null : scope.epochs.get(impersonatedBy) ?? null,
-      credentialEpoch: scope.epochs.get(userId) ?? null,
+      credentialEpoch,
+      // Where no credential was read, the session that authorises the call stands for it, and must still be active.
+      authoritySessionId: credentialEpoch === null || impersonatedBy !== null ? scope.authorisedBy?.id ?? null : null,
       // An administrator who impersonates comes back to the session that the cookie names.
       replaces: text(data['impersonatedBy']) || !scope.presented ? null : { ...scope.presented, reason: replacementReason() },
       sourceSessionId: scope.source?.id ?? null
     })
-    if (!row) throw new APIError('UNAUTHORIZED', { code: 'CREDENTIAL_CHANGED', message: 'The account changed while you were signing in. Try again.' })
+    if (!inserted) throw new APIError('UNAUTHORIZED', { code: 'CREDENTIAL_CHANGED', message: 'The account changed while you were signing in. Try again.' })
     scope.insertedSession = true
-    return authSession(row, token)
+    await this.#options.changed(inserted.replaced)
+    return authSession(inserted.row, token)
   }
 
   /** Finds a session with its user by its token, which is better-auth's question "who is this?"; or, without the user, by id. */
@@ -69,10 +80,11 @@ export class SessionModel {
     if (!withUser || typeof token !== 'string') return (await this.findMany(where, false))[0] ?? null
     const transaction = currentTransaction()
     const { check, record } = await this.#options.reader.read({ kind: 'token', value: token }, transaction ? await transaction.forWrite() : undefined)
+    // better-auth answers "signed out" to a session that is so already: that answer must be as final as the other's.
+    if (!check.active && check.cause === 'session_revoked') await this.#options.settle([parseSessionToken(token)?.sessionId ?? ''])
     if (!check.active || !record?.user) return null
     const scope = currentScope()
     scope.authorisedBy ??= check.session
-    if (!scope.epochs.has(record.user.id)) scope.epochs.set(record.user.id, record.user.credentialEpoch)
     return { ...authSession(onLocalClock(record.session, record.now), token), user: record.user satisfies UserRow }
   }
 
@@ -82,6 +94,8 @@ export class SessionModel {
     const presented = new Map<string, string>()
     const filter = sessionFilter(where, presented)
     const rows = await listSessions(await this.#options.reading(), filter)
+    // A named session that is not there: better-auth's sign-out then deletes nothing and answers "done", which must be final, too.
+    if (rows.length < (filter.sessionIds?.length ?? 0)) await this.#options.settle(filter.sessionIds ?? [])
     return rows
       .map((row) => authSession(row, tokenOf(row, presented)))
       .filter((session) => where.every((condition) => isNamed(condition.field) || holds(session[condition.field], condition)))
@@ -98,11 +112,19 @@ export class SessionModel {
   async revoke(where: Where[]): Promise<number> {
     const reason = revocationReason()
     const { userId, sessionIds } = sessionFilter(where, new Map())
-    if (sessionIds !== undefined) return revokeSessions(await this.#options.writing(), sessionIds, userId ?? null, reason)
+    if (sessionIds !== undefined) {
+      const changes = await revokeSessions(await this.#options.writing(), sessionIds, userId ?? null, reason)
+      await this.#options.changed(changes)
+      // Somebody else has ended them, and may not have been answered yet: this answer must be as final as theirs.
+      if (changes.length < sessionIds.length) await this.#options.settle(sessionIds)
+      return changes.length
+    }
     if (userId === undefined) return 0
     return this.#options.inTransaction(async (db) => {
       await lockUser(db, userId, 'sessions')
-      return revokeSessionsOf(db, { userId, reason })
+      const changes = await revokeSessionsOf(db, { userId, reason })
+      await this.#options.ended(userId, changes)
+      return changes.length
     })
   }
 

@@ -40,3 +40,17 @@ export function createPrisma(adapter: SqlDriverAdapterFactory): PrismaClient {
   })
   return guarded as unknown as PrismaClient
 }
+
+/**
+ * Lets the schema engine run a migration's script whole, and waits for it. Of the adapters' own ways one cuts the script at every
+ * semicolon, those inside a function too, and the other starts it and goes on.
+ */
+export function withWholeScripts(factory: SqlMigrationAwareDriverAdapterFactory, run: (script: string) => Promise<unknown>): SqlMigrationAwareDriverAdapterFactory {
+  const connect = factory.connect.bind(factory)
+  factory.connect = async () => {
+    const adapter = await connect()
+    adapter.executeScript = async (script) => { await run(script) }
+    return adapter
+  }
+  return factory
+}

@@ -4,7 +4,7 @@ import { PGlite } from '@electric-sql/pglite'
 import type { SqlMigrationAwareDriverAdapterFactory } from '@prisma/driver-adapter-utils'
 import { PrismaPGlite } from 'pglite-prisma-adapter'
 import { ConfigError } from '../config.js'
-import { createPrisma, type Database } from './database.js'
+import { createPrisma, withWholeScripts, type Database } from './database.js'
 import { lockDirectory } from './directory-lock.js'
 
 /**
@@ -18,12 +18,12 @@ export async function openEmbedded(dataDir: string): Promise<Database> {
   const lock = lockDirectory(dataDir)
   try {
     const client = await PGlite.create({ dataDir: join(dataDir, 'pglite') })
-    const adapter = adapterFor(client)
+    const adapter = new PrismaPGlite(client) as unknown as SqlMigrationAwareDriverAdapterFactory
     const prisma = createPrisma(adapter)
     return {
       kind: 'embedded',
       prisma,
-      openMigration: async () => ({ adapter, close: async () => {} }),
+      openMigration: async () => ({ adapter: withWholeScripts(adapter, (script) => client.exec(script)), close: async () => {} }),
       async close() {
         await prisma.$disconnect()
         await client.close()
@@ -43,16 +43,4 @@ function makeDirectories(dataDir: string): void {
   } catch (error) {
     throw new ConfigError(`DATA_DIR: ${dataDir} cannot be made or written (${error instanceof Error && 'code' in error ? String(error.code) : String(error)})`, { cause: error })
   }
-}
-
-/** pglite-prisma-adapter starts a migration's script and does not wait for it; this one waits, and passes its error on. */
-function adapterFor(client: PGlite): SqlMigrationAwareDriverAdapterFactory {
-  const factory = new PrismaPGlite(client) as unknown as SqlMigrationAwareDriverAdapterFactory
-  const connect = factory.connect.bind(factory)
-  factory.connect = async () => {
-    const adapter = await connect()
-    adapter.executeScript = async (script) => { await client.exec(script) }
-    return adapter
-  }
-  return factory
 }

@@ -1,6 +1,6 @@
 import { PrismaPg } from '@prisma/adapter-pg'
 import { Client, DatabaseError, Pool } from 'pg'
-import { createPrisma, STATEMENT_TIMEOUT_MS, type Database, type MigrationSession } from './database.js'
+import { createPrisma, STATEMENT_TIMEOUT_MS, withWholeScripts, type Database, type MigrationSession } from './database.js'
 
 export interface PostgresOptions {
   databaseUrl: string
@@ -79,7 +79,7 @@ async function openMigration(databaseUrl: string): Promise<MigrationSession> {
   const pool = new Pool({ connectionString: databaseUrl, max: 1, connectionTimeoutMillis: STATEMENT_TIMEOUT_MS })
   pool.on('error', () => {})
   return {
-    adapter: new PrismaPg(pool),
+    adapter: withWholeScripts(new PrismaPg(pool), (script) => pool.query(script)),
     async close() {
       await pool.end()
       await holder.end()

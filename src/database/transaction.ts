@@ -12,9 +12,17 @@ export function currentTransaction(): LazyTransaction | null {
   return transaction && !transaction.closed ? transaction : null
 }
 
+/** Runs `step` when the transaction in which the caller stands is committed; at once where there is none. */
+export async function afterCommit(step: () => Promise<void>): Promise<void> {
+  const transaction = currentTransaction()
+  if (transaction) transaction.steps.push(step)
+  else await step()
+}
+
 /**
  * Runs `work` in the transaction in which the caller stands, or in one of its own: committed when `work` returns, rolled back
- * when it throws, or when a statement failed in it and the error was swallowed.
+ * when it throws, or when a statement failed in it and the error was swallowed. Work put off with `afterCommit` runs before it
+ * returns, and its errors are the caller's.
  *
  * @throws StoreUnavailable when it is not known whether the transaction was committed
  */
@@ -27,6 +35,7 @@ export async function withTransaction<T>(prisma: PrismaClient, work: (transactio
     const result = await transactions.run(transaction, () => watchStatements(watch, () => work(transaction)))
     if (watch.failure) throw watch.failure instanceof StoreUnavailable ? watch.failure : new StoreUnavailable(watch.failure)
     await transaction.commit()
+    for (const step of transaction.steps) await step()
     return result
   } catch (error) {
     await transaction.rollback()
@@ -45,6 +54,8 @@ export class LazyTransaction {
   #ended: Promise<void> = Promise.resolve()
   #end: (commit: boolean) => void = () => {}
   closed = false
+  /** What is to be done when the transaction is committed, by its owner and before it answers. */
+  readonly steps: (() => Promise<void>)[] = []
 
   constructor(prisma: PrismaClient) {
     this.#prisma = prisma

@@ -1,8 +1,10 @@
+import type { Found, SessionCache } from '../cache/session-cache.js'
 import type { Queryable } from '../database/database.js'
+import { callStore } from '../database/fault.js'
 import type { Activity } from './activity.js'
 import { judge, type Check, type SessionRecord } from './session.js'
 import { parseSessionToken, sameHash, verifySignedToken, type ParsedToken } from './session-token.js'
-import { findSession, holdSession } from './store.js'
+import { holdSession } from './store.js'
 
 /** What a request shows to prove its session. */
 export type Credential =
@@ -19,10 +21,11 @@ export interface Reading {
 }
 
 const malformed: Reading = { check: { active: false, cause: 'credential_malformed' }, record: null }
+const revoked: Reading = { check: { active: false, cause: 'session_revoked' }, record: null }
 const unknown: Reading = { check: { active: false, cause: 'session_unknown' }, record: null }
 
 export interface ReaderOptions {
-  db: Queryable
+  cache: SessionCache
   /** Verifies the signatures of session tokens. */
   secret: string
   activity: Activity
@@ -49,8 +52,11 @@ export class SessionReader {
   async read(credential: Credential, transaction?: Queryable): Promise<Reading> {
     const parsed = this.parse(credential)
     if (!parsed) return malformed
-    const record = await (transaction ? holdSession(transaction, parsed.sessionId) : findSession(this.#options.db, parsed.sessionId))
-    if (!record || !sameHash(record.session.token, parsed.hash)) return unknown
+    const matches = (record: SessionRecord) => sameHash(record.session.token, parsed.hash)
+    // Requests share reads: a fault must be told to each of them, and not only to the one whose read it was.
+    const record = await callStore<Found>(() => (transaction ? holdSession(transaction, parsed.sessionId) : this.#options.cache.find(parsed.sessionId, matches)))
+    if (record === 'revoked') return revoked
+    if (!record || !matches(record)) return unknown
     const check = judge(record)
     if (!check.active) return { check, record: null }
     this.#options.activity.note(record.session.id)

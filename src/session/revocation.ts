@@ -1,7 +1,6 @@
-import type { PrismaClient, Queryable } from '../database/database.js'
-import { withTransaction } from '../database/transaction.js'
-import { judge, type RevocationReason } from './session.js'
-import { holdSession } from './store.js'
+import { intoOutbox, type Change } from '../cache/outbox.js'
+import type { Queryable } from '../database/database.js'
+import type { RevocationReason } from './session.js'
 
 /** Which sessions of a user to end. */
 export interface BulkRevocation {
@@ -15,10 +14,10 @@ export interface BulkRevocation {
  * unrevoked. Rows are locked in the order of their ids, as everybody does, so that two revocations cannot wait for each other.
  *
  * @param userId whose sessions they must be; null where the caller may revoke anybody's
- * @returns how many this call ended
+ * @returns what this call ended
  */
-export async function revokeSessions(db: Queryable, sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<number> {
-  return db.$executeRaw`
+export async function revokeSessions(db: Queryable, sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<Change[]> {
+  return db.$queryRaw<Change[]>`
     WITH named AS (
       SELECT "id" FROM "session"
       WHERE "id" = ANY(${sessionIds}::text[]) AND (${userId}::text IS NULL OR "userId" = ${userId}) AND "revokedAt" IS NULL
@@ -26,9 +25,11 @@ export async function revokeSessions(db: Queryable, sessionIds: readonly string[
     ), ended AS (
       UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = ${reason}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
       FROM named WHERE s."id" = named."id" AND s."revokedAt" IS NULL
-      RETURNING s."id", s."userId"
+      RETURNING s."id", s."userId", s."version"
+    ), outbox_rows AS (${intoOutbox('ended', reason)}), events AS (
+      INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', ${reason} FROM ended
     )
-    INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', ${reason} FROM ended`
+    SELECT "id" AS "sessionId", "version", ${reason} AS "reason" FROM ended`
 }
 
 /**
@@ -54,10 +55,10 @@ export async function dropPendingFactors(db: Queryable, userId: string): Promise
  * others, for whoever loses an account must not go on acting as somebody else.
  * Call it after `advanceCredentialEpoch`, in the same transaction.
  *
- * @returns how many this call ended
+ * @returns what this call ended
  */
-export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId = null, reason }: BulkRevocation): Promise<number> {
-  return db.$executeRaw`
+export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId = null, reason }: BulkRevocation): Promise<Change[]> {
+  return db.$queryRaw<Change[]>`
     WITH mine AS (
       SELECT "id" FROM "session"
       WHERE ("userId" = ${userId} OR "impersonatedBy" = ${userId}) AND "revokedAt" IS NULL AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})
@@ -66,35 +67,24 @@ export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId 
       UPDATE "session" s SET "revokedAt" = clock_timestamp(), "version" = s."version" + 1, "updatedAt" = clock_timestamp(),
         "revokedReason" = CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END
       FROM mine WHERE s."id" = mine."id" AND s."revokedAt" IS NULL
-      RETURNING s."id", s."userId", s."revokedReason"
+      RETURNING s."id", s."userId", s."version", s."revokedReason"
+    ), outbox_rows AS (${intoOutbox('ended', reason)}), events AS (
+      INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', "revokedReason" FROM ended
     )
-    INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', "revokedReason" FROM ended`
+    SELECT "id" AS "sessionId", "version", ${reason} AS "reason" FROM ended`
 }
 
 /** Ends the sessions in which a user impersonates others: what allowed it has changed. */
-export async function endImpersonationsBy(db: Queryable, userId: string): Promise<number> {
-  return db.$executeRaw`
+export async function endImpersonationsBy(db: Queryable, userId: string): Promise<Change[]> {
+  return db.$queryRaw<Change[]>`
     WITH theirs AS (
       SELECT "id" FROM "session" WHERE "impersonatedBy" = ${userId} AND "revokedAt" IS NULL ORDER BY "id" FOR UPDATE
     ), ended AS (
       UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = 'impersonation_ended', "version" = s."version" + 1, "updatedAt" = clock_timestamp()
       FROM theirs WHERE s."id" = theirs."id" AND s."revokedAt" IS NULL
-      RETURNING s."id", s."userId"
+      RETURNING s."id", s."userId", s."version"
+    ), outbox_rows AS (${intoOutbox('ended', 'impersonation_ended')}), events AS (
+      INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', 'impersonation_ended' FROM ended
     )
-    INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', 'impersonation_ended' FROM ended`
-}
-
-/**
- * Revokes all sessions of a user, or all but one, on the authority of one of that user's sessions.
- *
- * @returns how many were ended; null when the authorising session has itself ended
- */
-export async function endSessionsOf(prisma: PrismaClient, authority: { sessionId: string }, bulk: BulkRevocation): Promise<number | null> {
-  return withTransaction(prisma, async (transaction) => {
-    const db = await transaction.forWrite()
-    await advanceCredentialEpoch(db, bulk.userId)
-    const record = await holdSession(db, authority.sessionId)
-    if (!record || !judge(record).active) return null
-    return revokeSessionsOf(db, bulk)
-  })
+    SELECT "id" AS "sessionId", "version", 'impersonation_ended' AS "reason" FROM ended`
 }

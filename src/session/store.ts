@@ -1,3 +1,4 @@
+import { intoOutbox, type Change } from '../cache/outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import type { RevocationReason, SessionEvent, SessionRecord, SessionRow, UserRow } from './session.js'
 
@@ -19,6 +20,8 @@ export interface NewSession {
   impersonatorEpoch: number | null
   /** The user's epoch as it was read before the credential was verified; null where no credential was. */
   credentialEpoch: number | null
+  /** The session on whose authority this one begins: it must still be active. */
+  authoritySessionId: string | null
   /** The session of this browser that the new one replaces (ASVS 7.2.4), and why. */
   replaces: { sessionId: string, hash: string, reason: RevocationReason } | null
   /**
@@ -45,12 +48,13 @@ type JoinedRow = SessionRow & Record<`u_${string}`, unknown> & { now: Date }
  * The user's row is taken FOR SHARE and must still have the epoch under which the credential was verified: a change of
  * password or a ban locks the same row first, so a sign-in with the old password cannot outlive it.
  *
- * @returns null when the user is gone, banned or changed meanwhile, or the source session has ended
+ * @returns the session, with the change that the replaced one underwent; null when the user is gone, banned or changed meanwhile, or the
+ *   source session has ended
  */
-export async function insertSession(db: Queryable, session: NewSession): Promise<SessionRow | null> {
+export async function insertSession(db: Queryable, session: NewSession): Promise<{ row: SessionRow, replaced: Change[] } | null> {
   const userAgent = session.userAgent?.slice(0, USER_AGENT_LENGTH) ?? null
   const { replaces } = session
-  const [row] = await db.$queryRaw<SessionRow[]>`
+  const [row] = await db.$queryRaw<(SessionRow & { replacedId: string | null, replacedVersion: number | null })[]>`
     WITH clock AS (
       SELECT clock_timestamp() AS now
     ), owner AS (
@@ -67,15 +71,18 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
       FOR SHARE
     ), source AS (
       SELECT "id", "authTime", "absoluteExpiresAt" FROM "session" WHERE "id" = ${session.sourceSessionId} AND "userId" = ${session.userId} AND ${live} FOR SHARE
+    ), authority AS (
+      SELECT "id" FROM "session" WHERE "id" = ${session.authoritySessionId} AND ${live} FOR SHARE
     ), allowed AS (
       SELECT owner."id", source."authTime", source."absoluteExpiresAt" AS "notAfter" FROM owner LEFT JOIN source ON true
       WHERE (${session.sourceSessionId}::text IS NULL OR source."id" IS NOT NULL)
         AND (${session.impersonatedBy}::text IS NULL OR EXISTS (SELECT 1 FROM impersonator))
+        AND (${session.authoritySessionId}::text IS NULL OR EXISTS (SELECT 1 FROM authority))
     ), replaced AS (
       UPDATE "session" SET "revokedAt" = clock_timestamp(), "revokedReason" = ${replaces?.reason ?? null}, "version" = "version" + 1, "updatedAt" = clock_timestamp()
       WHERE "id" = ${replaces?.sessionId ?? null} AND "token" = ${replaces?.hash ?? null} AND "revokedAt" IS NULL
         AND EXISTS (SELECT 1 FROM allowed)
-      RETURNING "id", "userId"
+      RETURNING "id", "userId", "version"
     ), s AS (
       INSERT INTO "session" ("id", "token", "userId", "issuedAt", "updatedAt", "lastSeenAt", "authTime", "expiresAt", "absoluteExpiresAt",
         "ipAddress", "userAgent", "amr", "impersonatedBy")
@@ -90,9 +97,11 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
       SELECT "id", "userId", 'created', array_to_string("amr", ' '), "ipAddress" FROM s
       UNION ALL
       SELECT "id", "userId", 'revoked', ${replaces?.reason ?? null}, ${session.ipAddress} FROM replaced
-    )
-    SELECT ${sessionColumns} FROM s`
-  return row ?? null
+    ), outbox_rows AS (${intoOutbox('replaced', replaces?.reason ?? null)})
+    SELECT ${sessionColumns}, replaced."id" AS "replacedId", replaced."version" AS "replacedVersion" FROM s LEFT JOIN replaced ON true`
+  if (!row) return null
+  const { replacedId, replacedVersion, ...created } = row
+  return { row: created, replaced: replacedId === null ? [] : [{ sessionId: replacedId, version: replacedVersion ?? 0, reason: replaces?.reason ?? null }] }
 }
 
 /** Reads one session with its user and the database's clock: what a check is decided on. */
@@ -155,11 +164,14 @@ export async function touchSessions(db: Queryable, uses: ReadonlyMap<string, num
 }
 
 /** Bumps the version of a user's active sessions: what a check shows of the user has changed. Call it in the change's transaction. */
-export async function bumpSessionsOf(db: Queryable, userId: string): Promise<void> {
-  await db.$executeRaw`
-    UPDATE "session" s SET "version" = s."version" + 1, "updatedAt" = clock_timestamp()
-    FROM (SELECT "id" FROM "session" WHERE "userId" = ${userId} AND ${live} ORDER BY "id" FOR UPDATE) mine
-    WHERE s."id" = mine."id"`
+export async function bumpSessionsOf(db: Queryable, userId: string): Promise<Change[]> {
+  return db.$queryRaw<Change[]>`
+    WITH bumped AS (
+      UPDATE "session" s SET "version" = s."version" + 1, "updatedAt" = clock_timestamp()
+      FROM (SELECT "id" FROM "session" WHERE "userId" = ${userId} AND ${live} ORDER BY "id" FOR UPDATE) mine
+      WHERE s."id" = mine."id" RETURNING s."id", s."version"
+    ), outbox_rows AS (${intoOutbox('bumped', null)})
+    SELECT "id" AS "sessionId", "version", NULL AS "reason" FROM bumped`
 }
 
 function recordOf(row: JoinedRow): SessionRecord {

@@ -1,0 +1,137 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Queryable } from '../database/database.js'
+import type { NodeLease } from './node-lease.js'
+import { claimUnconfirmed, confirmChanges, findUnconfirmed, findUnconfirmedOf, releaseClaims, tailOutbox, type Change } from './outbox.js'
+import type { SessionCache } from './session-cache.js'
+import type { SharedCache } from './shared-cache.js'
+
+/** How long a caller waits for another node to confirm what this one could not, in milliseconds. */
+const RELAY_WAIT_MS = 2_000
+const RELAY_POLL_MS = 50
+/** Changes written to Redis at once: more would not be answered within a command's time. */
+const BATCH = 500
+/** What a bound on time allows for clocks that differ. */
+const CLOCK_MARGIN_MS = 2_000
+
+export interface ConfirmationOptions {
+  db: Queryable
+  cache: SessionCache
+  /** Absent where one process alone has caches. */
+  shared: SharedCache | null
+  lease: NodeLease | null
+  ttlMs: number
+}
+
+/** Makes committed changes known to every cache before they are answered. */
+export class Confirmation {
+  readonly #options: ConfirmationOptions
+  /** The first round reads all that is kept: this node may have joined a Redis that never heard of it. */
+  #tailFrom = 0n
+  readonly #tailed = new Map<string, number>()
+
+  constructor(options: ConfirmationOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Waits until no cache can answer with a copy from before these changes. Call it after their commit.
+   *
+   * @returns null when that is so; else the time by which every such copy has ended
+   */
+  async confirm(changes: readonly Change[]): Promise<Date | null> {
+    if (changes.length === 0) return null
+    const { cache, shared, lease, ttlMs, db } = this.#options
+    const effectiveBy = new Date(Date.now() + ttlMs + CLOCK_MARGIN_MS)
+    cache.invalidate(changes)
+    if (!shared || !lease) return null
+    try {
+      await this.#spread(changes, shared, lease)
+    } catch {
+      return await this.#waitForRelay(changes) ? null : effectiveBy
+    }
+    await confirmChanges(db, changes).catch(() => {}) // confirmed all the same; a relay will say so again
+    return null
+  }
+
+  /**
+   * As `confirm`, together with what somebody else has changed of these sessions and not confirmed yet: an answer of "already done"
+   * must be as final. All of it is one announcement, so that a node which does not answer is waited for once.
+   */
+  async settle(sessionIds: readonly string[], own: readonly Change[] = []): Promise<Date | null> {
+    if (!this.#options.shared || sessionIds.length === 0) return this.confirm(own)
+    return this.confirm(join(own, await findUnconfirmed(this.#options.db, sessionIds)))
+  }
+
+  /** As `settle`, for all sessions of a user. */
+  async settleUser(userId: string, own: readonly Change[] = []): Promise<Date | null> {
+    if (!this.#options.shared) return this.confirm(own)
+    return this.confirm(join(own, await findUnconfirmedOf(this.#options.db, userId)))
+  }
+
+  /** Confirms what others could not: run by every node that reaches both stores. */
+  async relay(): Promise<void> {
+    const { db, shared, lease, cache } = this.#options
+    if (!shared || !lease) return
+    const rows = await claimUnconfirmed(db)
+    if (rows.length === 0) return
+    cache.invalidate(rows)
+    try {
+      await this.#spread(rows, shared, lease)
+    } catch (error) {
+      await releaseClaims(db, rows).catch(() => {}) // they run out by themselves
+      throw error
+    }
+    await confirmChanges(db, rows)
+  }
+
+  /**
+   * Applies what anybody committed to this node's own cache, and through its own connection to the shared one: so that even two
+   * Redis primaries at once show a revoked session for one round of this at most.
+   */
+  async tail(): Promise<void> {
+    const { db, shared, cache, ttlMs } = this.#options
+    const { rows, next } = await tailOutbox(db, this.#tailFrom)
+    const fresh = rows.filter((row) => !this.#tailed.has(row.id))
+    cache.invalidate(fresh)
+    const now = performance.now()
+    if (shared) await this.#writeAll(fresh, shared)
+    for (const row of fresh) this.#tailed.set(row.id, now)
+    this.#tailFrom = next // not before: what could not be applied is read again
+    for (const [id, at] of this.#tailed) {
+      if (at > now - 2 * ttlMs) break
+      this.#tailed.delete(id)
+    }
+  }
+
+  async #spread(changes: readonly Change[], shared: SharedCache, lease: NodeLease): Promise<void> {
+    await this.#writeAll(changes, shared)
+    await lease.announce(changes)
+  }
+
+  async #writeAll(changes: readonly Change[], shared: SharedCache): Promise<void> {
+    for (let start = 0; start < changes.length; start += BATCH) {
+      await Promise.all(changes.slice(start, start + BATCH).map((change) => this.#write(change, shared)))
+    }
+  }
+
+  async #write({ sessionId, version, reason }: Change, shared: SharedCache): Promise<void> {
+    if (reason === null) await shared.drop(sessionId, version)
+    else await shared.bury(sessionId, version, reason, 2 * this.#options.ttlMs)
+  }
+
+  async #waitForRelay(changes: readonly Change[]): Promise<boolean> {
+    const deadline = performance.now() + RELAY_WAIT_MS
+    await releaseClaims(this.#options.db, changes).catch(() => {}) // they run out by themselves
+    while (performance.now() < deadline) {
+      await sleep(RELAY_POLL_MS)
+      const open = await findUnconfirmed(this.#options.db, changes.map((change) => change.sessionId)).catch(() => null)
+      if (open?.length === 0) return true
+    }
+    return false
+  }
+}
+
+function join(own: readonly Change[], others: readonly Change[]): Change[] {
+  const known = new Set(own.map(({ sessionId, version }) => `${sessionId} ${version}`))
+  return [...own, ...others.filter(({ sessionId, version }) => !known.has(`${sessionId} ${version}`))]
+}

@@ -1,0 +1,268 @@
+import { randomUUID } from 'node:crypto'
+import { isCluster, type RedisConnection } from './redis.js'
+import type { Protections } from './protections.js'
+
+/*
+ * The coordination keys and channels share one hash slot, so that what is published there keeps its order.
+ *   holdfast:<store>:{nodes}           hash: replid and birth of this table, seq (invalidations announced), n:<node> (lease's end, Redis ms)
+ *   holdfast:<store>:{nodes}:changes   channel: what every node must forget
+ *   holdfast:<store>:{nodes}:<node>    channel: that node's heartbeats, and acknowledgements for what it announced
+ * Table, replid and birth are one key: eviction takes all of it or nothing. A lost table is born anew, and its youth is waited for.
+ * Each script deletes first: at `maxmemory` only a script that began so may write.
+ */
+const PRELUDE = `
+redis.call('HDEL', KEYS[1], '')
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
+if redis.call('HGET', KEYS[1], 'replid') ~= replid then
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], 'replid', replid, 'birth', now, 'seq', 0)
+end
+local state = redis.call('HMGET', KEYS[1], 'birth', 'seq')
+`
+
+// KEYS table. ARGV node, lease ms, channel, sent (the renewal's name), publish command.
+const RENEW = `${PRELUDE}
+redis.call('HSET', KEYS[1], 'n:' .. ARGV[1], now + ARGV[2])
+local beat = cjson.encode({kind = 'heartbeat', sent = ARGV[4], replid = replid, birth = state[1], seq = tonumber(state[2])})
+redis.call(ARGV[5], ARGV[3], beat)
+return beat`
+
+// KEYS table. ARGV channel, announcement as JSON without its seq, publish command, ms after which an ended lease is forgotten.
+const ANNOUNCE = `${PRELUDE}
+local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+redis.call(ARGV[3], ARGV[1], '{"seq":' .. seq .. ',' .. string.sub(ARGV[2], 2))
+local leases = {}
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  if string.sub(all[i], 1, 2) == 'n:' then
+    if tonumber(all[i + 1]) < now - ARGV[4] then redis.call('HDEL', KEYS[1], all[i])
+    else leases[#leases + 1] = string.sub(all[i], 3); leases[#leases + 1] = tonumber(all[i + 1]) - now end
+  end
+end
+return {now - state[1], unpack(leases)}`
+
+// KEYS table. ARGV node.
+const RESIGN = `redis.call('HDEL', KEYS[1], 'n:' .. ARGV[1]) return 1`
+
+/** A session whose cached copies older than `version` must be forgotten. */
+export interface Invalidation {
+  sessionId: string
+  version: number
+}
+
+interface Heartbeat { kind: 'heartbeat', sent: string, replid: string, birth: string, seq: number }
+interface Acknowledgement { kind: 'ack', announcement: string, node: string }
+interface Announcement { seq: number, kind: 'changes', announcement: string, node: string, changes: [sessionId: string, version: number][] }
+
+type Scripts = RedisConnection & {
+  hfRenew(table: string, ...args: (string | number)[]): Promise<string>
+  hfAnnounce(table: string, ...args: (string | number)[]): Promise<number[]>
+  hfResign(table: string, node: string): Promise<number>
+}
+
+export interface NodeLeaseOptions {
+  redis: RedisConnection
+  /** A connection of its own: what arrives on it arrives in order. */
+  subscriber: RedisConnection
+  /** Names the store: several may share one Redis. */
+  namespace: string
+  leaseMs: number
+  protections: Protections
+  /** Forget these sessions; called in the order in which Redis published. */
+  onInvalidation: (changes: readonly Invalidation[]) => void
+  /** Forget everything: this node cannot know what it has missed. */
+  onNewEpoch: () => void
+}
+
+const nothing = () => {}
+
+/** Clocks may drift by this share of a lease, and step by this much, without doing harm. */
+const DRIFT = 0.05
+const CLOCK_STEP_MS = 100
+
+/**
+ * This node's right to answer from its caches. It holds the lease only after a heartbeat *arrived through the subscription*: whatever was
+ * published before it has then been applied. From the moment *before* the renewal was sent it runs `leaseMs`, less a margin for
+ * drift, so Redis always believes in it longer than the node does.
+ */
+export class NodeLease {
+  readonly node = randomUUID()
+  readonly #options: NodeLeaseOptions
+  readonly #redis: Scripts
+  readonly #table: string
+  readonly #changes: string
+  readonly #channel: string
+  readonly #sent = new Map<string, number>()
+  readonly #waiting = new Map<string, (node: string) => void>()
+  readonly #clockOffset = () => Date.now() - performance.now()
+  #offset = this.#clockOffset()
+  #heldUntil = -Infinity
+  #history = ''
+  #seq = 0
+  #renewals = 0
+  #timer: NodeJS.Timeout | null = null
+  #stopped = false
+  /** Grows whenever everything must be forgotten: a load that began in another epoch stores nothing. */
+  epoch = 0
+  /** The Redis history that the lease stands on. */
+  stamp = ''
+
+  constructor(options: NodeLeaseOptions) {
+    this.#options = options
+    const { redis, namespace } = options
+    this.#table = `holdfast:${namespace}:{nodes}`
+    this.#changes = `${this.#table}:changes`
+    this.#channel = `${this.#table}:${this.node}`
+    redis.defineCommand('hfRenew', { numberOfKeys: 1, lua: RENEW })
+    redis.defineCommand('hfAnnounce', { numberOfKeys: 1, lua: ANNOUNCE })
+    redis.defineCommand('hfResign', { numberOfKeys: 1, lua: RESIGN })
+    this.#redis = redis as Scripts
+  }
+
+  /** Subscribes, and keeps the lease renewed until `stop`. */
+  start(): void {
+    const { subscriber, leaseMs } = this.#options
+    subscriber.on(isCluster(subscriber) ? 'smessage' : 'message', (channel: string, message: string) => this.#receive(channel, message))
+    subscriber.on('close', () => this.#lapse())
+    subscriber.on('end', () => this.#lapse())
+    subscriber.on('ready', () => { this.#subscribe().catch(() => this.#lapse()) })
+    if (subscriber.status === 'ready') this.#subscribe().catch(() => this.#lapse())
+    this.#timer = setInterval(() => this.#renew(), leaseMs / 4)
+    this.#timer.unref()
+  }
+
+  /** Whether this node may answer from its caches at this moment. */
+  held(): boolean {
+    if (!this.#options.protections.leaseCheck) return this.stamp !== ''
+    if (performance.now() >= this.#heldUntil) return false
+    // The machine was suspended, or its clock was set: the monotonic clock may have stood still.
+    if (Math.abs(this.#clockOffset() - this.#offset) > CLOCK_STEP_MS) {
+      this.#lapse()
+      return false
+    }
+    return true
+  }
+
+  /**
+   * Announces what must be forgotten and waits until every node has, or has lost its lease; and in any case until the lease table is as
+   * old as a lease lasts, for a younger one may have lost the lease of somebody who still believes in it.
+   *
+   * @throws when Redis does not answer: then nobody knows who has heard
+   */
+  async announce(changes: readonly Invalidation[]): Promise<void> {
+    const { leaseMs, protections } = this.#options
+    const announcement = randomUUID()
+    const acknowledged = new Set<string>([this.node])
+    let wake: () => void = nothing
+    this.#waiting.set(announcement, (node) => { acknowledged.add(node); wake() })
+    try {
+      const message = JSON.stringify({ kind: 'changes', announcement, node: this.node, changes: changes.map(({ sessionId, version }) => [sessionId, version]) })
+      const reply = await this.#redis.hfAnnounce(this.#table, this.#changes, message, this.#publish, 10 * leaseMs)
+      this.#options.onInvalidation(changes)
+      if (!protections.acknowledgements) return
+      const answered = performance.now()
+      const [age = 0, ...pairs] = reply as (number | string)[]
+      // Where Redis' clock was set back, ages and ends lie in the future: no lease, and no youth, lasts longer than `leaseMs`.
+      const youngUntil = protections.youngTableWait ? answered + Math.min(leaseMs, leaseMs - Number(age)) + CLOCK_STEP_MS : 0
+      const leases: { node: string, until: number }[] = []
+      for (let i = 0; i < pairs.length; i += 2) leases.push({ node: String(pairs[i]), until: answered + Math.min(leaseMs, Number(pairs[i + 1])) + CLOCK_STEP_MS })
+      for (;;) {
+        const now = performance.now()
+        const open = leases.filter(({ node, until }) => until > now && !acknowledged.has(node))
+        const wait = Math.max(youngUntil, ...open.map(({ until }) => until)) - now
+        if (wait <= 0) return
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, Math.ceil(wait))
+          wake = () => { clearTimeout(timer); resolve() }
+        })
+      }
+    } finally {
+      this.#waiting.delete(announcement)
+    }
+  }
+
+  /** Gives the lease up, so that no revocation waits for this node. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    if (this.#timer) clearInterval(this.#timer)
+    this.#lapse()
+    await this.#redis.hfResign(this.#table, this.node).catch(() => {})
+  }
+
+  get #publish(): string {
+    return isCluster(this.#options.redis) ? 'SPUBLISH' : 'PUBLISH'
+  }
+
+  async #subscribe(): Promise<void> {
+    const { subscriber } = this.#options
+    this.#lapse()
+    if (isCluster(subscriber)) await subscriber.ssubscribe(this.#changes, this.#channel)
+    else await subscriber.subscribe(this.#changes, this.#channel)
+    this.#renew()
+  }
+
+  #renew(): void {
+    if (this.#stopped) return
+    const name = String(++this.#renewals)
+    this.#sent.set(name, performance.now())
+    for (const old of this.#sent.keys()) {
+      if (this.#sent.size <= 16) break
+      this.#sent.delete(old)
+    }
+    this.#send(name).catch(() => { this.#sent.delete(name) })
+  }
+
+  async #send(name: string): Promise<void> {
+    const beat = await this.#redis.hfRenew(this.#table, this.node, this.#options.leaseMs, this.#channel, name, this.#publish)
+    if (!this.#options.protections.heartbeatBySubscription) this.#beat(JSON.parse(beat) as Heartbeat)
+  }
+
+  #receive(channel: string, text: string): void {
+    const message = JSON.parse(text) as Heartbeat | Acknowledgement | Announcement
+    if (message.kind === 'heartbeat') {
+      if (this.#options.protections.heartbeatBySubscription) this.#beat(message)
+    } else if (message.kind === 'ack') this.#waiting.get(message.announcement)?.(message.node)
+    else if (channel === this.#changes) this.#apply(message)
+  }
+
+  #beat({ sent, replid, birth, seq }: Heartbeat): void {
+    const sentAt = this.#sent.get(sent)
+    if (sentAt === undefined || this.#stopped) return
+    this.#sent.delete(sent)
+    const history = `${replid} ${birth}`
+    const heldUntil = sentAt + this.#options.leaseMs * (1 - DRIFT)
+    // A gap in the count means that an announcement was lost on the way, which the connection may not have noticed.
+    const missed = this.#options.protections.heartbeatBySubscription && seq !== this.#seq
+    if (history !== this.#history || missed || performance.now() >= this.#heldUntil) {
+      this.#newEpoch()
+      this.#history = history
+      this.#seq = seq
+      this.stamp = replid
+      this.#offset = this.#clockOffset()
+    }
+    this.#heldUntil = Math.max(this.#heldUntil, heldUntil)
+  }
+
+  #apply({ seq, announcement, node, changes }: Announcement): void {
+    if (seq !== this.#seq + 1) this.#lapse()
+    this.#seq = seq
+    this.#options.onInvalidation(changes.map(([sessionId, version]) => ({ sessionId, version })))
+    if (node === this.node) return
+    const ack = JSON.stringify({ kind: 'ack', announcement, node: this.node } satisfies Acknowledgement)
+    const channel = `${this.#table}:${node}`
+    const sending = isCluster(this.#options.redis) ? this.#options.redis.spublish(channel, ack) : this.#options.redis.publish(channel, ack)
+    sending.catch(() => {}) // a lost acknowledgement costs the other side the rest of our lease
+  }
+
+  #lapse(): void {
+    this.#heldUntil = -Infinity
+    this.#newEpoch()
+  }
+
+  #newEpoch(): void {
+    this.epoch++
+    this.#options.onNewEpoch()
+  }
+}

@@ -1,0 +1,92 @@
+import { Prisma, type Queryable } from '../database/database.js'
+
+/** A change of a session that is committed, and that cached copies must not outlive. */
+export interface Change {
+  sessionId: string
+  version: number
+  /** Why it was revoked; null where only what it shows has changed. */
+  reason: string | null
+}
+
+/** A change in the outbox. */
+export interface OutboxRow extends Change {
+  id: string
+}
+
+/** The writer of a row confirms it itself for this long; then any node may. */
+const CLAIM_MS = 3_000
+
+/**
+ * The part of a statement that writes outbox rows for the sessions that its step `changed` returned (columns id, version).
+ * It stands in the statement of the change itself: whoever commits the one commits the other.
+ */
+export function intoOutbox(changed: string, reason: string | null): Prisma.Sql {
+  return Prisma.sql`
+    INSERT INTO "outbox" ("sessionId", "version", "reason", "transactionId", "claimedUntil")
+    SELECT "id", "version", ${reason}, pg_current_xact_id()::text::bigint, clock_timestamp() + ${CLAIM_MS}::int * interval '1 millisecond'
+    FROM ${Prisma.raw(`"${changed}"`)}`
+}
+
+/** Takes rows that nobody has confirmed and whose writer has had its time, for a while and without holding a transaction. */
+export async function claimUnconfirmed(db: Queryable): Promise<OutboxRow[]> {
+  return db.$queryRaw<OutboxRow[]>`
+    UPDATE "outbox" SET "claimedUntil" = clock_timestamp() + ${CLAIM_MS}::int * interval '1 millisecond'
+    WHERE "id" IN (
+      SELECT "id" FROM "outbox" WHERE "doneAt" IS NULL AND ("claimedUntil" IS NULL OR "claimedUntil" < clock_timestamp())
+      ORDER BY "createdAt" LIMIT 500 FOR UPDATE SKIP LOCKED
+    )
+    RETURNING "id", "sessionId", "version", "reason"`
+}
+
+/** Lets any node confirm these changes at once. */
+export async function releaseClaims(db: Queryable, changes: readonly Change[]): Promise<void> {
+  await db.$executeRaw`
+    UPDATE "outbox" SET "claimedUntil" = NULL WHERE "sessionId" = ANY(${changes.map((change) => change.sessionId)}::text[]) AND "doneAt" IS NULL`
+}
+
+/** Notes that every cache has heard of these changes. */
+export async function confirmChanges(db: Queryable, changes: readonly Change[]): Promise<void> {
+  await db.$executeRaw`
+    UPDATE "outbox" o SET "doneAt" = clock_timestamp()
+    FROM unnest(${changes.map((change) => change.sessionId)}::text[], ${changes.map((change) => change.version)}::int[]) AS c ("sessionId", "version")
+    WHERE o."sessionId" = c."sessionId" AND o."version" <= c."version" AND o."doneAt" IS NULL`
+}
+
+/** The changes of these sessions that no node has confirmed yet. */
+export async function findUnconfirmed(db: Queryable, sessionIds: readonly string[]): Promise<Change[]> {
+  return db.$queryRaw<Change[]>`
+    SELECT "sessionId", "version", "reason" FROM "outbox" WHERE "sessionId" = ANY(${sessionIds}::text[]) AND "doneAt" IS NULL`
+}
+
+/** The changes of a user's sessions that no node has confirmed yet. */
+export async function findUnconfirmedOf(db: Queryable, userId: string): Promise<Change[]> {
+  return db.$queryRaw<Change[]>`
+    SELECT o."sessionId", o."version", o."reason" FROM "outbox" o JOIN "session" s ON s."id" = o."sessionId"
+    WHERE s."userId" = ${userId} AND o."doneAt" IS NULL`
+}
+
+/**
+ * Reads what was committed since the last call, confirmed or not. It goes by transaction ids from the last snapshot's xmin, never by "id
+ * greater than the last seen": ids are given before commit, and a late committer would be skipped. Rows may come twice.
+ *
+ * @param since the `next` of the last call; 0 reads all that is kept
+ */
+export async function tailOutbox(db: Queryable, since: bigint): Promise<{ rows: OutboxRow[], next: bigint }> {
+  // The snapshot's edge is read first: what commits between the two statements is read twice, not never.
+  const [edge] = await db.$queryRaw<{ xmin: bigint }[]>`SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "xmin"`
+  const next = edge?.xmin ?? since
+  const rows = await db.$queryRaw<OutboxRow[]>`
+    SELECT "id", "sessionId", "version", "reason" FROM "outbox" WHERE "transactionId" >= ${since}::bigint`
+  return { rows, next }
+}
+
+/**
+ * Removes rows that are older than any copy of their time can be.
+ *
+ * @param confirmed whether only confirmed rows may go; a lone process has nobody to confirm to
+ */
+export async function purgeOutbox(db: Queryable, keepMs: number, { confirmed }: { confirmed: boolean }): Promise<void> {
+  await db.$executeRaw`
+    DELETE FROM "outbox" WHERE "createdAt" < clock_timestamp() - ${keepMs}::int * interval '1 millisecond'
+      AND (NOT ${confirmed}::boolean OR "doneAt" < clock_timestamp() - ${keepMs}::int * interval '1 millisecond')`
+}

@@ -1,0 +1,29 @@
+/**
+ * The steps that keep the cache from a stale answer, each of which can be switched off. The product never does; the consistency
+ * checker does, one by one, to prove that it would notice.
+ */
+export interface Protections {
+  /** A load may fill the shared cache only while the lease stands that it was given before it read the store. */
+  fillLease: boolean
+  /** An older copy never replaces a newer one, nor is it taken from Redis by a node that has heard of a newer one. */
+  versionCompare: boolean
+  /** A copy counts only on the Redis history on which it was written. */
+  stamp: boolean
+  /** A revocation waits until every node has applied it or has lost its lease. */
+  acknowledgements: boolean
+  /** A node answers from its caches only while it holds its lease. */
+  leaseCheck: boolean
+  /** A heartbeat counts when it arrives through the subscription that carries the invalidations. */
+  heartbeatBySubscription: boolean
+  /** A revocation waits until the lease table is as old as a lease lasts. */
+  youngTableWait: boolean
+  /** A load that an invalidation has overtaken is not stored. */
+  overtakenLoads: boolean
+  /** Whoever comes while a load is running waits for the next one. */
+  joinNext: boolean
+}
+
+export const allProtections: Readonly<Protections> = {
+  fillLease: true, versionCompare: true, stamp: true, acknowledgements: true, leaseCheck: true,
+  heartbeatBySubscription: true, youngTableWait: true, overtakenLoads: true, joinNext: true
+}

@@ -1,0 +1,116 @@
+import { randomBytes } from 'node:crypto'
+import { isCluster, type RedisConnection } from './redis.js'
+import type { Protections } from './protections.js'
+
+/*
+ * The shared cache (L2). Two keys for a session, in one hash slot:
+ *   holdfast:<store>:{id}:session   hash: v (version), stamp, body; or v, tomb for a revoked session
+ *   holdfast:<store>:{id}:fill      the fill lease: the one reader that may fill, and the stamp it was given
+ * The stamp is master_replid: it changes with every failover and restart, so that a copy counts only on the Redis history
+ * on which it was written. It is compared with the server that answers: just after a failover a node may still hold the lease of
+ * the old primary while its commands reach the new one, which may have lost a tombstone. Every check-and-change is one script.
+ */
+const STAMP = `local function stamp() return string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') end\n`
+
+// KEYS entry, fill. ARGV stamp of the node's lease (empty in a cluster, where it stands on another shard), token, lease ms, check stamp.
+// Answers a hit, a tombstone, a lease, or "wait".
+const READ = `${STAMP}
+local e = redis.call('HMGET', KEYS[1], 'v', 'stamp', 'body', 'tomb')
+if e[4] then return {'tomb', e[1], e[4]} end
+local now = stamp()
+if e[1] and (ARGV[4] == '0' or (e[2] == now and (ARGV[1] == '' or ARGV[1] == now))) then return {'hit', e[1], e[3], redis.call('PTTL', KEYS[1])} end
+if redis.call('SET', KEYS[2], ARGV[2] .. '|' .. now, 'NX', 'PX', ARGV[3]) then return {'lease', now} end
+return {'wait'}`
+
+// KEYS entry, fill. ARGV token, stamp of the lease, version, body, ttl ms, check lease, check version, check stamp.
+const FILL = `${STAMP}
+if ARGV[6] == '1' and redis.call('GET', KEYS[2]) ~= ARGV[1] .. '|' .. ARGV[2] then return 0 end
+if ARGV[8] == '1' and stamp() ~= ARGV[2] then return 0 end
+local e = redis.call('HMGET', KEYS[1], 'v', 'tomb', 'stamp')
+if ARGV[7] == '1' and (e[2] or (e[1] and e[3] == ARGV[2] and tonumber(e[1]) > tonumber(ARGV[3]))) then return 0 end
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('HSET', KEYS[1], 'v', ARGV[3], 'stamp', ARGV[2], 'body', ARGV[4])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+return 1`
+
+// KEYS entry, fill. ARGV version, ttl ms, reason. Overwrites any version; deletes first, for at maxmemory only that succeeds.
+const BURY = `
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('HSET', KEYS[1], 'v', ARGV[1], 'tomb', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1`
+
+// KEYS entry, fill. ARGV version. Drops an older copy and the right to fill with one; a tombstone stays.
+const DROP = `
+local e = redis.call('HMGET', KEYS[1], 'v', 'tomb')
+if e[2] then return 0 end
+redis.call('DEL', KEYS[2])
+if e[1] and tonumber(e[1]) < tonumber(ARGV[1]) then redis.call('DEL', KEYS[1]) end
+return 1`
+
+/** What the shared cache says of a session. */
+export type SharedAnswer =
+  | { kind: 'hit', version: number, body: string, remainingMs: number }
+  | { kind: 'tombstone', version: number, reason: string }
+  /** Nothing; this reader may fill. */
+  | { kind: 'lease', token: string, stamp: string }
+  /** Nothing; another reader is filling. */
+  | { kind: 'wait' }
+
+type Scripts = RedisConnection & {
+  hfRead(entry: string, fill: string, ...args: (string | number)[]): Promise<[string, string?, string?, number?]>
+  hfFill(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
+  hfBury(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
+  hfDrop(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
+}
+
+/** How long a reader may hold the right to fill, in milliseconds. */
+const FILL_LEASE_MS = 2_000
+
+/** The shared cache's protocol on one connection. Every method rejects when Redis does not answer; the caller decides what that means. */
+export class SharedCache {
+  readonly #redis: Scripts
+  readonly #namespace: string
+  readonly #protections: Protections
+
+  constructor(redis: RedisConnection, namespace: string, protections: Protections) {
+    this.#namespace = namespace
+    for (const [name, lua] of Object.entries({ hfRead: READ, hfFill: FILL, hfBury: BURY, hfDrop: DROP })) redis.defineCommand(name, { numberOfKeys: 2, lua })
+    this.#redis = redis as Scripts
+    this.#protections = protections
+  }
+
+  /** @param stamp the history on which the reader's lease stands; a cluster's shards each have their own */
+  async read(sessionId: string, stamp: string): Promise<SharedAnswer> {
+    const token = randomBytes(12).toString('base64url')
+    const [kind, first = '', second = '', ttl = 0] = await this.#redis.hfRead(...this.#keysOf(sessionId), isCluster(this.#redis) ? '' : stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp))
+    if (kind === 'hit') return { kind, version: Number(first), body: second, remainingMs: ttl }
+    if (kind === 'tomb') return { kind: 'tombstone', version: Number(first), reason: second }
+    return kind === 'lease' ? { kind, token, stamp: first } : { kind: 'wait' }
+  }
+
+  /** @returns whether the copy was taken */
+  async fill(sessionId: string, lease: { token: string, stamp: string }, version: number, body: string, ttlMs: number): Promise<boolean> {
+    const { fillLease, versionCompare, stamp } = this.#protections
+    return await this.#redis.hfFill(...this.#keysOf(sessionId), lease.token, lease.stamp, version, body, Math.max(1, Math.floor(ttlMs)), flag(fillLease), flag(versionCompare), flag(stamp)) === 1
+  }
+
+  /** Writes the tombstone of a revoked session. */
+  async bury(sessionId: string, version: number, reason: string, ttlMs: number): Promise<void> {
+    await this.#redis.hfBury(...this.#keysOf(sessionId), version, ttlMs, reason)
+  }
+
+  /** Drops copies older than `version`. */
+  async drop(sessionId: string, version: number): Promise<void> {
+    await this.#redis.hfDrop(...this.#keysOf(sessionId), version)
+  }
+
+  #keysOf(sessionId: string): [entry: string, fill: string] {
+    const slot = `holdfast:${this.#namespace}:{${sessionId}}`
+    return [`${slot}:session`, `${slot}:fill`]
+  }
+}
+
+function flag(on: boolean): string {
+  return on ? '1' : '0'
+}

@@ -1,0 +1,53 @@
+import type { Confirmation } from '../cache/confirmation.js'
+import type { Change } from '../cache/outbox.js'
+import type { PrismaClient } from '../database/database.js'
+import { withTransaction } from '../database/transaction.js'
+import { advanceCredentialEpoch, revokeSessions, revokeSessionsOf, type BulkRevocation } from './revocation.js'
+import { judge, type RevocationReason } from './session.js'
+import { holdSession } from './store.js'
+
+/** What a revocation did. */
+export interface Revoked {
+  /** How many sessions this call ended. */
+  count: number
+  /** Null when it is final everywhere; else the time by which every cached copy has ended. */
+  effectiveBy: Date | null
+}
+
+/** Revokes sessions and waits until no cache can say otherwise. */
+export class Revoker {
+  readonly #prisma: PrismaClient
+  readonly #confirmation: Confirmation
+
+  constructor(prisma: PrismaClient, confirmation: Confirmation) {
+    this.#prisma = prisma
+    this.#confirmation = confirmation
+  }
+
+  /** Revokes the named sessions of a user; anybody's where `userId` is null. */
+  async revoke(sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<Revoked> {
+    const changes = await revokeSessions(this.#prisma, sessionIds, userId, reason)
+    // Where somebody else has ended them, and may not have been answered yet, this answer must be as final as theirs.
+    const effectiveBy = await (changes.length === sessionIds.length ? this.#confirmation.confirm(changes) : this.#confirmation.settle(sessionIds, changes))
+    return { count: changes.length, effectiveBy }
+  }
+
+  /**
+   * Revokes all sessions of a user, or all but one, on the authority of one of that user's sessions, or an operator's (null).
+   *
+   * @returns null when the authorising session has itself ended
+   */
+  async revokeAll(authority: { sessionId: string } | null, bulk: BulkRevocation): Promise<Revoked | null> {
+    const changes = await withTransaction<Change[] | null>(this.#prisma, async (transaction) => {
+      const db = await transaction.forWrite()
+      await advanceCredentialEpoch(db, bulk.userId)
+      if (authority) {
+        const record = await holdSession(db, authority.sessionId)
+        if (!record || !judge(record).active) return null
+      }
+      return revokeSessionsOf(db, bulk)
+    })
+    if (!changes) return null
+    return { count: changes.length, effectiveBy: await this.#confirmation.settleUser(bulk.userId, changes) }
+  }
+}

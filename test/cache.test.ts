@@ -1,0 +1,124 @@
+import t from 'tap'
+import { LocalCache } from '../src/cache/local-cache.js'
+import { build, sessionState, signIn, signUp, start, storage, type Running } from './helper.js'
+import { counting } from './services/count.js'
+import { until } from './services/poll.js'
+import { startRedis } from './services/redis.js'
+import type { SessionRecord } from '../src/session/session.js'
+
+const onlyWithRedis = storage === 'postgres' ? {} : { skip: 'the embedded store has no shared cache' }
+
+/** Until the server answers a repeated check without asking the store. */
+async function warm(running: Running, bearer: string): Promise<void> {
+  await until('the cache to answer', async () => (await counting(() => check(running, bearer))).queries === 0)
+}
+
+async function check({ url }: Running, bearer: string): Promise<number> {
+  const response = await fetch(`${url}/session`, { headers: { authorization: `Bearer ${bearer}` } })
+  await response.text()
+  return response.status
+}
+
+t.test('a check of a session that this process knows does no I/O', async (t) => {
+  const running = await build(t)
+  const ada = await signUp(running.url)
+  await warm(running, ada.bearer)
+  const counts = await counting(async () => { for (let i = 0; i < 50; i++) t.equal(await check(running, ada.bearer), 200) })
+  t.strictSame(counts, { queries: 0, commands: 0 })
+})
+
+t.test('without the local cache it is one command to Redis', onlyWithRedis, async (t) => {
+  const running = await build(t, { localCache: false })
+  const ada = await signUp(running.url)
+  await warm(running, ada.bearer)
+  const counts = await counting(async () => { for (let i = 0; i < 20; i++) await check(running, ada.bearer) })
+  t.strictSame(counts, { queries: 0, commands: 20 })
+})
+
+t.test('a thousand simultaneous checks of one uncached session cost two reads at most', async (t) => {
+  const running = await build(t)
+  const ada = await signUp(running.url)
+  const phone = await signIn(running.url, ada.email)
+  await warm(running, ada.bearer)
+  const other = await start(t, { ...running.options, port: undefined }).catch(() => running)
+  await until('the lease', async () => (await counting(() => check(other, ada.bearer))).queries === 0)
+  const { reader } = other.app.holdfast
+  const counts = await counting(() => Promise.all(Array.from({ length: 1000 }, async () => {
+    const { active } = await reader.check({ kind: 'signed', value: phone.bearer })
+    if (!active) t.fail('a valid session was refused')
+  })))
+  t.ok(counts.queries <= 2, `${counts.queries} queries`)
+})
+
+t.test('garbage asks nobody', async (t) => {
+  const running = await build(t)
+  const ada = await signUp(running.url)
+  const [token = '', signature = ''] = ada.bearer.split('.')
+  const flipped = token.slice(0, -1) + (token.endsWith('A') ? 'B' : 'A')
+  const garbage = ['hst1_', `${token}.`, token, `${flipped}.${signature}`, `${token}.${signature.slice(2)}AA`, `hst1_${'A'.repeat(72)}.${signature}`]
+  const counts = await counting(async () => { for (const bearer of garbage) t.equal(await check(running, bearer), 401) })
+  t.strictSame(counts, { queries: 0, commands: 0 })
+})
+
+t.test('while Redis is away every session stays valid, and the cache comes back by itself', onlyWithRedis, async (t) => {
+  const redis = await startRedis()
+  if (!redis) throw new Error('redis-server is not on the PATH')
+  t.teardown(() => redis.stop())
+  const running = await build(t, { redisUrl: redis.url })
+  const ada = await signUp(running.url)
+  await warm(running, ada.bearer)
+
+  await redis.stop()
+  for (let i = 0; i < 20; i++) t.equal(await sessionState(ada.browser), 'valid')
+  const gone = await signIn(running.url, ada.email)
+  const response = await ada.browser.delete(`/sessions/${gone.sessionId}`)
+  t.equal(response.status, 202, 'a revocation says that it is not final everywhere')
+  const body = await response.json() as { revoked: number, effective_by: string }
+  t.equal(body.revoked, 1)
+  t.ok(new Date(body.effective_by).getTime() > Date.now())
+  t.equal(await sessionState(gone.browser), '401 session_revoked', 'here it is')
+  const second = await signIn(running.url, ada.email)
+  const signedOut = await second.browser.post('/api/auth/sign-out')
+  t.match(signedOut.headers.get('session-revocation'), /^pending; effective-by="[^"]+"$/)
+
+  await redis.start()
+  await until('the outbox to be relayed', async () => await running.app.holdfast.prisma.outbox.count({ where: { doneAt: null } }) === 0)
+  await warm(running, ada.bearer)
+  await redis.flush()
+  for (let i = 0; i < 20; i++) t.equal(await sessionState(ada.browser), 'valid', 'after a flush too')
+  await warm(running, ada.bearer)
+})
+
+t.test('two servers: what one revokes or changes the other knows at once', onlyWithRedis, async (t) => {
+  const one = await build(t)
+  const two = await start(t, { ...one.options, port: undefined })
+  const ada = await signUp(one.url)
+  for (let round = 0; round < 10; round++) {
+    const phone = await signIn(one.url, ada.email)
+    await warm(one, phone.bearer)
+    await warm(two, phone.bearer)
+    await ada.browser.post('/api/auth/update-user', { name: `Ada ${round}` })
+    const shown = await (await fetch(`${two.url}/session`, { headers: { authorization: `Bearer ${phone.bearer}` } })).json() as { user: { name: string } }
+    t.equal(shown.user.name, `Ada ${round}`)
+    t.equal((await ada.browser.delete(`/sessions/${phone.sessionId}`)).status, 200)
+    t.equal(await check(two, phone.bearer), 401)
+  }
+})
+
+const record = (id: string) => ({ session: { id, token: 'x'.repeat(46) }, user: null, now: new Date() }) as unknown as SessionRecord
+
+t.test('the local cache is bounded by entries and by bytes', (t) => {
+  const few = new LocalCache({ maxEntries: 3, maxBytes: 1e9 })
+  for (const id of ['a', 'b', 'c']) few.set(id, { record: record(id), readAt: 0, freshUntil: 100 })
+  t.ok(few.find('a', 1))
+  few.set('d', { record: record('d'), readAt: 0, freshUntil: 100 })
+  t.strictSame(['a', 'b', 'c', 'd'].map((id) => few.find(id, 1) !== null), [true, false, true, true], 'the least recently used goes first')
+  t.equal(few.find('a', 100), null, 'what is no longer fresh is gone')
+
+  const small = new LocalCache({ maxEntries: 1000, maxBytes: 5_000 })
+  for (let i = 0; i < 100; i++) small.set(`session ${i}`, { record: record(`session ${i}`), readAt: 0, freshUntil: 100 })
+  t.ok(small.bytes <= 5_000 && small.size > 2 && small.size < 10)
+  small.clear()
+  t.equal(small.bytes, 0)
+  t.end()
+})

@@ -1,0 +1,156 @@
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+
+export type Direction = 'toServer' | 'toClient'
+
+/** One connection through a line. */
+export interface Wire {
+  /** The beginning of what the client has sent: tells what the connection is for. */
+  sent: string
+  /** For filters to remember what they saw on it. */
+  marked: boolean
+}
+
+/** Decides on a piece of traffic: `hold` stops this direction of this connection until the next `release`. */
+export type Filter = (text: string, direction: Direction, wire: Wire) => 'pass' | 'hold'
+
+interface OpenWire extends Wire {
+  near: Socket
+  far: Socket
+  queues: Record<Direction, Buffer[]>
+}
+
+const SENT_LIMIT = 8_192
+
+/**
+ * The line between one node and one service, as a TCP proxy: it can be cut, led to another server, and hold traffic back piece by piece. It
+ * never loses or reorders what it lets pass, as TCP would not.
+ */
+export class Line {
+  readonly #wires = new Set<OpenWire>()
+  readonly #server: Server
+  #target: number
+  #isCut = false
+  #filter: Filter | null = null
+  readonly #listeners = new Set<(text: string) => void>()
+
+  private constructor(target: number) {
+    this.#target = target
+    this.#server = createServer((near) => this.#accept(near))
+  }
+
+  /** Opens a line to a port of loopback. */
+  static async to(target: number): Promise<Line> {
+    const line = new Line(target)
+    line.#server.listen(0, '127.0.0.1')
+    await once(line.#server, 'listening')
+    return line
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  /** Breaks every connection and refuses new ones until `mend`. */
+  cut(): void {
+    this.#isCut = true
+    this.#break(() => true)
+  }
+
+  mend(): void {
+    this.#isCut = false
+  }
+
+  /** Breaks connections; whoever connects again reaches the other server. */
+  leadTo(target: number, which: (wire: Wire) => boolean = () => true): void {
+    this.#target = target
+    this.#break(which)
+  }
+
+  /** Asks the filter about everything that passes from now on, first of all about what is held. */
+  watch(filter: Filter | null): void {
+    this.#filter = filter
+    for (const wire of this.#wires) {
+      this.#pump(wire, 'toServer')
+      this.#pump(wire, 'toClient')
+    }
+  }
+
+  /** Hears everything that comes in, whatever the filter makes of it. @returns what ends it */
+  listen(listener: (text: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => { this.#listeners.delete(listener) }
+  }
+
+  /** Lets everything pass, first of all what was held. */
+  release(): void {
+    this.watch(null)
+  }
+
+  /** How many pieces are held at this moment. */
+  get held(): number {
+    let held = 0
+    for (const { queues } of this.#wires) held += queues.toServer.length + queues.toClient.length
+    return held
+  }
+
+  async close(): Promise<void> {
+    this.cut()
+    this.#server.close()
+    await once(this.#server, 'close')
+  }
+
+  #accept(near: Socket): void {
+    near.on('error', () => {})
+    if (this.#isCut) {
+      near.destroy()
+      return
+    }
+    const far = connect({ host: '127.0.0.1', port: this.#target, noDelay: true })
+    near.setNoDelay(true)
+    const wire: OpenWire = { near, far, sent: '', marked: false, queues: { toServer: [], toClient: [] } }
+    this.#wires.add(wire)
+    near.on('data', (chunk: Buffer) => {
+      if (wire.sent.length < SENT_LIMIT) wire.sent += chunk.toString('latin1')
+      this.#take(wire, 'toServer', chunk)
+    })
+    far.on('data', (chunk: Buffer) => this.#take(wire, 'toClient', chunk))
+    far.on('error', () => {})
+    for (const socket of [near, far]) {
+      socket.once('close', () => {
+        this.#wires.delete(wire)
+        near.destroy()
+        far.destroy()
+      })
+    }
+  }
+
+  #take(wire: OpenWire, direction: Direction, chunk: Buffer): void {
+    for (const listener of this.#listeners) listener(chunk.toString('latin1'))
+    wire.queues[direction].push(chunk)
+    this.#pump(wire, direction)
+  }
+
+  #pump(wire: OpenWire, direction: Direction): void {
+    const queue = wire.queues[direction]
+    const to = direction === 'toServer' ? wire.far : wire.near
+    for (let chunk = queue[0]; chunk; chunk = queue[0]) {
+      if (this.#filter?.(chunk.toString('latin1'), direction, wire) === 'hold') return
+      queue.shift()
+      to.write(chunk)
+    }
+  }
+
+  #break(which: (wire: Wire) => boolean): void {
+    for (const wire of this.#wires) {
+      if (!which(wire)) continue
+      wire.near.destroy()
+      wire.far.destroy()
+    }
+  }
+}
+
+/** Whether a connection to Redis is the one that carries a node's subscription. */
+export function isSubscription(wire: Wire): boolean {
+  return /\bs?subscribe\r\n/i.test(wire.sent)
+}

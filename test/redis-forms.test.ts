@@ -1,0 +1,61 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { build, sessionState, signIn, signUp, start, storage } from './helper.js'
+import { counting } from './services/count.js'
+import { until } from './services/poll.js'
+import { accepts, freePort } from './services/ports.js'
+
+const skip = storage === 'embedded' ? 'the embedded store has no shared cache' : spawnSync('redis-server', ['--version']).status === 0 ? false : 'redis-server is not on the PATH'
+
+// Sentinel names the primary; a cluster spreads the keys. In both a revocation at one server is heard by the other.
+t.test('behind Sentinel', { skip }, async (t) => {
+  const primary = await redisServer(t)
+  const sentinel = await redisServer(t, ['--sentinel'], `sentinel monitor mymaster 127.0.0.1 ${primary} 1\n`)
+  await revocationIsHeard(t, `redis+sentinel://127.0.0.1:${sentinel}/mymaster`)
+})
+
+t.test('in a cluster', { skip }, async (t) => {
+  const ports = [await redisServer(t, ['--cluster-enabled', 'yes']), await redisServer(t, ['--cluster-enabled', 'yes']), await redisServer(t, ['--cluster-enabled', 'yes'])]
+  const nodes = ports.map((port) => `127.0.0.1:${port}`)
+  const made = spawnSync('redis-cli', ['--cluster', 'create', ...nodes, '--cluster-yes'], { encoding: 'utf8' })
+  t.equal(made.status, 0, made.stderr)
+  await until('the cluster to be whole', () => ports.every((port) => spawnSync('redis-cli', ['-p', String(port), 'cluster', 'info'], { encoding: 'utf8' }).stdout.includes('cluster_state:ok')))
+  await revocationIsHeard(t, `redis+cluster://${nodes.join(',')}`)
+})
+
+async function revocationIsHeard(t: Test, redisUrl: string): Promise<void> {
+  const one = await build(t, { redisUrl })
+  const two = await start(t, { ...one.options, port: undefined })
+  const ada = await signUp(one.url)
+  for (let round = 0; round < 5; round++) {
+    const phone = await signIn(two.url, ada.email)
+    for (const { url } of [one, two]) {
+      const ask = async () => { await (await fetch(`${url}/session`, { headers: { authorization: `Bearer ${phone.bearer}` } })).text() }
+      await until('the cache to answer', async () => { const { queries } = await counting(ask); return queries === 0 })
+    }
+    const ended = await ada.browser.delete(`/sessions/${phone.sessionId}`)
+    t.equal(ended.status, 200, 'the revocation is confirmed')
+    t.equal(await sessionState(phone.browser), '401 session_revoked')
+  }
+}
+
+/** Starts a Redis of some kind on a free port. */
+async function redisServer(t: Test, flags: string[] = [], configuration = ''): Promise<number> {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-redis-'))
+  const port = await freePort()
+  const file = join(folder, 'redis.conf')
+  writeFileSync(file, `port ${port}\nbind 127.0.0.1\ndir ${folder}\n${flags.includes('--sentinel') ? '' : 'save ""\nappendonly no\n'}${configuration}`)
+  const server: ChildProcess = spawn('redis-server', [file, ...flags], { stdio: 'ignore' })
+  t.teardown(async () => {
+    const exited = once(server, 'exit')
+    server.kill('SIGKILL')
+    await exited
+    rmSync(folder, { recursive: true, force: true })
+  })
+  await until('Redis to start', () => accepts('127.0.0.1', port))
+  return port
+}

@@ -1,0 +1,41 @@
+import { PGlite } from '@electric-sql/pglite'
+import { Redis } from 'ioredis'
+import { Client } from 'pg'
+
+/** Statements and commands that this process sent. They are counted on the way out, and sent all the same. */
+export interface Counts {
+  queries: number
+  commands: number
+}
+
+const counts: Counts = { queries: 0, commands: 0 }
+
+/** What `work` sent to the store and to Redis, apart from the lease's renewals and the outbox's rounds, which run at their own pace. */
+export async function counting(work: () => Promise<unknown>): Promise<Counts> {
+  const before = { ...counts }
+  await work()
+  return { queries: counts.queries - before.queries, commands: counts.commands - before.commands }
+}
+
+const ownPace = /"outbox"|pg_current_snapshot|SELECT 1$/
+const watch = (target: object, method: string, seen: (argument: unknown) => void) => {
+  const prototype = target as Record<string, (...args: unknown[]) => unknown>
+  const original = prototype[method]
+  if (!original) throw new Error(`there is no ${method}`)
+  prototype[method] = function (this: unknown, ...args: unknown[]) {
+    seen(args[0])
+    return original.apply(this, args)
+  }
+}
+
+const countQuery = (query: unknown) => {
+  const text = typeof query === 'string' ? query : (query as { text?: string }).text ?? ''
+  if (!ownPace.test(text)) counts.queries++
+}
+watch(Client.prototype, 'query', countQuery)
+watch(PGlite.prototype, 'query', countQuery)
+watch(Redis.prototype, 'sendCommand', (command) => {
+  const { name, args } = command as { name: string, args: unknown[] }
+  const isLease = args.some((argument) => String(argument).includes('{nodes}'))
+  if (!isLease && ['eval', 'evalsha', 'get', 'set'].includes(name)) counts.commands++
+})
