@@ -1,5 +1,5 @@
 import { intoOutbox, type Change } from '../cache/outbox.js'
-import type { Queryable } from '../database/database.js'
+import { Prisma, type Queryable } from '../database/database.js'
 import type { RevocationReason } from './session.js'
 
 /** Which sessions of a user to end. */
@@ -10,26 +10,13 @@ export interface BulkRevocation {
 }
 
 /**
- * Revokes the named sessions: rows, versions and events in one statement. Safe to repeat: only the first call finds them
- * unrevoked. Rows are locked in the order of their ids, as everybody does, so that two revocations cannot wait for each other.
+ * Revokes the named sessions in one statement. Safe to repeat: only the first call finds them unrevoked.
  *
  * @param userId whose sessions they must be; null where the caller may revoke anybody's
  * @returns what this call ended
  */
 export async function revokeSessions(db: Queryable, sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<Change[]> {
-  return db.$queryRaw<Change[]>`
-    WITH named AS (
-      SELECT "id" FROM "session"
-      WHERE "id" = ANY(${sessionIds}::text[]) AND (${userId}::text IS NULL OR "userId" = ${userId}) AND "revokedAt" IS NULL
-      ORDER BY "id" FOR UPDATE
-    ), ended AS (
-      UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = ${reason}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
-      FROM named WHERE s."id" = named."id" AND s."revokedAt" IS NULL
-      RETURNING s."id", s."userId", s."version"
-    ), outbox_rows AS (${intoOutbox('ended', reason)}), events AS (
-      INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', ${reason} FROM ended
-    )
-    SELECT "id" AS "sessionId", "version", ${reason} AS "reason" FROM ended`
+  return end(db, Prisma.sql`"id" = ANY(${sessionIds}::text[]) AND (${userId}::text IS NULL OR "userId" = ${userId})`, reason)
 }
 
 /**
@@ -58,33 +45,31 @@ export async function dropPendingFactors(db: Queryable, userId: string): Promise
  * @returns what this call ended
  */
 export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId = null, reason }: BulkRevocation): Promise<Change[]> {
+  const theirs = Prisma.sql`("userId" = ${userId} OR "impersonatedBy" = ${userId}) AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})`
+  return end(db, theirs, reason, Prisma.sql`CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END`)
+}
+
+/** Ends the sessions in which a user impersonates others: what allowed it has changed. */
+export async function endImpersonationsBy(db: Queryable, userId: string): Promise<Change[]> {
+  return end(db, Prisma.sql`"impersonatedBy" = ${userId}`, 'impersonation_ended')
+}
+
+/**
+ * Ends the sessions that `which` selects: rows, versions, events and outbox in one statement. Rows are locked in the order of their
+ * ids, as everybody does, so that two revocations cannot wait for each other.
+ *
+ * @param because the reason that a row `s` keeps, where it is not the same for all
+ */
+function end(db: Queryable, which: Prisma.Sql, reason: RevocationReason, because: Prisma.Sql = Prisma.sql`${reason}`): Promise<Change[]> {
   return db.$queryRaw<Change[]>`
-    WITH mine AS (
-      SELECT "id" FROM "session"
-      WHERE ("userId" = ${userId} OR "impersonatedBy" = ${userId}) AND "revokedAt" IS NULL AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})
-      ORDER BY "id" FOR UPDATE
+    WITH chosen AS (
+      SELECT "id" FROM "session" WHERE ${which} AND "revokedAt" IS NULL ORDER BY "id" FOR UPDATE
     ), ended AS (
-      UPDATE "session" s SET "revokedAt" = clock_timestamp(), "version" = s."version" + 1, "updatedAt" = clock_timestamp(),
-        "revokedReason" = CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END
-      FROM mine WHERE s."id" = mine."id" AND s."revokedAt" IS NULL
+      UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = ${because}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
+      FROM chosen WHERE s."id" = chosen."id" AND s."revokedAt" IS NULL
       RETURNING s."id", s."userId", s."version", s."revokedReason"
     ), outbox_rows AS (${intoOutbox('ended', reason)}), events AS (
       INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', "revokedReason" FROM ended
     )
     SELECT "id" AS "sessionId", "version", ${reason} AS "reason" FROM ended`
-}
-
-/** Ends the sessions in which a user impersonates others: what allowed it has changed. */
-export async function endImpersonationsBy(db: Queryable, userId: string): Promise<Change[]> {
-  return db.$queryRaw<Change[]>`
-    WITH theirs AS (
-      SELECT "id" FROM "session" WHERE "impersonatedBy" = ${userId} AND "revokedAt" IS NULL ORDER BY "id" FOR UPDATE
-    ), ended AS (
-      UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = 'impersonation_ended', "version" = s."version" + 1, "updatedAt" = clock_timestamp()
-      FROM theirs WHERE s."id" = theirs."id" AND s."revokedAt" IS NULL
-      RETURNING s."id", s."userId", s."version"
-    ), outbox_rows AS (${intoOutbox('ended', 'impersonation_ended')}), events AS (
-      INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', 'impersonation_ended' FROM ended
-    )
-    SELECT "id" AS "sessionId", "version", 'impersonation_ended' AS "reason" FROM ended`
 }

@@ -40,6 +40,8 @@ const userColumns = Prisma.raw(`u."id" AS "u_id", u."name" AS "u_name", u."email
 
 const live = Prisma.raw(`"revokedAt" IS NULL AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()`)
 
+const notBanned = Prisma.raw(`NOT (COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()))`)
+
 type JoinedRow = SessionRow & Record<`u_${string}`, unknown> & { now: Date }
 
 /**
@@ -61,13 +63,13 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
       SELECT "id" FROM "user"
       WHERE "id" = ${session.userId}
         AND (${session.credentialEpoch}::int IS NULL OR "credentialEpoch" = ${session.credentialEpoch}::int)
-        AND NOT (COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()))
+        AND ${notBanned}
       FOR SHARE
     ), impersonator AS (
       SELECT "id" FROM "user"
       WHERE "id" = ${session.impersonatedBy}
         AND (${session.impersonatorEpoch}::int IS NULL OR "credentialEpoch" = ${session.impersonatorEpoch}::int)
-        AND NOT (COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()))
+        AND ${notBanned}
       FOR SHARE
     ), source AS (
       SELECT "id", "authTime", "absoluteExpiresAt" FROM "session" WHERE "id" = ${session.sourceSessionId} AND "userId" = ${session.userId} AND ${live} FOR SHARE
