@@ -10,6 +10,7 @@ const refusals = {
   session_expired: [401, 'The session has expired.'],
   user_banned: [401, 'The user is banned.'],
   user_gone: [401, 'The user no longer exists.'],
+  token_expired: [401, 'The access token has expired: use the refresh token.'],
   credential_ambiguous: [400, 'More than one Authorization header or session cookie was sent.'],
   invalid_input: [400, 'The request is not valid.'],
   role_missing: [403, 'A required role is missing.'],
@@ -31,7 +32,7 @@ export type Cause = keyof typeof refusals
 
 /** Causes for which a credential is refused with 401. */
 export type InactiveCause =
-  | 'credential_malformed' | 'session_unknown' | 'session_revoked' | 'session_expired' | 'user_banned' | 'user_gone'
+  | 'credential_malformed' | 'session_unknown' | 'session_revoked' | 'session_expired' | 'user_banned' | 'user_gone' | 'token_expired'
 
 /** Seconds a client should wait before it asks again after a 503. */
 export const RETRY_AFTER_SECONDS = 1

@@ -1,4 +1,5 @@
 import type { InactiveCause } from '../errors.js'
+import type { AccessTokenClaims } from '../token/access-token.js'
 
 /** A session as it is shown: never with a token. */
 export interface Session {
@@ -34,7 +35,7 @@ export interface User {
 
 /** The answer to "is this session valid?". Whoever does not know throws `StoreUnavailable` instead. */
 export type Check =
-  | { active: true, session: Session, user: User }
+  | { active: true, session: Session, user: User, /** Where an access token was shown. */ token?: AccessTokenClaims }
   | { active: false, cause: InactiveCause }
 
 /** Something that happened to a session. */
