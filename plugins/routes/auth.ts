@@ -38,7 +38,7 @@ async function forward(holdfast: Holdfast, request: FastifyRequest, reply: Fasti
   // The route, and with it the rate limit, was chosen by the path as it was sent: better-auth must not see another.
   const { pathname } = new URL(request.raw.url ?? '/', holdfast.config.baseUrl)
   if (pathname !== pathOf(request)) throw new Refusal('not_found')
-  const presented = credentialOf(request, holdfast.auth.cookieName)
+  const presented = credentialOf(request, holdfast.auth.cookieName, { accessTokens: false })
   const scope = createAuthScope(presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null)
   const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented))
   if (scope.pendingUntil) reply.header('session-revocation', `pending; effective-by="${scope.pendingUntil.toISOString()}"`)
