@@ -24,7 +24,7 @@ export function credentialOf(request: FastifyRequest, cookieName: string, { acce
   if (authorization !== undefined && countHeaders(request, 'authorization') > 1) throw new Refusal('credential_ambiguous')
   if (cookie !== undefined && countCookies(cookie, cookieName) > 1) throw new Refusal('credential_ambiguous')
   const bearer = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization)?.[1]
-  if (bearer !== undefined && looksLikeSessionToken(bearer)) return { from: 'bearer', credential: { kind: 'signed', value: decode(bearer) } }
+  if (bearer !== undefined && looksLikeSessionToken(bearer)) return { from: 'bearer', credential: { kind: 'signed', value: decodePercent(bearer) } }
   if (bearer !== undefined && accessTokens && looksLikeAccessToken(bearer)) return { from: 'bearer', credential: { kind: 'access', value: bearer } }
   const sent = cookie === undefined ? undefined : fastifyCookie.parse(cookie)[cookieName]
   const value = sent?.replace(/^"(.*)"$/, '$1') // a quoted value is the same value (RFC 6265 4.1.1), and better-auth takes it so
@@ -51,11 +51,11 @@ export function isCookie(pair: string, name: string): boolean {
 }
 
 // better-auth sends the signed token percent-encoded in `set-auth-token`; both forms are accepted.
-function decode(bearer: string): string {
-  if (!bearer.includes('%')) return bearer
+export function decodePercent(text: string): string {
+  if (!text.includes('%')) return text
   try {
-    return decodeURIComponent(bearer)
+    return decodeURIComponent(text)
   } catch {
-    return bearer
+    return text
   }
 }

@@ -2,6 +2,7 @@ import type { Server } from 'node:net'
 import type { Config } from './config.js'
 import { createAuth, type Auth } from './auth/auth.js'
 import { deriveKeys, keptSecret } from './auth/keys.js'
+import { encryptFactorsAnew } from './auth/previous-secrets.js'
 import { listenForControl } from './control-socket.js'
 import type { Database, PrismaClient } from './database/database.js'
 import { openEmbedded } from './database/embedded.js'
@@ -26,6 +27,9 @@ const RETENTION_MS = 3_600_000
 /** How often the outbox is read: the longest that a change can stay unknown where messages are lost. */
 const OUTBOX_MS = 250
 const FIRST_RETENTION_MS = 60_000
+/** How often what previous secrets have encrypted is looked for, where there are any. */
+const PREVIOUS_SECRETS_MS = 60_000
+const FIRST_PREVIOUS_SECRETS_MS = 500
 
 /** What happens outside any request; the caller logs it. */
 export interface Events {
@@ -103,7 +107,9 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       startJob(2_000 * config.cacheTtlSeconds, async () => { if (ready) await opened.purgeOutbox() }, (error) => events.onError('the outbox could not be cleaned', error)),
       startJob(KEYS_POLL_MS, async () => { if (ready) await signingKeys.read() }, (error) => events.onError('the signing keys could not be read', error)),
       startJob(ACTIVITY_FLUSH_MS, () => activity.flush(), (error) => events.onError('the notes of use could not be written', error)),
-      startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error), FIRST_RETENTION_MS)
+      startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error), FIRST_RETENTION_MS),
+      startJob(PREVIOUS_SECRETS_MS, async () => { if (ready && keys.all.length > 1) await encryptFactorsAnew(database.prisma, keys) },
+        (error) => events.onError('second factors could not be encrypted anew', error), FIRST_PREVIOUS_SECRETS_MS)
     ]
     const holdfast: Holdfast = {
       config, prisma: database.prisma, reader, revoker, auth, signingKeys, accessTokens, prefix, parties,

@@ -115,7 +115,8 @@ export class SigningKeys {
   /** Whether this server can have made the name. It carries a MAC, so that nobody can make the server read its store by inventing names. */
   isOurs(kid: string): boolean {
     const bytes = Buffer.from(kid, 'base64url')
-    if (bytes.length !== KID_RANDOM_BYTES + KID_MAC_BYTES) return false
+    // Written exactly so: the decoder ignores what is no base64, and many texts would pass for one name.
+    if (bytes.length !== KID_RANDOM_BYTES + KID_MAC_BYTES || bytes.toString('base64url') !== kid) return false
     const random = bytes.subarray(0, KID_RANDOM_BYTES)
     return this.#options.keys.all.some(({ keyId }) => timingSafeEqual(bytes.subarray(KID_RANDOM_BYTES), kidMac(keyId, random)))
   }
