@@ -210,6 +210,31 @@ t.test('a remembered token still expires, and a failure is never remembered', as
   t.match(await tokens.sessionIdOf(token), ada.sessionId, 'whom it named is still known: it may be handed in')
 })
 
+t.test('a key that has gone takes with it what it had verified', async (t) => {
+  const ada = await signUp(url)
+  const token = await issue(ada)
+  t.equal(await stateOf(token), 'valid')
+  await signingKeys.rotate({ force: true })
+  t.equal(await stateOf(token), 'valid', 'a retired key still counts')
+  await prisma.$executeRaw`UPDATE "signing_key" SET "expiresAt" = clock_timestamp() - interval '1 second' WHERE "id" = ${decodeProtectedHeader(token).kid}`
+  await signingKeys.read()
+  t.equal(await stateOf(token), '401 credential_malformed')
+  t.equal(await stateOf(await issue(ada)), 'valid')
+  const long = `${encode({ ...decodeProtectedHeader(token) })}.${encode({ ...decodeJwt(token), exp: now() - 60 })}.AAAA`
+  t.equal(await stateOf(long), '401 token_expired', 'one that would have expired with its key is told so')
+})
+
+t.test('a check of an access token that was seen before asks nobody', async (t) => {
+  const token = await issue(await signUp(url))
+  await stateOf(token)
+  // A node without its lease asks the store; on a busy machine that may happen once.
+  const counts = await until('a check without I/O', async () => {
+    const { queries, commands } = await counting(() => reader.check({ kind: 'access', value: token }))
+    return queries + commands === 0 && { queries, commands }
+  })
+  t.strictSame(counts, { queries: 0, commands: 0 })
+})
+
 t.test('what is remembered is bounded, and the token used longest ago goes first', async (t) => {
   const remembered = new VerifiedTokens<number>(3)
   for (const [i, token] of ['a', 'b', 'c'].entries()) remembered.add(token, i)
@@ -217,6 +242,8 @@ t.test('what is remembered is bounded, and the token used longest ago goes first
   remembered.add('d', 3)
   t.equal(remembered.size, 3)
   t.equal(remembered.find('b'), null)
+  remembered.add('e'.repeat(2_049), 4)
+  t.equal(remembered.size, 3, 'a very long one is not kept')
   t.equal(remembered.find('a'), 0)
 })
 

@@ -1,5 +1,6 @@
-/** Tokens that are remembered at most: some 2 KiB each. */
+/** Tokens that are remembered at most, and how long they may be: some 2 KiB each, and never more than 80 MiB in all. */
 const MAX_TOKENS = 10_000
+const LONGEST = 2_048
 
 /**
  * Tokens whose signature was found right, with their claims: verifying one costs more than all the rest of a check. Failures are never
@@ -27,6 +28,7 @@ export class VerifiedTokens<Claims> {
   }
 
   add(token: string, claims: Claims): void {
+    if (token.length > LONGEST) return
     this.#claims.set(token, claims)
     for (const oldest of this.#claims.keys()) {
       if (this.#claims.size <= this.#max) break
