@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { Refusal } from '../src/errors.js'
 import type { Credential } from '../src/session/reader.js'
 import { looksLikeSessionToken } from '../src/session/session-token.js'
+import { looksLikeAccessToken } from '../src/token/access-token.js'
 
 /** A credential with where it came from: what a cookie authenticates needs protection from forged requests. */
 export interface PresentedCredential {
@@ -11,18 +12,20 @@ export interface PresentedCredential {
 }
 
 /**
- * Which credential of a request counts. A bearer token in Holdfast's form decides alone; otherwise the session cookie does;
- * other schemes and foreign tokens are ignored.
+ * Which credential of a request counts. A bearer token in Holdfast's form, session token or access token, decides alone; otherwise the
+ * session cookie does; other schemes and foreign tokens are ignored.
  *
+ * @param accessTokens false where access tokens count as foreign
  * @throws Refusal 400 `credential_ambiguous` for more than one Authorization header or session cookie: two parties that
  *   read different ones would see different people
  */
-export function credentialOf(request: FastifyRequest, cookieName: string): PresentedCredential | null {
+export function credentialOf(request: FastifyRequest, cookieName: string, { accessTokens = true } = {}): PresentedCredential | null {
   const { authorization, cookie } = request.headers
   if (authorization !== undefined && countHeaders(request, 'authorization') > 1) throw new Refusal('credential_ambiguous')
   if (cookie !== undefined && countCookies(cookie, cookieName) > 1) throw new Refusal('credential_ambiguous')
   const bearer = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization)?.[1]
-  if (bearer !== undefined && looksLikeSessionToken(bearer)) return { from: 'bearer', credential: { kind: 'signed', value: decode(bearer) } }
+  if (bearer !== undefined && looksLikeSessionToken(bearer)) return { from: 'bearer', credential: { kind: 'signed', value: decodePercent(bearer) } }
+  if (bearer !== undefined && accessTokens && looksLikeAccessToken(bearer)) return { from: 'bearer', credential: { kind: 'access', value: bearer } }
   const sent = cookie === undefined ? undefined : fastifyCookie.parse(cookie)[cookieName]
   const value = sent?.replace(/^"(.*)"$/, '$1') // a quoted value is the same value (RFC 6265 4.1.1), and better-auth takes it so
   return value ? { from: 'cookie', credential: { kind: 'signed', value } } : null
@@ -48,11 +51,11 @@ export function isCookie(pair: string, name: string): boolean {
 }
 
 // better-auth sends the signed token percent-encoded in `set-auth-token`; both forms are accepted.
-function decode(bearer: string): string {
-  if (!bearer.includes('%')) return bearer
+export function decodePercent(text: string): string {
+  if (!text.includes('%')) return text
   try {
-    return decodeURIComponent(bearer)
+    return decodeURIComponent(text)
   } catch {
-    return bearer
+    return text
   }
 }

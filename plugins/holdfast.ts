@@ -5,10 +5,12 @@ import type { Protections } from '../src/cache/protections.js'
 import { openHoldfast, type Holdfast } from '../src/holdfast.js'
 import errors from './errors.js'
 import guard from './guard.js'
+import { openCodec } from './jwt.js'
 import rateLimit from './rate-limit.js'
 import auth from './routes/auth.js'
 import health from './routes/health.js'
 import sessions from './routes/sessions.js'
+import wellKnown, { insertedWellKnown } from './routes/well-known.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -40,7 +42,7 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
     onWarning: (message, details) => app.log.warn({ err: details }, message),
     onError: (message, error) => app.log.error({ err: error }, message),
     onUnfit: (error) => { app.log.fatal(error.message); onUnfit?.(error) }
-  }, protections)
+  }, protections, openCodec)
   app.addHook('onClose', () => holdfast.close())
   app.decorate('holdfast', holdfast)
   await app.register(guard, { holdfast })
@@ -50,7 +52,10 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
     await scope.register(auth, { holdfast })
     await scope.register(sessions, { holdfast })
     await scope.register(health, { holdfast })
+    await scope.register(wellKnown, { holdfast })
   }, { prefix })
+  // RFC 8414 puts an issuer's path behind the well-known name, which is outside the prefix.
+  if (prefix !== '' && app.prefix === '') await app.register(insertedWellKnown, { holdfast })
 }
 
 export type { Check, Session, User } from '../src/session/session.js'

@@ -6,6 +6,9 @@ import { Value } from 'typebox/value'
 const seconds = (env: string, defaultValue: number) => Type.Integer({ env, minimum: 1, maximum: 10 * 365 * 86_400, default: defaultValue })
 const list = (env: string) => Type.Array(Type.String({ minLength: 1 }), { env, default: [] })
 
+/** The longest life that ACCESS_TOKEN_TTL_SECONDS may give an access token. */
+export const LONGEST_ACCESS_TOKEN_SECONDS = 3_600
+
 /** Every setting, its type, its limits, its default and the environment variable that sets it. */
 const Settings = Type.Object({
   host: Type.String({ env: 'HOST', minLength: 1, default: '127.0.0.1' }),
@@ -16,6 +19,7 @@ const Settings = Type.Object({
   dataDir: Type.String({ env: 'DATA_DIR', minLength: 1, default: '.data' }),
   redisUrl: Type.Optional(Type.String({ env: 'REDIS_URL', secret: true })),
   authSecret: Type.Optional(Type.String({ env: 'AUTH_SECRET', secret: true })),
+  authSecretPrevious: Type.Array(Type.String({ minLength: 1 }), { env: 'AUTH_SECRET_PREVIOUS', secret: true, default: [] }),
   trustedProxies: list('TRUSTED_PROXIES'),
   trustedOrigins: list('TRUSTED_ORIGINS'),
   cookieDomain: Type.Optional(Type.String({ env: 'COOKIE_DOMAIN', pattern: '^[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$' })),
@@ -23,6 +27,9 @@ const Settings = Type.Object({
   sessionIdleTtlSeconds: seconds('SESSION_IDLE_TTL_SECONDS', 604_800),
   sessionAbsoluteTtlSeconds: seconds('SESSION_ABSOLUTE_TTL_SECONDS', 7_776_000),
   sessionRetentionSeconds: seconds('SESSION_RETENTION_SECONDS', 2_592_000),
+  // A retired signing key stays published for the longest life that any token can have: hence the limit.
+  accessTokenTtlSeconds: Type.Integer({ env: 'ACCESS_TOKEN_TTL_SECONDS', minimum: 1, maximum: LONGEST_ACCESS_TOKEN_SECONDS, default: 300 }),
+  accessTokenAudience: Type.Optional(Type.String({ env: 'ACCESS_TOKEN_AUDIENCE', minLength: 1, maxLength: 200 })),
   localCache: Type.Boolean({ env: 'LOCAL_CACHE', default: true }),
   nodeLeaseMs: Type.Integer({ env: 'NODE_LEASE_MS', minimum: 200, maximum: 60_000, default: 1_000 }),
   cacheTtlSeconds: Type.Integer({ env: 'CACHE_TTL_SECONDS', minimum: 1, maximum: 3_600, default: 60 }),
@@ -98,7 +105,7 @@ export function resolveConfig(options: HoldfastOptions): Config {
 function parse(raw: string, type: string | undefined): unknown {
   if (type === 'integer') return /^-?\d+$/.test(raw) ? Number(raw) : raw
   if (type === 'boolean') return raw === 'on' || raw === 'true' ? true : raw === 'off' || raw === 'false' ? false : raw
-  if (type === 'array') return raw.split(',').map((item) => item.trim()).filter(Boolean)
+  if (type === 'array') return raw.split(/[,\n]/).map((item) => item.trim()).filter(Boolean)
   return raw
 }
 
@@ -136,7 +143,7 @@ function baseUrlOf({ baseUrl, databaseUrl, host, port }: Settings): string {
 }
 
 function checkTogether(config: Config): void {
-  const { databaseUrl, redisUrl, authSecret, trustedProxies, trustedOrigins } = config
+  const { databaseUrl, redisUrl, authSecret, authSecretPrevious, trustedProxies, trustedOrigins } = config
   if (databaseUrl !== undefined && !parseUrl(databaseUrl, ['postgres:', 'postgresql:'])) {
     throw new ConfigError('DATABASE_URL: must be a postgresql:// URL')
   }
@@ -144,8 +151,9 @@ function checkTogether(config: Config): void {
     throw new ConfigError('REDIS_URL: must be a redis:// or rediss:// URL, redis+sentinel://host:port,…/master or redis+cluster://host:port,…')
   }
   if (databaseUrl !== undefined && authSecret === undefined) throw new ConfigError('AUTH_SECRET: is required with DATABASE_URL (32 bytes or more, such as the output of `openssl rand -base64 48`)')
-  if (authSecret !== undefined && Buffer.byteLength(authSecret) < 32) throw new ConfigError('AUTH_SECRET: must be 32 bytes or more')
-  if (authSecret !== undefined && new Set(authSecret).size < 10) throw new ConfigError('AUTH_SECRET: must be random (such as the output of `openssl rand -base64 48`)')
+  if (authSecret !== undefined) checkSecret('AUTH_SECRET', authSecret)
+  for (const previous of authSecretPrevious) checkSecret('AUTH_SECRET_PREVIOUS', previous)
+  if (new Set([authSecret, ...authSecretPrevious]).size <= authSecretPrevious.length) throw new ConfigError('AUTH_SECRET_PREVIOUS: must not repeat a secret, or name the one in AUTH_SECRET')
   const badProxy = trustedProxies.find((proxy) => !isCidr(proxy))
   if (badProxy !== undefined) throw new ConfigError(`TRUSTED_PROXIES: must be addresses or CIDR ranges (${JSON.stringify(badProxy)} is none)`)
   const badOrigin = trustedOrigins.find((origin) => /[*?]/.test(origin) || parseUrl(origin, ['http:', 'https:'])?.origin !== origin)
@@ -156,6 +164,11 @@ function checkTogether(config: Config): void {
   }
   if (config.cookieDomain !== undefined && protocol !== 'https:') throw new ConfigError('COOKIE_DOMAIN: needs an https BASE_URL')
   if (config.sessionIdleTtlSeconds > config.sessionAbsoluteTtlSeconds) throw new ConfigError('SESSION_IDLE_TTL_SECONDS: must not be longer than SESSION_ABSOLUTE_TTL_SECONDS')
+}
+
+function checkSecret(name: string, secret: string): void {
+  if (Buffer.byteLength(secret) < 32) throw new ConfigError(`${name}: must be 32 bytes or more`)
+  if (new Set(secret).size < 10) throw new ConfigError(`${name}: must be random (such as the output of \`openssl rand -base64 48\`)`)
 }
 
 /** Whether a host name or address can be reached from this machine only. */

@@ -2,6 +2,7 @@ import type { Server } from 'node:net'
 import type { Config } from './config.js'
 import { createAuth, type Auth } from './auth/auth.js'
 import { deriveKeys, keptSecret } from './auth/keys.js'
+import { encryptFactorsAnew } from './auth/previous-secrets.js'
 import { listenForControl } from './control-socket.js'
 import type { Database, PrismaClient } from './database/database.js'
 import { openEmbedded } from './database/embedded.js'
@@ -16,6 +17,9 @@ import { Activity } from './session/activity.js'
 import { SessionReader } from './session/reader.js'
 import { purgeEnded } from './session/retention.js'
 import { Revoker } from './session/revoker.js'
+import { AccessTokens } from './token/access-token.js'
+import { noCodec, type OpenCodec, type TokenParties } from './token/codec.js'
+import { KEYS_POLL_MS, SigningKeys } from './token/signing-keys.js'
 
 /** How often notes of use are written, and ended sessions looked for, in milliseconds. */
 const ACTIVITY_FLUSH_MS = 5_000
@@ -23,6 +27,9 @@ const RETENTION_MS = 3_600_000
 /** How often the outbox is read: the longest that a change can stay unknown where messages are lost. */
 const OUTBOX_MS = 250
 const FIRST_RETENTION_MS = 60_000
+/** How often what previous secrets have encrypted is looked for, where there are any. */
+const PREVIOUS_SECRETS_MS = 60_000
+const FIRST_PREVIOUS_SECRETS_MS = 500
 
 /** What happens outside any request; the caller logs it. */
 export interface Events {
@@ -40,6 +47,12 @@ export interface Holdfast {
   readonly reader: SessionReader
   readonly revoker: Revoker
   readonly auth: Auth
+  readonly signingKeys: SigningKeys
+  readonly accessTokens: AccessTokens
+  /** Where the routes hang on BASE_URL: the prefix of the host application, or empty. */
+  readonly prefix: string
+  /** Whom access tokens are from and for. */
+  readonly parties: TokenParties
   /** Whether the store has been found fit; until then nothing is known about any session. */
   ready(): boolean
   /** Asks the store for a sign of life. @throws StoreUnavailable */
@@ -53,11 +66,11 @@ export interface Holdfast {
  *
  * @throws ConfigError when the store answers and does not fit
  */
-export async function openHoldfast(config: Config, prefix: string, events: Events, protections?: Protections): Promise<Holdfast> {
+export async function openHoldfast(config: Config, prefix: string, events: Events, protections?: Protections, openCodec: OpenCodec = noCodec): Promise<Holdfast> {
   const database = await openDatabase(config, events)
   let caches: Caches | null = null
   try {
-    const keys = deriveKeys(config.authSecret ?? keptSecret(config.dataDir))
+    const keys = deriveKeys(config.authSecret ?? keptSecret(config.dataDir), config.authSecretPrevious)
     const activity = new Activity({ db: database.prisma, idleTtlSeconds: config.sessionIdleTtlSeconds, now: () => performance.now() })
     const opened = openCaches(config, database, keys.check.slice(0, 12), {
       onRedisLost: (error) => events.onWarning('Redis does not answer: sessions are read from the store', error),
@@ -65,7 +78,10 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     }, protections)
     caches = opened
     const { cache, confirmation } = opened
-    const reader = new SessionReader({ cache, secret: keys.auth, activity })
+    const parties = { issuer: config.baseUrl + prefix, audience: config.accessTokenAudience ?? config.baseUrl }
+    const signingKeys = new SigningKeys({ prisma: database.prisma, keys, openCodec, parties, now: () => performance.now(), onForgotten: () => accessTokens.forget() })
+    const accessTokens: AccessTokens = new AccessTokens({ keys: signingKeys, parties, ttlSeconds: config.accessTokenTtlSeconds, now: () => Date.now() })
+    const reader = new SessionReader({ cache, secrets: keys.all.map(({ auth }) => auth), accessTokens, activity })
     const revoker = new Revoker(database.prisma, confirmation)
     const auth = createAuth({
       config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation,
@@ -74,7 +90,8 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     const closing = new AbortController()
     let ready = false
     const prepare = async () => {
-      await prepareStore(database, keys.check)
+      await prepareStore(database, keys)
+      await signingKeys.open()
       ready = true
     }
     await opened.connected()
@@ -88,11 +105,14 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       startJob(OUTBOX_MS, async () => { if (ready) await opened.tailOutbox() }, () => {}),
       startJob(OUTBOX_MS, async () => { if (ready) await opened.relayOutbox() }, () => {}),
       startJob(2_000 * config.cacheTtlSeconds, async () => { if (ready) await opened.purgeOutbox() }, (error) => events.onError('the outbox could not be cleaned', error)),
+      startJob(KEYS_POLL_MS, async () => { if (ready) await signingKeys.read() }, (error) => events.onError('the signing keys could not be read', error)),
       startJob(ACTIVITY_FLUSH_MS, () => activity.flush(), (error) => events.onError('the notes of use could not be written', error)),
-      startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error), FIRST_RETENTION_MS)
+      startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error), FIRST_RETENTION_MS),
+      startJob(PREVIOUS_SECRETS_MS, async () => { if (ready && keys.all.length > 1) await encryptFactorsAnew(database.prisma, keys) },
+        (error) => events.onError('second factors could not be encrypted anew', error), FIRST_PREVIOUS_SECRETS_MS)
     ]
     const holdfast: Holdfast = {
-      config, prisma: database.prisma, reader, revoker, auth,
+      config, prisma: database.prisma, reader, revoker, auth, signingKeys, accessTokens, prefix, parties,
       ready: () => ready,
       ping: async () => { await database.prisma.$queryRaw`SELECT 1` },
       async close() {

@@ -7,6 +7,8 @@ import { listSessions } from './session/store.js'
 /** What an operator may ask of a running Holdfast, on the command line: the words of the command, and what they do. */
 export const operations: Record<string, { usage: string, run: (holdfast: Holdfast, args: string[]) => Promise<unknown> }> = {
   'user set-role': { usage: 'user set-role <e-mail or id> <role>[,<role>…]', run: setRole },
+  'keys list': { usage: 'keys list', run: listKeys },
+  'keys rotate': { usage: 'keys rotate [--force]', run: rotateKeys },
   'session list': { usage: 'session list <e-mail or user id>', run: list },
   'session revoke': { usage: 'session revoke <session id> | --user <e-mail or user id>', run: revoke }
 }
@@ -43,6 +45,21 @@ async function revoke({ prisma, revoker }: Holdfast, args: string[]): Promise<un
     ? await revoker.revoke([sessionId ?? ''], null, 'revoked_by_operator')
     : await revoker.revokeAll(null, { userId: await userIdOf(prisma, user), reason: 'revoked_by_operator' })
   return { revoked: revoked?.count ?? 0, ...(revoked?.effectiveBy ? { effective_by: revoked.effectiveBy } : {}) }
+}
+
+async function listKeys({ signingKeys }: Holdfast, args: string[]): Promise<unknown> {
+  if (args.length > 0) throw new Refusal('invalid_input', 'usage: holdfast keys list')
+  return signingKeys.list()
+}
+
+async function rotateKeys({ signingKeys }: Holdfast, args: string[]): Promise<unknown> {
+  const { values: { force = false }, positionals } = parseArgs({ args, options: { force: { type: 'boolean' } }, allowPositionals: true })
+  if (positionals.length > 0) throw new Refusal('invalid_input', 'usage: holdfast keys rotate [--force]')
+  const waitSeconds = await signingKeys.rotate({ force })
+  if (waitSeconds !== null) {
+    throw new Error(`the next key has not been published long enough: gateways may keep a key set without it for ${waitSeconds} s more. Rotate then, or use --force and have them refuse tokens until they fetch it`)
+  }
+  return signingKeys.list()
 }
 
 async function userIdOf(prisma: Holdfast['prisma'], who: string): Promise<string> {

@@ -46,6 +46,10 @@ t.test('a wrong variable is refused by its name', async (t) => {
     ['AUTH_SECRET', { AUTH_SECRET: 'too short' }],
     ['AUTH_SECRET', { AUTH_SECRET: 'a'.repeat(40) }],
     ['AUTH_SECRET', { AUTH_SECRET: secret, AUTH_SECRET_FILE: secretFile }],
+    ['AUTH_SECRET_PREVIOUS', { AUTH_SECRET_PREVIOUS: 'too short' }],
+    ['AUTH_SECRET_PREVIOUS', { AUTH_SECRET: secret, AUTH_SECRET_PREVIOUS: secret }],
+    ['ACCESS_TOKEN_TTL_SECONDS', { ACCESS_TOKEN_TTL_SECONDS: '3601' }],
+    ['ACCESS_TOKEN_TTL_SECONDS', { ACCESS_TOKEN_TTL_SECONDS: '0' }],
     ['AUTH_SECRET_FILE', { AUTH_SECRET_FILE: join(folder, 'missing') }]
   ]
   for (const [variable, env] of wrong) {

@@ -63,6 +63,12 @@ export async function start(t: Test, options: HoldfastOptions): Promise<Running>
   }
 }
 
+/** Ends a server, and starts one on its store with other secrets, as at a change of the environment. */
+export async function restart(t: Test, { app, options }: Running, secrets: Pick<HoldfastOptions, 'authSecret' | 'authSecretPrevious'>): Promise<Running> {
+  await app.close()
+  return start(t, { ...options, authSecretPrevious: [], ...secrets })
+}
+
 async function listen(t: Test, options: HoldfastOptions, port: number): Promise<Running> {
   const url = `http://127.0.0.1:${port}`
   const log: string[] = []

@@ -1,10 +1,13 @@
 import { spawn } from 'node:child_process'
+import { createPrivateKey } from 'node:crypto'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import t from 'tap'
+import { deriveKeys } from '../src/auth/keys.js'
+import { unseal } from '../src/auth/seal.js'
 import type { HoldfastOptions } from '../src/config.js'
 import { Browser, freshStore, makeAdmin, password, redisUrl, signUp, start, storage } from './helper.js'
 import { until } from './services/poll.js'
@@ -58,6 +61,9 @@ const root = await signUp(url)
 await makeAdmin(before, root)
 const rootSecret = root.browser.cookies.get(before.app.holdfast.auth.cookieName) ?? ''
 collect('the cookie of an administrator', rootSecret)
+collect('AUTH_SECRET', options.authSecret ?? '')
+const accessToken = await issueAccessToken()
+await collectSigningKeys()
 await before.app.close()
 
 const listened = await monitorRedis()
@@ -65,7 +71,8 @@ const output = await drill()
 // Read before a server opens it again.
 const files = storage === 'embedded' ? readFiles(options.dataDir ?? '') : []
 
-const after = await start(t, options)
+// Every value of the store is tried as a one-time token, which are more than one address may guess.
+const after = await start(t, { ...options, rateLimit: false })
 const { prisma, auth } = after.app.holdfast
 const rows = await readStore(prisma)
 
@@ -79,6 +86,7 @@ t.test('enough was collected for the drill to mean something', async (t) => {
 t.test('no secret is in any column of any table', async (t) => {
   t.ok((rows.get('session') ?? []).length >= 8)
   t.ok((rows.get('verification') ?? []).length >= 2, 'some proofs are still pending')
+  t.ok((rows.get('signing_key') ?? []).length >= 2, 'there are signing keys')
   for (const [table, content] of rows) searchIn(t, Buffer.from(JSON.stringify(content)), `table ${table}`)
 })
 
@@ -151,6 +159,10 @@ async function signInInEveryWay(): Promise<void> {
   await new Visitor('wrong password').ask('/api/auth/sign-in/email', { email, password: newPassword }, 401)
   const bearer = [...secrets].findLast(([, what]) => what === 'second device set-auth-token')?.[0] ?? ''
   await new Visitor('bearer').get('/session', { authorization: `Bearer ${bearer}` })
+  const accepted = await new Visitor('access token').get('/session', { authorization: `Bearer ${accessToken}` })
+  if (accepted.status !== 200) throw new Error(`an access token was answered ${accepted.status}`)
+  await new Visitor('broken access token').get('/session', { authorization: `Bearer ${accessToken}x` })
+  await new Visitor('keys').ask('/.well-known/jwks.json')
 
   // One-time tokens: one that is used, wrongly sent in a query as well, and one that stays pending.
   const oneTime = await browser.ask('/api/auth/one-time-token/generate')
@@ -198,6 +210,28 @@ async function impersonation(): Promise<void> {
   await admin.ask('/api/auth/admin/list-user-sessions', { userId: user.id }, 403)
   await admin.ask('/api/auth/admin/stop-impersonating', {})
   await admin.ask('/api/auth/admin/list-user-sessions', { userId: user.id })
+}
+
+async function issueAccessToken(): Promise<string> {
+  const { prisma, accessTokens } = before.app.holdfast
+  const session = await prisma.session.findUniqueOrThrow({ where: { id: root.sessionId } })
+  const { token } = await accessTokens.issue({ session, roles: ['admin'], generation: 0 })
+  collect('an access token', token)
+  return token
+}
+
+/** The private parts of the signing keys, which no client ever sees: as a thief of the secret, too, would read them. */
+async function collectSigningKeys(): Promise<void> {
+  const keys = deriveKeys(options.authSecret ?? '')
+  for (const { id, privateKey } of await before.app.holdfast.prisma.signingKey.findMany()) {
+    const key = createPrivateKey(unseal(keys, privateKey, id) ?? '')
+    const { d = '' } = key.export({ format: 'jwk' })
+    for (const encoding of ['base64url', 'base64', 'hex'] as const) {
+      collect('the private part of a signing key', Buffer.from(d, 'base64url').toString(encoding))
+      collect('a signing key', key.export({ type: 'pkcs8', format: 'der' }).toString(encoding))
+    }
+    for (const line of key.export({ type: 'pkcs8', format: 'pem' }).toString().split('\n').slice(1, 3)) collect('a signing key, as PEM', line)
+  }
 }
 
 /** Keeps a secret, and those of its parts that are long enough to be one. */

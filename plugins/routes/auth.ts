@@ -1,13 +1,13 @@
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { CLIENT_ADDRESS_HEADER } from '../../src/auth/auth.js'
+import { CLIENT_ADDRESS_HEADER, type Auth } from '../../src/auth/auth.js'
 import { createAuthScope, runInScope, type AuthScope } from '../../src/auth/scope.js'
 import { watchFaults, type FaultScope } from '../../src/database/fault.js'
 import { Refusal, refusalFor } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { withoutTokens } from '../../src/session/session-token.js'
-import { credentialOf, isCookie, type PresentedCredential } from '../credential.js'
+import { credentialOf, decodePercent, isCookie, type PresentedCredential } from '../credential.js'
 
 /** Largest request body of better-auth's endpoints, in bytes. */
 const BODY_LIMIT = 128 * 1024
@@ -38,7 +38,7 @@ async function forward(holdfast: Holdfast, request: FastifyRequest, reply: Fasti
   // The route, and with it the rate limit, was chosen by the path as it was sent: better-auth must not see another.
   const { pathname } = new URL(request.raw.url ?? '/', holdfast.config.baseUrl)
   if (pathname !== pathOf(request)) throw new Refusal('not_found')
-  const presented = credentialOf(request, holdfast.auth.cookieName)
+  const presented = credentialOf(request, holdfast.auth.cookieName, { accessTokens: false })
   const scope = createAuthScope(presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null)
   const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented))
   if (scope.pendingUntil) reply.header('session-revocation', `pending; effective-by="${scope.pendingUntil.toISOString()}"`)
@@ -74,6 +74,7 @@ function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest, prese
   }
   // The header that counts decides alone: the other one must not reach better-auth, which would let the cookie win.
   if (presented?.from === 'bearer' && headers.has('cookie')) setCookieHeader(headers, withoutCookie(request.headers.cookie ?? '', auth.cookieName))
+  signHeadersAnew(headers, auth)
   headers.set(CLIENT_ADDRESS_HEADER, request.ip)
   const body = request.body instanceof Buffer && request.body.length > 0 ? new Uint8Array(request.body) : null
   // A request may name a whole address (RFC 9112 3.2.2): its host is the client's word.
@@ -107,6 +108,21 @@ async function send(request: FastifyRequest, reply: FastifyReply, response: Resp
   if (!isJson(response)) return reply.send(Readable.fromWeb(response.body as ReadableStream))
   const text = await response.text()
   return reply.send(mayCarryTokens ? text : withoutTokens(text))
+}
+
+/** better-auth knows the current secret only; what a previous one has signed is good all the same. */
+function signHeadersAnew(headers: Headers, auth: Auth): void {
+  const [, scheme = '', bearer = ''] = /^(bearer +)(\S+) *$/i.exec(headers.get('authorization') ?? '') ?? []
+  const token = auth.signAnew(decodePercent(bearer))
+  if (token !== null) headers.set('authorization', scheme + token)
+  const cookie = headers.get('cookie')
+  if (cookie === null) return
+  const pairs = cookie.split(';').map((pair) => {
+    const [name = '', ...rest] = pair.split('=')
+    const value = auth.signAnew(decodePercent(rest.join('=').trim().replace(/^"(.*)"$/, '$1')))
+    return value === null ? pair : `${name}=${encodeURIComponent(value)}`
+  })
+  headers.set('cookie', pairs.join(';'))
 }
 
 // Script cannot keep a browser from sending these. A page that may ask for a one-time token must not get from it the credential that

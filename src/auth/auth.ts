@@ -9,6 +9,7 @@ import type { Revoker } from '../session/revoker.js'
 import { createAdapter } from './adapter.js'
 import type { Keys } from './keys.js'
 import { hashPassword, verifyPassword } from './password.js'
+import { secretVersion, signAnew } from './previous-secrets.js'
 import { sessionEndpoints, verifyOneTimeToken } from './session-endpoints.js'
 
 /** The only header from which better-auth takes the client's address; the bridge sets it, and no client can. */
@@ -32,6 +33,8 @@ export interface Auth {
   handler(request: Request): Promise<Response>
   /** Changes a user outside a request, as an endpoint would: sessions are bumped or ended with it. */
   updateUser(userId: string, update: Record<string, unknown>): Promise<void>
+  /** Signs a cookie's value or a bearer token anew that a previous secret has signed; null for any other. */
+  signAnew(signed: string): string | null
   /** The path below which the handler answers. */
   basePath: string
   /** The name of the session cookie. */
@@ -49,7 +52,9 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
     appName: 'Holdfast',
     baseURL: config.baseUrl,
     basePath,
+    // The numbered ones encrypt and decrypt, the first of them signs; the single one reads what was written before there were numbers.
     secret: keys.auth,
+    secrets: keys.all.map((each) => ({ version: secretVersion(each), value: each.auth })),
     trustedOrigins,
     telemetry: { enabled: false },
     database: createAdapter({
@@ -98,6 +103,7 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
       const { internalAdapter } = await auth.$context
       await internalAdapter.updateUser(userId, update)
     },
+    signAnew: (signed) => (keys.all.length > 1 ? signAnew(keys, signed) : null),
     basePath,
     cookieName: `${cookies.cookiePrefix}.session_token`,
     trustedOrigins

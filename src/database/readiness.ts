@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Keys } from '../auth/keys.js'
 import { ConfigError } from '../config.js'
 import { StoreUnavailable } from '../errors.js'
-import type { Database } from './database.js'
+import type { Database, PrismaClient } from './database.js'
 import { migrate, pendingMigrations } from './migrate.js'
 
 /** How often a server that waits for its database asks again, in milliseconds. */
@@ -9,21 +10,48 @@ const RETRY_MS = 250
 
 /**
  * Makes sure that this process may work on the store: the schema is the one it needs, and the store's sessions were signed with
- * its secret. The first process on a new store writes the check value; a lost AUTH_SECRET would otherwise sign everybody out.
+ * one of its secrets. The first process on a new store writes the check value; a lost AUTH_SECRET would otherwise sign everybody out.
  *
  * @throws StoreUnavailable when the store does not answer
  * @throws ConfigError when it answers and does not fit
  */
-export async function prepareStore(database: Database, keyCheck: string): Promise<void> {
+export async function prepareStore(database: Database, keys: Keys): Promise<void> {
   if (database.kind === 'embedded') await migrate(database)
   const pending = await pendingMigrations(database).catch((error: unknown) => { throw refusalOf(error) ?? error })
   if (pending.length > 0) throw new ConfigError(`the database schema is behind (${pending.join(', ')}): run \`holdfast migrate\` first`)
-  await database.prisma.$executeRaw`
-    INSERT INTO "key_check" ("purpose", "value") VALUES ('auth_secret', ${keyCheck}) ON CONFLICT ("purpose") DO NOTHING`
-  const stored = await database.prisma.keyCheck.findUnique({ where: { purpose: 'auth_secret' } })
-  if (stored?.value !== keyCheck) {
-    throw new ConfigError('AUTH_SECRET: is not the secret with which the sessions in this store were signed; with it every user would be signed out')
+  await checkSecrets(database.prisma, keys)
+}
+
+async function checkSecrets(prisma: PrismaClient, { check, all, peppers }: Keys): Promise<void> {
+  await prisma.$executeRaw`
+    INSERT INTO "key_check" ("purpose", "value") VALUES ('auth_secret', ${check}) ON CONFLICT ("purpose") DO NOTHING`
+  const stored = await prisma.keyCheck.findUnique({ where: { purpose: 'auth_secret' } })
+  if (!all.some((keys) => keys.check === stored?.value)) {
+    throw new ConfigError('AUTH_SECRET: is not the secret with which the sessions in this store were signed; with it every user would be signed out. If it was changed, the old one belongs into AUTH_SECRET_PREVIOUS')
   }
+  const unknown = (await findPeppers(prisma)).find((id) => !peppers.find(id))
+  if (unknown !== undefined) {
+    throw new ConfigError('AUTH_SECRET_PREVIOUS: lacks a secret under which live sessions refresh; without it they would be signed out')
+  }
+  // Last: a node that refuses to start has changed nothing.
+  if (stored && stored.value !== check) {
+    await prisma.$executeRaw`UPDATE "key_check" SET "value" = ${check} WHERE "purpose" = 'auth_secret' AND "value" = ${stored.value}`
+  }
+}
+
+/** The peppers of live sessions. It steps from one to the next along the index, however many sessions there are. */
+async function findPeppers(prisma: PrismaClient): Promise<string[]> {
+  const rows = await prisma.$queryRaw<{ id: string }[]>`
+    WITH RECURSIVE pepper ("id") AS (
+      SELECT min("rotationPepper") FROM "session"
+      UNION ALL
+      SELECT (SELECT min(s."rotationPepper") FROM "session" s WHERE s."rotationPepper" > pepper."id") FROM pepper WHERE pepper."id" IS NOT NULL
+    )
+    SELECT "id" FROM pepper WHERE "id" IS NOT NULL AND EXISTS (
+      SELECT 1 FROM "session" s WHERE s."rotationPepper" = pepper."id" AND s."revokedAt" IS NULL AND s."expiresAt" > clock_timestamp()
+        AND s."absoluteExpiresAt" > clock_timestamp()
+    )`
+  return rows.map(({ id }) => id)
 }
 
 // The server answers, and says no to this process: it will go on saying so.

@@ -1,6 +1,7 @@
 import type { Found, SessionCache } from '../cache/session-cache.js'
 import type { Queryable } from '../database/database.js'
 import { callStore } from '../database/fault.js'
+import type { AccessTokens } from '../token/access-token.js'
 import type { Activity } from './activity.js'
 import { judge, type Check, type SessionRecord } from './session.js'
 import { parseSessionToken, sameHash, verifySignedToken, type ParsedToken } from './session-token.js'
@@ -12,6 +13,8 @@ export type Credential =
   | { kind: 'signed', value: string }
   /** A session token whose signature better-auth has verified. */
   | { kind: 'token', value: string }
+  /** An access token: a JWT that names its session. */
+  | { kind: 'access', value: string }
 
 /** A check together with the rows it was decided on, for callers that show more than a check does. */
 export interface Reading {
@@ -26,8 +29,9 @@ const unknown: Reading = { check: { active: false, cause: 'session_unknown' }, r
 
 export interface ReaderOptions {
   cache: SessionCache
-  /** Verifies the signatures of session tokens. */
-  secret: string
+  /** Verify the signatures of session tokens. */
+  secrets: readonly string[]
+  accessTokens: AccessTokens
   activity: Activity
 }
 
@@ -50,22 +54,35 @@ export class SessionReader {
 
   /** As `check`, with the rows. Pass a transaction to keep the session from being revoked until it ends. */
   async read(credential: Credential, transaction?: Queryable): Promise<Reading> {
+    if (credential.kind === 'access') return this.#readAccess(credential.value, transaction)
     const parsed = this.parse(credential)
-    if (!parsed) return malformed
-    const matches = (record: SessionRecord) => sameHash(record.session.token, parsed.hash)
+    return parsed ? this.#readSession(parsed.sessionId, (record) => sameHash(record.session.token, parsed.hash), transaction) : malformed
+  }
+
+  /** Verifies signature and shape of a session token without asking anybody; null for what this server never issued. */
+  parse(credential: Credential): ParsedToken | null {
+    if (credential.kind === 'access') return null
+    const token = credential.kind === 'signed' ? verifySignedToken(credential.value, this.#options.secrets) : credential.value
+    return token === null ? null : parseSessionToken(token)
+  }
+
+  /** An access token proves itself; the session that it names must be active all the same, and the same person's. */
+  async #readAccess(token: string, transaction?: Queryable): Promise<Reading> {
+    const verified = await callStore(() => this.#options.accessTokens.verify(token))
+    if (!verified.claims) return { check: { active: false, cause: verified.cause }, record: null }
+    const { claims } = verified
+    const { check, record } = await this.#readSession(claims.sid, ({ session }) => session.userId === claims.sub, transaction)
+    return { check: check.active ? { ...check, token: claims } : check, record }
+  }
+
+  async #readSession(sessionId: string, matches: (record: SessionRecord) => boolean, transaction?: Queryable): Promise<Reading> {
     // Requests share reads: a fault must be told to each of them, and not only to the one whose read it was.
-    const record = await callStore<Found>(() => (transaction ? holdSession(transaction, parsed.sessionId) : this.#options.cache.find(parsed.sessionId, matches)))
+    const record = await callStore<Found>(() => (transaction ? holdSession(transaction, sessionId) : this.#options.cache.find(sessionId, matches)))
     if (record === 'revoked') return revoked
     if (!record || !matches(record)) return unknown
     const check = judge(record)
     if (!check.active) return { check, record: null }
     this.#options.activity.note(record.session.id)
     return { check, record }
-  }
-
-  /** Verifies signature and shape without asking anybody; null for what this server never issued. */
-  parse(credential: Credential): ParsedToken | null {
-    const token = credential.kind === 'signed' ? verifySignedToken(credential.value, this.#options.secret) : credential.value
-    return token === null ? null : parseSessionToken(token)
   }
 }

@@ -4,7 +4,7 @@ import type { Queryable } from '../database/database.js'
 const BATCH = 1_000
 
 /**
- * Removes sessions that ended longer ago than `retentionSeconds`, with their events, and proofs that have expired. Several
+ * Removes sessions that ended longer ago than `retentionSeconds`, with their events, and proofs and retired signing keys that have expired. Several
  * nodes may run it at once: each skips the rows that another holds.
  *
  * @returns how many sessions were removed
@@ -29,5 +29,6 @@ export async function purgeEnded(db: Queryable, retentionSeconds: number): Promi
     if (count === 0) break
   }
   await db.$executeRaw`DELETE FROM "verification" WHERE "expiresAt" < clock_timestamp()`
+  await db.$executeRaw`DELETE FROM "signing_key" WHERE "expiresAt" < clock_timestamp()`
   return removed
 }

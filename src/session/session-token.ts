@@ -53,15 +53,22 @@ export function looksLikeSessionToken(credential: string): boolean {
   return credential.startsWith(PREFIX)
 }
 
-/** Takes the signature off a token from the wire; null when it is missing or not ours. */
-export function verifySignedToken(signed: string, secret: string): string | null {
+/**
+ * Takes the signature off a token from the wire; null when it is missing or not ours.
+ *
+ * @param secrets those whose signatures count
+ */
+export function verifySignedToken(signed: string, secrets: readonly string[]): string | null {
   const dot = signed.indexOf('.')
   if (dot !== PREFIX.length + BODY_LENGTH) return null
   const token = signed.slice(0, dot)
   // Compared as text: Node's base64 decoder ignores what is no base64, so that many texts would pass for one signature.
   const signature = Buffer.from(signed.slice(dot + 1))
-  const expected = Buffer.from(createHmac('sha256', secret).update(token).digest('base64'))
-  return signature.length === expected.length && timingSafeEqual(signature, expected) ? token : null
+  for (const secret of secrets) {
+    const expected = Buffer.from(createHmac('sha256', secret).update(token).digest('base64'))
+    if (signature.length === expected.length && timingSafeEqual(signature, expected)) return token
+  }
+  return null
 }
 
 /** The name under which lists show a session: it can revoke, and never authenticates. */

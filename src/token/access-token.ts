@@ -1,3 +1,9 @@
+import { randomUUID } from 'node:crypto'
+import type { SessionRow } from '../session/session.js'
+import { ALGORITHM, type TokenParties, type TokenType } from './codec.js'
+import type { SigningKeys } from './signing-keys.js'
+import { VerifiedTokens } from './verified-tokens.js'
+
 /** What an access token says (RFC 9068). Times are seconds since the epoch. */
 export interface AccessTokenClaims {
   iss: string
@@ -15,4 +21,172 @@ export interface AccessTokenClaims {
   roles: string[]
   auth_time: number
   amr: string[]
+  /** The administrator, where the session is an impersonation (RFC 8693). */
+  act?: { sub: string }
+}
+
+/** What a token turned out to be. */
+export type VerifiedToken = { claims: AccessTokenClaims } | { claims: null, cause: 'token_expired' | 'credential_malformed' }
+
+/** For whom a token is issued. */
+export interface AccessTokenSubject {
+  session: Pick<SessionRow, 'id' | 'userId' | 'clientId' | 'expiresAt' | 'absoluteExpiresAt' | 'authTime' | 'amr' | 'impersonatedBy'>
+  roles: string[]
+  generation: number
+}
+
+export interface AccessTokensOptions {
+  keys: SigningKeys
+  parties: TokenParties
+  ttlSeconds: number
+  /** Milliseconds since the epoch. */
+  now: () => number
+}
+
+/** How much the clocks of nodes may differ, in seconds. */
+export const CLOCK_TOLERANCE_SECONDS = 5
+
+/** Longest token that is looked at; ours have some 700 characters, and more with many roles. */
+const LONGEST_TOKEN = 8_192
+
+/** By how much a life is shortened at random, at most: tokens of one moment should not all be refreshed at one moment. */
+const JITTER = 0.1
+
+const malformed: VerifiedToken = { claims: null, cause: 'credential_malformed' }
+const expired: VerifiedToken = { claims: null, cause: 'token_expired' }
+
+/** Issues and verifies access tokens. Whether the session in a token is active is another question. */
+export class AccessTokens {
+  readonly #options: AccessTokensOptions
+  readonly #verified = new VerifiedTokens<AccessTokenClaims>()
+
+  constructor(options: AccessTokensOptions) {
+    this.#options = options
+  }
+
+  /**
+   * A token for a session that has just been found active. It never outlives the session.
+   *
+   * @throws StoreUnavailable when no key may sign
+   */
+  async issue({ session, roles, generation }: AccessTokenSubject): Promise<{ token: string, expiresInSeconds: number }> {
+    const { parties, ttlSeconds, now } = this.#options
+    const issuedAt = Math.floor(now() / 1000)
+    const lives = ttlSeconds - Math.floor(Math.random() * JITTER * ttlSeconds)
+    const expiresAt = Math.min(issuedAt + lives, secondsOf(session.expiresAt), secondsOf(session.absoluteExpiresAt))
+    const claims: AccessTokenClaims = {
+      iss: parties.issuer,
+      aud: parties.audience,
+      sub: session.userId,
+      client_id: session.clientId,
+      iat: issuedAt,
+      exp: expiresAt,
+      jti: randomUUID(),
+      sid: session.id,
+      gen: generation,
+      roles,
+      auth_time: secondsOf(session.authTime),
+      amr: session.amr,
+      ...(session.impersonatedBy === null ? {} : { act: { sub: session.impersonatedBy } })
+    }
+    return { token: await this.sign('at+jwt', claims), expiresInSeconds: Math.max(0, expiresAt - issuedAt) }
+  }
+
+  /** Signs claims as a token of another type, with the same key. @throws StoreUnavailable when no key may sign */
+  async sign(type: TokenType, claims: object): Promise<string> {
+    const { codec } = await this.#options.keys.signer()
+    return codec.sign(type, claims)
+  }
+
+  /**
+   * Whether this server issued the token, and it counts now: signature, algorithm, type, key, issuer, audience and times.
+   *
+   * @throws StoreUnavailable when the key is unknown here and the store cannot be asked
+   */
+  async verify(token: string): Promise<VerifiedToken> {
+    const claims = this.#verified.find(token) ?? await this.#read(token)
+    if (claims === null) return malformed
+    const now = this.#options.now() / 1000
+    if (claims === 'expired' || hasExpired(claims, now)) {
+      this.#verified.delete(token)
+      return expired
+    }
+    return isNotYet(claims, now) ? malformed : { claims }
+  }
+
+  /** The session that a token of this server names, also when it has expired; null for anything else. @throws StoreUnavailable as `verify` */
+  async sessionIdOf(token: string): Promise<string | null> {
+    const claims = await this.#read(token)
+    return claims === null || claims === 'expired' ? null : claims.sid
+  }
+
+  /** Forgets what was verified: a key has gone. */
+  forget(): void {
+    this.#verified.clear()
+  }
+
+  async #read(token: string): Promise<AccessTokenClaims | 'expired' | null> {
+    const { keys, now } = this.#options
+    const header = token.length <= LONGEST_TOKEN ? headerOf(token) : null
+    if (!header || header['alg'] !== ALGORITHM || !isAccessTokenType(header['typ']) || typeof header['kid'] !== 'string') return null
+    const { kid } = header as { kid: string }
+    // A key outlives its tokens: where it has gone they have expired, and nobody need be asked.
+    if (!keys.holds(kid) && keys.isOurs(kid) && hasExpired(payloadOf(token), now() / 1000)) return 'expired'
+    const key = await keys.find(kid)
+    const claims = key?.codec.verify(token) as AccessTokenClaims | null | undefined
+    if (!claims) return null
+    this.#verified.add(token, Object.freeze(claims))
+    return claims
+  }
+}
+
+/**
+ * Whether a bearer credential claims, in its header, to be an access token (RFC 9068, section 4): then it alone decides. Any other JWT is
+ * somebody else's.
+ */
+export function looksLikeAccessToken(credential: string): boolean {
+  return credential.startsWith('ey') && isAccessTokenType(headerOf(credential)?.['typ'])
+}
+
+function isAccessTokenType(type: unknown): boolean {
+  return typeof type === 'string' && type.toLowerCase().replace(/^application\//, '') === 'at+jwt'
+}
+
+// Every token of one key has the same header: the last one is remembered.
+let lastHeader: { segment: string, header: Record<string, unknown> | null } = { segment: '', header: null }
+
+function headerOf(token: string): Record<string, unknown> | null {
+  const end = token.indexOf('.')
+  if (end === -1) return null
+  if (end === lastHeader.segment.length && token.startsWith(lastHeader.segment)) return lastHeader.header
+  const segment = token.slice(0, end)
+  const header = /^[\w-]+$/.test(segment) ? parseObject(Buffer.from(segment, 'base64url').toString('utf8')) : null
+  // Not a slice, which would keep the whole token.
+  if (header && end <= 256) lastHeader = { segment: Buffer.from(segment).toString(), header }
+  return header
+}
+
+function payloadOf(token: string): { exp?: unknown } {
+  return parseObject(Buffer.from(token.split('.', 2)[1] ?? '', 'base64url').toString('utf8')) ?? {}
+}
+
+function parseObject(text: string): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value as Record<string, unknown> : null
+  } catch {
+    return null
+  }
+}
+
+function hasExpired({ exp }: { exp?: unknown }, now: number): boolean {
+  return typeof exp === 'number' && exp + CLOCK_TOLERANCE_SECONDS <= now
+}
+
+function isNotYet(claims: AccessTokenClaims & { nbf?: unknown }, now: number): boolean {
+  return typeof claims.nbf === 'number' && claims.nbf - CLOCK_TOLERANCE_SECONDS > now
+}
+
+function secondsOf(date: Date): number {
+  return Math.floor(date.getTime() / 1000)
 }

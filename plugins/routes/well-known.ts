@@ -1,0 +1,85 @@
+import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Refusal } from '../../src/errors.js'
+import type { Holdfast } from '../../src/holdfast.js'
+import { ALGORITHM } from '../../src/token/codec.js'
+import { JWKS_MAX_AGE_SECONDS } from '../../src/token/signing-keys.js'
+
+const text = Type.String()
+const list = Type.Array(text)
+
+/** RFC 7517. */
+const JwksSchema = Type.Object({
+  keys: Type.Array(Type.Object({ kty: text, crv: text, x: text, y: text, kid: text, alg: text, use: text }))
+})
+
+/** RFC 8414, section 2. */
+const MetadataSchema = Type.Object({
+  issuer: text,
+  jwks_uri: text,
+  token_endpoint: text,
+  token_endpoint_auth_methods_supported: list,
+  grant_types_supported: list,
+  response_types_supported: list,
+  revocation_endpoint: text,
+  revocation_endpoint_auth_methods_supported: list,
+  introspection_endpoint: text,
+  introspection_endpoint_auth_methods_supported: list,
+  introspection_signing_alg_values_supported: list,
+  access_token_signing_alg_values_supported: list
+})
+
+const documents = ['oauth-authorization-server', 'openid-configuration']
+
+/** What gateways and clients need to know beforehand: the keys, and where everything is. Public, and kept by whoever reads it. */
+const wellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
+  app.get('/.well-known/jwks.json', { schema: { response: { 200: JwksSchema, 304: Type.Null() } } }, async (request, reply) => {
+    if (!holdfast.ready()) throw new Refusal('store_unavailable')
+    const { keys, etag, maxAgeSeconds } = holdfast.signingKeys.published()
+    // Never longer than the next key is published before it signs: whoever keeps this copy knows every key that can sign meanwhile.
+    reply.header('cache-control', maxAgeSeconds > 0 ? `public, max-age=${maxAgeSeconds}` : 'no-cache').header('etag', etag)
+    if (isCurrent(request, etag)) return notModified(reply)
+    reply.type('application/jwk-set+json')
+    return { keys }
+  })
+  for (const document of documents) serveMetadata(app, holdfast, `/.well-known/${document}`)
+}
+
+/** The metadata of an issuer with a path, where RFC 8414 (section 3.1) looks for it. */
+export const insertedWellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
+  for (const document of documents) serveMetadata(app, holdfast, `/.well-known/${document}${holdfast.prefix}`)
+}
+
+function serveMetadata(app: Parameters<typeof wellKnown>[0], { parties: { issuer } }: Holdfast, path: string): void {
+  const metadata = {
+    issuer,
+    jwks_uri: `${issuer}/.well-known/jwks.json`,
+    token_endpoint: `${issuer}/oauth2/token`,
+    token_endpoint_auth_methods_supported: ['none'],
+    grant_types_supported: ['refresh_token'],
+    response_types_supported: [],
+    revocation_endpoint: `${issuer}/oauth2/revoke`,
+    revocation_endpoint_auth_methods_supported: ['none'],
+    introspection_endpoint: `${issuer}/oauth2/introspect`,
+    introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+    introspection_signing_alg_values_supported: [ALGORITHM],
+    access_token_signing_alg_values_supported: [ALGORITHM]
+  }
+  app.get(path, { schema: { response: { 200: MetadataSchema } } }, async (_request, reply) => {
+    reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}`)
+    return metadata
+  })
+}
+
+// RFC 9110, section 13.1.2: a list, and each may be weak.
+function isCurrent(request: FastifyRequest, etag: string): boolean {
+  const known = request.headers['if-none-match']
+  return known !== undefined && known.split(',').some((name) => name.trim().replace(/^W\//, '') === etag || name.trim() === '*')
+}
+
+function notModified(reply: FastifyReply): null {
+  reply.code(304)
+  return null
+}
+
+export default wellKnown
