@@ -15,17 +15,16 @@ export interface PresentedCredential {
  * Which credential of a request counts. A bearer token in Holdfast's form, session token or access token, decides alone; otherwise the
  * session cookie does; other schemes and foreign tokens are ignored.
  *
- * @param accessTokens false where access tokens count as foreign
  * @throws Refusal 400 `credential_ambiguous` for more than one Authorization header or session cookie: two parties that
  *   read different ones would see different people
  */
-export function credentialOf(request: FastifyRequest, cookieName: string, { accessTokens = true } = {}): PresentedCredential | null {
+export function credentialOf(request: FastifyRequest, cookieName: string): PresentedCredential | null {
   const { authorization, cookie } = request.headers
   if (authorization !== undefined && countHeaders(request, 'authorization') > 1) throw new Refusal('credential_ambiguous')
   if (cookie !== undefined && countCookies(cookie, cookieName) > 1) throw new Refusal('credential_ambiguous')
   const bearer = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization)?.[1]
   if (bearer !== undefined && looksLikeSessionToken(bearer)) return { from: 'bearer', credential: { kind: 'signed', value: decodePercent(bearer) } }
-  if (bearer !== undefined && accessTokens && looksLikeAccessToken(bearer)) return { from: 'bearer', credential: { kind: 'access', value: bearer } }
+  if (bearer !== undefined && looksLikeAccessToken(bearer)) return { from: 'bearer', credential: { kind: 'access', value: bearer } }
   const sent = cookie === undefined ? undefined : fastifyCookie.parse(cookie)[cookieName]
   const value = sent?.replace(/^"(.*)"$/, '$1') // a quoted value is the same value (RFC 6265 4.1.1), and better-auth takes it so
   return value ? { from: 'cookie', credential: { kind: 'signed', value } } : null

@@ -10,6 +10,7 @@ import rateLimit from './rate-limit.js'
 import auth from './routes/auth.js'
 import health from './routes/health.js'
 import sessions from './routes/sessions.js'
+import token from './routes/token.js'
 import wellKnown, { insertedWellKnown } from './routes/well-known.js'
 
 declare module 'fastify' {
@@ -51,6 +52,7 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
     await scope.register(rateLimit, { config })
     await scope.register(auth, { holdfast })
     await scope.register(sessions, { holdfast })
+    await scope.register(token, { holdfast })
     await scope.register(health, { holdfast })
     await scope.register(wellKnown, { holdfast })
   }, { prefix })

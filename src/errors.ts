@@ -13,6 +13,11 @@ const refusals = {
   token_expired: [401, 'The access token has expired: use the refresh token.'],
   credential_ambiguous: [400, 'More than one Authorization header or session cookie was sent.'],
   invalid_input: [400, 'The request is not valid.'],
+  grant_type_unsupported: [400, 'This grant type is not supported: the only one is refresh_token.'],
+  refresh_malformed: [400, 'This is no refresh token of this server.'],
+  refresh_unknown: [400, 'The refresh token is not one that this session was given.'],
+  refresh_reused: [400, 'The refresh token had been used before: the session has ended, for one of its users may be a thief.'],
+  client_mismatch: [400, 'The refresh token was given to another client.'],
   role_missing: [403, 'A required role is missing.'],
   origin_refused: [403, 'A cookie authenticates only requests from a trusted origin.'],
   not_found: [404, 'There is nothing here.'],
@@ -24,7 +29,8 @@ const refusals = {
   headers_too_large: [431, 'The request headers are too large.'],
   rate_limited: [429, 'Too many requests. Try again later.'],
   internal: [500, 'Something went wrong on the server.'],
-  store_unavailable: [503, 'The session store cannot be reached. Nothing is known about the session: try again.']
+  store_unavailable: [503, 'The session store cannot be reached. Nothing is known about the session: try again.'],
+  revocation_pending: [503, 'The session is revoked, and a cache could not be told yet: try again to be sure.']
 } as const satisfies Record<string, readonly [number, string]>
 
 /** The stable causes. */

@@ -15,6 +15,8 @@ import { openCaches, type Caches } from './cache/cache.js'
 import type { Protections } from './cache/protections.js'
 import { Activity } from './session/activity.js'
 import { SessionReader } from './session/reader.js'
+import { RefreshGrant } from './token/refresh-grant.js'
+import { TokenService } from './token/token-service.js'
 import { purgeEnded } from './session/retention.js'
 import { Revoker } from './session/revoker.js'
 import { AccessTokens } from './token/access-token.js'
@@ -47,6 +49,7 @@ export interface Holdfast {
   readonly reader: SessionReader
   readonly revoker: Revoker
   readonly auth: Auth
+  readonly tokens: TokenService
   readonly signingKeys: SigningKeys
   readonly accessTokens: AccessTokens
   /** Where the routes hang on BASE_URL: the prefix of the host application, or empty. */
@@ -87,6 +90,10 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation,
       onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onDebug(message))
     })
+    const grant = new RefreshGrant({
+      prisma: database.prisma, peppers: keys.peppers, confirmation, idleTtlSeconds: config.sessionIdleTtlSeconds, graceSeconds: config.refreshGraceSeconds
+    })
+    const tokens = new TokenService({ prisma: database.prisma, grant, accessTokens, reader, revoker, peppers: keys.peppers })
     const closing = new AbortController()
     let ready = false
     const prepare = async () => {
@@ -112,7 +119,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
         (error) => events.onError('second factors could not be encrypted anew', error), FIRST_PREVIOUS_SECRETS_MS)
     ]
     const holdfast: Holdfast = {
-      config, prisma: database.prisma, reader, revoker, auth, signingKeys, accessTokens, prefix, parties,
+      config, prisma: database.prisma, reader, revoker, auth, tokens, signingKeys, accessTokens, prefix, parties,
       ready: () => ready,
       ping: async () => { await database.prisma.$queryRaw`SELECT 1` },
       async close() {

@@ -1,13 +1,14 @@
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { CLIENT_ADDRESS_HEADER, type Auth } from '../../src/auth/auth.js'
 import { createAuthScope, runInScope, type AuthScope } from '../../src/auth/scope.js'
 import { watchFaults, type FaultScope } from '../../src/database/fault.js'
 import { Refusal, refusalFor } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { withoutTokens } from '../../src/session/session-token.js'
-import { credentialOf, decodePercent, isCookie, type PresentedCredential } from '../credential.js'
+import { credentialOf } from '../credential.js'
+import { additionTo, transportOf } from '../token-transport.js'
+import { isFromPage, toWebRequest } from '../web-request.js'
 
 /** Largest request body of better-auth's endpoints, in bytes. */
 const BODY_LIMIT = 128 * 1024
@@ -15,11 +16,6 @@ const BODY_LIMIT = 128 * 1024
 /** Guesses that one address may make; an office behind one address has room, a dictionary has not. */
 const GUESSES_PER_MINUTE = 300
 
-// Not forwarded: what belongs to one connection (RFC 9110 7.6.1), what the body decides, and what a client could forge.
-const ownHeaders = new Set([
-  'connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade',
-  'content-length', 'expect', 'host', 'forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip', CLIENT_ADDRESS_HEADER
-])
 const methods = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as const
 
 /** better-auth behind Fastify: every method, every content type, bodies untouched, cookies in order. */
@@ -38,11 +34,22 @@ async function forward(holdfast: Holdfast, request: FastifyRequest, reply: Fasti
   // The route, and with it the rate limit, was chosen by the path as it was sent: better-auth must not see another.
   const { pathname } = new URL(request.raw.url ?? '/', holdfast.config.baseUrl)
   if (pathname !== pathOf(request)) throw new Refusal('not_found')
-  const presented = credentialOf(request, holdfast.auth.cookieName, { accessTokens: false })
-  const scope = createAuthScope(presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null)
-  const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented))
+  const { auth, tokens } = holdfast
+  const presented = credentialOf(request, auth.cookieName)
+  const transport = transportOf(request, presented, pathname)
+  if (transport === 'body' && pathname.endsWith('/one-time-token/verify') && isFromPage(request)) throw new Refusal('invalid_input', 'A page is given no tokens for a one-time token')
+  const scope = createAuthScope({
+    presented: presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null,
+    transport,
+    standIn: presented?.credential.kind === 'access' ? await tokens.standInFor(presented.credential.value) : null
+  })
+  const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented, scope))
   if (scope.pendingUntil) reply.header('session-revocation', `pending; effective-by="${scope.pendingUntil.toISOString()}"`)
-  return send(request, reply, response, { mayCarryTokens: scope.insertedSession && presented?.from !== 'cookie' && !(scope.source && isFromPage(request)) })
+  // better-auth says "nobody" to a dead credential: a client that could use its refresh token must not take that for a sign-out.
+  if (scope.standInRefused && (response.status === 401 || pathname.endsWith('/get-session'))) throw new Refusal(scope.standInRefused)
+  const mayCarryTokens = scope.insertedSession && presented?.from !== 'cookie' && !(scope.source && isFromPage(request))
+  const addition = await additionTo({ transport, begun: mayCarryTokens ? scope.begun : null }, response.headers.getSetCookie(), auth.cookiePrefix, tokens)
+  return send(request, reply, response, { mayCarryTokens, mayCarryCookies: transport === 'cookie', addition })
 }
 
 /**
@@ -63,34 +70,18 @@ async function answer(holdfast: Holdfast, scope: AuthScope, request: Request): P
   return outcome
 }
 
-function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest, presented: PresentedCredential | null): Request {
-  const headers = new Headers()
-  const { rawHeaders } = request.raw
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]?.toLowerCase() ?? ''
-    if (name === 'authorization' && presented?.from !== 'bearer') continue
-    if (name === 'sec-fetch-mode' && isFromProgram(request)) continue
-    if (!ownHeaders.has(name) && !name.startsWith('x-forwarded-')) headers.append(name, rawHeaders[i + 1] ?? '')
-  }
-  // The header that counts decides alone: the other one must not reach better-auth, which would let the cookie win.
-  if (presented?.from === 'bearer' && headers.has('cookie')) setCookieHeader(headers, withoutCookie(request.headers.cookie ?? '', auth.cookieName))
-  signHeadersAnew(headers, auth)
-  headers.set(CLIENT_ADDRESS_HEADER, request.ip)
-  const body = request.body instanceof Buffer && request.body.length > 0 ? new Uint8Array(request.body) : null
-  // A request may name a whole address (RFC 9112 3.2.2): its host is the client's word.
-  const { pathname, search } = new URL(request.raw.url ?? '/', config.baseUrl)
-  return new Request(`${config.baseUrl}${pathname}${search}`, {
-    method: request.method,
-    headers,
-    ...(body && request.method !== 'GET' && request.method !== 'HEAD' ? { body } : {})
-  })
+interface Answering {
+  mayCarryTokens: boolean
+  mayCarryCookies: boolean
+  /** What a JSON answer says besides. */
+  addition: Record<string, unknown>
 }
 
 /**
  * Passes better-auth's answer on. A session token leaves only in the answer to a request that began a session and showed no session
  * cookie: script on a page could otherwise turn an httpOnly cookie into a credential that it can carry away.
  */
-async function send(request: FastifyRequest, reply: FastifyReply, response: Response, { mayCarryTokens }: { mayCarryTokens: boolean }): Promise<FastifyReply> {
+async function send(request: FastifyRequest, reply: FastifyReply, response: Response, { mayCarryTokens, mayCarryCookies, addition }: Answering): Promise<FastifyReply> {
   if (response.status >= 500) {
     request.log.error({ status: response.status }, 'better-auth failed')
     throw refusalFor(500)
@@ -100,40 +91,15 @@ async function send(request: FastifyRequest, reply: FastifyReply, response: Resp
     if (name !== 'set-cookie' && name !== 'content-length' && (mayCarryTokens || name !== 'set-auth-token')) reply.header(name, value)
   }
   const cookies = response.headers.getSetCookie()
-  if (cookies.length > 0) reply.header('set-cookie', cookies)
+  if (cookies.length > 0 && mayCarryCookies) reply.header('set-cookie', cookies)
   reply.header('cache-control', response.headers.get('cache-control') ?? 'no-store')
   // better-auth answers an unknown path with a status and nothing else: say what it means.
   if (!response.body && response.status >= 400) throw refusalFor(response.status)
   if (!response.body) return reply.send()
   if (!isJson(response)) return reply.send(Readable.fromWeb(response.body as ReadableStream))
   const text = await response.text()
-  return reply.send(mayCarryTokens ? text : withoutTokens(text))
-}
-
-/** better-auth knows the current secret only; what a previous one has signed is good all the same. */
-function signHeadersAnew(headers: Headers, auth: Auth): void {
-  const [, scheme = '', bearer = ''] = /^(bearer +)(\S+) *$/i.exec(headers.get('authorization') ?? '') ?? []
-  const token = auth.signAnew(decodePercent(bearer))
-  if (token !== null) headers.set('authorization', scheme + token)
-  const cookie = headers.get('cookie')
-  if (cookie === null) return
-  const pairs = cookie.split(';').map((pair) => {
-    const [name = '', ...rest] = pair.split('=')
-    const value = auth.signAnew(decodePercent(rest.join('=').trim().replace(/^"(.*)"$/, '$1')))
-    return value === null ? pair : `${name}=${encodeURIComponent(value)}`
-  })
-  headers.set('cookie', pairs.join(';'))
-}
-
-// Script cannot keep a browser from sending these. A page that may ask for a one-time token must not get from it the credential that
-// its httpOnly cookie withholds; the cookie of the new session it may have.
-function isFromPage({ headers }: FastifyRequest): boolean {
-  return headers.origin !== undefined || headers['sec-fetch-site'] !== undefined
-}
-
-// Node's own fetch sends this one header of a browser, for which better-auth would want an Origin. A browser sends Sec-Fetch-Site with it.
-function isFromProgram({ headers }: FastifyRequest): boolean {
-  return headers['sec-fetch-site'] === undefined && headers.origin === undefined && headers.cookie === undefined
+  const shown = mayCarryTokens ? text : withoutTokens(text)
+  return reply.send(Object.keys(addition).length > 0 ? JSON.stringify({ ...JSON.parse(shown) as object, ...addition }) : shown)
 }
 
 // The path as it was sent; a request may name a whole address (RFC 9112 3.2.2).
@@ -143,13 +109,4 @@ function pathOf({ raw }: FastifyRequest): string {
 
 function isJson(response: Response): boolean {
   return /\bjson\b/i.test(response.headers.get('content-type') ?? '')
-}
-
-function withoutCookie(cookie: string, name: string): string {
-  return cookie.split(';').filter((pair) => !isCookie(pair, name)).join(';').trim()
-}
-
-function setCookieHeader(headers: Headers, cookie: string): void {
-  if (cookie === '') headers.delete('cookie')
-  else headers.set('cookie', cookie)
 }

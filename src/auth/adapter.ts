@@ -8,12 +8,14 @@ import { withoutTokens } from '../session/session-token.js'
 import type { SessionReader } from '../session/reader.js'
 import { AccountWrites } from './account-writes.js'
 import { checkInput, checkPage } from './input.js'
+import type { Peppers } from './keys.js'
 import { currentScope, notePending } from './scope.js'
 import { SessionModel } from './session-model.js'
 
 export interface AdapterOptions {
   prisma: PrismaClient
   reader: SessionReader
+  peppers: Peppers
   confirmation: Confirmation
   idleTtlSeconds: number
   absoluteTtlSeconds: number

@@ -5,12 +5,14 @@ import { isLoopback, type Config } from '../config.js'
 import type { Confirmation } from '../cache/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
 import type { SessionReader } from '../session/reader.js'
+import { signToken } from '../session/session-token.js'
 import type { Revoker } from '../session/revoker.js'
 import { createAdapter } from './adapter.js'
 import type { Keys } from './keys.js'
 import { hashPassword, verifyPassword } from './password.js'
 import { secretVersion, signAnew } from './previous-secrets.js'
 import { sessionEndpoints, verifyOneTimeToken } from './session-endpoints.js'
+import { tokenTransport } from './token-transport.js'
 
 /** The only header from which better-auth takes the client's address; the bridge sets it, and no client can. */
 export const CLIENT_ADDRESS_HEADER = 'x-holdfast-client-address'
@@ -37,8 +39,11 @@ export interface Auth {
   signAnew(signed: string): string | null
   /** The path below which the handler answers. */
   basePath: string
-  /** The name of the session cookie. */
+  /** The name of the session cookie, and what the names of all cookies begin with. */
   cookieName: string
+  cookiePrefix: string
+  /** A session token with its signature, as it travels. */
+  sign(token: string): string
   trustedOrigins: string[]
 }
 
@@ -60,6 +65,7 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
     database: createAdapter({
       prisma,
       reader,
+      peppers: keys.peppers,
       confirmation,
       idleTtlSeconds: config.sessionIdleTtlSeconds,
       absoluteTtlSeconds: config.sessionAbsoluteTtlSeconds
@@ -94,7 +100,8 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
       admin(),
       twoFactor({ issuer: 'Holdfast' }),
       { ...oneTime, endpoints: { ...oneTime.endpoints, verifyOneTimeToken: verifyOneTimeToken({ prisma }) } },
-      bearer({ requireSignature: true })
+      bearer({ requireSignature: true }),
+      tokenTransport()
     ]
   } satisfies BetterAuthOptions)
   return {
@@ -106,6 +113,8 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
     signAnew: (signed) => (keys.all.length > 1 ? signAnew(keys, signed) : null),
     basePath,
     cookieName: `${cookies.cookiePrefix}.session_token`,
+    cookiePrefix: cookies.cookiePrefix,
+    sign: (token) => signToken(token, keys.auth),
     trustedOrigins
   }
 }

@@ -1,11 +1,31 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import type { InactiveCause } from '../errors.js'
+import type { Credential } from '../session/reader.js'
 import type { ParsedToken } from '../session/session-token.js'
-import type { Session } from '../session/session.js'
+import type { Session, SessionRow } from '../session/session.js'
+
+/** How the client wants its credentials: in cookies (and bearer's header), or as tokens in the body. */
+export type TokenTransport = 'cookie' | 'body'
+
+/** What stands for an access token inside one call: better-auth knows sessions by session tokens alone. */
+export interface StandIn {
+  /** In a session token's form, made for this call and known to nobody else; the store's hash is of another. */
+  token: string
+  credential: Credential
+}
+
+/** A refresh family that the call has begun. */
+export interface Family {
+  session: SessionRow
+  refreshToken: string
+}
 
 /** What one call of better-auth must remember between the adapter calls that it makes. */
 export interface AuthScope {
   /** The session that the request's cookie names, by signature and shape; whether it is active is another question. */
   readonly presented: ParsedToken | null
+  readonly transport: TokenTransport
+  readonly standIn: StandIn | null
   /** Each user's credential epoch as it was first read, which is before any credential was verified. */
   readonly epochs: Map<string, number>
   /** The session that authenticated the call: its writes must not commit after its revocation. */
@@ -16,6 +36,12 @@ export interface AuthScope {
   source: Session | null
   /** Whether the call inserted a session: only then may a token leave. */
   insertedSession: boolean
+  /** Why the stand-in's access token counts for nothing; null where nobody asked or it counts. */
+  standInRefused: InactiveCause | null
+  /** The refresh family of the session that was inserted last. */
+  family: Family | null
+  /** That family, when the call has ended with its session as the result, and the roles of its user. */
+  begun: (Family & { roles: string[] }) | null
   /** A value that the store cannot take was sent; better-auth may swallow the error. */
   invalidInput: boolean
   /** When a revocation that could not be confirmed has become effective everywhere; null when all were. */
@@ -24,8 +50,14 @@ export interface AuthScope {
 
 const scopes = new AsyncLocalStorage<AuthScope>()
 
-export function createAuthScope(presented: ParsedToken | null): AuthScope {
-  return { presented, epochs: new Map(), authorisedBy: null, authorityHeld: false, source: null, insertedSession: false, invalidInput: false, pendingUntil: null }
+/** What the request says of itself. */
+export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn'>
+
+export function createAuthScope(request: AuthRequest): AuthScope {
+  return {
+    ...request, epochs: new Map(), authorisedBy: null, authorityHeld: false, source: null, insertedSession: false, standInRefused: null, family: null, begun: null,
+    invalidInput: false, pendingUntil: null
+  }
 }
 
 /** Runs a call of better-auth in its scope. */
@@ -35,7 +67,7 @@ export function runInScope<T>(scope: AuthScope, work: () => T): T {
 
 /** The scope of the running call; a call from outside a request (a script) has one that nobody else sees. */
 export function currentScope(): AuthScope {
-  return scopes.getStore() ?? createAuthScope(null)
+  return scopes.getStore() ?? createAuthScope({ presented: null, transport: 'cookie', standIn: null })
 }
 
 /** Notes that a revocation of this call is not final before `effectiveBy`. */

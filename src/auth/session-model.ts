@@ -8,12 +8,15 @@ import { revokeSessions, revokeSessionsOf } from '../session/revocation.js'
 import type { SessionRow, UserRow } from '../session/session.js'
 import { handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
 import { insertSession, listSessions } from '../session/store.js'
+import { firstRefreshToken } from '../token/refresh-token.js'
 import { lockUser } from './account-writes.js'
+import type { Peppers } from './keys.js'
 import { authenticationMethods, replacementReason, revocationReason } from './reasons.js'
 import { currentScope } from './scope.js'
 
 export interface SessionModelOptions {
   reader: SessionReader
+  peppers: Peppers
   idleTtlSeconds: number
   absoluteTtlSeconds: number
   /** The connections that reads and single writes go to, and a transaction for several. */
@@ -50,6 +53,9 @@ export class SessionModel {
     const userId = String(data['userId'])
     const impersonatedBy = text(data['impersonatedBy']) ?? scope.source?.impersonatedBy ?? null
     const credentialEpoch = scope.epochs.get(userId) ?? null
+    // An administrator who acts as somebody else comes back to a session of their own: that one is not to be kept alive.
+    const pepper = this.#options.peppers.current
+    const refresh = scope.transport === 'body' && impersonatedBy === null ? firstRefreshToken(sessionId, pepper) : null
     const inserted = await insertSession(await this.#options.writing(), {
       id: sessionId,
       hash,
@@ -66,10 +72,12 @@ export class SessionModel {
       authoritySessionId: credentialEpoch === null || impersonatedBy !== null ? scope.authorisedBy?.id ?? null : null,
       // An administrator who impersonates comes back to the session that the cookie names.
       replaces: text(data['impersonatedBy']) || !scope.presented ? null : { ...scope.presented, reason: replacementReason() },
-      sourceSessionId: scope.source?.id ?? null
+      sourceSessionId: scope.source?.id ?? null,
+      refresh: refresh && { hash: refresh.hash, pepperId: pepper.id }
     })
     if (!inserted) throw new APIError('UNAUTHORIZED', { code: 'CREDENTIAL_CHANGED', message: 'The account changed while you were signing in. Try again.' })
     scope.insertedSession = true
+    scope.family = refresh && { session: inserted.row, refreshToken: refresh.token }
     await this.#options.changed(inserted.replaced)
     return authSession(inserted.row, token)
   }
@@ -79,11 +87,13 @@ export class SessionModel {
     const token = where.find((condition) => condition.field === 'token')?.value
     if (!withUser || typeof token !== 'string') return (await this.findMany(where, false))[0] ?? null
     const transaction = currentTransaction()
-    const { check, record } = await this.#options.reader.read({ kind: 'token', value: token }, transaction ? await transaction.forWrite() : undefined)
+    const scope = currentScope()
+    const standIn = scope.standIn?.token === token ? scope.standIn : null
+    const { check, record } = await this.#options.reader.read(standIn?.credential ?? { kind: 'token', value: token }, transaction ? await transaction.forWrite() : undefined)
+    if (standIn && !check.active) scope.standInRefused = check.cause
     // better-auth answers "signed out" to a session that is so already: that answer must be as final as the other's.
     if (!check.active && check.cause === 'session_revoked') await this.#options.settle([parseSessionToken(token)?.sessionId ?? ''])
     if (!check.active || !record?.user) return null
-    const scope = currentScope()
     scope.authorisedBy ??= check.session
     return { ...authSession(onLocalClock(record.session, record.now), token), user: record.user satisfies UserRow }
   }
@@ -165,7 +175,8 @@ function onLocalClock(row: SessionRow, now: Date): SessionRow {
 
 function tokenOf(row: SessionRow, presented: ReadonlyMap<string, string>): string {
   const token = presented.get(row.id)
-  return token !== undefined && parseSessionToken(token)?.hash === row.token ? token : handleOf(row.id)
+  const isReal = token !== undefined && (parseSessionToken(token)?.hash === row.token || token === currentScope().standIn?.token)
+  return isReal ? token : handleOf(row.id)
 }
 
 const isNamed = (field: string) => field === 'token' || field === 'id' || field === 'userId'

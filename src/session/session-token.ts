@@ -19,9 +19,8 @@ export interface ParsedToken {
   hash: string
 }
 
-/** A new session id and the token for it. */
-export function mintSessionToken(): ParsedToken & { token: string } {
-  const sessionId = uuidV7()
+/** A token for a session: a new one, or one that shall stand in for another credential of it inside this process. */
+export function mintSessionToken(sessionId: string = uuidV7()): ParsedToken & { token: string } {
   const payload = Buffer.concat([parseUuid(sessionId), randomBytes(32)])
   const token = PREFIX + Buffer.concat([payload, checksum(payload)]).toString('base64url')
   return { sessionId, token, hash: hashToken(token) }
@@ -65,10 +64,19 @@ export function verifySignedToken(signed: string, secrets: readonly string[]): s
   // Compared as text: Node's base64 decoder ignores what is no base64, so that many texts would pass for one signature.
   const signature = Buffer.from(signed.slice(dot + 1))
   for (const secret of secrets) {
-    const expected = Buffer.from(createHmac('sha256', secret).update(token).digest('base64'))
+    const expected = Buffer.from(signatureOf(token, secret))
     if (signature.length === expected.length && timingSafeEqual(signature, expected)) return token
   }
   return null
+}
+
+/** Puts the signature on a token (better-auth's: HMAC-SHA256 in base64). */
+export function signToken(token: string, secret: string): string {
+  return `${token}.${signatureOf(token, secret)}`
+}
+
+function signatureOf(token: string, secret: string): string {
+  return createHmac('sha256', secret).update(token).digest('base64')
 }
 
 /** The name under which lists show a session: it can revoke, and never authenticates. */

@@ -29,20 +29,25 @@ export interface NewSession {
    * proved who they are, and never lives longer: nobody has proved anything anew.
    */
   sourceSessionId: string | null
+  /** The first refresh token, by hash, and the pepper that made it; null where no refresh family begins. */
+  refresh: { hash: string, pepperId: string } | null
 }
 
-const sessionColumns = Prisma.raw(`s."id", s."token", s."userId", s."issuedAt", s."updatedAt", s."expiresAt", s."absoluteExpiresAt",
+/** The columns of a session `s` and of its user `u` that make a `SessionRecord` (`recordOf`). */
+export const sessionColumns = Prisma.raw(`s."id", s."token", s."userId", s."issuedAt", s."updatedAt", s."expiresAt", s."absoluteExpiresAt",
   s."revokedAt", s."revokedReason", s."version", s."ipAddress", s."userAgent", s."name", s."lastSeenAt", s."amr", s."authTime", s."impersonatedBy", s."clientId"`)
 
-const userColumns = Prisma.raw(`u."id" AS "u_id", u."name" AS "u_name", u."email" AS "u_email", u."emailVerified" AS "u_emailVerified",
+export const userColumns = Prisma.raw(`u."id" AS "u_id", u."name" AS "u_name", u."email" AS "u_email", u."emailVerified" AS "u_emailVerified",
   u."image" AS "u_image", u."role" AS "u_role", u."banned" AS "u_banned", u."banReason" AS "u_banReason", u."banExpires" AS "u_banExpires",
   u."twoFactorEnabled" AS "u_twoFactorEnabled", u."credentialEpoch" AS "u_credentialEpoch", u."createdAt" AS "u_createdAt", u."updatedAt" AS "u_updatedAt"`)
 
-const live = Prisma.raw(`"revokedAt" IS NULL AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()`)
+/** Conditions on a row of `session`, of `user`: that it has not ended, that the person may sign in. */
+export const live = Prisma.raw(`"revokedAt" IS NULL AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()`)
 
-const notBanned = Prisma.raw(`NOT (COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()))`)
+export const notBanned = Prisma.raw(`NOT (COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()))`)
 
-type JoinedRow = SessionRow & Record<`u_${string}`, unknown> & { now: Date }
+/** `sessionColumns` and `userColumns` with the database's clock. */
+export type JoinedRow = SessionRow & Record<`u_${string}`, unknown> & { now: Date }
 
 /**
  * Inserts a session with its first event, and revokes the one it replaces, in one statement.
@@ -87,11 +92,12 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
       RETURNING "id", "userId", "version"
     ), s AS (
       INSERT INTO "session" ("id", "token", "userId", "issuedAt", "updatedAt", "lastSeenAt", "authTime", "expiresAt", "absoluteExpiresAt",
-        "ipAddress", "userAgent", "amr", "impersonatedBy")
+        "ipAddress", "userAgent", "amr", "impersonatedBy", "refreshHash", "rotationPepper")
       SELECT ${session.id}, ${session.hash}, allowed."id", now, now, now, COALESCE(allowed."authTime", now),
         LEAST(now + LEAST(${session.idleTtlSeconds}::int, ${session.absoluteTtlSeconds}::int) * interval '1 second', allowed."notAfter"),
         LEAST(now + ${session.absoluteTtlSeconds}::int * interval '1 second', allowed."notAfter"),
-        ${session.ipAddress}, ${userAgent}, ${session.amr}::text[], ${session.impersonatedBy}
+        ${session.ipAddress}, ${userAgent}, ${session.amr}::text[], ${session.impersonatedBy},
+        ${session.refresh?.hash ?? null}, ${session.refresh?.pepperId ?? null}
       FROM allowed, clock
       RETURNING *
     ), events AS (
@@ -176,7 +182,8 @@ export async function bumpSessionsOf(db: Queryable, userId: string): Promise<Cha
     SELECT "id" AS "sessionId", "version", NULL AS "reason" FROM bumped`
 }
 
-function recordOf(row: JoinedRow): SessionRecord {
+/** Takes the joined columns apart. */
+export function recordOf(row: JoinedRow): SessionRecord {
   const session: Record<string, unknown> = {}
   const user: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(row)) {

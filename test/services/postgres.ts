@@ -26,7 +26,7 @@ export function findPostgresPrograms(): string | null {
 }
 
 /** Creates a cluster on a free port; PostgreSQL refuses to run as root, so root lends it another user. */
-export async function createPostgres(programs: string): Promise<PrivatePostgres> {
+export async function createPostgres(programs: string, { maxConnections = 60 } = {}): Promise<PrivatePostgres> {
   const user = process.getuid?.() === 0 ? nobody() : {}
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-postgres-'))
   if (user.uid !== undefined) chownSync(folder, user.uid, user.gid ?? user.uid)
@@ -38,7 +38,7 @@ export async function createPostgres(programs: string): Promise<PrivatePostgres>
   const postgres: PrivatePostgres = {
     url: `postgresql://postgres@127.0.0.1:${port}/postgres`,
     async start() {
-      server = spawn(join(programs, 'postgres'), ['-D', data, '-p', String(port), '-k', folder, '-c', 'listen_addresses=127.0.0.1', '-c', 'max_connections=60'], { ...user, stdio: 'ignore' })
+      server = spawn(join(programs, 'postgres'), ['-D', data, '-p', String(port), '-k', folder, '-c', 'listen_addresses=127.0.0.1', '-c', `max_connections=${maxConnections}`], { ...user, stdio: 'ignore' })
       await until('PostgreSQL to start', () => canQuery(postgres.url))
     },
     async stop() {

@@ -1,0 +1,65 @@
+import formBody from '@fastify/formbody'
+import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
+import { Refusal, RETRY_AFTER_SECONDS } from '../../src/errors.js'
+import type { Holdfast } from '../../src/holdfast.js'
+import { sendOAuthError } from '../oauth-errors.js'
+
+/** No token is longer; a body that is cannot be one. */
+const Token = Type.String({ minLength: 1, maxLength: 8192 })
+
+const RefreshBody = Type.Object({
+  grant_type: Type.String(),
+  refresh_token: Type.Optional(Token),
+  client_id: Type.Optional(Type.String({ minLength: 1, maxLength: 256 }))
+})
+
+const TokenAnswer = Type.Object({
+  access_token: Type.String(),
+  token_type: Type.Literal('Bearer'),
+  expires_in: Type.Integer(),
+  refresh_token: Type.String(),
+  session_id: Type.String()
+})
+
+const RevocationBody = Type.Object({ token: Token, token_type_hint: Type.Optional(Type.String()), client_id: Type.Optional(Type.String()) })
+
+// Printable ASCII: what a header can carry unchanged everywhere.
+const IDEMPOTENCY_KEY = /^[\x20-\x7e]{8,128}$/
+
+/** The token plane: refresh tokens are exchanged and given back. Cookies count for nothing here. */
+const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
+  app.removeContentTypeParser('text/plain')
+  await app.register(formBody)
+  app.setErrorHandler<Error>((error, request, reply) => sendOAuthError(error, request, reply))
+  app.addHook('onRequest', async () => { if (!holdfast.ready()) throw new Refusal('store_unavailable') })
+  app.addHook('onSend', async (_request, reply) => { reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }) })
+
+  app.post('/oauth2/token', { schema: { body: RefreshBody, response: { 200: TokenAnswer } } }, async (request) => {
+    const { grant_type: grantType, refresh_token: refreshToken, client_id: clientId = null } = request.body
+    if (grantType !== 'refresh_token') throw new Refusal('grant_type_unsupported')
+    if (refreshToken === undefined) throw new Refusal('invalid_input', 'refresh_token is missing')
+    const idempotencyKey = idempotencyKeyOf(request)
+    const { tokens } = await holdfast.tokens.refresh({ refreshToken, clientId, idempotencyKey, ipAddress: request.ip })
+    return tokens
+  })
+
+  app.post('/oauth2/revoke', { schema: { body: RevocationBody } }, async (request, reply) => {
+    const revoked = await holdfast.tokens.revoke(request.body.token)
+    // RFC 7009 2.2.1: the client must take the token to exist still, and try again. The row is revoked all the same.
+    if (revoked?.effectiveBy) {
+      reply.header('session-revocation', `pending; effective-by="${revoked.effectiveBy.toISOString()}"`).header('retry-after', RETRY_AFTER_SECONDS)
+      throw new Refusal('revocation_pending')
+    }
+    return reply.code(200).send()
+  })
+}
+
+function idempotencyKeyOf({ headers }: FastifyRequest): string | null {
+  const key = headers['idempotency-key']
+  if (key === undefined) return null
+  if (typeof key !== 'string' || !IDEMPOTENCY_KEY.test(key)) throw new Refusal('invalid_input', 'Idempotency-Key must be 8 to 128 printable characters')
+  return key
+}
+
+export default token

@@ -1,0 +1,79 @@
+import type { FastifyRequest } from 'fastify'
+import { CLIENT_ADDRESS_HEADER, type Auth } from '../src/auth/auth.js'
+import type { AuthScope } from '../src/auth/scope.js'
+import type { Holdfast } from '../src/holdfast.js'
+import { decodePercent, isCookie, type PresentedCredential } from './credential.js'
+import { cookiesOfChallenge } from './token-transport.js'
+
+// Not forwarded: what belongs to one connection (RFC 9110 7.6.1), what the body decides, and what a client could forge.
+const ownHeaders = new Set([
+  'connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade',
+  'content-length', 'expect', 'host', 'forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip', CLIENT_ADDRESS_HEADER
+])
+
+/** A request as better-auth's handler takes it: with the credential that counts, and nothing that a client could forge. */
+export function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest, presented: PresentedCredential | null, { standIn }: AuthScope): Request {
+  const headers = new Headers()
+  const { rawHeaders } = request.raw
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]?.toLowerCase() ?? ''
+    if (name === 'authorization' && presented?.from !== 'bearer') continue
+    if (name === 'sec-fetch-mode' && isFromProgram(request)) continue
+    if (!ownHeaders.has(name) && !name.startsWith('x-forwarded-')) headers.append(name, rawHeaders[i + 1] ?? '')
+  }
+  // The header that counts decides alone: the other one must not reach better-auth, which would let the cookie win.
+  if (presented?.from === 'bearer' && headers.has('cookie')) setCookieHeader(headers, withoutCookie(request.headers.cookie ?? '', auth.cookieName))
+  if (presented?.credential.kind === 'access') headers.delete('authorization')
+  if (standIn) headers.set('authorization', `Bearer ${auth.sign(standIn.token)}`)
+  const challenge = cookiesOfChallenge(request, auth.cookiePrefix)
+  if (challenge !== null) {
+    headers.append('cookie', challenge)
+    // No page of another origin can send that header unasked, and better-auth wants an Origin with every cookie.
+    if (!headers.has('origin')) headers.set('origin', config.baseUrl)
+  }
+  signHeadersAnew(headers, auth)
+  headers.set(CLIENT_ADDRESS_HEADER, request.ip)
+  const body = request.body instanceof Buffer && request.body.length > 0 ? new Uint8Array(request.body) : null
+  // A request may name a whole address (RFC 9112 3.2.2): its host is the client's word.
+  const { pathname, search } = new URL(request.raw.url ?? '/', config.baseUrl)
+  return new Request(`${config.baseUrl}${pathname}${search}`, {
+    method: request.method,
+    headers,
+    ...(body && request.method !== 'GET' && request.method !== 'HEAD' ? { body } : {})
+  })
+}
+
+/** better-auth knows the current secret only; what a previous one has signed is good all the same. */
+function signHeadersAnew(headers: Headers, auth: Auth): void {
+  const [, scheme = '', bearer = ''] = /^(bearer +)(\S+) *$/i.exec(headers.get('authorization') ?? '') ?? []
+  const token = auth.signAnew(decodePercent(bearer))
+  if (token !== null) headers.set('authorization', scheme + token)
+  const cookie = headers.get('cookie')
+  if (cookie === null) return
+  const pairs = cookie.split(';').map((pair) => {
+    const [name = '', ...rest] = pair.split('=')
+    const value = auth.signAnew(decodePercent(rest.join('=').trim().replace(/^"(.*)"$/, '$1')))
+    return value === null ? pair : `${name}=${encodeURIComponent(value)}`
+  })
+  headers.set('cookie', pairs.join(';'))
+}
+
+// Script cannot keep a browser from sending these. A page that may ask for a one-time token must not get from it the credential that
+// its httpOnly cookie withholds; the cookie of the new session it may have.
+export function isFromPage({ headers }: FastifyRequest): boolean {
+  return headers.origin !== undefined || headers['sec-fetch-site'] !== undefined
+}
+
+// Node's own fetch sends this one header of a browser, for which better-auth would want an Origin. A browser sends Sec-Fetch-Site with it.
+function isFromProgram({ headers }: FastifyRequest): boolean {
+  return headers['sec-fetch-site'] === undefined && headers.origin === undefined && headers.cookie === undefined
+}
+
+function withoutCookie(cookie: string, name: string): string {
+  return cookie.split(';').filter((pair) => !isCookie(pair, name)).join(';').trim()
+}
+
+function setCookieHeader(headers: Headers, cookie: string): void {
+  if (cookie === '') headers.delete('cookie')
+  else headers.set('cookie', cookie)
+}

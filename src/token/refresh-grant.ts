@@ -1,0 +1,118 @@
+import type { Peppers } from '../auth/keys.js'
+import type { Confirmation } from '../cache/confirmation.js'
+import type { PrismaClient, Queryable } from '../database/database.js'
+import { withTransaction } from '../database/transaction.js'
+import { Refusal, StoreUnavailable } from '../errors.js'
+import { revokeSessions } from '../session/revocation.js'
+import type { SessionRecord, UserRow } from '../session/session.js'
+import { hashIdempotencyKey, newSalt, parseRefreshToken, successorOf, type RefreshToken } from './refresh-token.js'
+import { findFamily, judgeRefresh, noteReplay, noteReuse, rotate, type RefreshRecord, type Showing } from './rotation.js'
+
+/** A refresh request (RFC 6749, section 6). */
+export interface RefreshRequest {
+  refreshToken: string
+  /** Must be the client that the session was begun by; null where the request names none. */
+  clientId: string | null
+  /** Chosen by the client for one attempt and its retries. */
+  idempotencyKey: string | null
+  ipAddress: string | null
+}
+
+/** A refresh that succeeded, or was answered again. */
+export interface Refreshed {
+  outcome: 'rotated' | 'replayed'
+  refreshToken: string
+  generation: number
+  record: SessionRecord & { user: UserRow }
+}
+
+/** How often a token is looked at that others are using at this very moment. */
+const ATTEMPTS = 3
+
+export interface RefreshGrantOptions {
+  prisma: PrismaClient
+  peppers: Peppers
+  confirmation: Confirmation
+  idleTtlSeconds: number
+  /** For how long a token that was used is answered with its successor again, in seconds. */
+  graceSeconds: number
+}
+
+/** Exchanges refresh tokens, each once, for the next one of the same session. */
+export class RefreshGrant {
+  readonly #options: RefreshGrantOptions
+
+  constructor(options: RefreshGrantOptions) {
+    this.#options = options
+  }
+
+  /**
+   * @throws Refusal when the token is no good; a token that was used before outside the rule has then ended its session, finally
+   * @throws StoreUnavailable when nobody knows: the same request may be sent again, and is then answered as the first would have been
+   */
+  async refresh({ refreshToken, clientId, idempotencyKey, ipAddress }: RefreshRequest): Promise<Refreshed> {
+    const { prisma, peppers } = this.#options
+    const token = parseRefreshToken(refreshToken, peppers)
+    if (token === 'malformed') throw new Refusal('refresh_malformed')
+    // Another node has made it, with a secret that this one was not given: no reason to sign anybody out.
+    if (token === 'unknown_pepper') throw new StoreUnavailable(new Error('the pepper of a refresh token is not configured here (AUTH_SECRET_PREVIOUS)'))
+    const showing: Showing = { token, clientId, idempotencyHash: idempotencyKey === null ? null : hashIdempotencyKey(token.sessionId, idempotencyKey) }
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const refreshed = await this.#rotate(prisma, showing, ipAddress) ?? await this.#answerAgain(showing, ipAddress)
+      if (refreshed) return refreshed
+    }
+    throw new StoreUnavailable(new Error('a refresh token changed its state again and again'))
+  }
+
+  async #rotate(db: Queryable, showing: Showing, ipAddress: string | null): Promise<Refreshed | null> {
+    const { peppers: { current }, idleTtlSeconds } = this.#options
+    const salt = newSalt()
+    const successor = successorOf(showing.token, salt, current)
+    const record = await rotate(db, { ...showing, hash: successor.hash, salt, pepperId: current.id, idleTtlSeconds, ipAddress })
+    if (!record?.user) return null
+    return { outcome: 'rotated', refreshToken: successor.token, generation: showing.token.generation + 1, record: { ...record, user: record.user } }
+  }
+
+  /**
+   * For a token that is not the current one of an active session.
+   *
+   * @returns null when it has become that meanwhile
+   * @throws Refusal, after the end of the session is committed where that is due
+   */
+  async #answerAgain(showing: Showing, ipAddress: string | null): Promise<Refreshed | null> {
+    const { prisma, graceSeconds } = this.#options
+    const record = await findFamily(prisma, showing.token.sessionId)
+    if (!record) throw new Refusal('session_unknown')
+    const verdict = judgeRefresh(record, showing, graceSeconds)
+    if (verdict === 'rotate') return null
+    if (verdict === 'replay') {
+      const refreshed = this.#replay(record, showing.token)
+      await noteReplay(prisma, record, ipAddress)
+      return refreshed
+    }
+    if (verdict === 'reuse') {
+      await this.#end(record.session.id, ipAddress)
+      throw new Refusal('refresh_reused')
+    }
+    throw new Refusal(verdict.refuse)
+  }
+
+  /** Ends the session, and tells when that is committed and final: whatever becomes of the answer. */
+  async #end(sessionId: string, ipAddress: string | null): Promise<void> {
+    const changes = await withTransaction(this.#options.prisma, async (transaction) => {
+      const db = await transaction.forWrite()
+      await noteReuse(db, sessionId, ipAddress)
+      return revokeSessions(db, [sessionId], null, 'refresh_reused')
+    })
+    await this.#options.confirmation.settle([sessionId], changes)
+  }
+
+  /** Makes the successor again. What cannot be proved to be the same token is not given out. */
+  #replay({ refresh, ...record }: RefreshRecord, token: RefreshToken): Refreshed {
+    const pepper = this.#options.peppers.find(refresh.rotationPepper ?? '')
+    if (!pepper) throw new StoreUnavailable(new Error('the pepper of a session is not configured here (AUTH_SECRET_PREVIOUS)'))
+    const successor = successorOf(token, refresh.rotationSalt ?? '', pepper)
+    if (successor.hash !== refresh.refreshHash || !record.user) throw new StoreUnavailable(new Error('the successor of a refresh token could not be made again'))
+    return { outcome: 'replayed', refreshToken: successor.token, generation: refresh.refreshGeneration, record: { ...record, user: record.user } }
+  }
+}

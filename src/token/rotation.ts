@@ -1,0 +1,108 @@
+import { Prisma, type Queryable } from '../database/database.js'
+import { judge, type SessionRecord } from '../session/session.js'
+import { live, notBanned, recordOf, sessionColumns, userColumns, type JoinedRow } from '../session/store.js'
+import type { Cause } from '../errors.js'
+import type { RefreshToken } from './refresh-token.js'
+
+/** The refresh state of a session: one family, one row, one lock. */
+export interface RefreshState {
+  refreshGeneration: number
+  refreshHash: string | null
+  previousRefreshHash: string | null
+  rotatedAt: Date | null
+  rotationSalt: string | null
+  rotationPepper: string | null
+  idempotencyHash: string | null
+}
+
+/** A session with its user and its refresh state, at one moment of the database's clock. */
+export interface RefreshRecord extends SessionRecord {
+  refresh: RefreshState
+}
+
+/** What a refresh token is shown with. */
+export interface Showing {
+  token: RefreshToken
+  clientId: string | null
+  idempotencyHash: string | null
+}
+
+/** What the rule says: rotate, give the same answer again, end the session, or refuse and change nothing. */
+export type Verdict = 'rotate' | 'replay' | 'reuse' | { refuse: Cause }
+
+/**
+ * The rule, for a row as it was at one moment. A generation never comes back: what is reuse now stays so. A token that was used before is answered with the same successor as long as that cannot hide a theft:
+ * for a fixed time, or to whoever knows the idempotency key while the successor has not been used. The window never moves.
+ */
+export function judgeRefresh(record: RefreshRecord, { token, clientId, idempotencyHash }: Showing, graceSeconds: number): Verdict {
+  const check = judge(record)
+  // Whoever comes after a theft was noticed is told so, and not merely that the session has ended.
+  if (!check.active) return { refuse: record.session.revokedReason === 'refresh_reused' ? 'refresh_reused' : check.cause }
+  const { refreshGeneration, refreshHash, previousRefreshHash, rotatedAt } = record.refresh
+  if (refreshHash === null || token.generation > refreshGeneration) return { refuse: 'refresh_unknown' }
+  if (clientId !== null && clientId !== record.session.clientId) return { refuse: 'client_mismatch' }
+  if (token.generation === refreshGeneration) return token.hash === refreshHash ? 'rotate' : { refuse: 'refresh_unknown' }
+  if (token.generation < refreshGeneration - 1 || token.hash !== previousRefreshHash || !rotatedAt) return 'reuse'
+  const isRecent = record.now.getTime() - rotatedAt.getTime() <= graceSeconds * 1000
+  return isRecent || (idempotencyHash !== null && idempotencyHash === record.refresh.idempotencyHash) ? 'replay' : 'reuse'
+}
+
+/** What a rotation writes. */
+export interface Rotation extends Showing {
+  /** The successor's hash, and what it was made with. */
+  hash: string
+  salt: string
+  pepperId: string
+  idleTtlSeconds: number
+  ipAddress: string | null
+}
+
+/**
+ * Rotates the refresh token of a session in one statement, if `token` is the current one of a session that has not ended: the
+ * common case. A revocation takes the same row's lock, so one of the two comes first. The idle expiry moves, the absolute one never.
+ *
+ * @returns the session after it; null when the statement found nothing to do, and the row must be looked at
+ */
+export async function rotate(db: Queryable, rotation: Rotation): Promise<SessionRecord | null> {
+  const { token, clientId, idempotencyHash, hash, salt, pepperId, idleTtlSeconds, ipAddress } = rotation
+  const [row] = await db.$queryRaw<JoinedRow[]>`
+    WITH rotated AS (
+      UPDATE "session" s SET "previousRefreshHash" = s."refreshHash", "refreshHash" = ${hash}, "refreshGeneration" = s."refreshGeneration" + 1,
+        "rotatedAt" = clock_timestamp(), "rotationSalt" = ${salt}, "rotationPepper" = ${pepperId}, "idempotencyHash" = ${idempotencyHash},
+        "expiresAt" = GREATEST(s."expiresAt", LEAST(clock_timestamp() + ${idleTtlSeconds}::int * interval '1 second', s."absoluteExpiresAt")),
+        "lastSeenAt" = GREATEST(s."lastSeenAt", clock_timestamp()), "updatedAt" = clock_timestamp(), "version" = s."version" + 1
+      FROM (SELECT * FROM "user" WHERE ${notBanned}) u
+      WHERE s."id" = ${token.sessionId} AND u."id" = s."userId" AND s."refreshGeneration" = ${token.generation}::int AND s."refreshHash" = ${token.hash}
+        AND (${clientId}::text IS NULL OR s."clientId" = ${clientId}) AND ${live}
+      RETURNING ${sessionColumns}, ${userColumns}
+    ), events AS (
+      INSERT INTO "session_event" ("sessionId", "userId", "type", "ipAddress") SELECT "id", "userId", 'refreshed', ${ipAddress} FROM rotated
+    )
+    SELECT *, clock_timestamp() AS "now" FROM rotated`
+  return row ? recordOf(row) : null
+}
+
+/** Reads a session with its refresh state, in one statement: what is decided on it was true at one moment. */
+export async function findFamily(db: Queryable, sessionId: string): Promise<RefreshRecord | null> {
+  const [row] = await db.$queryRaw<(JoinedRow & RefreshState)[]>`
+    SELECT ${sessionColumns}, ${userColumns}, ${refreshColumns}, clock_timestamp() AS "now"
+    FROM "session" s LEFT JOIN "user" u ON u."id" = s."userId" WHERE s."id" = ${sessionId}`
+  if (!row) return null
+  const { refreshGeneration, refreshHash, previousRefreshHash, rotatedAt, rotationSalt, rotationPepper, idempotencyHash, ...joined } = row
+  const refresh = { refreshGeneration, refreshHash, previousRefreshHash, rotatedAt, rotationSalt, rotationPepper, idempotencyHash }
+  return { ...recordOf(joined), refresh }
+}
+
+const refreshColumns = Prisma.raw(['refreshGeneration', 'refreshHash', 'previousRefreshHash', 'rotatedAt', 'rotationSalt', 'rotationPepper', 'idempotencyHash'].map((name) => `s."${name}"`).join(', '))
+
+/** Notes in the session's events that an answer was given again. */
+export async function noteReplay(db: Queryable, { session: { id, userId } }: SessionRecord, ipAddress: string | null): Promise<void> {
+  await db.$executeRaw`INSERT INTO "session_event" ("sessionId", "userId", "type", "ipAddress") VALUES (${id}, ${userId}, 'refresh_replayed', ${ipAddress})`
+}
+
+/** Notes in the events of a session that has not ended that a token was used twice, and locks it: it is about to end. */
+export async function noteReuse(db: Queryable, sessionId: string, ipAddress: string | null): Promise<void> {
+  await db.$executeRaw`
+    INSERT INTO "session_event" ("sessionId", "userId", "type", "ipAddress")
+    SELECT "id", "userId", 'refresh_reused', ${ipAddress} FROM "session" WHERE "id" = ${sessionId} AND "revokedAt" IS NULL FOR UPDATE`
+}

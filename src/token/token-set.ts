@@ -1,0 +1,9 @@
+/** What a client is given to call with, and to go on with (RFC 6749, section 5.1). */
+export interface TokenSet {
+  access_token: string
+  token_type: 'Bearer'
+  /** Seconds for which the access token is valid. */
+  expires_in: number
+  refresh_token: string
+  session_id: string
+}

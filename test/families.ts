@@ -1,0 +1,79 @@
+import { randomUUID } from 'node:crypto'
+import { deriveKeys } from '../src/auth/keys.js'
+import type { PrismaClient } from '../src/database/database.js'
+import { mintSessionToken } from '../src/session/session-token.js'
+import { insertSession } from '../src/session/store.js'
+import { firstRefreshToken } from '../src/token/refresh-token.js'
+import type { TokenSet } from '../src/token/token-set.js'
+import type { Running } from './helper.js'
+
+/** A refresh family, as its client knows it. */
+export interface TestFamily {
+  sessionId: string
+  userId: string
+  refreshToken: string
+}
+
+/** Begins refresh families straight in the store, each for a person of its own: an honest sign-in costs an Argon2id, and tests need thousands. */
+export async function makeFamilies(prisma: PrismaClient, authSecret: string, count: number): Promise<TestFamily[]> {
+  const families: TestFamily[] = []
+  while (families.length < count) families.push(...await Promise.all(Array.from({ length: Math.min(8, count - families.length) }, () => insertFamily(prisma, authSecret))))
+  return families
+}
+
+async function insertFamily(prisma: PrismaClient, authSecret: string): Promise<TestFamily> {
+  const pepper = deriveKeys(authSecret).peppers.current
+  const { sessionId, hash } = mintSessionToken()
+  const first = firstRefreshToken(sessionId, pepper)
+  const userId = randomUUID()
+  await prisma.user.create({ data: { id: userId, name: 'Ada', email: `${userId}@example.com`, role: 'user' } })
+  await insertSession(prisma, {
+    id: sessionId, hash, userId, idleTtlSeconds: 604_800, absoluteTtlSeconds: 7_776_000, ipAddress: null, userAgent: null, amr: ['pwd'], impersonatedBy: null,
+    impersonatorEpoch: null, credentialEpoch: null, authoritySessionId: null, replaces: null, sourceSessionId: null,
+    refresh: { hash: first.hash, pepperId: pepper.id }
+  })
+  return { sessionId, userId, refreshToken: first.token }
+}
+
+/** Begins one family. */
+export async function makeFamily({ app, options }: Running): Promise<TestFamily> {
+  const [family] = await makeFamilies(app.holdfast.prisma, options.authSecret ?? '', 1)
+  if (!family) throw new Error('no family was made')
+  return family
+}
+
+/** Lets time pass for one session: every time on its row moves into the past (or, for a clock that steps back, into the future). */
+export async function elapse(prisma: PrismaClient, sessionId: string, seconds: number): Promise<void> {
+  await prisma.$executeRaw`
+    UPDATE "session" SET "rotatedAt" = "rotatedAt" - ${seconds}::int * interval '1 second', "issuedAt" = "issuedAt" - ${seconds}::int * interval '1 second',
+      "lastSeenAt" = "lastSeenAt" - ${seconds}::int * interval '1 second', "expiresAt" = "expiresAt" - ${seconds}::int * interval '1 second',
+      "absoluteExpiresAt" = "absoluteExpiresAt" - ${seconds}::int * interval '1 second', "version" = "version" + 1
+    WHERE "id" = ${sessionId}`
+}
+
+/** The answer to a refresh. */
+export interface RefreshAnswer {
+  status: number
+  headers: Headers
+  body: TokenSet & { error: string, error_description: string, cause: string }
+}
+
+/** Exchanges a refresh token as an OAuth client does. */
+export async function refresh(url: string, refreshToken: string, { key, ...extra }: Record<string, string> & { key?: string } = {}): Promise<RefreshAnswer> {
+  const response = await fetch(`${url}/oauth2/token`, {
+    method: 'POST',
+    headers: key === undefined ? {} : { 'idempotency-key': key },
+    body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken, ...extra })
+  })
+  return { status: response.status, headers: response.headers, body: await response.json() as RefreshAnswer['body'] }
+}
+
+/** "200", or the status with error and cause. */
+export function outcomeOf({ status, body }: RefreshAnswer): string {
+  return status === 200 ? '200' : `${status} ${body.error} ${body.cause}`
+}
+
+/** The generation that a refresh token names. */
+export function generationOf(refreshToken: string): number {
+  return Buffer.from(refreshToken.slice(5), 'base64url').readUInt32BE(16)
+}
