@@ -33,6 +33,13 @@ export interface Events {
   onUnfit: (error: Error) => void
 }
 
+export interface OpenOptions {
+  /** Whether this process serves requests, or does one thing and ends. */
+  serves?: boolean
+  /** For the tests of the cache alone: steps of its protocol to leave out. */
+  protections?: Protections | undefined
+}
+
 /** Holdfast without HTTP: the store, the reader, better-auth, and the jobs that look after them. */
 export interface Holdfast {
   readonly config: Config
@@ -42,6 +49,8 @@ export interface Holdfast {
   readonly auth: Auth
   /** Whether the store has been found fit; until then nothing is known about any session. */
   ready(): boolean
+  /** The store's random id, under which its keys lie in a Redis that several stores may share; null until the store has answered. */
+  storeId(): string | null
   /** Asks the store for a sign of life. @throws StoreUnavailable */
   ping(): Promise<void>
   close(): Promise<void>
@@ -53,16 +62,20 @@ export interface Holdfast {
  *
  * @throws ConfigError when the store answers and does not fit
  */
-export async function openHoldfast(config: Config, prefix: string, events: Events, protections?: Protections): Promise<Holdfast> {
+export async function openHoldfast(config: Config, prefix: string, events: Events, { serves = true, protections }: OpenOptions = {}): Promise<Holdfast> {
   const database = await openDatabase(config, events)
   let caches: Caches | null = null
   try {
     const keys = deriveKeys(config.authSecret ?? keptSecret(config.dataDir))
     const activity = new Activity({ db: database.prisma, idleTtlSeconds: config.sessionIdleTtlSeconds, now: () => performance.now() })
-    const opened = openCaches(config, database, keys.check.slice(0, 12), {
-      onRedisLost: (error) => events.onWarning('Redis does not answer: sessions are read from the store', error),
-      onRedisBack: () => events.onWarning('Redis answers again', null)
-    }, protections)
+    const opened = openCaches({
+      config, database, serves, protections,
+      events: {
+        onRedisLost: (error) => events.onWarning('Redis does not answer: sessions are read from the store', error),
+        onRedisBack: () => events.onWarning('Redis answers again', null),
+        onWarning: (message) => events.onWarning(message, null)
+      }
+    })
     caches = opened
     const { cache, confirmation } = opened
     const reader = new SessionReader({ cache, secret: keys.auth, activity })
@@ -73,14 +86,17 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     })
     const closing = new AbortController()
     let ready = false
+    let storeId: string | null = null
     const prepare = async () => {
-      await prepareStore(database, keys.check)
+      storeId = await prepareStore(database, keys.check)
+      await opened.join(storeId)
       ready = true
+      await opened.tailOutbox().catch(() => {}) // the job below goes on trying
     }
     await opened.connected()
     await prepare().catch((error: unknown) => {
       if (!(error instanceof StoreUnavailable)) throw error
-      events.onWarning('the database does not answer: waiting for it', error.cause)
+      events.onWarning('the store cannot be worked on yet: waiting', error.cause)
       untilPrepared(prepare, closing.signal).catch(events.onUnfit)
     })
     const jobs = [
@@ -94,6 +110,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     const holdfast: Holdfast = {
       config, prisma: database.prisma, reader, revoker, auth,
       ready: () => ready,
+      storeId: () => storeId,
       ping: async () => { await database.prisma.$queryRaw`SELECT 1` },
       async close() {
         closing.abort()

@@ -10,7 +10,8 @@ t.test('a copy from another history is no hit, whatever the lease says', { skip:
   const redis = connectRedis(redisUrl, { enableOfflineQueue: true })
   t.teardown(() => redis.disconnect())
   const [namespace, id] = [randomUUID(), randomUUID()]
-  const cache = new SharedCache(redis, namespace, allProtections)
+  const cache = new SharedCache(redis, allProtections)
+  cache.namespace = namespace
   const lease = await cache.read(id, '')
   if (lease.kind !== 'lease') throw new Error(lease.kind)
   t.equal(await cache.fill(id, lease, 1, 'copy', 60_000), true)

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { CLOCK_STEP_MS, DRIFT, StepWatch } from './clock.js'
 import { isCluster, type RedisConnection } from './redis.js'
 import type { Protections } from './protections.js'
 
@@ -66,8 +67,6 @@ export interface NodeLeaseOptions {
   redis: RedisConnection
   /** A connection of its own: what arrives on it arrives in order. */
   subscriber: RedisConnection
-  /** Names the store: several may share one Redis. */
-  namespace: string
   leaseMs: number
   protections: Protections
   /** Forget these sessions; called in the order in which Redis published. */
@@ -78,9 +77,6 @@ export interface NodeLeaseOptions {
 
 const nothing = () => {}
 
-/** Clocks may drift by this share of a lease, and step by this much, without doing harm. */
-const DRIFT = 0.05
-const CLOCK_STEP_MS = 100
 
 /**
  * This node's right to answer from its caches. It holds the lease only after a heartbeat *arrived through the subscription*: whatever was
@@ -91,13 +87,12 @@ export class NodeLease {
   readonly node = randomUUID()
   readonly #options: NodeLeaseOptions
   readonly #redis: Scripts
-  readonly #table: string
-  readonly #changes: string
-  readonly #channel: string
+  #table = ''
+  #changes = ''
+  #channel = ''
   readonly #sent = new Map<string, number>()
   readonly #waiting = new Map<string, (node: string) => void>()
-  readonly #clockOffset = () => Date.now() - performance.now()
-  #offset = this.#clockOffset()
+  readonly #steps = new StepWatch()
   #heldUntil = -Infinity
   #history = ''
   #seq = 0
@@ -111,18 +106,27 @@ export class NodeLease {
 
   constructor(options: NodeLeaseOptions) {
     this.#options = options
-    const { redis, namespace } = options
-    this.#table = `holdfast:${namespace}:{nodes}`
-    this.#changes = `${this.#table}:changes`
-    this.#channel = `${this.#table}:${this.node}`
+    const { redis } = options
     redis.defineCommand('hfRenew', { numberOfKeys: 1, lua: RENEW })
     redis.defineCommand('hfAnnounce', { numberOfKeys: 1, lua: ANNOUNCE })
     redis.defineCommand('hfResign', { numberOfKeys: 1, lua: RESIGN })
     this.#redis = redis as Scripts
   }
 
-  /** Subscribes, and keeps the lease renewed until `stop`. */
-  start(): void {
+  /** The Redis history, and the lease table in it, that the lease stands on: the same for all nodes that can hear each other. */
+  get history(): string | null {
+    return this.held() ? this.#history : null
+  }
+
+  /**
+   * Subscribes, and keeps the lease renewed until `stop`.
+   *
+   * @param namespace names the store: several may share one Redis
+   */
+  start(namespace: string): void {
+    this.#table = `holdfast:${namespace}:{nodes}`
+    this.#changes = `${this.#table}:changes`
+    this.#channel = `${this.#table}:${this.node}`
     const { subscriber, leaseMs } = this.#options
     subscriber.on(isCluster(subscriber) ? 'smessage' : 'message', (channel: string, message: string) => this.#receive(channel, message))
     subscriber.on('close', () => this.#lapse())
@@ -138,7 +142,7 @@ export class NodeLease {
     if (!this.#options.protections.leaseCheck) return this.stamp !== ''
     if (performance.now() >= this.#heldUntil) return false
     // The machine was suspended, or its clock was set: the monotonic clock may have stood still.
-    if (Math.abs(this.#clockOffset() - this.#offset) > CLOCK_STEP_MS) {
+    if (this.#steps.stepped()) {
       this.#lapse()
       return false
     }
@@ -188,6 +192,7 @@ export class NodeLease {
     this.#stopped = true
     if (this.#timer) clearInterval(this.#timer)
     this.#lapse()
+    if (this.#table === '') return
     await this.#redis.hfResign(this.#table, this.node).catch(() => {})
   }
 
@@ -235,13 +240,13 @@ export class NodeLease {
     const heldUntil = sentAt + this.#options.leaseMs * (1 - DRIFT)
     // A gap in the count means that an announcement was lost on the way, which the connection may not have noticed.
     const missed = this.#options.protections.heartbeatBySubscription && seq !== this.#seq
-    if (history !== this.#history || missed || performance.now() >= this.#heldUntil) {
+    if (history !== this.#history || missed || performance.now() >= this.#heldUntil || this.#steps.stepped()) {
       this.#newEpoch()
       this.#history = history
       this.#seq = seq
       this.stamp = replid
-      this.#offset = this.#clockOffset()
     }
+    this.#steps.reset()
     this.#heldUntil = Math.max(this.#heldUntil, heldUntil)
   }
 

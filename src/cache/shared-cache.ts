@@ -70,11 +70,11 @@ const FILL_LEASE_MS = 2_000
 /** The shared cache's protocol on one connection. Every method rejects when Redis does not answer; the caller decides what that means. */
 export class SharedCache {
   readonly #redis: Scripts
-  readonly #namespace: string
   readonly #protections: Protections
+  /** Names the store: several may share one Redis. Known when the store has answered, and nothing is asked before. */
+  namespace = ''
 
-  constructor(redis: RedisConnection, namespace: string, protections: Protections) {
-    this.#namespace = namespace
+  constructor(redis: RedisConnection, protections: Protections) {
     for (const [name, lua] of Object.entries({ hfRead: READ, hfFill: FILL, hfBury: BURY, hfDrop: DROP })) redis.defineCommand(name, { numberOfKeys: 2, lua })
     this.#redis = redis as Scripts
     this.#protections = protections
@@ -106,7 +106,8 @@ export class SharedCache {
   }
 
   #keysOf(sessionId: string): [entry: string, fill: string] {
-    const slot = `holdfast:${this.#namespace}:{${sessionId}}`
+    if (this.namespace === '') throw new Error('the store is not known yet')
+    const slot = `holdfast:${this.namespace}:{${sessionId}}`
     return [`${slot}:session`, `${slot}:fill`]
   }
 }
