@@ -9,6 +9,7 @@ import type { Revoker } from '../session/revoker.js'
 import { createAdapter } from './adapter.js'
 import type { Keys } from './keys.js'
 import { hashPassword, verifyPassword } from './password.js'
+import { confirmNow } from './scope.js'
 import { sessionEndpoints, verifyOneTimeToken } from './session-endpoints.js'
 
 /** The only header from which better-auth takes the client's address; the bridge sets it, and no client can. */
@@ -93,7 +94,11 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
     ]
   } satisfies BetterAuthOptions)
   return {
-    handler: auth.handler,
+    async handler(request) {
+      const response = await auth.handler(request)
+      await confirmNow(confirmation)
+      return response
+    },
     async updateUser(userId, update) {
       const { internalAdapter } = await auth.$context
       await internalAdapter.updateUser(userId, update)

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queryable } from '../database/database.js'
 import type { NodeLease } from './node-lease.js'
-import { claimUnconfirmed, confirmChanges, findUnconfirmed, findUnconfirmedOf, releaseClaims, tailOutbox, type Change } from './outbox.js'
+import { claimUnconfirmed, confirmChanges, findUnconfirmed, releaseClaims, tailOutbox, type Change } from './outbox.js'
 import type { SessionCache } from './session-cache.js'
 import type { SharedCache } from './shared-cache.js'
 
@@ -24,6 +24,13 @@ export interface ConfirmationOptions {
   alone: boolean
   /** Whether every node that may hold copies hears of this one's changes. Asked after they were spread. */
   mayConfirm: () => Promise<boolean>
+}
+
+/** What a call has changed, and whose changes by others it must wait for. */
+export interface Unconfirmed {
+  changes?: readonly Change[]
+  sessionIds?: readonly string[]
+  userIds?: readonly string[]
 }
 
 /** Makes committed changes known to every cache before they are answered. */
@@ -59,19 +66,18 @@ export class Confirmation {
     return null
   }
 
+  /** Forgets copies of this node at once; the others hear of the changes when they are confirmed. */
+  forget(changes: readonly Change[]): void {
+    this.#options.cache.invalidate(changes)
+  }
+
   /**
    * As `confirm`, together with what somebody else has changed of these sessions and not confirmed yet: an answer of "already done"
    * must be as final. All of it is one announcement, so that a node which does not answer is waited for once.
    */
-  async settle(sessionIds: readonly string[], own: readonly Change[] = []): Promise<Date | null> {
-    if (this.#options.alone || sessionIds.length === 0) return this.confirm(own)
-    return this.confirm(join(own, await findUnconfirmed(this.#options.db, sessionIds)))
-  }
-
-  /** As `settle`, for all sessions of a user. */
-  async settleUser(userId: string, own: readonly Change[] = []): Promise<Date | null> {
-    if (this.#options.alone) return this.confirm(own)
-    return this.confirm(join(own, await findUnconfirmedOf(this.#options.db, userId)))
+  async settle({ changes = [], sessionIds = [], userIds = [] }: Unconfirmed): Promise<Date | null> {
+    if (this.#options.alone || sessionIds.length + userIds.length === 0) return this.confirm(changes)
+    return this.confirm(join(changes, await findUnconfirmed(this.#options.db, sessionIds, userIds)))
   }
 
   /** Confirms what others could not: run by every node that reaches both stores. */

@@ -119,6 +119,7 @@ export class Registration {
     const sentAt = performance.now()
     const other = await callStore(() => prisma.$transaction(async (db) => {
       // One registers at a time, and no renewal is under way: a row that looks ended here stays so.
+      await db.$executeRaw`SET LOCAL idle_in_transaction_session_timeout = 2000` // a node that is paused here would hold up all the others
       await db.$executeRaw`LOCK TABLE "node" IN SHARE ROW EXCLUSIVE MODE`
       await db.$executeRaw`DELETE FROM "node" WHERE "expiresAt" <= clock_timestamp()`
       const [inTheWay] = await db.$queryRaw<Other[]>`

@@ -27,21 +27,23 @@ export class Stage {
   readonly #store: HoldfastOptions
   readonly #protections: Protections
   readonly #leaseMs: number
+  readonly #cacheTtlSeconds: number
   #nodes = 0
 
-  private constructor(t: Test, primary: PrivateRedis, store: HoldfastOptions, protections: Protections, leaseMs: number) {
+  private constructor(t: Test, primary: PrivateRedis, store: HoldfastOptions, protections: Protections, leaseMs: number, cacheTtlSeconds: number) {
     this.#t = t
     this.primary = primary
     this.#store = store
     this.#protections = protections
     this.#leaseMs = leaseMs
+    this.#cacheTtlSeconds = cacheTtlSeconds
     this.people = new People(store.databaseUrl ?? '', store.authSecret ?? '')
   }
 
-  static async open(t: Test, { off, leaseMs = 600 }: { off?: keyof Protections | undefined, leaseMs?: number } = {}): Promise<Stage> {
+  static async open(t: Test, { off, leaseMs = 600, cacheTtlSeconds = 60 }: { off?: keyof Protections | undefined, leaseMs?: number, cacheTtlSeconds?: number } = {}): Promise<Stage> {
     const redis = await privateRedis(t)
     const store = await freshStore(t)
-    const stage = new Stage(t, redis, store, { ...allProtections, ...(off ? { [off]: false } : {}) }, leaseMs)
+    const stage = new Stage(t, redis, store, { ...allProtections, ...(off ? { [off]: false } : {}) }, leaseMs, cacheTtlSeconds)
     t.teardown(() => stage.people.close())
     return stage
   }
@@ -57,7 +59,7 @@ export class Stage {
     const app = Fastify({ logger: false })
     await app.register(holdfast, {
       ...this.#store, databaseUrl: databaseUrl.href, redisUrl: `redis://127.0.0.1:${redis.port}`, baseUrl: BASE_URL,
-      rateLimit: false, logLevel: 'silent', nodeLeaseMs: this.#leaseMs, protections: this.#protections
+      rateLimit: false, logLevel: 'silent', nodeLeaseMs: this.#leaseMs, cacheTtlSeconds: this.#cacheTtlSeconds, protections: this.#protections
     })
     this.#t.teardown(async () => {
       redis.release()
