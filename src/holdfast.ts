@@ -47,6 +47,8 @@ export interface Holdfast {
   readonly reader: SessionReader
   readonly revoker: Revoker
   readonly auth: Auth
+  /** Whether commands are sent to Redis; null without it. */
+  readonly breaker: Caches['breaker']
   /** Whether the store has been found fit; until then nothing is known about any session. */
   ready(): boolean
   /** The store's random id, under which its keys lie in a Redis that several stores may share; null until the store has answered. */
@@ -108,7 +110,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error), FIRST_RETENTION_MS)
     ]
     const holdfast: Holdfast = {
-      config, prisma: database.prisma, reader, revoker, auth,
+      config, prisma: database.prisma, reader, revoker, auth, breaker: opened.breaker,
       ready: () => ready,
       storeId: () => storeId,
       ping: async () => { await database.prisma.$queryRaw`SELECT 1` },

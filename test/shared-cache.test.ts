@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
+import { Breaker } from '../src/cache/breaker.js'
 import { allProtections } from '../src/cache/protections.js'
 import { connectRedis } from '../src/cache/redis.js'
 import { SharedCache } from '../src/cache/shared-cache.js'
@@ -10,7 +11,7 @@ t.test('a copy from another history is no hit, whatever the lease says', { skip:
   const redis = connectRedis(redisUrl, { enableOfflineQueue: true })
   t.teardown(() => redis.disconnect())
   const [namespace, id] = [randomUUID(), randomUUID()]
-  const cache = new SharedCache(redis, allProtections)
+  const cache = new SharedCache(redis, new Breaker(), allProtections)
   cache.namespace = namespace
   const lease = await cache.read(id, '')
   if (lease.kind !== 'lease') throw new Error(lease.kind)

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config.js'
 import type { Database } from '../database/database.js'
+import { Breaker } from './breaker.js'
 import { Confirmation } from './confirmation.js'
 import { LocalCache } from './local-cache.js'
 import { NodeLease } from './node-lease.js'
@@ -23,6 +24,8 @@ const CONNECT_WAIT_MS = 1_000
 export interface Caches {
   readonly cache: SessionCache
   readonly confirmation: Confirmation
+  /** Whether commands are sent to Redis; null without it. */
+  readonly breaker: Pick<Breaker, 'state'> | null
   /**
    * Joins the nodes that work on the store. May be called again after it failed.
    *
@@ -64,11 +67,12 @@ export function openCaches({ config, database, events, serves, protections = all
   const embedded = database.kind === 'embedded'
   const connected = !embedded && config.redisUrl !== undefined ? connect(config.redisUrl, events) : null
   const mode: NodeMode = connected ? 'shared' : config.localCache ? 'sole' : 'uncached'
-  const shared = connected ? new SharedCache(connected.redis, protections) : null
+  const breaker = new Breaker()
+  const shared = connected ? new SharedCache(connected.redis, breaker, protections) : null
   const hasLocal = config.localCache && (embedded || connected || serves)
   const local = hasLocal ? new LocalCache({ maxEntries: LOCAL_ENTRIES, maxBytes: LOCAL_BYTES }) : null
   const onNewEpoch = () => cache.clear()
-  const lease = connected ? new NodeLease({ ...connected, leaseMs: config.nodeLeaseMs, protections, onInvalidation: (changes) => cache.invalidate(changes), onNewEpoch }) : null
+  const lease = connected ? new NodeLease({ ...connected, breaker, leaseMs: config.nodeLeaseMs, protections, onInvalidation: (changes) => cache.invalidate(changes), onNewEpoch }) : null
   const registration = embedded || !(connected || serves) ? null : new Registration({
     prisma: db, node: lease?.node ?? randomUUID(), mode, leaseMs: config.nodeLeaseMs, cacheTtlSeconds: config.cacheTtlSeconds,
     history: () => lease?.history ?? null, onNewEpoch, onWarning: events.onWarning
@@ -81,6 +85,7 @@ export function openCaches({ config, database, events, serves, protections = all
   return {
     cache,
     confirmation,
+    breaker: connected ? breaker : null,
     async join(storeId) {
       await registration?.start()
       if (!shared || !lease || !registration) return

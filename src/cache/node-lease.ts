@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Breaker } from './breaker.js'
 import { CLOCK_STEP_MS, DRIFT, StepWatch } from './clock.js'
 import { isCluster, type RedisConnection } from './redis.js'
 import type { Protections } from './protections.js'
@@ -67,6 +68,8 @@ export interface NodeLeaseOptions {
   redis: RedisConnection
   /** A connection of its own: what arrives on it arrives in order. */
   subscriber: RedisConnection
+  /** Stands before everything that is sent on `redis`. */
+  breaker: Breaker
   leaseMs: number
   protections: Protections
   /** Forget these sessions; called in the order in which Redis published. */
@@ -76,6 +79,10 @@ export interface NodeLeaseOptions {
 }
 
 const nothing = () => {}
+
+const RENEWALS_PER_LEASE = 4
+/** A subscription that was silent for so many leases is made anew. */
+const DEAF_LEASES = 3
 
 
 /**
@@ -97,6 +104,8 @@ export class NodeLease {
   #history = ''
   #seq = 0
   #renewals = 0
+  /** Renewals that were answered since a heartbeat was heard. */
+  #unheard = 0
   #timer: NodeJS.Timeout | null = null
   #stopped = false
   /** Grows whenever everything must be forgotten: a load that began in another epoch stores nothing. */
@@ -133,7 +142,7 @@ export class NodeLease {
     subscriber.on('end', () => this.#lapse())
     subscriber.on('ready', () => { this.#subscribe().catch(() => this.#lapse()) })
     if (subscriber.status === 'ready') this.#subscribe().catch(() => this.#lapse())
-    this.#timer = setInterval(() => this.#renew(), leaseMs / 4)
+    this.#timer = setInterval(() => this.#renew(), leaseMs / RENEWALS_PER_LEASE)
     this.#timer.unref()
   }
 
@@ -156,14 +165,14 @@ export class NodeLease {
    * @throws when Redis does not answer: then nobody knows who has heard
    */
   async announce(changes: readonly Invalidation[]): Promise<void> {
-    const { leaseMs, protections } = this.#options
+    const { leaseMs, protections, breaker } = this.#options
     const announcement = randomUUID()
     const acknowledged = new Set<string>([this.node])
     let wake: () => void = nothing
     this.#waiting.set(announcement, (node) => { acknowledged.add(node); wake() })
     try {
       const message = JSON.stringify({ kind: 'changes', announcement, node: this.node, changes: changes.map(({ sessionId, version }) => [sessionId, version]) })
-      const reply = await this.#redis.hfAnnounce(this.#table, this.#changes, message, this.#publish, 10 * leaseMs)
+      const reply = await breaker.run(() => this.#redis.hfAnnounce(this.#table, this.#changes, message, this.#publish, 10 * leaseMs))
       this.#options.onInvalidation(changes)
       if (!protections.acknowledgements) return
       const answered = performance.now()
@@ -220,8 +229,21 @@ export class NodeLease {
   }
 
   async #send(name: string): Promise<void> {
-    const beat = await this.#redis.hfRenew(this.#table, this.node, this.#options.leaseMs, this.#channel, name, this.#publish)
+    const { breaker, leaseMs } = this.#options
+    const beat = await breaker.run(() => this.#redis.hfRenew(this.#table, this.node, leaseMs, this.#channel, name, this.#publish))
+    this.#hearOrReconnect()
     if (!this.#options.protections.heartbeatBySubscription) this.#beat(JSON.parse(beat) as Heartbeat)
+  }
+
+  /**
+   * Renewals are answered, and none arrives through the subscription: its connection is open on this side only, or Redis has forgotten it.
+   * The system would give it up after minutes.
+   */
+  #hearOrReconnect(): void {
+    this.#unheard++
+    if (this.#unheard < RENEWALS_PER_LEASE * DEAF_LEASES) return
+    this.#unheard = 0
+    this.#options.subscriber.disconnect(true)
   }
 
   #receive(channel: string, text: string): void {
@@ -233,6 +255,7 @@ export class NodeLease {
   }
 
   #beat({ sent, replid, birth, seq }: Heartbeat): void {
+    this.#unheard = 0
     const sentAt = this.#sent.get(sent)
     if (sentAt === undefined || this.#stopped) return
     this.#sent.delete(sent)

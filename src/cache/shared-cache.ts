@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Breaker } from './breaker.js'
 import { isCluster, type RedisConnection } from './redis.js'
 import type { Protections } from './protections.js'
 
@@ -70,11 +71,13 @@ const FILL_LEASE_MS = 2_000
 /** The shared cache's protocol on one connection. Every method rejects when Redis does not answer; the caller decides what that means. */
 export class SharedCache {
   readonly #redis: Scripts
+  readonly #breaker: Breaker
   readonly #protections: Protections
   /** Names the store: several may share one Redis. Known when the store has answered, and nothing is asked before. */
   namespace = ''
 
-  constructor(redis: RedisConnection, protections: Protections) {
+  constructor(redis: RedisConnection, breaker: Breaker, protections: Protections) {
+    this.#breaker = breaker
     for (const [name, lua] of Object.entries({ hfRead: READ, hfFill: FILL, hfBury: BURY, hfDrop: DROP })) redis.defineCommand(name, { numberOfKeys: 2, lua })
     this.#redis = redis as Scripts
     this.#protections = protections
@@ -83,7 +86,7 @@ export class SharedCache {
   /** @param stamp the history on which the reader's lease stands; a cluster's shards each have their own */
   async read(sessionId: string, stamp: string): Promise<SharedAnswer> {
     const token = randomBytes(12).toString('base64url')
-    const [kind, first = '', second = '', ttl = 0] = await this.#redis.hfRead(...this.#keysOf(sessionId), isCluster(this.#redis) ? '' : stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp))
+    const [kind, first = '', second = '', ttl = 0] = await this.#breaker.run(() => this.#redis.hfRead(...this.#keysOf(sessionId), isCluster(this.#redis) ? '' : stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp)))
     if (kind === 'hit') return { kind, version: Number(first), body: second, remainingMs: ttl }
     if (kind === 'tomb') return { kind: 'tombstone', version: Number(first), reason: second }
     return kind === 'lease' ? { kind, token, stamp: first } : { kind: 'wait' }
@@ -92,17 +95,18 @@ export class SharedCache {
   /** @returns whether the copy was taken */
   async fill(sessionId: string, lease: { token: string, stamp: string }, version: number, body: string, ttlMs: number): Promise<boolean> {
     const { fillLease, versionCompare, stamp } = this.#protections
-    return await this.#redis.hfFill(...this.#keysOf(sessionId), lease.token, lease.stamp, version, body, Math.max(1, Math.floor(ttlMs)), flag(fillLease), flag(versionCompare), flag(stamp)) === 1
+    const lives = Math.max(1, Math.floor(ttlMs))
+    return await this.#breaker.run(() => this.#redis.hfFill(...this.#keysOf(sessionId), lease.token, lease.stamp, version, body, lives, flag(fillLease), flag(versionCompare), flag(stamp))) === 1
   }
 
   /** Writes the tombstone of a revoked session. */
   async bury(sessionId: string, version: number, reason: string, ttlMs: number): Promise<void> {
-    await this.#redis.hfBury(...this.#keysOf(sessionId), version, ttlMs, reason)
+    await this.#breaker.run(() => this.#redis.hfBury(...this.#keysOf(sessionId), version, ttlMs, reason))
   }
 
   /** Drops copies older than `version`. */
   async drop(sessionId: string, version: number): Promise<void> {
-    await this.#redis.hfDrop(...this.#keysOf(sessionId), version)
+    await this.#breaker.run(() => this.#redis.hfDrop(...this.#keysOf(sessionId), version))
   }
 
   #keysOf(sessionId: string): [entry: string, fill: string] {
