@@ -49,6 +49,17 @@ redis.call('DEL', KEYS[2])
 if e[1] and tonumber(e[1]) < tonumber(ARGV[1]) then redis.call('DEL', KEYS[1]) end
 return 1`
 
+// KEYS entry, fill. ARGV version, body, check version, check stamp. Replaces an older copy of this history and keeps the time it has left: never
+// creates one, for a copy that was evicted or flushed may have been a revoked session's. A reader who fills has read before the change.
+const PUT = `${STAMP}
+redis.call('DEL', KEYS[2])
+local e = redis.call('HMGET', KEYS[1], 'v', 'tomb', 'stamp')
+if not e[1] or e[2] then return 0 end
+if ARGV[4] == '1' and e[3] ~= stamp() then return 0 end
+if ARGV[3] == '1' and tonumber(e[1]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'v', ARGV[1], 'body', ARGV[2])
+return 1`
+
 /** What the shared cache says of a session. */
 export type SharedAnswer =
   | { kind: 'hit', version: number, body: string, remainingMs: number }
@@ -62,6 +73,7 @@ type Scripts = RedisConnection & {
   hfRead(entry: string, fill: string, ...args: (string | number)[]): Promise<[string, string?, string?, number?]>
   hfFill(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
   hfBury(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
+  hfPut(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
   hfDrop(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
 }
 
@@ -78,7 +90,7 @@ export class SharedCache {
 
   constructor(redis: RedisConnection, breaker: Breaker, protections: Protections) {
     this.#breaker = breaker
-    for (const [name, lua] of Object.entries({ hfRead: READ, hfFill: FILL, hfBury: BURY, hfDrop: DROP })) redis.defineCommand(name, { numberOfKeys: 2, lua })
+    for (const [name, lua] of Object.entries({ hfRead: READ, hfFill: FILL, hfBury: BURY, hfDrop: DROP, hfPut: PUT })) redis.defineCommand(name, { numberOfKeys: 2, lua })
     this.#redis = redis as Scripts
     this.#protections = protections
   }
@@ -97,6 +109,16 @@ export class SharedCache {
     const { fillLease, versionCompare, stamp } = this.#protections
     const lives = Math.max(1, Math.floor(ttlMs))
     return await this.#breaker.run(() => this.#redis.hfFill(...this.#keysOf(sessionId), lease.token, lease.stamp, version, body, lives, flag(fillLease), flag(versionCompare), flag(stamp))) === 1
+  }
+
+  /**
+   * Replaces an older copy by what a write has just committed.
+   *
+   * @returns whether there was one
+   */
+  async put(sessionId: string, version: number, body: string): Promise<boolean> {
+    const { versionCompare, stamp } = this.#protections
+    return await this.#breaker.run(() => this.#redis.hfPut(...this.#keysOf(sessionId), version, body, flag(versionCompare), flag(stamp))) === 1
   }
 
   /** Writes the tombstone of a revoked session. */
