@@ -31,6 +31,8 @@ const authSecret = 'a secret for the stages only: 4d7f0a92c6e1b835'
 export async function springAmbushes({ postgres, random, leaveOut, untilViolation }: AmbushOptions): Promise<Sprung[]> {
   await makeTemplate(postgres)
   const coming = random.shuffled(Object.keys(ambushes) as (keyof typeof ambushes)[])
+  // Whoever waits for the first violation has it sooner so; which are sprung is the same.
+  if (untilViolation) coming.sort((a, b) => Number(leaveOut.includes(b)) - Number(leaveOut.includes(a)))
   const sprung: Sprung[] = []
   const next = async (): Promise<void> => {
     const name = coming.shift()
@@ -38,7 +40,7 @@ export async function springAmbushes({ postgres, random, leaveOut, untilViolatio
     sprung.push(await spring(name, postgres, leaveOut))
     await next()
   }
-  await Promise.all(Array.from({ length: AT_ONCE }, next))
+  await Promise.all(Array.from({ length: untilViolation ? 1 : AT_ONCE }, next))
   return sprung
 }
 
