@@ -43,13 +43,13 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
     onWarning: (message, details) => app.log.warn({ err: details }, message),
     onError: (message, error) => app.log.error({ err: error }, message),
     onUnfit: (error) => { app.log.fatal(error.message); onUnfit?.(error) }
-  }, protections, openCodec)
+  }, { protections, openCodec })
   app.addHook('onClose', () => holdfast.close())
   app.decorate('holdfast', holdfast)
   await app.register(guard, { holdfast })
   await app.register(async (scope) => {
     await scope.register(errors)
-    await scope.register(rateLimit, { config })
+    await scope.register(rateLimit, { config, storeId: () => holdfast.storeId() })
     await scope.register(auth, { holdfast })
     await scope.register(sessions, { holdfast })
     await scope.register(token, { holdfast })

@@ -14,26 +14,30 @@ type Counter = FastifyRateLimitStore & { incr: Count }
 class SharedCounter {
   readonly #shared: Counter
   readonly #local: Counter
+  readonly #storeId: () => string | null
 
-  constructor(shared: Counter, local: Counter) {
+  constructor(shared: Counter, local: Counter, storeId: () => string | null) {
     this.#shared = shared
     this.#local = local
+    this.#storeId = storeId
   }
 
   incr: Count = (key, done, timeWindow, max) => {
-    this.#shared.incr(key, (error, result) => {
+    const storeId = this.#storeId()
+    if (storeId === null) return this.#local.incr(key, done, timeWindow, max)
+    this.#shared.incr(`${storeId}:${key}`, (error, result) => {
       if (error) this.#local.incr(key, done, timeWindow, max)
       else done(null, result)
     }, timeWindow, max)
   }
 
   child(route: never): SharedCounter {
-    return new SharedCounter(this.#shared.child(route), this.#local.child(route))
+    return new SharedCounter(this.#shared.child(route), this.#local.child(route), this.#storeId)
   }
 }
 
 /** Limits requests by client address (IPv6 by /64) on the routes that ask for it in their `config.rateLimit`. */
-async function rateLimit(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
+async function rateLimit(app: FastifyInstance, { config, storeId }: { config: Config, storeId: () => string | null }): Promise<void> {
   if (!config.rateLimit) return
   const options: RateLimitPluginOptions = {
     global: false,
@@ -47,7 +51,7 @@ async function rateLimit(app: FastifyInstance, { config }: { config: Config }): 
   const redis = connect(app, config.redisUrl)
   class Store extends SharedCounter {
     constructor() {
-      super(new RedisStore(false, false, redis, 'holdfast:limit:'), new LocalStore(false, false))
+      super(new RedisStore(false, false, redis, 'holdfast:limit:'), new LocalStore(false, false), storeId)
     }
   }
   await app.register(fastifyRateLimit, { ...options, store: Store })

@@ -34,7 +34,7 @@ async function runOperation(config: Config, operation: string, args: string[]): 
     if ('error' in answer) throw new Error(answer.error)
     return answer.result
   }
-  const holdfast = await openHoldfast(config, '', { onDebug: () => {}, onWarning: () => {}, onError: () => {}, onUnfit: () => {} })
+  const holdfast = await openHoldfast(config, '', { onDebug: () => {}, onWarning: () => {}, onError: () => {}, onUnfit: () => {} }, { serves: false })
   try {
     return await operate(holdfast, { operation, args })
   } finally {

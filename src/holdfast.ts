@@ -42,6 +42,15 @@ export interface Events {
   onUnfit: (error: Error) => void
 }
 
+export interface OpenOptions {
+  /** Whether this process serves requests, or does one thing and ends. */
+  serves?: boolean
+  /** For the tests of the cache alone: steps of its protocol to leave out. */
+  protections?: Protections | undefined
+  /** How tokens are signed and verified; without it (the command line) none are. */
+  openCodec?: OpenCodec
+}
+
 /** Holdfast without HTTP: the store, the reader, better-auth, and the jobs that look after them. */
 export interface Holdfast {
   readonly config: Config
@@ -56,8 +65,12 @@ export interface Holdfast {
   readonly prefix: string
   /** Whom access tokens are from and for. */
   readonly parties: TokenParties
+  /** Whether commands are sent to Redis; null without it. */
+  readonly breaker: Caches['breaker']
   /** Whether the store has been found fit; until then nothing is known about any session. */
   ready(): boolean
+  /** The store's random id, under which its keys lie in a Redis that several stores may share; null until the store has answered. */
+  storeId(): string | null
   /** Asks the store for a sign of life. @throws StoreUnavailable */
   ping(): Promise<void>
   close(): Promise<void>
@@ -69,16 +82,20 @@ export interface Holdfast {
  *
  * @throws ConfigError when the store answers and does not fit
  */
-export async function openHoldfast(config: Config, prefix: string, events: Events, protections?: Protections, openCodec: OpenCodec = noCodec): Promise<Holdfast> {
+export async function openHoldfast(config: Config, prefix: string, events: Events, { serves = true, protections, openCodec = noCodec }: OpenOptions = {}): Promise<Holdfast> {
   const database = await openDatabase(config, events)
   let caches: Caches | null = null
   try {
     const keys = deriveKeys(config.authSecret ?? keptSecret(config.dataDir), config.authSecretPrevious)
     const activity = new Activity({ db: database.prisma, idleTtlSeconds: config.sessionIdleTtlSeconds, now: () => performance.now() })
-    const opened = openCaches(config, database, keys.check.slice(0, 12), {
-      onRedisLost: (error) => events.onWarning('Redis does not answer: sessions are read from the store', error),
-      onRedisBack: () => events.onWarning('Redis answers again', null)
-    }, protections)
+    const opened = openCaches({
+      config, database, serves, protections,
+      events: {
+        onRedisLost: (error) => events.onWarning('Redis does not answer: sessions are read from the store', error),
+        onRedisBack: () => events.onWarning('Redis answers again', null),
+        onWarning: (message) => events.onWarning(message, null)
+      }
+    })
     caches = opened
     const { cache, confirmation } = opened
     const parties = { issuer: config.baseUrl + prefix, audience: config.accessTokenAudience ?? config.baseUrl }
@@ -91,20 +108,23 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onDebug(message))
     })
     const grant = new RefreshGrant({
-      prisma: database.prisma, peppers: keys.peppers, confirmation, idleTtlSeconds: config.sessionIdleTtlSeconds, graceSeconds: config.refreshGraceSeconds
+      prisma: database.prisma, peppers: keys.peppers, cache, confirmation, idleTtlSeconds: config.sessionIdleTtlSeconds, graceSeconds: config.refreshGraceSeconds
     })
     const tokens = new TokenService({ prisma: database.prisma, grant, accessTokens, reader, revoker, peppers: keys.peppers })
     const closing = new AbortController()
     let ready = false
+    let storeId: string | null = null
     const prepare = async () => {
-      await prepareStore(database, keys)
+      storeId = await prepareStore(database, keys)
       await signingKeys.open()
+      await opened.join(storeId)
       ready = true
+      await opened.tailOutbox().catch(() => {}) // the job below goes on trying
     }
     await opened.connected()
     await prepare().catch((error: unknown) => {
       if (!(error instanceof StoreUnavailable)) throw error
-      events.onWarning('the database does not answer: waiting for it', error.cause)
+      events.onWarning('the store cannot be worked on yet: waiting', error.cause)
       untilPrepared(prepare, closing.signal).catch(events.onUnfit)
     })
     const jobs = [
@@ -119,8 +139,9 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
         (error) => events.onError('second factors could not be encrypted anew', error), FIRST_PREVIOUS_SECRETS_MS)
     ]
     const holdfast: Holdfast = {
-      config, prisma: database.prisma, reader, revoker, auth, tokens, signingKeys, accessTokens, prefix, parties,
+      config, prisma: database.prisma, reader, revoker, auth, tokens, signingKeys, accessTokens, prefix, parties, breaker: opened.breaker,
       ready: () => ready,
+      storeId: () => storeId,
       ping: async () => { await database.prisma.$queryRaw`SELECT 1` },
       async close() {
         closing.abort()

@@ -1,5 +1,7 @@
 import t from 'tap'
 import { LocalCache } from '../src/cache/local-cache.js'
+import { allProtections } from '../src/cache/protections.js'
+import { SessionCache } from '../src/cache/session-cache.js'
 import { build, sessionState, signIn, signUp, start, storage, type Running } from './helper.js'
 import { counting } from './services/count.js'
 import { until } from './services/poll.js'
@@ -103,6 +105,32 @@ t.test('two servers: what one revokes or changes the other knows at once', onlyW
     t.equal((await ada.browser.delete(`/sessions/${phone.sessionId}`)).status, 200)
     t.equal(await check(two, phone.bearer), 401)
   }
+})
+
+t.test('a put replaces an older local copy for the time it has left, and makes none', async (t) => {
+  const running = await build(t)
+  const ada = await signUp(running.url)
+  const local = new LocalCache({ maxEntries: 10, maxBytes: 1e6 })
+  let held = true
+  const cache = new SessionCache({
+    db: running.app.holdfast.prisma, authority: { held: () => held, epoch: 0, stamp: '' }, local, shared: null, ttlMs: 60_000, protections: allProtections
+  })
+  const shown = () => local.find(ada.sessionId, performance.now())
+  const read = await cache.find(ada.sessionId, () => true)
+  if (read === null || read === 'revoked') throw new Error('no record')
+  const { version } = read.session
+  const written = (ahead: number): SessionRecord => ({ ...read, session: { ...read.session, version: version + ahead, name: `write ${ahead}` } })
+  const before = shown()
+  for (const ahead of [2, 1, 0]) cache.put(written(ahead))
+  t.equal(shown()?.record.session.name, 'write 2', 'never by an older one')
+  t.equal(shown()?.freshUntil, before?.freshUntil)
+  held = false
+  cache.put(written(3))
+  t.equal(shown()?.record.session.name, 'write 2', 'not without the lease')
+  held = true
+  cache.invalidate([{ sessionId: ada.sessionId, version: version + 5 }])
+  for (const ahead of [4, 6]) cache.put(written(ahead))
+  t.equal(shown(), null, 'where there is none, none is made')
 })
 
 const record = (id: string) => ({ session: { id, token: 'x'.repeat(46) }, user: null, now: new Date() }) as unknown as SessionRecord

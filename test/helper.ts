@@ -20,7 +20,7 @@ export const redisUrl = TEST_REDIS_URL
 export const password = 'correct horse battery staple'
 
 /** Settings for a store of the test's own, migrated and empty; it is removed when the test ends. */
-export async function freshStore(t: Test): Promise<HoldfastOptions> {
+export async function freshStore(t: Pick<Test, 'teardown'>): Promise<HoldfastOptions> {
   const id = randomUUID().replaceAll('-', '')
   if (storage === 'embedded') {
     const dataDir = mkdtempSync(join(tmpdir(), 'holdfast-data-'))

@@ -22,8 +22,8 @@ async function buildBehindGate(t: Test): Promise<Running & { gate: Gate }> {
   const gate = await openGate(databaseUrl.hostname, Number(databaseUrl.port || 5432))
   t.teardown(() => gate.close())
   databaseUrl.host = `127.0.0.1:${gate.port}`
-  // Without Redis, and so without a cache that could answer in the database's stead.
-  return { ...await start(t, { ...options, databaseUrl: databaseUrl.href, redisUrl: undefined, rateLimit: false }), gate }
+  // Without a cache that could answer in the database's stead.
+  return { ...await start(t, { ...options, databaseUrl: databaseUrl.href, redisUrl: undefined, localCache: false, rateLimit: false }), gate }
 }
 
 /** An outage is told as one: nobody is signed in by it, and nobody out. */

@@ -1,6 +1,6 @@
 import type { BetterAuthOptions, DBAdapter, Where } from 'better-auth'
 import { prismaAdapter } from 'better-auth/adapters/prisma'
-import type { Confirmation } from '../cache/confirmation.js'
+import type { Confirmation, Unconfirmed } from '../cache/confirmation.js'
 import type { Change } from '../cache/outbox.js'
 import type { PrismaClient, Queryable } from '../database/database.js'
 import { afterCommit, currentTransaction, withTransaction } from '../database/transaction.js'
@@ -9,7 +9,7 @@ import type { SessionReader } from '../session/reader.js'
 import { AccountWrites } from './account-writes.js'
 import { checkInput, checkPage } from './input.js'
 import type { Peppers } from './keys.js'
-import { currentScope, notePending } from './scope.js'
+import { confirmBeforeAnswer, currentScope } from './scope.js'
 import { SessionModel } from './session-model.js'
 
 export interface AdapterOptions {
@@ -44,11 +44,10 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
     const writing = async () => currentTransaction()?.forWrite() ?? options.prisma
     const inTransaction = <T>(work: (db: Queryable) => Promise<T>) =>
       withTransaction(options.prisma, async (transaction) => work(await transaction.forWrite()))
-    const changed = async (changes: readonly Change[]) => {
-      if (changes.length > 0) await afterCommit(async () => { notePending(await options.confirmation.confirm(changes)) })
-    }
-    const settle = (sessionIds: readonly string[]) => afterCommit(async () => { notePending(await options.confirmation.settle(sessionIds)) })
-    const ended = (userId: string, changes: readonly Change[]) => afterCommit(async () => { notePending(await options.confirmation.settleUser(userId, changes)) })
+    const announce = (unconfirmed: Unconfirmed) => afterCommit(() => confirmBeforeAnswer(options.confirmation, unconfirmed))
+    const changed = async (changes: readonly Change[]) => { if (changes.length > 0) await announce({ changes }) }
+    const settle = (sessionIds: readonly string[]) => announce({ sessionIds })
+    const ended = (userId: string, changes: readonly Change[]) => announce({ changes, userIds: [userId] })
     const sessions = new SessionModel({ ...options, reading, writing, inTransaction, changed, settle, ended })
     const accounts = new AccountWrites({ innerOn, changed, ended })
 

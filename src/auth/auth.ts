@@ -11,6 +11,7 @@ import { createAdapter } from './adapter.js'
 import type { Keys } from './keys.js'
 import { hashPassword, verifyPassword } from './password.js'
 import { secretVersion, signAnew } from './previous-secrets.js'
+import { confirmNow } from './scope.js'
 import { sessionEndpoints, verifyOneTimeToken } from './session-endpoints.js'
 import { tokenTransport } from './token-transport.js'
 
@@ -105,7 +106,11 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
     ]
   } satisfies BetterAuthOptions)
   return {
-    handler: auth.handler,
+    async handler(request) {
+      const response = await auth.handler(request)
+      await confirmNow(confirmation)
+      return response
+    },
     async updateUser(userId, update) {
       const { internalAdapter } = await auth.$context
       await internalAdapter.updateUser(userId, update)

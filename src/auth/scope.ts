@@ -1,4 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Confirmation, Unconfirmed } from '../cache/confirmation.js'
+import type { Change } from '../cache/outbox.js'
 import type { InactiveCause } from '../errors.js'
 import type { Credential } from '../session/reader.js'
 import type { ParsedToken } from '../session/session-token.js'
@@ -44,6 +46,8 @@ export interface AuthScope {
   begun: (Family & { roles: string[] }) | null
   /** A value that the store cannot take was sent; better-auth may swallow the error. */
   invalidInput: boolean
+  /** What the call has committed, and whose changes by others it has met: made known to every cache before it answers, all at once. */
+  readonly unconfirmed: { changes: Change[], sessionIds: Set<string>, userIds: Set<string> }
   /** When a revocation that could not be confirmed has become effective everywhere; null when all were. */
   pendingUntil: Date | null
 }
@@ -56,7 +60,7 @@ export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn'>
 export function createAuthScope(request: AuthRequest): AuthScope {
   return {
     ...request, epochs: new Map(), authorisedBy: null, authorityHeld: false, source: null, insertedSession: false, standInRefused: null, family: null, begun: null,
-    invalidInput: false, pendingUntil: null
+    invalidInput: false, unconfirmed: { changes: [], sessionIds: new Set(), userIds: new Set() }, pendingUntil: null
   }
 }
 
@@ -68,6 +72,28 @@ export function runInScope<T>(scope: AuthScope, work: () => T): T {
 /** The scope of the running call; a call from outside a request (a script) has one that nobody else sees. */
 export function currentScope(): AuthScope {
   return scopes.getStore() ?? createAuthScope({ presented: null, transport: 'cookie', standIn: null })
+}
+
+/**
+ * Has changes made known before the running call answers. Each of its steps must not wait on its own: one that a node does not acknowledge
+ * lasts a lease, and two would break the bound. A call from outside a request waits at once.
+ */
+export async function confirmBeforeAnswer(confirmation: Confirmation, { changes = [], sessionIds = [], userIds = [] }: Unconfirmed): Promise<void> {
+  confirmation.forget(changes)
+  const scope = scopes.getStore()
+  if (!scope) {
+    await confirmation.settle({ changes, sessionIds, userIds })
+    return
+  }
+  scope.unconfirmed.changes.push(...changes)
+  for (const id of sessionIds) scope.unconfirmed.sessionIds.add(id)
+  for (const id of userIds) scope.unconfirmed.userIds.add(id)
+}
+
+/** Makes known what the running call has committed. Call it when the call has done everything, before its answer leaves. */
+export async function confirmNow(confirmation: Confirmation): Promise<void> {
+  const { changes, sessionIds, userIds } = currentScope().unconfirmed
+  notePending(await confirmation.settle({ changes, sessionIds: [...sessionIds], userIds: [...userIds] }))
 }
 
 /** Notes that a revocation of this call is not final before `effectiveBy`. */

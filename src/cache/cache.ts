@@ -1,10 +1,13 @@
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config.js'
 import type { Database } from '../database/database.js'
+import { Breaker } from './breaker.js'
 import { Confirmation } from './confirmation.js'
 import { LocalCache } from './local-cache.js'
 import { NodeLease } from './node-lease.js'
 import { purgeOutbox } from './outbox.js'
+import { isAnyCaching, Registration, type NodeMode } from './registration.js'
 import { allProtections, type Protections } from './protections.js'
 import { connectRedis, type RedisConnection } from './redis.js'
 import { SessionCache, type Authority } from './session-cache.js'
@@ -21,6 +24,15 @@ const CONNECT_WAIT_MS = 1_000
 export interface Caches {
   readonly cache: SessionCache
   readonly confirmation: Confirmation
+  /** Whether commands are sent to Redis; null without it. */
+  readonly breaker: Pick<Breaker, 'state'> | null
+  /**
+   * Joins the nodes that work on the store. May be called again after it failed.
+   *
+   * @throws ConfigError when another node is at work beside which this one cannot
+   * @throws StoreUnavailable when the store does not answer
+   */
+  join(storeId: string): Promise<void>
   /** Applies what others committed, and confirms what they could not: each to be called every quarter of a second, neither to wait for the other. */
   tailOutbox(): Promise<void>
   relayOutbox(): Promise<void>
@@ -33,47 +45,81 @@ export interface Caches {
 export interface CacheEvents {
   onRedisLost: (error: Error) => void
   onRedisBack: () => void
+  onWarning: (message: string) => void
 }
 
-/** The only process on a store needs no lease: nobody else changes anything. */
-const sole: Authority = { held: () => true, epoch: 0, stamp: '' }
-/** Without Redis nobody tells this process what others revoke: every check asks the store. */
-const none: Authority = { held: () => false, epoch: 0, stamp: '' }
+export interface CacheOptions {
+  config: Config
+  database: Database
+  events: CacheEvents
+  /** Whether this process serves. The command line does not: without Redis it leaves the telling to those that do. */
+  serves: boolean
+  protections?: Protections | undefined
+}
 
-/** Opens the caches that the configuration allows: local and shared with Redis, local alone on an embedded store, else none. */
-export function openCaches(config: Config, database: Database, namespace: string, events: CacheEvents, protections: Protections = allProtections): Caches {
+/** The only process on an embedded store, whose directory it has locked: nobody else changes anything. */
+const alone: Authority = { held: () => true, epoch: 0, stamp: '' }
+
+/** Opens the caches that the configuration allows: local and shared with Redis, local alone for the only node of a store. */
+export function openCaches({ config, database, events, serves, protections = allProtections }: CacheOptions): Caches {
   const db = database.prisma
   const ttlMs = config.cacheTtlSeconds * 1000
   const embedded = database.kind === 'embedded'
   const connected = !embedded && config.redisUrl !== undefined ? connect(config.redisUrl, events) : null
-  const shared = connected ? new SharedCache(connected.redis, namespace, protections) : null
-  const local = config.localCache && (embedded || connected) ? new LocalCache({ maxEntries: LOCAL_ENTRIES, maxBytes: LOCAL_BYTES }) : null
-  const lease: NodeLease | null = connected
-    ? new NodeLease({
-        ...connected, namespace, leaseMs: config.nodeLeaseMs, protections,
-        onInvalidation: (changes) => cache.invalidate(changes),
-        onNewEpoch: () => cache.clear()
-      })
-    : null
-  const cache = new SessionCache({
-    db, local, shared, ttlMs, protections,
-    authority: lease ?? (embedded ? sole : none)
+  const mode: NodeMode = connected ? 'shared' : config.localCache ? 'sole' : 'uncached'
+  const breaker = new Breaker()
+  const shared = connected ? new SharedCache(connected.redis, breaker, protections) : null
+  const hasLocal = config.localCache && (embedded || connected || serves)
+  const local = hasLocal ? new LocalCache({ maxEntries: LOCAL_ENTRIES, maxBytes: LOCAL_BYTES }) : null
+  const onNewEpoch = () => cache.clear()
+  const lease = connected ? new NodeLease({ ...connected, breaker, leaseMs: config.nodeLeaseMs, protections, onInvalidation: (changes) => cache.invalidate(changes), onNewEpoch }) : null
+  const registration = embedded || !(connected || serves) ? null : new Registration({
+    prisma: db, node: lease?.node ?? randomUUID(), mode, leaseMs: config.nodeLeaseMs, cacheTtlSeconds: config.cacheTtlSeconds,
+    history: () => lease?.history ?? null, onNewEpoch, onWarning: events.onWarning
   })
-  const confirmation = new Confirmation({ db, cache, shared, lease, ttlMs })
-  lease?.start()
+  const mayConfirm = async () => (registration ? registration.held() : embedded || !await isAnyCaching(db))
+  const authority: Authority = embedded ? alone : lease && registration ? both(lease, registration, () => confirmation.caughtUp) : registration ?? { ...alone, held: () => false }
+  const cache: SessionCache = new SessionCache({ db, local, shared, ttlMs, protections, authority })
+  const confirmation: Confirmation = new Confirmation({ db, cache, shared, lease, ttlMs, mayConfirm, alone: embedded })
+  let started = false
   return {
     cache,
     confirmation,
+    breaker: connected ? breaker : null,
+    async join(storeId) {
+      await registration?.start()
+      if (!shared || !lease || !registration) return
+      shared.namespace = storeId
+      if (!started) lease.start(storeId)
+      started = true
+      if (connected?.redis.status === 'ready') await untilHeld(lease)
+      await registration.compare()
+    },
     async tailOutbox() { if (local || shared) await confirmation.tail() },
-    async relayOutbox() { if (lease) await confirmation.relay() },
+    async relayOutbox() { if (registration?.held()) await confirmation.relay() },
     async connected() { if (connected) await Promise.race([isReady(connected.redis), sleep(CONNECT_WAIT_MS, undefined, { ref: false })]) },
-    purgeOutbox: () => purgeOutbox(db, 2 * ttlMs, { confirmed: lease !== null }),
+    purgeOutbox: () => purgeOutbox(db, 2 * ttlMs, { confirmed: !embedded }),
     async close() {
       await lease?.stop()
+      await registration?.stop()
       connected?.redis.disconnect()
       connected?.subscriber.disconnect()
     }
   }
+}
+
+/** The right to copies in Redis: to hear of every change, to be where the others are, and to have heard what was said before. */
+function both(lease: NodeLease, registration: Registration, caughtUp: () => boolean): Authority {
+  return {
+    held: () => lease.held() && registration.held() && caughtUp(),
+    get epoch() { return lease.epoch + registration.epoch },
+    get stamp() { return lease.stamp }
+  }
+}
+
+async function untilHeld(lease: NodeLease): Promise<void> {
+  const deadline = performance.now() + CONNECT_WAIT_MS
+  while (!lease.held() && performance.now() < deadline) await sleep(5)
 }
 
 // Not events.once: it would reject with the first error, and a server starts without Redis.
@@ -81,7 +127,7 @@ async function isReady(redis: RedisConnection): Promise<void> {
   if (redis.status !== 'ready') await new Promise<void>((resolve) => { redis.once('ready', () => resolve()) })
 }
 
-function connect(url: string, { onRedisLost, onRedisBack }: CacheEvents): { redis: RedisConnection, subscriber: RedisConnection } {
+function connect(url: string, { onRedisLost, onRedisBack }: Pick<CacheEvents, 'onRedisLost' | 'onRedisBack'>): { redis: RedisConnection, subscriber: RedisConnection } {
   const redis = connectRedis(url, { enableAutoPipelining: true })
   const subscriber = connectRedis(url, { autoResubscribe: false })
   let lost = false

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queryable } from '../database/database.js'
 import type { NodeLease } from './node-lease.js'
-import { claimUnconfirmed, confirmChanges, findUnconfirmed, findUnconfirmedOf, releaseClaims, tailOutbox, type Change } from './outbox.js'
+import { claimUnconfirmed, confirmChanges, findUnconfirmed, releaseClaims, tailOutbox, type Change } from './outbox.js'
 import type { SessionCache } from './session-cache.js'
 import type { SharedCache } from './shared-cache.js'
 
@@ -20,6 +20,17 @@ export interface ConfirmationOptions {
   shared: SharedCache | null
   lease: NodeLease | null
   ttlMs: number
+  /** Whether this process is the only one that its store can have. */
+  alone: boolean
+  /** Whether every node that may hold copies hears of this one's changes. Asked after they were spread. */
+  mayConfirm: () => Promise<boolean>
+}
+
+/** What a call has changed, and whose changes by others it must wait for. */
+export interface Unconfirmed {
+  changes?: readonly Change[]
+  sessionIds?: readonly string[]
+  userIds?: readonly string[]
 }
 
 /** Makes committed changes known to every cache before they are answered. */
@@ -28,6 +39,8 @@ export class Confirmation {
   /** The first round reads all that is kept: this node may have joined a Redis that never heard of it. */
   #tailFrom = 0n
   readonly #tailed = new Map<string, number>()
+  /** Whether everything that is kept has been applied once. Before that a copy in Redis may be older than what a node without Redis has changed. */
+  caughtUp = false
 
   constructor(options: ConfirmationOptions) {
     this.#options = options
@@ -40,43 +53,41 @@ export class Confirmation {
    */
   async confirm(changes: readonly Change[]): Promise<Date | null> {
     if (changes.length === 0) return null
-    const { cache, shared, lease, ttlMs, db } = this.#options
+    const { cache, alone, shared, ttlMs, db } = this.#options
     const effectiveBy = new Date(Date.now() + ttlMs + CLOCK_MARGIN_MS)
     cache.invalidate(changes)
-    if (!shared || !lease) return null
+    if (alone) return null
     try {
-      await this.#spread(changes, shared, lease)
+      await this.#spread(changes)
     } catch {
       return await this.#waitForRelay(changes) ? null : effectiveBy
     }
-    await confirmChanges(db, changes).catch(() => {}) // confirmed all the same; a relay will say so again
+    if (shared) await confirmChanges(db, changes).catch(() => {}) // confirmed all the same; a relay will say so again
     return null
+  }
+
+  /** Forgets copies of this node at once; the others hear of the changes when they are confirmed. */
+  forget(changes: readonly Change[]): void {
+    this.#options.cache.invalidate(changes)
   }
 
   /**
    * As `confirm`, together with what somebody else has changed of these sessions and not confirmed yet: an answer of "already done"
    * must be as final. All of it is one announcement, so that a node which does not answer is waited for once.
    */
-  async settle(sessionIds: readonly string[], own: readonly Change[] = []): Promise<Date | null> {
-    if (!this.#options.shared || sessionIds.length === 0) return this.confirm(own)
-    return this.confirm(join(own, await findUnconfirmed(this.#options.db, sessionIds)))
-  }
-
-  /** As `settle`, for all sessions of a user. */
-  async settleUser(userId: string, own: readonly Change[] = []): Promise<Date | null> {
-    if (!this.#options.shared) return this.confirm(own)
-    return this.confirm(join(own, await findUnconfirmedOf(this.#options.db, userId)))
+  async settle({ changes = [], sessionIds = [], userIds = [] }: Unconfirmed): Promise<Date | null> {
+    if (this.#options.alone || sessionIds.length + userIds.length === 0) return this.confirm(changes)
+    return this.confirm(join(changes, await findUnconfirmed(this.#options.db, sessionIds, userIds)))
   }
 
   /** Confirms what others could not: run by every node that reaches both stores. */
   async relay(): Promise<void> {
-    const { db, shared, lease, cache } = this.#options
-    if (!shared || !lease) return
+    const { db, cache } = this.#options
     const rows = await claimUnconfirmed(db)
     if (rows.length === 0) return
     cache.invalidate(rows)
     try {
-      await this.#spread(rows, shared, lease)
+      await this.#spread(rows)
     } catch (error) {
       await releaseClaims(db, rows).catch(() => {}) // they run out by themselves
       throw error
@@ -96,6 +107,7 @@ export class Confirmation {
     const now = performance.now()
     if (shared) await this.#writeAll(fresh, shared)
     for (const row of fresh) this.#tailed.set(row.id, now)
+    this.caughtUp = true
     this.#tailFrom = next // not before: what could not be applied is read again
     for (const [id, at] of this.#tailed) {
       if (at > now - 2 * ttlMs) break
@@ -103,9 +115,14 @@ export class Confirmation {
     }
   }
 
-  async #spread(changes: readonly Change[], shared: SharedCache, lease: NodeLease): Promise<void> {
-    await this.#writeAll(changes, shared)
-    await lease.announce(changes)
+  async #spread(changes: readonly Change[]): Promise<void> {
+    const { shared, lease, mayConfirm } = this.#options
+    if (shared && lease) {
+      await this.#writeAll(changes, shared)
+      await lease.announce(changes)
+    }
+    // Asked at the end: whoever registers after this moment reads what was committed before it.
+    if (!await mayConfirm()) throw new Error('another node may hold copies, and has not heard')
   }
 
   async #writeAll(changes: readonly Change[], shared: SharedCache): Promise<void> {

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import type { Breaker } from './breaker.js'
+import { CLOCK_STEP_MS, DRIFT, StepWatch } from './clock.js'
 import { isCluster, type RedisConnection } from './redis.js'
 import type { Protections } from './protections.js'
 
@@ -66,8 +68,8 @@ export interface NodeLeaseOptions {
   redis: RedisConnection
   /** A connection of its own: what arrives on it arrives in order. */
   subscriber: RedisConnection
-  /** Names the store: several may share one Redis. */
-  namespace: string
+  /** Stands before everything that is sent on `redis`. */
+  breaker: Breaker
   leaseMs: number
   protections: Protections
   /** Forget these sessions; called in the order in which Redis published. */
@@ -78,9 +80,10 @@ export interface NodeLeaseOptions {
 
 const nothing = () => {}
 
-/** Clocks may drift by this share of a lease, and step by this much, without doing harm. */
-const DRIFT = 0.05
-const CLOCK_STEP_MS = 100
+const RENEWALS_PER_LEASE = 4
+/** A subscription that was silent for so many leases is made anew. */
+const DEAF_LEASES = 3
+
 
 /**
  * This node's right to answer from its caches. It holds the lease only after a heartbeat *arrived through the subscription*: whatever was
@@ -91,17 +94,18 @@ export class NodeLease {
   readonly node = randomUUID()
   readonly #options: NodeLeaseOptions
   readonly #redis: Scripts
-  readonly #table: string
-  readonly #changes: string
-  readonly #channel: string
+  #table = ''
+  #changes = ''
+  #channel = ''
   readonly #sent = new Map<string, number>()
   readonly #waiting = new Map<string, (node: string) => void>()
-  readonly #clockOffset = () => Date.now() - performance.now()
-  #offset = this.#clockOffset()
+  readonly #steps = new StepWatch()
   #heldUntil = -Infinity
   #history = ''
   #seq = 0
   #renewals = 0
+  /** Renewals that were answered since a heartbeat was heard. */
+  #unheard = 0
   #timer: NodeJS.Timeout | null = null
   #stopped = false
   /** Grows whenever everything must be forgotten: a load that began in another epoch stores nothing. */
@@ -111,25 +115,34 @@ export class NodeLease {
 
   constructor(options: NodeLeaseOptions) {
     this.#options = options
-    const { redis, namespace } = options
-    this.#table = `holdfast:${namespace}:{nodes}`
-    this.#changes = `${this.#table}:changes`
-    this.#channel = `${this.#table}:${this.node}`
+    const { redis } = options
     redis.defineCommand('hfRenew', { numberOfKeys: 1, lua: RENEW })
     redis.defineCommand('hfAnnounce', { numberOfKeys: 1, lua: ANNOUNCE })
     redis.defineCommand('hfResign', { numberOfKeys: 1, lua: RESIGN })
     this.#redis = redis as Scripts
   }
 
-  /** Subscribes, and keeps the lease renewed until `stop`. */
-  start(): void {
+  /** The Redis history, and the lease table in it, that the lease stands on: the same for all nodes that can hear each other. */
+  get history(): string | null {
+    return this.held() ? this.#history : null
+  }
+
+  /**
+   * Subscribes, and keeps the lease renewed until `stop`.
+   *
+   * @param namespace names the store: several may share one Redis
+   */
+  start(namespace: string): void {
+    this.#table = `holdfast:${namespace}:{nodes}`
+    this.#changes = `${this.#table}:changes`
+    this.#channel = `${this.#table}:${this.node}`
     const { subscriber, leaseMs } = this.#options
     subscriber.on(isCluster(subscriber) ? 'smessage' : 'message', (channel: string, message: string) => this.#receive(channel, message))
     subscriber.on('close', () => this.#lapse())
     subscriber.on('end', () => this.#lapse())
     subscriber.on('ready', () => { this.#subscribe().catch(() => this.#lapse()) })
     if (subscriber.status === 'ready') this.#subscribe().catch(() => this.#lapse())
-    this.#timer = setInterval(() => this.#renew(), leaseMs / 4)
+    this.#timer = setInterval(() => this.#renew(), leaseMs / RENEWALS_PER_LEASE)
     this.#timer.unref()
   }
 
@@ -138,7 +151,7 @@ export class NodeLease {
     if (!this.#options.protections.leaseCheck) return this.stamp !== ''
     if (performance.now() >= this.#heldUntil) return false
     // The machine was suspended, or its clock was set: the monotonic clock may have stood still.
-    if (Math.abs(this.#clockOffset() - this.#offset) > CLOCK_STEP_MS) {
+    if (this.#steps.stepped()) {
       this.#lapse()
       return false
     }
@@ -152,14 +165,14 @@ export class NodeLease {
    * @throws when Redis does not answer: then nobody knows who has heard
    */
   async announce(changes: readonly Invalidation[]): Promise<void> {
-    const { leaseMs, protections } = this.#options
+    const { leaseMs, protections, breaker } = this.#options
     const announcement = randomUUID()
     const acknowledged = new Set<string>([this.node])
     let wake: () => void = nothing
     this.#waiting.set(announcement, (node) => { acknowledged.add(node); wake() })
     try {
       const message = JSON.stringify({ kind: 'changes', announcement, node: this.node, changes: changes.map(({ sessionId, version }) => [sessionId, version]) })
-      const reply = await this.#redis.hfAnnounce(this.#table, this.#changes, message, this.#publish, 10 * leaseMs)
+      const reply = await breaker.run(() => this.#redis.hfAnnounce(this.#table, this.#changes, message, this.#publish, 10 * leaseMs))
       this.#options.onInvalidation(changes)
       if (!protections.acknowledgements) return
       const answered = performance.now()
@@ -188,6 +201,7 @@ export class NodeLease {
     this.#stopped = true
     if (this.#timer) clearInterval(this.#timer)
     this.#lapse()
+    if (this.#table === '') return
     await this.#redis.hfResign(this.#table, this.node).catch(() => {})
   }
 
@@ -215,8 +229,21 @@ export class NodeLease {
   }
 
   async #send(name: string): Promise<void> {
-    const beat = await this.#redis.hfRenew(this.#table, this.node, this.#options.leaseMs, this.#channel, name, this.#publish)
+    const { breaker, leaseMs } = this.#options
+    const beat = await breaker.run(() => this.#redis.hfRenew(this.#table, this.node, leaseMs, this.#channel, name, this.#publish))
+    this.#hearOrReconnect()
     if (!this.#options.protections.heartbeatBySubscription) this.#beat(JSON.parse(beat) as Heartbeat)
+  }
+
+  /**
+   * Renewals are answered, and none arrives through the subscription: its connection is open on this side only, or Redis has forgotten it.
+   * The system would give it up after minutes.
+   */
+  #hearOrReconnect(): void {
+    this.#unheard++
+    if (this.#unheard < RENEWALS_PER_LEASE * DEAF_LEASES) return
+    this.#unheard = 0
+    this.#options.subscriber.disconnect(true)
   }
 
   #receive(channel: string, text: string): void {
@@ -228,6 +255,7 @@ export class NodeLease {
   }
 
   #beat({ sent, replid, birth, seq }: Heartbeat): void {
+    this.#unheard = 0
     const sentAt = this.#sent.get(sent)
     if (sentAt === undefined || this.#stopped) return
     this.#sent.delete(sent)
@@ -235,13 +263,13 @@ export class NodeLease {
     const heldUntil = sentAt + this.#options.leaseMs * (1 - DRIFT)
     // A gap in the count means that an announcement was lost on the way, which the connection may not have noticed.
     const missed = this.#options.protections.heartbeatBySubscription && seq !== this.#seq
-    if (history !== this.#history || missed || performance.now() >= this.#heldUntil) {
+    if (history !== this.#history || missed || performance.now() >= this.#heldUntil || this.#steps.stepped()) {
       this.#newEpoch()
       this.#history = history
       this.#seq = seq
       this.stamp = replid
-      this.#offset = this.#clockOffset()
     }
+    this.#steps.reset()
     this.#heldUntil = Math.max(this.#heldUntil, heldUntil)
   }
 

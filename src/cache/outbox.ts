@@ -52,17 +52,13 @@ export async function confirmChanges(db: Queryable, changes: readonly Change[]):
     WHERE o."sessionId" = c."sessionId" AND o."version" <= c."version" AND o."doneAt" IS NULL`
 }
 
-/** The changes of these sessions that no node has confirmed yet. */
-export async function findUnconfirmed(db: Queryable, sessionIds: readonly string[]): Promise<Change[]> {
+/** The changes of these sessions, and of all sessions of these users, that no node has confirmed yet. */
+export async function findUnconfirmed(db: Queryable, sessionIds: readonly string[], userIds: readonly string[] = []): Promise<Change[]> {
   return db.$queryRaw<Change[]>`
-    SELECT "sessionId", "version", "reason" FROM "outbox" WHERE "sessionId" = ANY(${sessionIds}::text[]) AND "doneAt" IS NULL`
-}
-
-/** The changes of a user's sessions that no node has confirmed yet. */
-export async function findUnconfirmedOf(db: Queryable, userId: string): Promise<Change[]> {
-  return db.$queryRaw<Change[]>`
+    SELECT "sessionId", "version", "reason" FROM "outbox" WHERE "sessionId" = ANY(${sessionIds}::text[]) AND "doneAt" IS NULL
+    UNION
     SELECT o."sessionId", o."version", o."reason" FROM "outbox" o JOIN "session" s ON s."id" = o."sessionId"
-    WHERE s."userId" = ${userId} AND o."doneAt" IS NULL`
+    WHERE s."userId" = ANY(${userIds}::text[]) AND o."doneAt" IS NULL`
 }
 
 /**

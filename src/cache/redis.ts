@@ -13,6 +13,8 @@ const failFast = {
   autoResendUnfulfilledCommands: false,
   commandTimeout: 250,
   connectTimeout: 1_000,
+  // A connection that was given up may never say so itself.
+  disconnectTimeout: 250,
   keepAlive: 1_000,
   retryStrategy: (attempt: number) => Math.min(25 * attempt, 500)
 } satisfies RedisOptions

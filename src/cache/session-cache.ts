@@ -73,6 +73,26 @@ export class SessionCache {
     return this.#join(sessionId, true)
   }
 
+  /**
+   * Has copies follow a write that was committed: where there is an older one it is replaced, and none is made. It promises nothing, and
+   * is not waited for: a copy that is not reached ends when it would have ended.
+   *
+   * @param record the rows as the write left them, with its version and the database's clock
+   */
+  put(record: SessionRecord): void {
+    const { local, shared, authority } = this.#options
+    if (!authority.held()) return
+    const { id, version } = record.session
+    const now = performance.now()
+    const copy = local?.find(id, now)
+    if (local && copy && copy.record.session.version < version && !this.#isBelowFloor(id, version)) {
+      // Of both estimates of the database's clock the later one: a session must not seem to live longer.
+      const clock = new Date(Math.max(record.now.getTime(), copy.record.now.getTime() + now - copy.readAt))
+      local.set(id, { record: { ...record, now: clock }, readAt: now, freshUntil: copy.freshUntil })
+    }
+    shared?.put(id, version, encodeRecord(record)).catch(() => {}) // the older copy stays, for as long as it had
+  }
+
   /** Forgets copies that are older than a change. */
   invalidate(changes: readonly Invalidation[]): void {
     const until = performance.now() + this.#options.ttlMs

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Breaker } from './breaker.js'
 import { isCluster, type RedisConnection } from './redis.js'
 import type { Protections } from './protections.js'
 
@@ -48,6 +49,17 @@ redis.call('DEL', KEYS[2])
 if e[1] and tonumber(e[1]) < tonumber(ARGV[1]) then redis.call('DEL', KEYS[1]) end
 return 1`
 
+// KEYS entry, fill. ARGV version, body, check version, check stamp. Replaces an older copy of this history and keeps the time it has left: never
+// creates one, for a copy that was evicted or flushed may have been a revoked session's. A reader who fills has read before the change.
+const PUT = `${STAMP}
+redis.call('DEL', KEYS[2])
+local e = redis.call('HMGET', KEYS[1], 'v', 'tomb', 'stamp')
+if not e[1] or e[2] then return 0 end
+if ARGV[4] == '1' and e[3] ~= stamp() then return 0 end
+if ARGV[3] == '1' and tonumber(e[1]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'v', ARGV[1], 'body', ARGV[2])
+return 1`
+
 /** What the shared cache says of a session. */
 export type SharedAnswer =
   | { kind: 'hit', version: number, body: string, remainingMs: number }
@@ -61,6 +73,7 @@ type Scripts = RedisConnection & {
   hfRead(entry: string, fill: string, ...args: (string | number)[]): Promise<[string, string?, string?, number?]>
   hfFill(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
   hfBury(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
+  hfPut(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
   hfDrop(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
 }
 
@@ -70,12 +83,14 @@ const FILL_LEASE_MS = 2_000
 /** The shared cache's protocol on one connection. Every method rejects when Redis does not answer; the caller decides what that means. */
 export class SharedCache {
   readonly #redis: Scripts
-  readonly #namespace: string
+  readonly #breaker: Breaker
   readonly #protections: Protections
+  /** Names the store: several may share one Redis. Known when the store has answered, and nothing is asked before. */
+  namespace = ''
 
-  constructor(redis: RedisConnection, namespace: string, protections: Protections) {
-    this.#namespace = namespace
-    for (const [name, lua] of Object.entries({ hfRead: READ, hfFill: FILL, hfBury: BURY, hfDrop: DROP })) redis.defineCommand(name, { numberOfKeys: 2, lua })
+  constructor(redis: RedisConnection, breaker: Breaker, protections: Protections) {
+    this.#breaker = breaker
+    for (const [name, lua] of Object.entries({ hfRead: READ, hfFill: FILL, hfBury: BURY, hfDrop: DROP, hfPut: PUT })) redis.defineCommand(name, { numberOfKeys: 2, lua })
     this.#redis = redis as Scripts
     this.#protections = protections
   }
@@ -83,7 +98,7 @@ export class SharedCache {
   /** @param stamp the history on which the reader's lease stands; a cluster's shards each have their own */
   async read(sessionId: string, stamp: string): Promise<SharedAnswer> {
     const token = randomBytes(12).toString('base64url')
-    const [kind, first = '', second = '', ttl = 0] = await this.#redis.hfRead(...this.#keysOf(sessionId), isCluster(this.#redis) ? '' : stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp))
+    const [kind, first = '', second = '', ttl = 0] = await this.#breaker.run(() => this.#redis.hfRead(...this.#keysOf(sessionId), isCluster(this.#redis) ? '' : stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp)))
     if (kind === 'hit') return { kind, version: Number(first), body: second, remainingMs: ttl }
     if (kind === 'tomb') return { kind: 'tombstone', version: Number(first), reason: second }
     return kind === 'lease' ? { kind, token, stamp: first } : { kind: 'wait' }
@@ -92,21 +107,33 @@ export class SharedCache {
   /** @returns whether the copy was taken */
   async fill(sessionId: string, lease: { token: string, stamp: string }, version: number, body: string, ttlMs: number): Promise<boolean> {
     const { fillLease, versionCompare, stamp } = this.#protections
-    return await this.#redis.hfFill(...this.#keysOf(sessionId), lease.token, lease.stamp, version, body, Math.max(1, Math.floor(ttlMs)), flag(fillLease), flag(versionCompare), flag(stamp)) === 1
+    const lives = Math.max(1, Math.floor(ttlMs))
+    return await this.#breaker.run(() => this.#redis.hfFill(...this.#keysOf(sessionId), lease.token, lease.stamp, version, body, lives, flag(fillLease), flag(versionCompare), flag(stamp))) === 1
+  }
+
+  /**
+   * Replaces an older copy by what a write has just committed.
+   *
+   * @returns whether there was one
+   */
+  async put(sessionId: string, version: number, body: string): Promise<boolean> {
+    const { versionCompare, stamp } = this.#protections
+    return await this.#breaker.run(() => this.#redis.hfPut(...this.#keysOf(sessionId), version, body, flag(versionCompare), flag(stamp))) === 1
   }
 
   /** Writes the tombstone of a revoked session. */
   async bury(sessionId: string, version: number, reason: string, ttlMs: number): Promise<void> {
-    await this.#redis.hfBury(...this.#keysOf(sessionId), version, ttlMs, reason)
+    await this.#breaker.run(() => this.#redis.hfBury(...this.#keysOf(sessionId), version, ttlMs, reason))
   }
 
   /** Drops copies older than `version`. */
   async drop(sessionId: string, version: number): Promise<void> {
-    await this.#redis.hfDrop(...this.#keysOf(sessionId), version)
+    await this.#breaker.run(() => this.#redis.hfDrop(...this.#keysOf(sessionId), version))
   }
 
   #keysOf(sessionId: string): [entry: string, fill: string] {
-    const slot = `holdfast:${this.#namespace}:{${sessionId}}`
+    if (this.namespace === '') throw new Error('the store is not known yet')
+    const slot = `holdfast:${this.namespace}:{${sessionId}}`
     return [`${slot}:session`, `${slot}:fill`]
   }
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Keys } from '../auth/keys.js'
 import { ConfigError } from '../config.js'
@@ -12,14 +13,16 @@ const RETRY_MS = 250
  * Makes sure that this process may work on the store: the schema is the one it needs, and the store's sessions were signed with
  * one of its secrets. The first process on a new store writes the check value; a lost AUTH_SECRET would otherwise sign everybody out.
  *
+ * @returns the store's id, which names it wherever several stores share something
  * @throws StoreUnavailable when the store does not answer
  * @throws ConfigError when it answers and does not fit
  */
-export async function prepareStore(database: Database, keys: Keys): Promise<void> {
+export async function prepareStore(database: Database, keys: Keys): Promise<string> {
   if (database.kind === 'embedded') await migrate(database)
   const pending = await pendingMigrations(database).catch((error: unknown) => { throw refusalOf(error) ?? error })
   if (pending.length > 0) throw new ConfigError(`the database schema is behind (${pending.join(', ')}): run \`holdfast migrate\` first`)
   await checkSecrets(database.prisma, keys)
+  return storeId(database)
 }
 
 async function checkSecrets(prisma: PrismaClient, { check, all, peppers }: Keys): Promise<void> {
@@ -52,6 +55,13 @@ async function findPeppers(prisma: PrismaClient): Promise<string[]> {
         AND s."absoluteExpiresAt" > clock_timestamp()
     )`
   return rows.map(({ id }) => id)
+}
+
+// Random and kept: nodes must find each other in Redis whatever becomes of their secrets.
+async function storeId({ prisma }: Database): Promise<string> {
+  const made = randomBytes(9).toString('base64url')
+  await prisma.$executeRaw`INSERT INTO "key_check" ("purpose", "value") VALUES ('store_id', ${made}) ON CONFLICT ("purpose") DO NOTHING`
+  return (await prisma.keyCheck.findUniqueOrThrow({ where: { purpose: 'store_id' } })).value
 }
 
 // The server answers, and says no to this process: it will go on saying so.

@@ -28,7 +28,7 @@ export class Revoker {
   async revoke(sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<Revoked> {
     const changes = await revokeSessions(this.#prisma, sessionIds, userId, reason)
     // Where somebody else has ended them, and may not have been answered yet, this answer must be as final as theirs.
-    const effectiveBy = await (changes.length === sessionIds.length ? this.#confirmation.confirm(changes) : this.#confirmation.settle(sessionIds, changes))
+    const effectiveBy = await (changes.length === sessionIds.length ? this.#confirmation.confirm(changes) : this.#confirmation.settle({ changes, sessionIds }))
     return { count: changes.length, effectiveBy }
   }
 
@@ -48,6 +48,6 @@ export class Revoker {
       return revokeSessionsOf(db, bulk)
     })
     if (!changes) return null
-    return { count: changes.length, effectiveBy: await this.#confirmation.settleUser(bulk.userId, changes) }
+    return { count: changes.length, effectiveBy: await this.#confirmation.settle({ changes, userIds: [bulk.userId] }) }
   }
 }

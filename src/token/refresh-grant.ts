@@ -1,6 +1,7 @@
 import type { Peppers } from '../auth/keys.js'
 import type { Confirmation } from '../cache/confirmation.js'
-import type { PrismaClient, Queryable } from '../database/database.js'
+import type { SessionCache } from '../cache/session-cache.js'
+import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
 import { Refusal, StoreUnavailable } from '../errors.js'
 import { revokeSessions } from '../session/revocation.js'
@@ -32,6 +33,7 @@ const ATTEMPTS = 3
 export interface RefreshGrantOptions {
   prisma: PrismaClient
   peppers: Peppers
+  cache: SessionCache
   confirmation: Confirmation
   idleTtlSeconds: number
   /** For how long a token that was used is answered with its successor again, in seconds. */
@@ -51,25 +53,26 @@ export class RefreshGrant {
    * @throws StoreUnavailable when nobody knows: the same request may be sent again, and is then answered as the first would have been
    */
   async refresh({ refreshToken, clientId, idempotencyKey, ipAddress }: RefreshRequest): Promise<Refreshed> {
-    const { prisma, peppers } = this.#options
+    const { peppers } = this.#options
     const token = parseRefreshToken(refreshToken, peppers)
     if (token === 'malformed') throw new Refusal('refresh_malformed')
     // Another node has made it, with a secret that this one was not given: no reason to sign anybody out.
     if (token === 'unknown_pepper') throw new StoreUnavailable(new Error('the pepper of a refresh token is not configured here (AUTH_SECRET_PREVIOUS)'))
     const showing: Showing = { token, clientId, idempotencyHash: idempotencyKey === null ? null : hashIdempotencyKey(token.sessionId, idempotencyKey) }
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const refreshed = await this.#rotate(prisma, showing, ipAddress) ?? await this.#answerAgain(showing, ipAddress)
+      const refreshed = await this.#rotate(showing, ipAddress) ?? await this.#answerAgain(showing, ipAddress)
       if (refreshed) return refreshed
     }
     throw new StoreUnavailable(new Error('a refresh token changed its state again and again'))
   }
 
-  async #rotate(db: Queryable, showing: Showing, ipAddress: string | null): Promise<Refreshed | null> {
-    const { peppers: { current }, idleTtlSeconds } = this.#options
+  async #rotate(showing: Showing, ipAddress: string | null): Promise<Refreshed | null> {
+    const { prisma, cache, peppers: { current }, idleTtlSeconds } = this.#options
     const salt = newSalt()
     const successor = successorOf(showing.token, salt, current)
-    const record = await rotate(db, { ...showing, hash: successor.hash, salt, pepperId: current.id, idleTtlSeconds, ipAddress })
+    const record = await rotate(prisma, { ...showing, hash: successor.hash, salt, pepperId: current.id, idleTtlSeconds, ipAddress })
     if (!record?.user) return null
+    cache.put(record) // whoever checks this session goes on without a read of the store
     return { outcome: 'rotated', refreshToken: successor.token, generation: showing.token.generation + 1, record: { ...record, user: record.user } }
   }
 
@@ -104,7 +107,7 @@ export class RefreshGrant {
       await noteReuse(db, sessionId, ipAddress)
       return revokeSessions(db, [sessionId], null, 'refresh_reused')
     })
-    await this.#options.confirmation.settle([sessionId], changes)
+    await this.#options.confirmation.settle({ changes, sessionIds: [sessionId] })
   }
 
   /** Makes the successor again. What cannot be proved to be the same token is not given out. */

@@ -6,7 +6,7 @@ import { migrate } from '../../src/database/migrate.js'
 import { openDatabase } from '../../src/holdfast.js'
 import { until } from '../services/poll.js'
 import { freePort } from '../services/ports.js'
-import { createPostgres, findPostgresPrograms, type PrivatePostgres } from '../services/postgres.js'
+import type { PrivatePostgres } from '../services/postgres.js'
 import { startRedis, type PrivateRedis } from '../services/redis.js'
 import { BASE_URL, type Target } from './client.js'
 import { Line } from './line.js'
@@ -90,9 +90,11 @@ export class ServerNode implements Target {
 export interface DeploymentOptions {
   /** Protections to leave out. */
   leaveOut: readonly string[]
+  /** A running server. */
+  postgres: PrivatePostgres
 }
 
-/** Three servers on one PostgreSQL and one Redis with a replica, all of them private. */
+/** Three servers on one PostgreSQL and a private Redis with a replica. */
 export class Deployment {
   readonly authSecret = 'a secret for the checker only: 8c1b5e0f7d2a9463'
   readonly postgres: PrivatePostgres
@@ -108,17 +110,14 @@ export class Deployment {
     this.#link = link
   }
 
-  /** Starts everything; null where PostgreSQL's programs or redis-server are missing. */
-  static async start({ leaveOut }: DeploymentOptions): Promise<Deployment | null> {
-    const programs = findPostgresPrograms()
+  /** Starts everything on that PostgreSQL; null where redis-server is missing. */
+  static async start({ leaveOut, postgres }: DeploymentOptions): Promise<Deployment | null> {
     const settings = ['--enable-debug-command', 'yes', '--repl-diskless-sync-delay', '0', '--maxmemory-policy', 'allkeys-lru']
     const primary = await startRedis(settings)
     const replica = await startRedis(settings)
-    if (!programs || !primary || !replica) return null
-    const postgres = await createPostgres(programs)
+    if (!primary || !replica) return null
     const deployment = new Deployment(postgres, primary, replica, await Line.to(primary.port))
     try {
-      await postgres.start()
       const settingsOfNodes = { databaseUrl: postgres.url, baseUrl: BASE_URL, authSecret: deployment.authSecret }
       const database = await openDatabase(resolveConfig(settingsOfNodes), { onWarning: () => {} })
       await migrate(database)
@@ -165,6 +164,5 @@ export class Deployment {
     await Promise.all(this.nodes.map((node) => node.kill()))
     await Promise.all([this.#link.close(), ...this.nodes.map(({ line }) => line.close())])
     await Promise.all([this.primary.stop(), this.replica.stop()])
-    await this.postgres.remove()
   }
 }

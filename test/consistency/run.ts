@@ -1,8 +1,10 @@
+import { createPostgres, findPostgresPrograms, type PrivatePostgres } from '../services/postgres.js'
 import { until } from '../services/poll.js'
+import { springAmbushes, type Sprung } from './ambush.js'
 import { ask } from './client.js'
 import { CACHE_TTL_SECONDS, Deployment, LEASE_MS, type ServerNode } from './deployment.js'
 import { inflictFaults, type Fault } from './faults.js'
-import { describeViolation, History } from './history.js'
+import { describeViolation, History, type Violation } from './history.js'
 import { Load, type Timing } from './load.js'
 import { People } from './people.js'
 import { Random } from './random.js'
@@ -14,28 +16,61 @@ export interface RunOptions {
   leaveOut?: readonly string[]
   /** Whether anything fails. */
   withFaults?: boolean
+  /** Whether to end with the first violation. */
+  untilViolation?: boolean
+  /** A running server to work on; by default a private one. */
+  postgres?: PrivatePostgres
   onFault?: (fault: Fault) => void
 }
 
 /** What a run has shown. */
 export interface Report {
   history: History
+  /** What the ambushes have shown, by name. */
+  ambushes: Sprung[]
+  /** Those of the load and of the ambushes. */
+  violations: Violation[]
   faults: Fault[]
-  load: Load
+  load: Load | null
   /** The nodes that answered from their caches again when all was over. */
   cachesInUse: number
   text: string
 }
 
-/** Runs the checker; null where PostgreSQL's programs or redis-server are missing. */
-export async function runChecker({ seconds, seed, leaveOut = [], withFaults = true, onFault = () => {} }: RunOptions): Promise<Report | null> {
-  const deployment = await Deployment.start({ leaveOut })
+/** Runs the checker: first the ambushes, then load and faults; null where PostgreSQL's programs or redis-server are missing. */
+export async function runChecker(options: RunOptions): Promise<Report | null> {
+  const { seed, leaveOut = [], untilViolation = false } = options
+  const own = options.postgres ? null : await privatePostgres()
+  const postgres = options.postgres ?? own
+  if (!postgres) return null
+  try {
+    const ambushes = await springAmbushes({ postgres, random: new Random(seed), leaveOut, untilViolation })
+    const found = ambushes.flatMap(({ violations }) => violations)
+    if (untilViolation && found.length > 0) return reportOf(options, ambushes, null)
+    return await runLoad(options, ambushes, postgres)
+  } finally {
+    await own?.remove()
+  }
+}
+
+async function privatePostgres(): Promise<PrivatePostgres | null> {
+  const programs = findPostgresPrograms()
+  if (programs === null) return null
+  const postgres = await createPostgres(programs)
+  await postgres.start()
+  return postgres
+}
+
+interface Loaded { load: Load, history: History, faults: Fault[], cachesInUse: number }
+
+async function runLoad(options: RunOptions, ambushes: Sprung[], postgres: PrivatePostgres): Promise<Report | null> {
+  const { seconds, seed, leaveOut = [], withFaults = true, onFault = () => {} } = options
+  const deployment = await Deployment.start({ leaveOut, postgres })
   if (!deployment) return null
   const people = new People(deployment.postgres.url, deployment.authSecret)
   try {
     const history = new History()
-    const random = new Random(seed)
-    const load = new Load(deployment, history, people, random)
+    const load = new Load(deployment, history, people, new Random(seed))
     const faults: Fault[] = []
     const deadline = performance.now() + seconds * 1_000
     await Promise.all([
@@ -44,11 +79,17 @@ export async function runChecker({ seconds, seed, leaveOut = [], withFaults = tr
     ])
     let cachesInUse = 0
     for (const node of deployment.nodes) if (await usesCache(node, people, history)) cachesInUse++
-    return { history, faults, load, cachesInUse, text: describe(seed, history, faults, load, cachesInUse) }
+    return reportOf(options, ambushes, { load, history, faults, cachesInUse })
   } finally {
     await people.close()
     await deployment.stop()
   }
+}
+
+function reportOf({ seed }: RunOptions, ambushes: Sprung[], loaded: Loaded | null): Report {
+  const { load = null, history = new History(), faults = [], cachesInUse = 0 } = loaded ?? {}
+  const violations = [...ambushes.flatMap((sprung) => sprung.violations), ...history.violations]
+  return { history, ambushes, violations, faults, load, cachesInUse, text: describe(seed, ambushes, violations, loaded) }
 }
 
 /** Whether a node asks Redis for a session that it does not know, and nobody for one that it does. */
@@ -66,10 +107,16 @@ async function usesCache(node: ServerNode, people: People, history: History): Pr
   }, 5_000).catch(() => false)
 }
 
-function describe(seed: number, { counts, violations }: History, faults: Fault[], load: Load, cachesInUse: number): string {
+function describe(seed: number, ambushes: Sprung[], violations: Violation[], loaded: Loaded | null): string {
+  const sprung = `ambushes     ${ambushes.length}:${ambushes.map(({ name, violations: found, problem }) => `\n    ${name}: ${found.length} violations${problem === null ? '' : `, not sprung: ${problem}`}`).join('')}\n`
+  const found = `violations   ${violations.length}${violations.slice(0, 20).map((violation) => `\n  ${describeViolation(violation)}`).join('')}\n`
+  return `seed ${seed}\n${sprung}${loaded ? describeLoad(loaded) : ''}${found}`
+}
+
+function describeLoad({ load, history: { counts }, faults, cachesInUse }: Loaded): string {
   const kinds = new Map<string, number>()
   for (const { kind } of faults) kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
-  return `seed ${seed}, lease ${LEASE_MS} ms, copies live ${CACHE_TTL_SECONDS} s
+  return `nodes        3, lease ${LEASE_MS} ms, copies live ${CACHE_TTL_SECONDS} s
 calls        ${counts.calls}: ${list(load.statuses)}
 checks       ${counts.checks}: ${counts.active} active, ${counts.inactive} inactive, ${counts.unknown} without an answer; ${counts.checksAfterRevocation} began after an acknowledged revocation
              median ${(load.checkTimes.toSorted((a, b) => a - b)[load.checkTimes.length >> 1] ?? 0).toFixed(1)} ms
@@ -79,7 +126,6 @@ revocations  ${counts.revocations} acknowledged (${counts.pending} pending), of 
 latency      ${describeLatency(load.timings, faults)}
 faults       ${faults.length}: ${list(kinds)}
 caches       in use again at ${cachesInUse} nodes
-violations   ${violations.length}${violations.slice(0, 20).map((violation) => `\n  ${describeViolation(violation)}`).join('')}
 `
 }
 

@@ -18,46 +18,60 @@ export interface StageNode extends Target {
   postgres: Line
 }
 
+/** Where a stage leaves what must be undone, in reverse order: a tap test, or the checker. */
+export type Teardowns = Pick<Test, 'teardown'>
+
+export interface StageOptions {
+  /** The store; by default one of the test's own. */
+  store?: HoldfastOptions | undefined
+  /** Protections to leave out. */
+  leaveOut?: readonly string[]
+  leaseMs?: number
+  cacheTtlSeconds?: number
+}
+
 /** A small scene for one interleaving: a store and a Redis of its own, and nodes whose lines the test directs. */
 export class Stage {
   readonly history = new History()
   readonly primary: PrivateRedis
   readonly people: People
-  readonly #t: Test
+  readonly #t: Teardowns
   readonly #store: HoldfastOptions
-  readonly #protections: Protections
-  readonly #leaseMs: number
+  readonly #settings: HoldfastOptions & { protections: Protections }
   #nodes = 0
 
-  private constructor(t: Test, primary: PrivateRedis, store: HoldfastOptions, protections: Protections, leaseMs: number) {
+  private constructor(t: Teardowns, primary: PrivateRedis, store: HoldfastOptions, settings: HoldfastOptions & { protections: Protections }) {
     this.#t = t
     this.primary = primary
     this.#store = store
-    this.#protections = protections
-    this.#leaseMs = leaseMs
+    this.#settings = settings
     this.people = new People(store.databaseUrl ?? '', store.authSecret ?? '')
   }
 
-  static async open(t: Test, { off, leaseMs = 600 }: { off?: keyof Protections | undefined, leaseMs?: number } = {}): Promise<Stage> {
+  static async open(t: Teardowns, { store, leaveOut = [], leaseMs = 600, cacheTtlSeconds = 60 }: StageOptions = {}): Promise<Stage> {
     const redis = await privateRedis(t)
-    const store = await freshStore(t)
-    const stage = new Stage(t, redis, store, { ...allProtections, ...(off ? { [off]: false } : {}) }, leaseMs)
+    const protections = { ...allProtections, ...Object.fromEntries(leaveOut.map((name) => [name, false])) }
+    const stage = new Stage(t, redis, store ?? await freshStore(t), { nodeLeaseMs: leaseMs, cacheTtlSeconds, protections })
     t.teardown(() => stage.people.close())
     return stage
   }
 
-  /** Starts another node; it answers from its caches a moment later (`warm`). */
-  async node({ silent = false } = {}): Promise<StageNode> {
+  /**
+   * Starts another node; it answers from its caches a moment later (`warm`).
+   *
+   * @param deaf it has read the outbox once, will not again, and reaches Redis only when its line is mended
+   */
+  async node({ deaf = false } = {}): Promise<StageNode> {
     const name = `node ${++this.#nodes}`
     const databaseUrl = new URL(this.#store.databaseUrl ?? '')
     const redis = await Line.to(this.primary.port)
     const postgres = await Line.to(Number(databaseUrl.port || 5432))
     databaseUrl.port = String(postgres.port)
-    if (silent) this.silenceOutbox({ postgres })
+    if (deaf) redis.cut()
     const app = Fastify({ logger: false })
     await app.register(holdfast, {
       ...this.#store, databaseUrl: databaseUrl.href, redisUrl: `redis://127.0.0.1:${redis.port}`, baseUrl: BASE_URL,
-      rateLimit: false, logLevel: 'silent', nodeLeaseMs: this.#leaseMs, protections: this.#protections
+      rateLimit: false, logLevel: 'silent', ...this.#settings
     })
     this.#t.teardown(async () => {
       redis.release()
@@ -66,6 +80,7 @@ export class Stage {
       await Promise.all([redis.close(), postgres.close()])
     })
     const url = await app.listen({ host: '127.0.0.1', port: 0 })
+    if (deaf) this.silenceOutbox({ postgres })
     return { name, url, redis, postgres }
   }
 
@@ -132,7 +147,7 @@ export class Stage {
   }
 }
 
-async function privateRedis(t: Test): Promise<PrivateRedis> {
+async function privateRedis(t: Teardowns): Promise<PrivateRedis> {
   const redis = await startRedis(['--repl-diskless-sync-delay', '0'])
   if (!redis) throw new Error('redis-server is needed')
   t.teardown(() => redis.stop())

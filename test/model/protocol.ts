@@ -9,7 +9,7 @@ import type { Protections } from '../../src/cache/protections.js'
  * run alike), the limits of the local cache.
  */
 
-/** The rule: every protection, and four that the code does not switch. */
+/** The rule: every protection, and five that the code does not switch. */
 export interface Rule extends Protections {
   /** A copy is compared with the stamp of the server that answers, not with the lease's alone (the protection `stamp`). */
   serverStamp: boolean
@@ -17,6 +17,8 @@ export interface Rule extends Protections {
   leaseStamp: boolean
   /** A gap in the count of announcements begins a new epoch. */
   counter: boolean
+  /** A write replaces copies that are there, and makes none. */
+  putReplaces: boolean
   /** For a while after an invalidation a node refuses older versions from anywhere. Part of `overtakenLoads` in the code. */
   floor: boolean
 }
@@ -30,6 +32,8 @@ export interface Bounds {
   loads: number
   /** Loads on the other node. */
   others: number
+  /** Writes on the node (a rotation), committed before the change, whose puts may be late. */
+  writes: number
   /** How often each fault may strike. */
   faults: Partial<Record<Fault, number>>
   /** What is committed: a revocation, which buries, or a change of what a check shows, which drops. */
@@ -43,7 +47,9 @@ export const LEASE = 2
 const LONG_AGO = -9
 const LOST = -1
 
-const [NOTHING, OLD, NEW, TOMBSTONE] = [0, 1, 2, 3]
+/** Versions in their order: as it was, as a write left it, as the change leaves it. The first two say what is no longer true after the change. */
+const [NOTHING, OLD, WRITTEN, NEW, TOMBSTONE] = [0, 1, 2, 3, 4]
+const isStale = (version: number) => version === OLD || version === WRITTEN
 const [FREE, NODE, OTHER] = [0, 1, 2]
 const [IDLE, HIT, LEASED, PLAIN, READ] = [0, 1, 2, 3, 4]
 const [WAITING, COMMITTED, BURIED, ANNOUNCED, ANSWERED] = [0, 1, 2, 3, 4]
@@ -65,6 +71,8 @@ export function initial(entry: number) {
     // Its local copy, floor and one load with the fill that it sends; the tail of the outbox.
     local: NOTHING, floor: 0, load: IDLE, loaded: NOTHING, sameEpoch: 0, overtaken: 0, mayFill: LOST, loads: 0,
     filling: NOTHING, fillingStamp: 0, tail: 0,
+    // A write: whether it is committed, and its puts into the local cache and on the way to the shared one.
+    written: 0, putLocal: 0, putShared: 0,
     // The load on the other node.
     other: IDLE, otherLoaded: NOTHING, otherStamp: 0, others: 0,
     faults: ''
@@ -94,11 +102,11 @@ function touchTable(s: State): void {
 }
 
 /** What the script READ answers to the node, on the server that it talks to. */
-function readShared(rule: Rule, s: State): 'tombstone' | 'old' | 'new' | 'lease' | 'wait' {
+function readShared(rule: Rule, s: State): 'tombstone' | 'old' | 'written' | 'new' | 'lease' | 'wait' {
   const [entry, entryStamp, serverStamp] = s.stranded ? [s.strandedEntry, s.strandedStamp, 0] : [s.entry, s.entryStamp, s.stamp]
   if (entry === TOMBSTONE) return 'tombstone'
   const fits = !rule.stamp || ((!rule.leaseStamp || entryStamp === s.leaseStamp) && (!rule.serverStamp || entryStamp === serverStamp))
-  if (entry !== NOTHING && fits) return entry === OLD ? 'old' : 'new'
+  if (entry !== NOTHING && fits) return entry === OLD ? 'old' : entry === WRITTEN ? 'written' : 'new'
   return s.stranded || s.fill !== FREE ? 'wait' : 'lease'
 }
 
@@ -110,9 +118,18 @@ function fillShared(rule: Rule, s: State, who: number, version: number, stamp: n
   Object.assign(s, { entry: version, entryStamp: stamp, fill: FREE, fillStamp: 0 })
 }
 
+/** The script PUT. */
+function putShared(rule: Rule, s: State): void {
+  Object.assign(s, { fill: FREE, fillStamp: 0 })
+  if (s.entry === TOMBSTONE || (rule.putReplaces && s.entry === NOTHING)) return
+  if (s.entry !== NOTHING && rule.stamp && s.entryStamp !== s.stamp) return
+  if (s.entry !== NOTHING && rule.versionCompare && s.entry >= WRITTEN) return
+  Object.assign(s, { entry: WRITTEN, entryStamp: s.entry === NOTHING ? s.stamp : s.entryStamp })
+}
+
 function bury(s: State, change: Bounds['change']): void {
   if (change === 'bury') Object.assign(s, { entry: TOMBSTONE, entryStamp: 0 })
-  else if (s.entry === OLD) Object.assign(s, { entry: NOTHING, entryStamp: 0 })
+  else if (isStale(s.entry)) Object.assign(s, { entry: NOTHING, entryStamp: 0 })
   Object.assign(s, { fill: FREE, fillStamp: 0 })
 }
 
@@ -136,13 +153,13 @@ function beat(rule: Rule, s: State, message: string): void {
 /** Why a check that starts now is told what was true before the change; null when it is not. */
 export function staleCheck(rule: Rule, bounds: Bounds, s: State): string | null {
   if (s.revoker !== ANSWERED || (bounds.split && s.tail !== 2)) return null
-  if (s.local === OLD && held(rule, s)) return 'check: the local cache says active'
-  if (s.loaded === OLD && !rule.joinNext) return 'check: joins a load that says active'
-  if (held(rule, s) && readShared(rule, s) === 'old' && !isBelowFloor(rule, s, OLD)) return 'check: the shared cache says active'
+  if (isStale(s.local) && held(rule, s)) return 'check: the local cache says active'
+  if (isStale(s.loaded) && !rule.joinNext) return 'check: joins a load that says active'
+  if (held(rule, s) && ['old', 'written'].includes(readShared(rule, s)) && !isBelowFloor(rule, s, OLD)) return 'check: the shared cache says active'
   return null
 }
 
-const isBelowFloor = (rule: Rule, s: State, version: number) => rule.overtakenLoads && rule.floor && s.floor === 1 && version === OLD
+const isBelowFloor = (rule: Rule, s: State, version: number) => rule.overtakenLoads && rule.floor && s.floor === 1 && isStale(version)
 
 type Step = (name: string, change: (s: State) => void) => void
 
@@ -152,6 +169,7 @@ export function steps(rule: Rule, bounds: Bounds, s: State, step: Step): void {
   revoker(rule, bounds, s, step)
   lease(rule, bounds, s, step)
   load(rule, bounds, s, step)
+  write(rule, bounds, s, step)
   other(rule, bounds, s, step)
   faults(bounds, s, step)
 }
@@ -226,14 +244,14 @@ function load(rule: Rule, bounds: Bounds, s: State, step: Step): void {
     if (answer !== 'tombstone') {
       step(`node: load, read the shared cache${isHeld ? `: ${answer}` : ' not'}`, (x) => {
         Object.assign(x, { load: PLAIN, sameEpoch: 1, overtaken: 0, loads: x.loads + 1 })
-        if (answer === 'old' || answer === 'new') Object.assign(x, { load: HIT, loaded: answer === 'old' ? OLD : NEW })
+        if (answer === 'old' || answer === 'written' || answer === 'new') Object.assign(x, { load: HIT, loaded: { old: OLD, written: WRITTEN, new: NEW }[answer] })
         if (answer === 'lease') Object.assign(x, { load: LEASED, mayFill: x.stamp, fill: NODE, fillStamp: x.stamp })
       })
     }
   }
   if (s.load === PLAIN || s.load === LEASED) {
     step('node: load, read the store', (x) => {
-      if (x.revoker === WAITING) Object.assign(x, { load: READ, loaded: OLD })
+      if (x.revoker === WAITING) Object.assign(x, { load: READ, loaded: x.written ? WRITTEN : OLD })
       else if (bounds.change === 'drop') Object.assign(x, { load: READ, loaded: NEW })
       else Object.assign(x, end)
     })
@@ -258,6 +276,25 @@ function load(rule: Rule, bounds: Bounds, s: State, step: Step): void {
   }
 }
 
+function write(rule: Rule, bounds: Bounds, s: State, step: Step): void {
+  // The row's lock orders them: nothing is written to a session after its revocation.
+  if (s.written < bounds.writes && s.revoker === WAITING) step('node: write, commit', (x) => { Object.assign(x, { written: 1, putLocal: 1 }) })
+  if (s.putLocal) {
+    step('node: put', (x) => {
+      Object.assign(x, { putLocal: 0 })
+      if (!held(rule, x)) return
+      if ((x.local !== NOTHING || !rule.putReplaces) && x.local < WRITTEN && !isBelowFloor(rule, x, WRITTEN)) x.local = WRITTEN
+      x.putShared = 1
+    })
+  }
+  if (s.putShared) {
+    step('Redis: put', (x) => {
+      if (!x.stranded) putShared(rule, x)
+      x.putShared = 0
+    })
+  }
+}
+
 function other(rule: Rule, bounds: Bounds, s: State, step: Step): void {
   const end = { other: IDLE, otherLoaded: NOTHING, otherStamp: 0 }
   const missing = s.entry === NOTHING || (s.entry !== TOMBSTONE && s.entryStamp !== s.stamp)
@@ -266,7 +303,7 @@ function other(rule: Rule, bounds: Bounds, s: State, step: Step): void {
   }
   if (s.other === LEASED) {
     step('other: load, read the store', (x) => {
-      if (x.revoker === WAITING) Object.assign(x, { other: READ, otherLoaded: OLD })
+      if (x.revoker === WAITING) Object.assign(x, { other: READ, otherLoaded: x.written ? WRITTEN : OLD })
       else if (bounds.change === 'drop') Object.assign(x, { other: READ, otherLoaded: NEW })
       else Object.assign(x, end)
     })
