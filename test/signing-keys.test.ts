@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
 import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { openCodec } from '../plugins/jwt.js'
 import { deriveKeys } from '../src/auth/keys.js'
 import { LONGEST_ACCESS_TOKEN_SECONDS, resolveConfig } from '../src/config.js'
@@ -17,9 +17,12 @@ import { runCli } from './services/server.js'
 const parties = { issuer: 'https://auth.example.com', audience: 'https://api.example.com' }
 const secret = `${authSecret} for keys`
 
-async function openStore(t: Test): Promise<Database> {
-  const database = await openDatabase(resolveConfig({ baseUrl: 'http://localhost:3000', ...await freshStore(t) }), { onWarning: () => {} })
-  t.teardown(() => database.close())
+const database = await openDatabase(resolveConfig({ baseUrl: 'http://localhost:3000', ...await freshStore(t) }), { onWarning: () => {} })
+t.teardown(() => database.close())
+
+/** A store without keys. */
+async function emptyStore(): Promise<Database> {
+  await database.prisma.signingKey.deleteMany()
   return database
 }
 
@@ -52,7 +55,7 @@ const kidOf = (token: string) => decodeProtectedHeader(token).kid
 const check = async ({ url }: Running, token: string) => (await fetch(`${url}/session`, { headers: { authorization: `Bearer ${token}` } })).status
 
 t.test('keys are made once, however many nodes open the store at once', async (t) => {
-  const { prisma } = await openStore(t)
+  const { prisma } = await emptyStore()
   const rings = Array.from({ length: 8 }, () => ringOn(prisma))
   await Promise.all(rings.map((ring) => ring.open()))
   const rows = await prisma.signingKey.findMany()
@@ -64,7 +67,7 @@ t.test('keys are made once, however many nodes open the store at once', async (t
 })
 
 t.test('private parts are encrypted, and bound to their key', async (t) => {
-  const { prisma } = await openStore(t)
+  const { prisma } = await emptyStore()
   await ringOn(prisma).open()
   const rows = await prisma.signingKey.findMany({ orderBy: { createdAt: 'asc' } })
   for (const row of rows) {
@@ -79,7 +82,7 @@ t.test('private parts are encrypted, and bound to their key', async (t) => {
 })
 
 t.test('the next key is published long before it signs: too early a rotation is refused', async (t) => {
-  const { prisma } = await openStore(t)
+  const { prisma } = await emptyStore()
   const ring = ringOn(prisma)
   await ring.open()
   const [current, next] = ring.published().keys.map(({ kid }) => kid)
@@ -99,7 +102,7 @@ t.test('the next key is published long before it signs: too early a rotation is 
 })
 
 t.test('a retired key is kept for every token that any node can have signed with it, and then goes', async (t) => {
-  const { prisma } = await openStore(t)
+  const { prisma } = await emptyStore()
   const ring = ringOn(prisma)
   await ring.open()
   const old = await ring.signer()
@@ -119,7 +122,7 @@ t.test('a retired key is kept for every token that any node can have signed with
 })
 
 t.test('two rotations at once: one is done, the other finds the next key too young', async (t) => {
-  const { prisma } = await openStore(t)
+  const { prisma } = await emptyStore()
   const rings = [ringOn(prisma), ringOn(prisma)]
   for (const ring of rings) await ring.open()
   await age(prisma, 311)
@@ -150,7 +153,7 @@ t.test('nodes learn of a rotation without a restart, and accept what the others 
 })
 
 t.test('a key that is unknown here is looked for once a second, and nobody is refused meanwhile', async (t) => {
-  const { prisma } = await openStore(t)
+  const { prisma } = await emptyStore()
   const [node, other] = [ringOn(prisma), ringOn(prisma)]
   await node.open()
   await other.open()
@@ -176,7 +179,7 @@ t.test('a key that is unknown here is looked for once a second, and nobody is re
 })
 
 t.test('while the store is away: what is known goes on, what is unknown is 503, and never 401', async (t) => {
-  const { prisma } = await openStore(t)
+  const { prisma } = await emptyStore()
   let clock = performance.now()
   const now = () => clock
   const [node, other] = [ringOn(prisma, { now }), ringOn(prisma)]
@@ -203,7 +206,7 @@ t.test('while the store is away: what is known goes on, what is unknown is 503, 
 })
 
 t.test('an older read that ends later changes nothing', async (t) => {
-  const { prisma } = await openStore(t)
+  const { prisma } = await emptyStore()
   const [node, other] = [ringOn(prisma), ringOn(prisma)]
   await node.open()
   await other.open()
