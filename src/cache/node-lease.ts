@@ -247,7 +247,8 @@ export class NodeLease {
   }
 
   #receive(channel: string, text: string): void {
-    const message = JSON.parse(text) as Heartbeat | Acknowledgement | Announcement
+    const message = parse(text)
+    if (!message) return this.#lapse() // nobody of ours wrote it: what else was lost is not known
     if (message.kind === 'heartbeat') {
       if (this.#options.protections.heartbeatBySubscription) this.#beat(message)
     } else if (message.kind === 'ack') this.#waiting.get(message.announcement)?.(message.node)
@@ -292,5 +293,13 @@ export class NodeLease {
   #newEpoch(): void {
     this.epoch++
     this.#options.onNewEpoch()
+  }
+}
+
+function parse(text: string): Heartbeat | Acknowledgement | Announcement | null {
+  try {
+    return JSON.parse(text) as Heartbeat | Acknowledgement | Announcement | null
+  } catch {
+    return null
   }
 }
