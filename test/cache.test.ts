@@ -1,8 +1,9 @@
 import t from 'tap'
 import { LocalCache } from '../src/cache/local-cache.js'
 import { allProtections } from '../src/cache/protections.js'
+import { connectRedis } from '../src/cache/redis.js'
 import { SessionCache } from '../src/cache/session-cache.js'
-import { build, sessionState, signIn, signUp, start, storage, type Running } from './helper.js'
+import { build, redisUrl, sessionState, signIn, signUp, start, storage, type Running } from './helper.js'
 import { counting } from './services/count.js'
 import { until } from './services/poll.js'
 import { startRedis } from './services/redis.js'
@@ -105,6 +106,32 @@ t.test('two servers: what one revokes or changes the other knows at once', onlyW
     t.equal((await ada.browser.delete(`/sessions/${phone.sessionId}`)).status, 200)
     t.equal(await check(two, phone.bearer), 401)
   }
+})
+
+t.test('a change is heard through the outbox behind any number of others', onlyWithRedis, async (t) => {
+  const running = await build(t)
+  const { prisma } = running.app.holdfast
+  const ada = await signUp(running.url)
+  await warm(running, ada.bearer)
+  // By hand, and so told by the outbox alone.
+  await prisma.$transaction([
+    prisma.$executeRaw`
+      INSERT INTO "outbox" ("sessionId", "version", "reason", "transactionId", "doneAt")
+      SELECT 'other-' || n, 1, NULL, pg_current_xact_id()::text::bigint, clock_timestamp() FROM generate_series(1, 5500) n`,
+    prisma.$executeRaw`UPDATE "session" SET "revokedAt" = clock_timestamp() WHERE "id" = ${ada.sessionId}`
+  ])
+  await until('the change to be heard', async () => await check(running, ada.bearer) === 401)
+})
+
+t.test('a foreign message on the channel of changes costs the lease for a moment, and nothing else', onlyWithRedis, async (t) => {
+  const running = await build(t)
+  const ada = await signUp(running.url)
+  await warm(running, ada.bearer)
+  const redis = connectRedis(redisUrl, { enableOfflineQueue: true })
+  t.teardown(() => redis.disconnect())
+  t.equal(await redis.publish(`holdfast:${running.app.holdfast.storeId()}:{nodes}:changes`, 'not of ours'), 1)
+  await until('the local copies to be gone', async () => (await counting(() => check(running, ada.bearer))).commands > 0)
+  await warm(running, ada.bearer)
 })
 
 t.test('a put replaces an older local copy for the time it has left, and makes none', async (t) => {

@@ -34,7 +34,10 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
   app.delete('/sessions/:id', { schema: { params: Params, response: { 200: RevokedSchema, 202: PendingSchema } } }, async (request, reply) => {
     const { session } = identityOf(request)
     const { id } = request.params
-    const revoked = await revoker.revoke([id], session.userId, id === session.id ? 'signed_out' : 'revoked_by_user')
+    const revoked = id === session.id
+      ? await revoker.revoke([id], session.userId, 'signed_out')
+      : await revoker.revoke([id], session.userId, 'revoked_by_user', session.id)
+    if (revoked === null) throw new Refusal('session_revoked')
     if (revoked.count === 0 && !await listEvents(prisma, id, session.userId)) throw new Refusal('not_found')
     return showRevoked(reply, revoked)
   })

@@ -29,7 +29,11 @@ export function sessionEndpoints({ revoker }: { revoker: Revoker }): BetterAuthP
       }, async (ctx) => {
         const { session, user } = ctx.context.session
         const sessionId = parseHandle(ctx.body.token) ?? parseSessionToken(ctx.body.token)?.sessionId
-        if (sessionId !== undefined) notePending((await revoker.revoke([sessionId], user.id, 'revoked_by_user')).effectiveBy)
+        if (sessionId !== undefined) {
+          const ended = await revoker.revoke([sessionId], user.id, 'revoked_by_user', sessionId === session.id ? null : session.id)
+          if (ended === null) throw unauthorized()
+          notePending(ended.effectiveBy)
+        }
         if (sessionId === session.id) deleteSessionCookie(ctx)
         return ctx.json({ status: true })
       }),

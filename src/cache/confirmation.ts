@@ -10,8 +10,10 @@ const RELAY_WAIT_MS = 2_000
 const RELAY_POLL_MS = 50
 /** Changes written to Redis at once: more would not be answered within a command's time. */
 const BATCH = 500
-/** What a bound on time allows for clocks that differ. */
-const CLOCK_MARGIN_MS = 2_000
+/** Changes announced in one message: a larger one could break a subscriber's output buffer. */
+const ANNOUNCED = 5_000
+/** What a bound on time allows: 2 s for clocks that differ, and 2 s, a fill lease, that a copy may reach Redis late. */
+const MARGIN_MS = 4_000
 
 export interface ConfirmationOptions {
   db: Queryable
@@ -54,7 +56,7 @@ export class Confirmation {
   async confirm(changes: readonly Change[]): Promise<Date | null> {
     if (changes.length === 0) return null
     const { cache, alone, shared, ttlMs, db } = this.#options
-    const effectiveBy = new Date(Date.now() + ttlMs + CLOCK_MARGIN_MS)
+    const effectiveBy = new Date(Date.now() + ttlMs + MARGIN_MS)
     cache.invalidate(changes)
     if (alone) return null
     try {
@@ -119,16 +121,15 @@ export class Confirmation {
     const { shared, lease, mayConfirm } = this.#options
     if (shared && lease) {
       await this.#writeAll(changes, shared)
-      await lease.announce(changes)
+      // All at once: a node that does not answer is waited for once.
+      await Promise.all(piecesOf(changes, ANNOUNCED).map((piece) => lease.announce(piece)))
     }
     // Asked at the end: whoever registers after this moment reads what was committed before it.
     if (!await mayConfirm()) throw new Error('another node may hold copies, and has not heard')
   }
 
   async #writeAll(changes: readonly Change[], shared: SharedCache): Promise<void> {
-    for (let start = 0; start < changes.length; start += BATCH) {
-      await Promise.all(changes.slice(start, start + BATCH).map((change) => this.#write(change, shared)))
-    }
+    for (const piece of piecesOf(changes, BATCH)) await Promise.all(piece.map((change) => this.#write(change, shared)))
   }
 
   async #write({ sessionId, version, reason }: Change, shared: SharedCache): Promise<void> {
@@ -146,6 +147,10 @@ export class Confirmation {
     }
     return false
   }
+}
+
+function piecesOf(changes: readonly Change[], size: number): Change[][] {
+  return Array.from({ length: Math.ceil(changes.length / size) }, (_, i) => changes.slice(i * size, (i + 1) * size))
 }
 
 function join(own: readonly Change[], others: readonly Change[]): Change[] {

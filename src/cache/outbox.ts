@@ -13,6 +13,11 @@ export interface OutboxRow extends Change {
   id: string
 }
 
+type Paged = OutboxRow & { transactionId: bigint }
+
+/** Rows that one statement of the tail reads at most. */
+const PAGE = 5_000
+
 /** The writer of a row confirms it itself for this long; then any node may. */
 const CLAIM_MS = 3_000
 
@@ -71,8 +76,17 @@ export async function tailOutbox(db: Queryable, since: bigint): Promise<{ rows: 
   // The snapshot's edge is read first: what commits between the two statements is read twice, not never.
   const [edge] = await db.$queryRaw<{ xmin: bigint }[]>`SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "xmin"`
   const next = edge?.xmin ?? since
-  const rows = await db.$queryRaw<OutboxRow[]>`
-    SELECT "id", "sessionId", "version", "reason" FROM "outbox" WHERE "transactionId" >= ${since}::bigint`
+  const rows: OutboxRow[] = []
+  let last: Paged | undefined
+  do {
+    // By pages: what ends a hundred thousand sessions at once would else not be read within a statement's time.
+    const page: Paged[] = await db.$queryRaw<Paged[]>`
+      SELECT "id", "sessionId", "version", "reason", "transactionId" FROM "outbox"
+      WHERE "transactionId" >= ${since}::bigint AND ("transactionId", "id") > (${last?.transactionId ?? -1n}::bigint, ${last?.id ?? ''})
+      ORDER BY "transactionId", "id" LIMIT ${PAGE}`
+    rows.push(...page)
+    last = page.length === PAGE ? page.at(-1) : undefined
+  } while (last)
   return { rows, next }
 }
 

@@ -13,10 +13,17 @@ export interface BulkRevocation {
  * Revokes the named sessions in one statement. Safe to repeat: only the first call finds them unrevoked.
  *
  * @param userId whose sessions they must be; null where the caller may revoke anybody's
+ * @param authorityId the session on whose authority; nothing is revoked when it has ended by then. It is locked with the others, in one
+ *   order, so that two sessions that revoke each other do not wait for each other
  * @returns what this call ended
  */
-export async function revokeSessions(db: Queryable, sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<Change[]> {
-  return end(db, Prisma.sql`"id" = ANY(${sessionIds}::text[]) AND (${userId}::text IS NULL OR "userId" = ${userId})`, reason)
+export async function revokeSessions(db: Queryable, sessionIds: readonly string[], userId: string | null, reason: RevocationReason, authorityId: string | null = null): Promise<Change[]> {
+  const locked = authorityId === null ? sessionIds : [...sessionIds, authorityId]
+  return end(db, Prisma.sql`"id" = ANY(${locked}::text[])`, reason, {
+    chosen: Prisma.sql`"id" = ANY(${sessionIds}::text[]) AND (${userId}::text IS NULL OR "userId" = ${userId})
+      AND (${authorityId}::text IS NULL OR EXISTS (
+        SELECT 1 FROM locked WHERE "id" = ${authorityId} AND "revokedAt" IS NULL AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()))`
+  })
 }
 
 /**
@@ -46,7 +53,7 @@ export async function dropPendingFactors(db: Queryable, userId: string): Promise
  */
 export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId = null, reason }: BulkRevocation): Promise<Change[]> {
   const theirs = Prisma.sql`("userId" = ${userId} OR "impersonatedBy" = ${userId}) AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})`
-  return end(db, theirs, reason, Prisma.sql`CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END`)
+  return end(db, theirs, reason, { because: Prisma.sql`CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END` })
 }
 
 /** Ends the sessions in which a user impersonates others: what allowed it has changed. */
@@ -58,12 +65,15 @@ export async function endImpersonationsBy(db: Queryable, userId: string): Promis
  * Ends the sessions that `which` selects: rows, versions, events and outbox in one statement. Rows are locked in the order of their
  * ids, as everybody does, so that two revocations cannot wait for each other.
  *
+ * @param chosen which of the locked rows are ended; all that are not ended yet by default
  * @param because the reason that a row `s` keeps, where it is not the same for all
  */
-function end(db: Queryable, which: Prisma.Sql, reason: RevocationReason, because: Prisma.Sql = Prisma.sql`${reason}`): Promise<Change[]> {
+function end(db: Queryable, which: Prisma.Sql, reason: RevocationReason, { chosen = Prisma.sql`true`, because = Prisma.sql`${reason}` } = {}): Promise<Change[]> {
   return db.$queryRaw<Change[]>`
-    WITH chosen AS (
-      SELECT "id" FROM "session" WHERE ${which} AND "revokedAt" IS NULL ORDER BY "id" FOR UPDATE
+    WITH locked AS (
+      SELECT "id", "userId", "revokedAt", "expiresAt", "absoluteExpiresAt" FROM "session" WHERE ${which} ORDER BY "id" FOR UPDATE
+    ), chosen AS (
+      SELECT "id" FROM locked WHERE "revokedAt" IS NULL AND ${chosen}
     ), ended AS (
       UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = ${because}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
       FROM chosen WHERE s."id" = chosen."id" AND s."revokedAt" IS NULL

@@ -4,7 +4,7 @@ import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
 import { advanceCredentialEpoch, revokeSessions, revokeSessionsOf, type BulkRevocation } from './revocation.js'
 import { judge, type RevocationReason } from './session.js'
-import { holdSession } from './store.js'
+import { findSession, holdSession } from './store.js'
 
 /** What a revocation did. */
 export interface Revoked {
@@ -24,9 +24,18 @@ export class Revoker {
     this.#confirmation = confirmation
   }
 
-  /** Revokes the named sessions of a user; anybody's where `userId` is null. */
-  async revoke(sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<Revoked> {
-    const changes = await revokeSessions(this.#prisma, sessionIds, userId, reason)
+  /**
+   * Revokes the named sessions of a user; anybody's where `userId` is null.
+   *
+   * @param authorityId the session on whose authority, where it is another one
+   * @returns null when that session has itself ended
+   */
+  async revoke(sessionIds: readonly string[], userId: string | null, reason: RevocationReason, authorityId: string | null = null): Promise<Revoked | null> {
+    const changes = await revokeSessions(this.#prisma, sessionIds, userId, reason, authorityId)
+    if (changes.length === 0 && authorityId !== null) {
+      const authority = await findSession(this.#prisma, authorityId)
+      if (!authority || !judge(authority).active) return null
+    }
     // Where somebody else has ended them, and may not have been answered yet, this answer must be as final as theirs.
     const effectiveBy = await (changes.length === sessionIds.length ? this.#confirmation.confirm(changes) : this.#confirmation.settle({ changes, sessionIds }))
     return { count: changes.length, effectiveBy }
