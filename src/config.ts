@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
+import { parseGatewayClients } from './gateway/gateway.js'
 
 const seconds = (env: string, defaultValue: number) => Type.Integer({ env, minimum: 1, maximum: 10 * 365 * 86_400, default: defaultValue })
 const list = (env: string) => Type.Array(Type.String({ minLength: 1 }), { env, default: [] })
@@ -16,6 +17,7 @@ const Settings = Type.Object({
   dataDir: Type.String({ env: 'DATA_DIR', minLength: 1, default: '.data' }),
   redisUrl: Type.Optional(Type.String({ env: 'REDIS_URL', secret: true })),
   authSecret: Type.Optional(Type.String({ env: 'AUTH_SECRET', secret: true })),
+  gatewayClients: Type.Array(Type.String({ minLength: 1 }), { env: 'GATEWAY_CLIENTS', secret: true, default: [] }),
   trustedProxies: list('TRUSTED_PROXIES'),
   trustedOrigins: list('TRUSTED_ORIGINS'),
   cookieDomain: Type.Optional(Type.String({ env: 'COOKIE_DOMAIN', pattern: '^[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$' })),
@@ -146,6 +148,9 @@ function checkTogether(config: Config): void {
   if (databaseUrl !== undefined && authSecret === undefined) throw new ConfigError('AUTH_SECRET: is required with DATABASE_URL (32 bytes or more, such as the output of `openssl rand -base64 48`)')
   if (authSecret !== undefined && Buffer.byteLength(authSecret) < 32) throw new ConfigError('AUTH_SECRET: must be 32 bytes or more')
   if (authSecret !== undefined && new Set(authSecret).size < 10) throw new ConfigError('AUTH_SECRET: must be random (such as the output of `openssl rand -base64 48`)')
+  if (!parseGatewayClients(config.gatewayClients)) {
+    throw new ConfigError('GATEWAY_CLIENTS: must be id:secret, separated by commas; both of the characters A-Z, a-z, 0-9, _ and -, a secret 32 of them or more, an id twice at most')
+  }
   const badProxy = trustedProxies.find((proxy) => !isCidr(proxy))
   if (badProxy !== undefined) throw new ConfigError(`TRUSTED_PROXIES: must be addresses or CIDR ranges (${JSON.stringify(badProxy)} is none)`)
   const badOrigin = trustedOrigins.find((origin) => /[*?]/.test(origin) || parseUrl(origin, ['http:', 'https:'])?.origin !== origin)

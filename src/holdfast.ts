@@ -8,6 +8,8 @@ import { openEmbedded } from './database/embedded.js'
 import { openPostgres } from './database/postgres.js'
 import { prepareStore, untilPrepared } from './database/readiness.js'
 import { StoreUnavailable } from './errors.js'
+import { GatewayAuthenticator } from './gateway/authenticator.js'
+import { parseGatewayClients } from './gateway/gateway.js'
 import { startJob } from './job.js'
 import { operate } from './operator.js'
 import { openCaches, type Caches } from './cache/cache.js'
@@ -33,6 +35,12 @@ export interface Events {
   onUnfit: (error: Error) => void
 }
 
+/** Signs a JWT with the current key. */
+export interface ResponseSigner {
+  /** @param typ the token's type, in its header @returns the compact form */
+  sign(typ: string, claims: Record<string, unknown>): Promise<string>
+}
+
 /** Holdfast without HTTP: the store, the reader, better-auth, and the jobs that look after them. */
 export interface Holdfast {
   readonly config: Config
@@ -40,6 +48,9 @@ export interface Holdfast {
   readonly reader: SessionReader
   readonly revoker: Revoker
   readonly auth: Auth
+  readonly gateways: GatewayAuthenticator
+  /** Signs answers to gateways (RFC 9701); without it they are answered in plain JSON. */
+  readonly signer?: ResponseSigner
   /** Whether the store has been found fit; until then nothing is known about any session. */
   ready(): boolean
   /** Asks the store for a sign of life. @throws StoreUnavailable */
@@ -71,6 +82,9 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation,
       onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onDebug(message))
     })
+    const gateways = new GatewayAuthenticator({
+      db: database.prisma, configured: parseGatewayClients(config.gatewayClients) ?? new Map(), ttlMs: config.cacheTtlSeconds * 1000
+    })
     const closing = new AbortController()
     let ready = false
     const prepare = async () => {
@@ -89,10 +103,11 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       startJob(OUTBOX_MS, async () => { if (ready) await opened.relayOutbox() }, () => {}),
       startJob(2_000 * config.cacheTtlSeconds, async () => { if (ready) await opened.purgeOutbox() }, (error) => events.onError('the outbox could not be cleaned', error)),
       startJob(ACTIVITY_FLUSH_MS, () => activity.flush(), (error) => events.onError('the notes of use could not be written', error)),
+      startJob(ACTIVITY_FLUSH_MS, () => gateways.flush(), (error) => events.onError('the notes of use of gateways could not be written', error)),
       startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error), FIRST_RETENTION_MS)
     ]
     const holdfast: Holdfast = {
-      config, prisma: database.prisma, reader, revoker, auth,
+      config, prisma: database.prisma, reader, revoker, auth, gateways,
       ready: () => ready,
       ping: async () => { await database.prisma.$queryRaw`SELECT 1` },
       async close() {
@@ -100,7 +115,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
         control?.close()
         await Promise.all(jobs.map((job) => job.stop()))
         await opened.close()
-        if (ready) await activity.flush().catch((error: unknown) => events.onError('the notes of use could not be written', error))
+        if (ready) await Promise.all([activity.flush(), gateways.flush()]).catch((error: unknown) => events.onError('the notes of use could not be written', error))
         await database.close()
       }
     }

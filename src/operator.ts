@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import type { ControlRequest } from './control-socket.js'
 import { Refusal } from './errors.js'
+import { createGateway, disable, gatewayUsage, listAll, rotateSecret } from './gateway/commands.js'
 import type { Holdfast } from './holdfast.js'
 import { listSessions } from './session/store.js'
 
@@ -8,7 +9,11 @@ import { listSessions } from './session/store.js'
 export const operations: Record<string, { usage: string, run: (holdfast: Holdfast, args: string[]) => Promise<unknown> }> = {
   'user set-role': { usage: 'user set-role <e-mail or id> <role>[,<role>…]', run: setRole },
   'session list': { usage: 'session list <e-mail or user id>', run: list },
-  'session revoke': { usage: 'session revoke <session id> | --user <e-mail or user id>', run: revoke }
+  'session revoke': { usage: 'session revoke <session id> | --user <e-mail or user id>', run: revoke },
+  'gateway create': { usage: gatewayUsage.create, run: ({ prisma }, args) => createGateway(prisma, args) },
+  'gateway list': { usage: gatewayUsage.list, run: ({ prisma }, args) => listAll(prisma, args) },
+  'gateway rotate': { usage: gatewayUsage.rotate, run: ({ prisma }, args) => rotateSecret(prisma, args) },
+  'gateway disable': { usage: gatewayUsage.disable, run: ({ prisma }, args) => disable(prisma, args) }
 }
 
 /** Runs one operation. @throws Refusal for words that name none */
