@@ -23,15 +23,21 @@ export function credentialOf(request: FastifyRequest, cookieName: string): Prese
   if (authorization !== undefined && countHeaders(request, 'authorization') > 1) throw new Refusal('credential_ambiguous')
   if (cookie !== undefined && countCookies(cookie, cookieName) > 1) throw new Refusal('credential_ambiguous')
   const bearer = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization)?.[1]
-  if (bearer !== undefined && looksLikeSessionToken(bearer)) return { from: 'bearer', credential: { kind: 'signed', value: decodePercent(bearer) } }
-  if (bearer !== undefined && looksLikeAccessToken(bearer)) return { from: 'bearer', credential: { kind: 'access', value: bearer } }
+  const shown = bearer === undefined ? null : credentialOfToken(bearer)
+  if (shown) return { from: 'bearer', credential: shown }
   const sent = cookie === undefined ? undefined : fastifyCookie.parse(cookie)[cookieName]
   const value = sent?.replace(/^"(.*)"$/, '$1') // a quoted value is the same value (RFC 6265 4.1.1), and better-auth takes it so
   return value ? { from: 'cookie', credential: { kind: 'signed', value } } : null
 }
 
-// Node keeps the first of several Authorization headers and says nothing.
-function countHeaders(request: FastifyRequest, name: string): number {
+/** A token in one of Holdfast's forms, as a credential; null for a foreign one. */
+export function credentialOfToken(token: string): Credential | null {
+  if (looksLikeSessionToken(token)) return { kind: 'signed', value: decodePercent(token) }
+  return looksLikeAccessToken(token) ? { kind: 'access', value: token } : null
+}
+
+/** How often a header was sent: Node keeps the first of several Authorization headers and says nothing. */
+export function countHeaders(request: FastifyRequest, name: string): number {
   const { rawHeaders } = request.raw
   let count = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {

@@ -2,32 +2,34 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import fp from 'fastify-plugin'
 import { problemOf, Refusal, refusalFor, RETRY_AFTER_SECONDS } from '../src/errors.js'
 
-/** Answers a refusal as RFC 9457 problem details, with the headers that belong to its status. */
+/** Sets the status of a refusal, and the headers that belong to it. */
+export function beginRefusal(reply: FastifyReply, { statusCode, code }: Refusal): FastifyReply {
+  if (code === 'gateway_unknown') reply.header('www-authenticate', 'Basic realm="holdfast", charset="UTF-8"')
+  else if (statusCode === 401) reply.header('www-authenticate', code === 'credential_missing' ? 'Bearer' : `Bearer error="invalid_token", error_description="${code}"`)
+  if (code === 'role_missing') reply.header('www-authenticate', 'Bearer error="insufficient_scope"')
+  if (statusCode === 503) reply.header('retry-after', RETRY_AFTER_SECONDS)
+  return reply.code(statusCode).header('cache-control', 'no-store')
+}
+
+/** Answers a refusal as RFC 9457 problem details. */
 export function sendRefusal(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): FastifyReply {
-  if (refusal.statusCode === 401) {
-    reply.header('www-authenticate', refusal.code === 'credential_missing' ? 'Bearer' : `Bearer error="invalid_token", error_description="${refusal.code}"`)
+  return beginRefusal(reply, refusal).type('application/problem+json').send(JSON.stringify(problemOf(refusal, request.id)))
+}
+
+/** The refusal that an error of a route means; what a 5xx was about goes into the log. */
+export function refusalOf(error: FastifyError | Refusal, request: FastifyRequest): Refusal {
+  if (error instanceof Refusal) {
+    if (error.statusCode >= 500) request.log.error({ err: error.cause ?? error }, error.message)
+    return error
   }
-  if (refusal.statusCode === 403 && refusal.code === 'role_missing') reply.header('www-authenticate', 'Bearer error="insufficient_scope"')
-  if (refusal.statusCode === 503) reply.header('retry-after', RETRY_AFTER_SECONDS)
-  return reply
-    .code(refusal.statusCode)
-    .header('cache-control', 'no-store')
-    .type('application/problem+json')
-    .send(JSON.stringify(problemOf(refusal, request.id)))
+  const statusCode = error.statusCode ?? 500
+  if (statusCode >= 500) request.log.error({ err: error }, 'the request failed')
+  return statusCode === 400 && error.validation ? new Refusal('invalid_input', error.message) : refusalFor(statusCode)
 }
 
 /** Every error of our routes leaves through here. What a 5xx was about stays in the log. */
 async function errors(app: FastifyInstance): Promise<void> {
-  app.setErrorHandler<FastifyError | Refusal>((error, request, reply) => {
-    if (error instanceof Refusal) {
-      if (error.statusCode >= 500) request.log.error({ err: error.cause ?? error }, error.message)
-      return sendRefusal(request, reply, error)
-    }
-    const statusCode = error.statusCode ?? 500
-    if (statusCode >= 500) request.log.error({ err: error }, 'the request failed')
-    if (statusCode === 400 && error.validation) return sendRefusal(request, reply, new Refusal('invalid_input', error.message))
-    return sendRefusal(request, reply, refusalFor(statusCode))
-  })
+  app.setErrorHandler<FastifyError | Refusal>((error, request, reply) => sendRefusal(request, reply, refusalOf(error, request)))
   // Without a prefix, unknown routes belong to the application around us.
   if (app.prefix !== '') app.setNotFoundHandler((request, reply) => sendRefusal(request, reply, new Refusal('not_found')))
 }

@@ -4,14 +4,19 @@ import { ConfigError, refuseForeignVariables, resolveConfig, type HoldfastOption
 import type { Protections } from '../src/cache/protections.js'
 import { openHoldfast, type Holdfast } from '../src/holdfast.js'
 import errors from './errors.js'
+import gateway from './gateway.js'
 import guard from './guard.js'
 import { openCodec } from './jwt.js'
 import rateLimit from './rate-limit.js'
 import auth from './routes/auth.js'
 import health from './routes/health.js'
+import introspection from './routes/introspection.js'
+import sessionCheck from './routes/session-check.js'
 import sessions from './routes/sessions.js'
 import token from './routes/token.js'
 import wellKnown, { insertedWellKnown } from './routes/well-known.js'
+import verify from './routes/verify.js'
+import trustedProxy from './trusted-proxy.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -50,9 +55,14 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
   await app.register(async (scope) => {
     await scope.register(errors)
     await scope.register(rateLimit, { config, storeId: () => holdfast.storeId() })
+    await scope.register(gateway, { holdfast })
+    await scope.register(trustedProxy, { config })
     await scope.register(auth, { holdfast })
     await scope.register(sessions, { holdfast })
     await scope.register(token, { holdfast })
+    await scope.register(verify, { holdfast })
+    await scope.register(introspection, { holdfast })
+    await scope.register(sessionCheck, { holdfast })
     await scope.register(health, { holdfast })
     await scope.register(wellKnown, { holdfast })
   }, { prefix })

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
+import { parseGatewayClients } from './gateway/gateway.js'
 
 const seconds = (env: string, defaultValue: number) => Type.Integer({ env, minimum: 1, maximum: 10 * 365 * 86_400, default: defaultValue })
 const list = (env: string) => Type.Array(Type.String({ minLength: 1 }), { env, default: [] })
@@ -20,6 +21,7 @@ const Settings = Type.Object({
   redisUrl: Type.Optional(Type.String({ env: 'REDIS_URL', secret: true })),
   authSecret: Type.Optional(Type.String({ env: 'AUTH_SECRET', secret: true })),
   authSecretPrevious: Type.Array(Type.String({ minLength: 1 }), { env: 'AUTH_SECRET_PREVIOUS', secret: true, default: [] }),
+  gatewayClients: Type.Array(Type.String({ minLength: 1 }), { env: 'GATEWAY_CLIENTS', secret: true, default: [] }),
   trustedProxies: list('TRUSTED_PROXIES'),
   trustedOrigins: list('TRUSTED_ORIGINS'),
   cookieDomain: Type.Optional(Type.String({ env: 'COOKIE_DOMAIN', pattern: '^[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$' })),
@@ -155,6 +157,9 @@ function checkTogether(config: Config): void {
   if (authSecret !== undefined) checkSecret('AUTH_SECRET', authSecret)
   for (const previous of authSecretPrevious) checkSecret('AUTH_SECRET_PREVIOUS', previous)
   if (new Set([authSecret, ...authSecretPrevious]).size <= authSecretPrevious.length) throw new ConfigError('AUTH_SECRET_PREVIOUS: must not repeat a secret, or name the one in AUTH_SECRET')
+  if (!parseGatewayClients(config.gatewayClients)) {
+    throw new ConfigError('GATEWAY_CLIENTS: must be id:secret, separated by commas; both of the characters A-Z, a-z, 0-9, _ and -, a secret 32 of them or more, an id twice at most')
+  }
   const badProxy = trustedProxies.find((proxy) => !isCidr(proxy))
   if (badProxy !== undefined) throw new ConfigError(`TRUSTED_PROXIES: must be addresses or CIDR ranges (${JSON.stringify(badProxy)} is none)`)
   const badOrigin = trustedOrigins.find((origin) => /[*?]/.test(origin) || parseUrl(origin, ['http:', 'https:'])?.origin !== origin)

@@ -10,6 +10,7 @@ const refusals = {
   session_expired: [401, 'The session has expired.'],
   user_banned: [401, 'The user is banned.'],
   user_gone: [401, 'The user no longer exists.'],
+  gateway_unknown: [401, 'The gateway or its secret is not known.'],
   token_expired: [401, 'The access token has expired: use the refresh token.'],
   credential_ambiguous: [400, 'More than one Authorization header or session cookie was sent.'],
   invalid_input: [400, 'The request is not valid.'],

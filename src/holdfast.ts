@@ -9,6 +9,8 @@ import { openEmbedded } from './database/embedded.js'
 import { openPostgres } from './database/postgres.js'
 import { prepareStore, untilPrepared } from './database/readiness.js'
 import { StoreUnavailable } from './errors.js'
+import { GatewayAuthenticator } from './gateway/authenticator.js'
+import { parseGatewayClients } from './gateway/gateway.js'
 import { startJob } from './job.js'
 import { operate } from './operator.js'
 import { openCaches, type Caches } from './cache/cache.js'
@@ -61,6 +63,7 @@ export interface Holdfast {
   readonly tokens: TokenService
   readonly signingKeys: SigningKeys
   readonly accessTokens: AccessTokens
+  readonly gateways: GatewayAuthenticator
   /** Where the routes hang on BASE_URL: the prefix of the host application, or empty. */
   readonly prefix: string
   /** Whom access tokens are from and for. */
@@ -111,6 +114,9 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       prisma: database.prisma, peppers: keys.peppers, cache, confirmation, idleTtlSeconds: config.sessionIdleTtlSeconds, graceSeconds: config.refreshGraceSeconds
     })
     const tokens = new TokenService({ prisma: database.prisma, grant, accessTokens, reader, revoker, peppers: keys.peppers })
+    const gateways = new GatewayAuthenticator({
+      db: database.prisma, configured: parseGatewayClients(config.gatewayClients) ?? new Map(), ttlMs: config.cacheTtlSeconds * 1000
+    })
     const closing = new AbortController()
     let ready = false
     let storeId: string | null = null
@@ -134,12 +140,13 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       startJob(2_000 * config.cacheTtlSeconds, async () => { if (ready) await opened.purgeOutbox() }, (error) => events.onError('the outbox could not be cleaned', error)),
       startJob(KEYS_POLL_MS, async () => { if (ready) await signingKeys.read() }, (error) => events.onError('the signing keys could not be read', error)),
       startJob(ACTIVITY_FLUSH_MS, () => activity.flush(), (error) => events.onError('the notes of use could not be written', error)),
+      startJob(ACTIVITY_FLUSH_MS, () => gateways.flush(), (error) => events.onError('the notes of use of gateways could not be written', error)),
       startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error), FIRST_RETENTION_MS),
       startJob(PREVIOUS_SECRETS_MS, async () => { if (ready && keys.all.length > 1) await encryptFactorsAnew(database.prisma, keys) },
         (error) => events.onError('second factors could not be encrypted anew', error), FIRST_PREVIOUS_SECRETS_MS)
     ]
     const holdfast: Holdfast = {
-      config, prisma: database.prisma, reader, revoker, auth, tokens, signingKeys, accessTokens, prefix, parties, breaker: opened.breaker,
+      config, prisma: database.prisma, reader, revoker, auth, tokens, signingKeys, accessTokens, gateways, prefix, parties, breaker: opened.breaker,
       ready: () => ready,
       storeId: () => storeId,
       ping: async () => { await database.prisma.$queryRaw`SELECT 1` },
@@ -148,7 +155,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
         control?.close()
         await Promise.all(jobs.map((job) => job.stop()))
         await opened.close()
-        if (ready) await activity.flush().catch((error: unknown) => events.onError('the notes of use could not be written', error))
+        if (ready) await Promise.all([activity.flush(), gateways.flush()]).catch((error: unknown) => events.onError('the notes of use could not be written', error))
         await database.close()
       }
     }

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import type { ControlRequest } from './control-socket.js'
 import { Refusal } from './errors.js'
+import { createGateway, disable, gatewayUsage, listAll, rotateSecret } from './gateway/commands.js'
 import type { Holdfast } from './holdfast.js'
 import { listSessions } from './session/store.js'
 
@@ -10,7 +11,11 @@ export const operations: Record<string, { usage: string, run: (holdfast: Holdfas
   'keys list': { usage: 'keys list', run: listKeys },
   'keys rotate': { usage: 'keys rotate [--force]', run: rotateKeys },
   'session list': { usage: 'session list <e-mail or user id>', run: list },
-  'session revoke': { usage: 'session revoke <session id> | --user <e-mail or user id>', run: revoke }
+  'session revoke': { usage: 'session revoke <session id> | --user <e-mail or user id>', run: revoke },
+  'gateway create': { usage: gatewayUsage.create, run: ({ prisma }, args) => createGateway(prisma, args) },
+  'gateway list': { usage: gatewayUsage.list, run: ({ prisma }, args) => listAll(prisma, args) },
+  'gateway rotate': { usage: gatewayUsage.rotate, run: ({ prisma }, args) => rotateSecret(prisma, args) },
+  'gateway disable': { usage: gatewayUsage.disable, run: ({ prisma }, args) => disable(prisma, args) }
 }
 
 /** Runs one operation. @throws Refusal for words that name none */

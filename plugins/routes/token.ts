@@ -1,6 +1,6 @@
 import formBody from '@fastify/formbody'
 import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyRequest } from 'fastify'
 import { Refusal, RETRY_AFTER_SECONDS } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { sendOAuthError } from '../oauth-errors.js'
@@ -31,7 +31,7 @@ const IDEMPOTENCY_KEY = /^[\x20-\x7e]{8,128}$/
 const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   app.removeContentTypeParser('text/plain')
   await app.register(formBody)
-  app.setErrorHandler<Error>((error, request, reply) => sendOAuthError(error, request, reply))
+  app.setErrorHandler<FastifyError | Refusal>(sendOAuthError)
   app.addHook('onRequest', async () => { if (!holdfast.ready()) throw new Refusal('store_unavailable') })
   app.addHook('onSend', async (_request, reply) => { reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }) })
 

@@ -3,7 +3,7 @@ import type { SessionRecord } from '../session/session.js'
 /** A copy of a session in this process. Times are monotonic milliseconds. */
 export interface LocalEntry {
   record: SessionRecord
-  /** When its read began: the database's clock in it is carried forward from here. */
+  /** When the read of the store that it stems from began: the database's clock in it is carried forward from here. */
   readAt: number
   /** When the copy must be read anew. */
   freshUntil: number

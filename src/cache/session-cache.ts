@@ -1,15 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queryable } from '../database/database.js'
-import { judge, type SessionRecord } from '../session/session.js'
-import { findSession } from '../session/store.js'
-import { decodeRecord, encodeRecord } from './entry.js'
+import { findCause, type SessionRecord } from '../session/session.js'
+import { findSession, findSessions } from '../session/store.js'
+import { agedBy, decodeRecord, encodeRecord } from './entry.js'
+import { VersionFloors } from './floors.js'
+import { fits, type Aged, type Found, type Matches } from './found.js'
 import type { LocalCache } from './local-cache.js'
 import type { Invalidation } from './node-lease.js'
 import type { Protections } from './protections.js'
-import type { SharedCache } from './shared-cache.js'
-
-/** What is known of a session: its rows, that it is revoked, or that there is none. */
-export type Found = SessionRecord | 'revoked' | null
+import type { SharedAnswer, SharedCache } from './shared-cache.js'
 
 /** The right to answer from caches: a node's lease, or for the only process on a store the certainty of being it. */
 export interface Authority {
@@ -33,10 +32,15 @@ const UNKNOWN_TTL_MS = 5_000
 const WAITS = 4
 const WAIT_MS = 8
 
-interface Load {
+type Lease = SharedAnswer & { kind: 'lease' }
+
+interface Beginning {
   epoch: number
   /** Whether an invalidation of the key arrived since the load began. */
   overtaken: boolean
+}
+
+interface Load extends Beginning {
   running: Promise<Found>
   next: Promise<Found> | null
 }
@@ -48,11 +52,21 @@ interface Load {
 export class SessionCache {
   readonly #options: SessionCacheOptions
   readonly #loads = new Map<string, Load>()
-  /** Versions below which no copy may be taken, from an invalidation until every older copy has ended. */
-  readonly #floors = new Map<string, { version: number, until: number }>()
+  readonly #batches = new Set<Map<string, Beginning>>()
+  readonly #floors = new VersionFloors()
 
   constructor(options: SessionCacheOptions) {
     this.#options = options
+  }
+
+  /** A copy in this process that says "active"; null where only a read can tell. Costs no I/O, and no turn of the event loop. */
+  peek(sessionId: string, matches: Matches, maxAgeMs = Infinity): SessionRecord | null {
+    const { local, authority } = this.#options
+    const now = performance.now()
+    const copy = local && authority.held() ? local.find(sessionId, now) : null
+    if (!copy || now - copy.readAt > maxAgeMs) return null
+    const record = agedBy(copy.record, now - copy.readAt)
+    return fits(record, matches) ? record : null
   }
 
   /**
@@ -61,15 +75,11 @@ export class SessionCache {
    * @param matches whether a copy fits the credential that was shown; one that does not is a miss
    * @throws StoreUnavailable when neither a copy nor the store answers
    */
-  async find(sessionId: string, matches: (record: SessionRecord) => boolean): Promise<Found> {
-    const { local, authority } = this.#options
-    const copy = local && authority.held() ? local.find(sessionId, performance.now()) : null
-    if (copy) {
-      const record = { ...copy.record, now: new Date(copy.record.now.getTime() + performance.now() - copy.readAt) }
-      if (matches(record) && judge(record).active) return record
-    }
+  async find(sessionId: string, matches: Matches): Promise<Found> {
+    const copy = this.peek(sessionId, matches)
+    if (copy) return copy
     const found = await this.#join(sessionId, false)
-    if (found === null || found === 'revoked' || (matches(found) && judge(found).active)) return found
+    if (found === null || found === 'revoked' || fits(found, matches)) return found
     return this.#join(sessionId, true)
   }
 
@@ -80,17 +90,44 @@ export class SessionCache {
    * @param record the rows as the write left them, with its version and the database's clock
    */
   put(record: SessionRecord): void {
-    const { local, shared, authority } = this.#options
+    const { local, shared, authority, ttlMs } = this.#options
     if (!authority.held()) return
     const { id, version } = record.session
     const now = performance.now()
     const copy = local?.find(id, now)
-    if (local && copy && copy.record.session.version < version && !this.#isBelowFloor(id, version)) {
+    if (local && copy && copy.record.session.version < version && !this.#floors.isAbove(version, id)) {
       // Of both estimates of the database's clock the later one: a session must not seem to live longer.
       const clock = new Date(Math.max(record.now.getTime(), copy.record.now.getTime() + now - copy.readAt))
       local.set(id, { record: { ...record, now: clock }, readAt: now, freshUntil: copy.freshUntil })
     }
-    shared?.put(id, version, encodeRecord(record)).catch(() => {}) // the older copy stays, for as long as it had
+    shared?.put(id, version, encodeRecord(record, ttlMs)).catch(() => {}) // the older copy stays, for as long as it had
+  }
+
+  /**
+   * Finds many sessions: one command to Redis for those that this process does not know, one query for those that neither does.
+   *
+   * @param wanted the sessions' ids, each with what a copy must fit
+   * @param maxAgeMs how old a copy may be; 0 reads the store
+   * @throws StoreUnavailable when the store is needed and does not answer
+   */
+  async findAll(wanted: ReadonlyMap<string, Matches>, maxAgeMs: number): Promise<Map<string, Aged>> {
+    const known = new Map<string, Aged>()
+    const { epoch } = this.#options.authority
+    const open = new Map<string, Beginning>()
+    for (const [id, matches] of wanted) {
+      const copy = maxAgeMs > 0 ? this.peek(id, matches, maxAgeMs) : null
+      if (copy) known.set(id, { found: copy, ageMs: copy.ageMs ?? 0 })
+      else open.set(id, { epoch, overtaken: false })
+    }
+    if (open.size === 0) return known
+    this.#batches.add(open)
+    try {
+      const leases = maxAgeMs > 0 ? await this.#readSharedAll(open, wanted, maxAgeMs, known) : new Map<string, Lease>()
+      await this.#loadAll(open, leases, known)
+    } finally {
+      this.#batches.delete(open)
+    }
+    return known
   }
 
   /** Forgets copies that are older than a change. */
@@ -98,19 +135,17 @@ export class SessionCache {
     const until = performance.now() + this.#options.ttlMs
     for (const { sessionId, version } of changes) {
       this.#options.local?.delete(sessionId)
-      const floor = this.#floors.get(sessionId)
-      // Set anew, so that the map stays in the order in which floors end.
-      this.#floors.delete(sessionId)
-      this.#floors.set(sessionId, { version: Math.max(version, floor?.version ?? 0), until })
+      this.#floors.raise(sessionId, version, until)
       for (const key of [sessionId, `${sessionId} store`]) {
         const load = this.#loads.get(key)
         if (load) load.overtaken = true
       }
+      for (const batch of this.#batches) {
+        const load = batch.get(sessionId)
+        if (load) load.overtaken = true
+      }
     }
-    for (const [sessionId, floor] of this.#floors) {
-      if (floor.until > performance.now()) break
-      this.#floors.delete(sessionId)
-    }
+    this.#floors.sweep(performance.now())
   }
 
   /** Forgets every copy. Floors stay: they only refuse. */
@@ -143,56 +178,93 @@ export class SessionCache {
   }
 
   async #read(sessionId: string, load: Load, storeOnly: boolean): Promise<Found> {
-    const { shared, authority, ttlMs, db } = this.#options
+    const { shared, authority, db } = this.#options
     const answer = shared && !storeOnly && authority.held() ? await this.#readShared(sessionId, shared, load) : null
     if (answer?.kind === 'found') return answer.found
     const readAt = performance.now()
     // The store's pool is the limit here: what it cannot serve soon it refuses, and that is a 503.
     const record = await findSession(db, sessionId)
-    const isKeepable = record === null || judge(record).active
-    const livesMs = (record ? ttlMs * (1 - Math.random() / 10) : UNKNOWN_TTL_MS) - (performance.now() - readAt)
-    if (isKeepable) {
-      if (answer && shared) {
-        const body = record ? encodeRecord(record) : ''
-        shared.fill(sessionId, answer, record?.session.version ?? 0, body, livesMs).catch(() => {}) // a fill that fails costs a miss
-      }
-      if (record) this.#keep(sessionId, record, readAt, livesMs, load)
-    }
+    this.#offer(sessionId, record, readAt, answer, load)
     return record
   }
 
-  async #readShared(sessionId: string, shared: SharedCache, load: Load): Promise<{ kind: 'found', found: Found } | { kind: 'lease', token: string, stamp: string } | null> {
-    const { authority, ttlMs, protections } = this.#options
+  async #readShared(sessionId: string, shared: SharedCache, load: Load): Promise<Aged & { kind: 'found' } | Lease | null> {
     for (let attempt = 0; attempt <= WAITS; attempt++) {
       const readAt = performance.now()
-      const answer = await shared.read(sessionId, authority.stamp).catch(() => null)
+      const answer = await shared.read(sessionId, this.#options.authority.stamp).catch(() => null)
       if (!answer) return null
-      if (answer.kind === 'tombstone') return { kind: 'found', found: 'revoked' }
       if (answer.kind === 'lease') return answer
-      if (answer.kind === 'hit') {
-        // The lease, unbroken since the load began, is still held: a server that was demoted meanwhile does not count.
-        const usable = (!protections.leaseCheck || (authority.held() && authority.epoch === load.epoch)) && (!protections.versionCompare || !this.#isBelowFloor(sessionId, answer.version))
-        if (!usable || answer.remainingMs <= 0) return null
-        if (answer.body === '') return { kind: 'found', found: null }
-        const record = decodeRecord(answer.body, Math.max(0, ttlMs - answer.remainingMs))
-        this.#keep(sessionId, record, readAt, answer.remainingMs, load)
-        return { kind: 'found', found: record }
+      if (answer.kind !== 'wait') {
+        const taken = this.#take(sessionId, answer, readAt, load)
+        return taken && { kind: 'found', ...taken }
       }
       await sleep(WAIT_MS)
     }
     return null
   }
 
-  #keep(sessionId: string, record: SessionRecord, readAt: number, livesMs: number, load: Load): void {
+  /** Whoever is being filled by somebody else is read from the store here: a batch does not wait for its slowest. */
+  async #readSharedAll(open: ReadonlyMap<string, Beginning>, wanted: ReadonlyMap<string, Matches>, maxAgeMs: number, known: Map<string, Aged>): Promise<Map<string, Lease>> {
+    const { shared, authority } = this.#options
+    const leases = new Map<string, Lease>()
+    if (!shared || !authority.held()) return leases
+    const readAt = performance.now()
+    const answers = await shared.readAll([...open.keys()], authority.stamp).catch(() => null)
+    for (const [id, load] of open) {
+      const answer = answers?.shift()
+      if (answer?.kind === 'lease') leases.set(id, answer)
+      if (answer?.kind !== 'hit' && answer?.kind !== 'tombstone') continue
+      const taken = this.#take(id, answer, readAt, load)
+      const isEnough = taken && taken.ageMs <= maxAgeMs && (taken.found === null || taken.found === 'revoked' || fits(taken.found, wanted.get(id)))
+      if (isEnough) known.set(id, taken)
+    }
+    return leases
+  }
+
+  async #loadAll(open: ReadonlyMap<string, Beginning>, leases: ReadonlyMap<string, Lease>, known: Map<string, Aged>): Promise<void> {
+    const missing = [...open.keys()].filter((id) => !known.has(id))
+    if (missing.length === 0) return
+    const readAt = performance.now()
+    const records = await findSessions(this.#options.db, missing)
+    for (const id of missing) {
+      const record = records.get(id) ?? null
+      this.#offer(id, record, readAt, leases.get(id) ?? null, open.get(id))
+      known.set(id, { found: record, ageMs: 0 })
+    }
+  }
+
+  /** Takes what the shared cache says, if it counts: null where it does not. */
+  #take(sessionId: string, answer: SharedAnswer & { kind: 'hit' | 'tombstone' }, readAt: number, load: Beginning): Aged | null {
+    if (answer.kind === 'tombstone') return { found: 'revoked', ageMs: 0 }
+    const { authority, ttlMs, protections } = this.#options
+    // The lease, unbroken since the load began, is still held: a server that was demoted meanwhile does not count.
+    const usable = (!protections.leaseCheck || (authority.held() && authority.epoch === load.epoch)) && (!protections.versionCompare || !this.#floors.isAbove(answer.version, sessionId))
+    if (!usable || answer.remainingMs <= 0) return null
+    if (answer.body === '') return { found: null, ageMs: Math.max(0, UNKNOWN_TTL_MS - answer.remainingMs) }
+    const { record, livesMs = ttlMs } = decodeRecord(answer.body)
+    const ageMs = Math.max(0, livesMs - answer.remainingMs)
+    this.#keep(sessionId, record, readAt - ageMs, livesMs, load)
+    return { found: agedBy(record, ageMs), ageMs }
+  }
+
+  /** Offers what the store has said to the caches. */
+  #offer(sessionId: string, record: SessionRecord | null, readAt: number, lease: Lease | null, load: Beginning | undefined): void {
+    if (record && findCause(record) !== null) return
+    const { shared, ttlMs } = this.#options
+    const livesMs = record ? Math.floor(ttlMs * (1 - Math.random() / 10)) : UNKNOWN_TTL_MS
+    if (lease && shared) {
+      const body = record ? encodeRecord(record, livesMs) : ''
+      shared.fill(sessionId, lease, record?.session.version ?? 0, body, livesMs - (performance.now() - readAt)).catch(() => {}) // a fill that fails costs a miss
+    }
+    if (record && load) this.#keep(sessionId, record, readAt, livesMs, load)
+  }
+
+  /** @param livesMs how long the copy may live, counted from the store read at `readAt` */
+  #keep(sessionId: string, record: SessionRecord, readAt: number, livesMs: number, load: Beginning): void {
     const { local, authority, protections } = this.#options
     if (!local || !authority.held()) return
     if (protections.leaseCheck && authority.epoch !== load.epoch) return
-    if (protections.overtakenLoads && (load.overtaken || this.#isBelowFloor(sessionId, record.session.version))) return
+    if (protections.overtakenLoads && (load.overtaken || this.#floors.isAbove(record.session.version, sessionId))) return
     local.set(sessionId, { record, readAt, freshUntil: readAt + livesMs })
-  }
-
-  #isBelowFloor(sessionId: string, version: number): boolean {
-    const floor = this.#floors.get(sessionId)
-    return floor !== undefined && floor.until > performance.now() && version < floor.version
   }
 }

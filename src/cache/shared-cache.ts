@@ -23,6 +23,20 @@ if e[1] and (ARGV[4] == '0' or (e[2] == now and (ARGV[1] == '' or ARGV[1] == now
 if redis.call('SET', KEYS[2], ARGV[2] .. '|' .. now, 'NX', 'PX', ARGV[3]) then return {'lease', now} end
 return {'wait'}`
 
+// As READ, for any number of entries: KEYS entry, fill, entry, fill, … It asks for the stamp once.
+const READ_ALL = `${STAMP}
+local now = stamp()
+local answers = {}
+for i = 1, #KEYS, 2 do
+  local e = redis.call('HMGET', KEYS[i], 'v', 'stamp', 'body', 'tomb')
+  local answer = {'wait'}
+  if e[4] then answer = {'tomb', e[1], e[4]}
+  elseif e[1] and (ARGV[4] == '0' or (e[2] == now and (ARGV[1] == '' or ARGV[1] == now))) then answer = {'hit', e[1], e[3], redis.call('PTTL', KEYS[i])}
+  elseif redis.call('SET', KEYS[i + 1], ARGV[2] .. '|' .. now, 'NX', 'PX', ARGV[3]) then answer = {'lease', now} end
+  answers[#answers + 1] = answer
+end
+return answers`
+
 // KEYS entry, fill. ARGV token, stamp of the lease, version, body, ttl ms, check lease, check version, check stamp.
 const FILL = `${STAMP}
 if ARGV[6] == '1' and redis.call('GET', KEYS[2]) ~= ARGV[1] .. '|' .. ARGV[2] then return 0 end
@@ -69,8 +83,11 @@ export type SharedAnswer =
   /** Nothing; another reader is filling. */
   | { kind: 'wait' }
 
+type Reply = [kind: string, first?: string, second?: string, ttl?: number]
+
 type Scripts = RedisConnection & {
-  hfRead(entry: string, fill: string, ...args: (string | number)[]): Promise<[string, string?, string?, number?]>
+  hfRead(entry: string, fill: string, ...args: (string | number)[]): Promise<Reply>
+  hfReadAll(count: number, ...args: (string | number)[]): Promise<Reply[]>
   hfFill(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
   hfBury(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
   hfPut(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
@@ -91,6 +108,7 @@ export class SharedCache {
   constructor(redis: RedisConnection, breaker: Breaker, protections: Protections) {
     this.#breaker = breaker
     for (const [name, lua] of Object.entries({ hfRead: READ, hfFill: FILL, hfBury: BURY, hfDrop: DROP, hfPut: PUT })) redis.defineCommand(name, { numberOfKeys: 2, lua })
+    redis.defineCommand('hfReadAll', { lua: READ_ALL })
     this.#redis = redis as Scripts
     this.#protections = protections
   }
@@ -98,10 +116,17 @@ export class SharedCache {
   /** @param stamp the history on which the reader's lease stands; a cluster's shards each have their own */
   async read(sessionId: string, stamp: string): Promise<SharedAnswer> {
     const token = randomBytes(12).toString('base64url')
-    const [kind, first = '', second = '', ttl = 0] = await this.#breaker.run(() => this.#redis.hfRead(...this.#keysOf(sessionId), isCluster(this.#redis) ? '' : stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp)))
-    if (kind === 'hit') return { kind, version: Number(first), body: second, remainingMs: ttl }
-    if (kind === 'tomb') return { kind: 'tombstone', version: Number(first), reason: second }
-    return kind === 'lease' ? { kind, token, stamp: first } : { kind: 'wait' }
+    const stampOfLease = isCluster(this.#redis) ? '' : stamp
+    return answerOf(await this.#breaker.run(() => this.#redis.hfRead(...this.#keysOf(sessionId), stampOfLease, token, FILL_LEASE_MS, flag(this.#protections.stamp))), token)
+  }
+
+  /** As `read` for many sessions, in one command; in a cluster, where each has its own slot, in one round trip to each shard. */
+  async readAll(sessionIds: readonly string[], stamp: string): Promise<SharedAnswer[]> {
+    if (isCluster(this.#redis)) return Promise.all(sessionIds.map((id) => this.read(id, stamp)))
+    const token = randomBytes(12).toString('base64url')
+    const keys = sessionIds.flatMap((id) => this.#keysOf(id))
+    const replies = await this.#breaker.run(() => this.#redis.hfReadAll(keys.length, ...keys, stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp)))
+    return replies.map((reply) => answerOf(reply, token))
   }
 
   /** @returns whether the copy was taken */
@@ -136,6 +161,12 @@ export class SharedCache {
     const slot = `holdfast:${this.namespace}:{${sessionId}}`
     return [`${slot}:session`, `${slot}:fill`]
   }
+}
+
+function answerOf([kind, first = '', second = '', ttl = 0]: Reply, token: string): SharedAnswer {
+  if (kind === 'hit') return { kind, version: Number(first), body: second, remainingMs: ttl }
+  if (kind === 'tomb') return { kind: 'tombstone', version: Number(first), reason: second }
+  return kind === 'lease' ? { kind, token, stamp: first } : { kind: 'wait' }
 }
 
 function flag(on: boolean): string {

@@ -1,11 +1,13 @@
-import type { Found, SessionCache } from '../cache/session-cache.js'
+import type { Found, Matches } from '../cache/found.js'
+import type { SessionCache } from '../cache/session-cache.js'
 import type { Queryable } from '../database/database.js'
 import { callStore } from '../database/fault.js'
-import type { AccessTokens } from '../token/access-token.js'
+import type { AccessTokenClaims, AccessTokens } from '../token/access-token.js'
 import type { Activity } from './activity.js'
 import { judge, type Check, type SessionRecord } from './session.js'
-import { parseSessionToken, sameHash, verifySignedToken, type ParsedToken } from './session-token.js'
+import { parseSessionToken, sameHash, type ParsedToken } from './session-token.js'
 import { holdSession } from './store.js'
+import { SignedTokens } from './signed-tokens.js'
 
 /** What a request shows to prove its session. */
 export type Credential =
@@ -23,13 +25,35 @@ export interface Reading {
   record: SessionRecord | null
 }
 
-const malformed: Reading = { check: { active: false, cause: 'credential_malformed' }, record: null }
-const revoked: Reading = { check: { active: false, cause: 'session_revoked' }, record: null }
-const unknown: Reading = { check: { active: false, cause: 'session_unknown' }, record: null }
+/** How a question about many credentials may be answered. */
+export interface Consistency {
+  /** How old a copy may be that answers, in milliseconds; 0 reads the store. */
+  maxAgeMs: number
+}
+
+/** A check, with how long ago at most the store said so, in milliseconds. */
+export interface AgedCheck {
+  check: Check
+  ageMs: number
+}
+
+/** What a credential says of itself: the session that it names, and which rows it fits. Whether that session is active is another question. */
+interface Proof {
+  sessionId: string
+  matches: Matches
+  claims?: AccessTokenClaims
+}
+
+/** Why a credential names no session. */
+type Refused = Check & { active: false }
+
+const malformed: Refused = { active: false, cause: 'credential_malformed' }
+const revoked: Refused = { active: false, cause: 'session_revoked' }
+const unknown: Refused = { active: false, cause: 'session_unknown' }
 
 export interface ReaderOptions {
   cache: SessionCache
-  /** Verify the signatures of session tokens. */
+  /** Verify the signatures of session tokens; the first one makes them. */
   secrets: readonly string[]
   accessTokens: AccessTokens
   activity: Activity
@@ -38,9 +62,11 @@ export interface ReaderOptions {
 /** The one place that decides whether a session is valid. Every question of the server goes through `check`. */
 export class SessionReader {
   readonly #options: ReaderOptions
+  readonly #tokens: SignedTokens
 
   constructor(options: ReaderOptions) {
     this.#options = options
+    this.#tokens = new SignedTokens(options.secrets)
   }
 
   /**
@@ -54,35 +80,78 @@ export class SessionReader {
 
   /** As `check`, with the rows. Pass a transaction to keep the session from being revoked until it ends. */
   async read(credential: Credential, transaction?: Queryable): Promise<Reading> {
-    if (credential.kind === 'access') return this.#readAccess(credential.value, transaction)
-    const parsed = this.parse(credential)
-    return parsed ? this.#readSession(parsed.sessionId, (record) => sameHash(record.session.token, parsed.hash), transaction) : malformed
+    const proof = await this.#prove(credential)
+    if ('active' in proof) return { check: proof, record: null }
+    // Requests share reads: a fault must be told to each of them, and not only to the one whose read it was.
+    const found = await callStore<Found>(() => (transaction ? holdSession(transaction, proof.sessionId) : this.#options.cache.find(proof.sessionId, proof.matches)))
+    return this.#judge(found, proof)
+  }
+
+  /** As `check`, where this process can answer at once; null where it must ask somebody. It is the whole cost of a warm check. */
+  peek(credential: Credential): Check | null {
+    const proof = credential.kind === 'access' ? this.#peekAccess(credential.value) : this.#proveSession(credential)
+    if (!proof || 'active' in proof) return proof
+    const record = this.#options.cache.peek(proof.sessionId, proof.matches)
+    return record && this.#judge(record, proof).check
+  }
+
+  /**
+   * Checks many credentials at once: for all of them at most one command to Redis and one query.
+   *
+   * @throws StoreUnavailable when nobody knows of one of them
+   */
+  async checkAll(credentials: readonly (Credential | null)[], { maxAgeMs }: Consistency): Promise<AgedCheck[]> {
+    const proofs = await Promise.all(credentials.map(async (credential) => (credential ? this.#prove(credential) : malformed)))
+    const wanted = new Map<string, Matches>()
+    for (const proof of proofs) {
+      if ('active' in proof) continue
+      // A copy must fit every credential that names its session; one that does not is read from the store, for each to be judged by.
+      const others = wanted.get(proof.sessionId)
+      wanted.set(proof.sessionId, others ? (record) => others(record) && proof.matches(record) : proof.matches)
+    }
+    const found = await callStore(() => this.#options.cache.findAll(wanted, maxAgeMs))
+    return proofs.map((proof) => {
+      if ('active' in proof) return { check: proof, ageMs: 0 }
+      const { found: record, ageMs } = found.get(proof.sessionId) ?? { found: null, ageMs: 0 }
+      return { check: this.#judge(record, proof).check, ageMs }
+    })
   }
 
   /** Verifies signature and shape of a session token without asking anybody; null for what this server never issued. */
   parse(credential: Credential): ParsedToken | null {
     if (credential.kind === 'access') return null
-    const token = credential.kind === 'signed' ? verifySignedToken(credential.value, this.#options.secrets) : credential.value
-    return token === null ? null : parseSessionToken(token)
+    return credential.kind === 'signed' ? this.#tokens.read(credential.value) : parseSessionToken(credential.value)
   }
 
-  /** An access token proves itself; the session that it names must be active all the same, and the same person's. */
-  async #readAccess(token: string, transaction?: Queryable): Promise<Reading> {
-    const verified = await callStore(() => this.#options.accessTokens.verify(token))
-    if (!verified.claims) return { check: { active: false, cause: verified.cause }, record: null }
-    const { claims } = verified
-    const { check, record } = await this.#readSession(claims.sid, ({ session }) => session.userId === claims.sub, transaction)
-    return { check: check.active ? { ...check, token: claims } : check, record }
+  async #prove(credential: Credential): Promise<Proof | Refused> {
+    if (credential.kind !== 'access') return this.#proveSession(credential)
+    const known = this.#peekAccess(credential.value)
+    if (known) return known
+    const verified = await callStore(() => this.#options.accessTokens.verify(credential.value))
+    return verified.claims ? proofOf(verified.claims) : { active: false, cause: verified.cause }
   }
 
-  async #readSession(sessionId: string, matches: (record: SessionRecord) => boolean, transaction?: Queryable): Promise<Reading> {
-    // Requests share reads: a fault must be told to each of them, and not only to the one whose read it was.
-    const record = await callStore<Found>(() => (transaction ? holdSession(transaction, sessionId) : this.#options.cache.find(sessionId, matches)))
-    if (record === 'revoked') return revoked
-    if (!record || !matches(record)) return unknown
-    const check = judge(record)
+  #proveSession(credential: Credential): Proof | Refused {
+    const parsed = this.parse(credential)
+    return parsed ? { sessionId: parsed.sessionId, matches: ({ session }) => sameHash(session.token, parsed.hash) } : malformed
+  }
+
+  #peekAccess(token: string): Proof | null {
+    const claims = this.#options.accessTokens.peek(token)
+    return claims && proofOf(claims)
+  }
+
+  #judge(found: Found, { matches, claims }: Proof): Reading {
+    if (found === 'revoked') return { check: revoked, record: null }
+    if (!found || !matches(found)) return { check: unknown, record: null }
+    const check = judge(found)
     if (!check.active) return { check, record: null }
-    this.#options.activity.note(record.session.id)
-    return { check, record }
+    this.#options.activity.note(found.session.id)
+    return { check: claims ? { ...check, token: claims } : check, record: found }
   }
+}
+
+/** An access token proves itself; the session that it names must be active all the same, and the same person's. */
+function proofOf(claims: AccessTokenClaims): Proof {
+  return { sessionId: claims.sid, matches: ({ session }) => session.userId === claims.sub, claims }
 }

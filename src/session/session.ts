@@ -82,8 +82,10 @@ export interface SessionRecord {
   session: SessionRow
   /** Absent when the person has been deleted. */
   user: UserRow | null
-  /** The database's clock when the row was read. */
+  /** The database's clock: when the row was read, and carried forward where this is a copy. */
   now: Date
+  /** How long ago the store was read, at most and in milliseconds; absent where that was just now. */
+  ageMs?: number
 }
 
 /** The roles in better-auth's comma-separated form. */
@@ -91,12 +93,20 @@ export function rolesOf(role: string | null): string[] {
   return role ? role.split(',').map((name) => name.trim()).filter(Boolean) : []
 }
 
+/** Why the session is not valid, by the database's clock; null when it is. */
+export function findCause({ session, user, now }: SessionRecord): InactiveCause | null {
+  if (session.revokedAt) return 'session_revoked'
+  if (session.expiresAt <= now || session.absoluteExpiresAt <= now) return 'session_expired'
+  if (!user) return 'user_gone'
+  if (user.banned && (!user.banExpires || user.banExpires > now)) return 'user_banned'
+  return null
+}
+
 /** Decides, by the database's clock, whether the session is valid. */
-export function judge({ session, user, now }: SessionRecord): Check {
-  if (session.revokedAt) return { active: false, cause: 'session_revoked' }
-  if (session.expiresAt <= now || session.absoluteExpiresAt <= now) return { active: false, cause: 'session_expired' }
-  if (!user) return { active: false, cause: 'user_gone' }
-  if (user.banned && (!user.banExpires || user.banExpires > now)) return { active: false, cause: 'user_banned' }
+export function judge(record: SessionRecord): Check {
+  const { session, user } = record
+  const cause = findCause(record)
+  if (cause !== null || !user) return { active: false, cause: cause ?? 'user_gone' }
   const { token: _token, updatedAt: _updatedAt, revokedAt: _revokedAt, revokedReason: _revokedReason, ...shown } = session
   return {
     active: true,

@@ -1,0 +1,70 @@
+import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import fp from 'fastify-plugin'
+import { Refusal } from '../src/errors.js'
+import type { Holdfast } from '../src/holdfast.js'
+import { countHeaders } from './credential.js'
+
+/** An id with a secret, as a gateway shows them. */
+export interface ClientCredentials {
+  id: string
+  secret: string
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Who asks: the gateway's id. `form` has the credentials of the body, for routes that take them there. */
+    authenticateGateway: (request: FastifyRequest, form?: Partial<ClientCredentials>) => Promise<string>
+    /** An `onRequest` hook that lets only gateways with HTTP Basic pass, before their body is read, and sets `request.gateway`. */
+    requireGateway: onRequestAsyncHookHandler
+  }
+  interface FastifyRequest {
+    gateway: string | null
+  }
+}
+
+/** Tells which gateway sent a request. */
+async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
+  app.decorateRequest('gateway', null)
+
+  async function authenticate(request: FastifyRequest, form: Partial<ClientCredentials> = {}): Promise<string> {
+    if (!holdfast.ready()) throw new Refusal('store_unavailable')
+    const credentials = credentialsOf(request, form)
+    if (!credentials || !await holdfast.gateways.authenticate(credentials.id, credentials.secret)) throw new Refusal('gateway_unknown')
+    return credentials.id
+  }
+  app.decorate('authenticateGateway', authenticate)
+  app.decorate('requireGateway', async (request: FastifyRequest) => { request.gateway = await authenticate(request) })
+}
+
+/**
+ * The one way in which a request shows who asks. RFC 6749 2.3 allows no second: two parties that look at different ones would see
+ * different gateways.
+ */
+function credentialsOf(request: FastifyRequest, { id, secret }: Partial<ClientCredentials>): ClientCredentials | null {
+  const { authorization } = request.headers
+  if (authorization !== undefined && countHeaders(request, 'authorization') > 1) throw new Refusal('credential_ambiguous')
+  if (authorization === undefined) return id === undefined || secret === undefined ? null : { id, secret }
+  const basic = parseBasic(authorization)
+  if (secret !== undefined || (id !== undefined && id !== basic?.id)) throw new Refusal('credential_ambiguous', 'Client credentials were sent in more than one way.')
+  return basic
+}
+
+/** HTTP Basic (RFC 7617), whose two parts are form-encoded first (RFC 6749 2.3.1). */
+function parseBasic(authorization: string): ClientCredentials | null {
+  const encoded = /^basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(authorization)?.[1]
+  if (encoded === undefined) return null
+  const pair = Buffer.from(encoded, 'base64').toString('utf8')
+  const colon = pair.indexOf(':')
+  const [id, secret] = [formDecode(pair.slice(0, colon)), formDecode(pair.slice(colon + 1))]
+  return colon < 0 || id === null || secret === null ? null : { id, secret }
+}
+
+function formDecode(text: string): string | null {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '))
+  } catch {
+    return null
+  }
+}
+
+export default fp(gateway, { name: 'gateway' })

@@ -1,0 +1,24 @@
+import type { Check } from '../../src/session/session.js'
+
+/** The five headers, empty: every 200 has all of them, for a proxy that copies what it finds would else let a client's own through. */
+export const noIdentity = { 'remote-user': '', 'remote-email': '', 'remote-name': '', 'remote-groups': '', 'x-session-id': '' }
+
+/** Who a request comes from, for what stands behind the proxy. An e-mail address that nobody has verified is left out. */
+export function identityHeaders({ session, user }: Check & { active: true }): typeof noIdentity {
+  return {
+    'remote-user': user.id,
+    'remote-email': user.emailVerified ? encode(user.email) : '',
+    'remote-name': encode(user.name),
+    'remote-groups': user.roles.map(encode).join(','),
+    'x-session-id': session.id
+  }
+}
+
+/** Percent-encodes as UTF-8 what a header cannot carry, or a proxy might cut: control characters, non-ASCII, outer spaces; and the percent sign. */
+function encode(value: string): string {
+  if (/^[!-$&-~]([ -$&-~]*[!-$&-~])?$/.test(value)) return value
+  return Array.from(Buffer.from(value), (byte, index) => {
+    const isPlain = byte > 0x20 ? byte < 0x7f && byte !== 0x25 : byte === 0x20 && index > 0 && index < Buffer.byteLength(value) - 1
+    return isPlain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+  }).join('')
+}

@@ -1,0 +1,18 @@
+import { findCause, type SessionRecord } from '../session/session.js'
+
+/** What is known of a session: its rows, that it is revoked, or that there is none. */
+export type Found = SessionRecord | 'revoked' | null
+
+/** The same, with how long ago at most the store said so, in milliseconds. */
+export interface Aged {
+  found: Found
+  ageMs: number
+}
+
+/** Whether a copy fits the credential that was shown. */
+export type Matches = (record: SessionRecord) => boolean
+
+/** Whether a copy settles the question. One that does not match, or looks expired, is a miss: a stale "no" is a sign-out. */
+export function fits(record: SessionRecord, matches: Matches | undefined): boolean {
+  return matches?.(record) === true && findCause(record) === null
+}

@@ -1,0 +1,125 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Queryable } from '../database/database.js'
+import { callStore } from '../database/fault.js'
+import { hashToken, sameHash } from '../session/session-token.js'
+import { LIVE_SECRETS } from './gateway.js'
+import { findGatewayKeys, registerConfigured, touchGateways } from './store.js'
+
+/** A copy of the gateways answers alone for this long, and is read anew in the background from half of it: a disabled one is out by then. */
+const FRESH_MS = 2_000
+/** Reads for the sake of refusals begin this far apart: wrong secrets, however many, cost ten statements a second. */
+const PACE_MS = 100
+/** After a failed read the next caller does not wait for another one before this has passed. */
+const RETRY_MS = 1_000
+
+export interface AuthenticatorOptions {
+  db: Queryable
+  /** Gateways of the configuration, with the hashes of their secrets. */
+  configured: ReadonlyMap<string, string[]>
+  /** How long a copy may answer while the store is away. */
+  ttlMs: number
+}
+
+interface Snapshot {
+  /** Monotonic milliseconds when its read began. */
+  readAt: number
+  hashes: ReadonlyMap<string, readonly string[]>
+}
+
+/** What an unknown gateway's secret is compared with: it must cost what a known one's costs. */
+const noSecrets = Array.from({ length: LIVE_SECRETS }, () => hashToken(''))
+
+/**
+ * Tells gateways by their secrets. A "yes" comes from a copy in this process, so that a request costs no query; a "no" only from a
+ * read of the store that began after the question, for a gateway may have been created a moment ago.
+ */
+export class GatewayAuthenticator {
+  readonly #options: AuthenticatorOptions
+  readonly #uses = new Map<string, number>()
+  #snapshot: Snapshot = { readAt: -Infinity, hashes: new Map() }
+  #running: Promise<Snapshot> | null = null
+  #next: Promise<Snapshot> | null = null
+  #beganAt = -Infinity
+  #failedAt = -Infinity
+
+  constructor(options: AuthenticatorOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Whether a secret is one of the gateway's.
+   *
+   * @throws StoreUnavailable when nobody knows: no copy says yes, and the store does not answer
+   */
+  async authenticate(id: string, secret: string): Promise<boolean> {
+    const hash = hashToken(secret)
+    const age = performance.now() - this.#snapshot.readAt
+    const isKnown = accepts(this.#snapshot, id, hash) && age < this.#options.ttlMs
+    if (isKnown && (age < FRESH_MS || performance.now() - this.#failedAt < RETRY_MS)) {
+      if (age > FRESH_MS / 2) this.#read().catch(() => {}) // whoever finds the copy too old will be told
+      return this.#note(id)
+    }
+    try {
+      return accepts(await callStore(() => this.#read()), id, hash) && this.#note(id)
+    } catch (error) {
+      if (!isKnown) throw error
+      return this.#note(id)
+    }
+  }
+
+  /** Writes when gateways were last used. @throws StoreUnavailable when the store does not answer; the notes are kept */
+  async flush(): Promise<void> {
+    if (this.#uses.size === 0) return
+    const noted = [...this.#uses]
+    const now = performance.now()
+    await touchGateways(this.#options.db, new Map(noted.map(([id, at]) => [id, Math.round(now - at)])))
+    for (const [id, at] of noted) {
+      if (this.#uses.get(id) === at) this.#uses.delete(id)
+    }
+  }
+
+  #note(id: string): true {
+    this.#uses.set(id, performance.now())
+    return true
+  }
+
+  /** A read that begins after this call, shared by all who wait for it. */
+  #read(): Promise<Snapshot> {
+    this.#next ??= this.#readNext()
+    return this.#next
+  }
+
+  async #readNext(): Promise<Snapshot> {
+    await this.#running?.catch(() => {}) // its error is for those who waited for it
+    const wait = this.#beganAt + PACE_MS - performance.now()
+    if (wait > 0) await sleep(wait, undefined, { ref: false })
+    this.#next = null
+    this.#beganAt = performance.now()
+    this.#running = this.#load(this.#beganAt)
+    return this.#running
+  }
+
+  async #load(readAt: number): Promise<Snapshot> {
+    const { db, configured } = this.#options
+    try {
+      if (configured.size > 0 && this.#snapshot.readAt === -Infinity) await registerConfigured(db, [...configured.keys()])
+      const hashes = new Map<string, string[]>()
+      for (const { id, secretHashes, disabledAt } of await findGatewayKeys(db)) {
+        if (disabledAt === null) hashes.set(id, [...secretHashes, ...configured.get(id) ?? []])
+      }
+      this.#snapshot = { readAt, hashes }
+      this.#failedAt = -Infinity
+      return this.#snapshot
+    } catch (error) {
+      this.#failedAt = performance.now()
+      throw error
+    }
+  }
+}
+
+function accepts({ hashes }: Snapshot, id: string, presented: string): boolean {
+  const known = hashes.get(id)
+  let found = false
+  for (const hash of known ?? noSecrets) found = sameHash(hash, presented) || found
+  return found && known !== undefined
+}

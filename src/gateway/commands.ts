@@ -1,0 +1,54 @@
+import { parseArgs } from 'node:util'
+import type { Queryable } from '../database/database.js'
+import { Refusal } from '../errors.js'
+import { isGatewayId, mintGatewaySecret } from './gateway.js'
+import { addSecret, disableGateway, insertGateway, keepNewestSecret, listGateways } from './store.js'
+
+/** What an operator may do with gateways. A secret is in the answer that makes it, and nowhere else. */
+export const gatewayUsage = {
+  create: 'gateway create <id> [--name <text>]',
+  list: 'gateway list',
+  rotate: 'gateway rotate <id> [--finish]',
+  disable: 'gateway disable <id>'
+}
+
+export async function createGateway(db: Queryable, args: string[]): Promise<unknown> {
+  const { values: { name }, id } = read(args, 'create', { name: { type: 'string' } })
+  if (!isGatewayId(id)) throw new Refusal('invalid_input', 'the id of a gateway is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -')
+  const { secret, hash } = mintGatewaySecret()
+  const shownName = typeof name === 'string' ? name : id
+  if (!await insertGateway(db, { id, name: shownName, hash })) throw new Refusal('invalid_input', `there is a gateway ${id} already`)
+  return { id, name: shownName, secret }
+}
+
+export async function listAll(db: Queryable, args: string[]): Promise<unknown> {
+  if (args.length > 0) throw new Refusal('invalid_input', `usage: holdfast ${gatewayUsage.list}`)
+  return listGateways(db)
+}
+
+/** A new secret beside the one that is in use; then, with `--finish`, the end of that one. */
+export async function rotateSecret(db: Queryable, args: string[]): Promise<unknown> {
+  const { values: { finish }, id } = read(args, 'rotate', { finish: { type: 'boolean' } })
+  if (finish) return { id, secrets: known(id, await keepNewestSecret(db, id)) }
+  const { secret, hash } = mintGatewaySecret()
+  const secrets = known(id, await addSecret(db, id, hash))
+  return { id, secret, secrets }
+}
+
+export async function disable(db: Queryable, args: string[]): Promise<unknown> {
+  const { id } = read(args, 'disable', {})
+  return { id, disabledAt: known(id, await disableGateway(db, id)) }
+}
+
+function read(args: string[], command: keyof typeof gatewayUsage, options: Record<string, { type: 'string' | 'boolean' }>) {
+  try {
+    const { values, positionals: [id = '', ...rest] } = parseArgs({ args, options, allowPositionals: true })
+    if (id !== '' && rest.length === 0) return { values, id }
+  } catch { /* an unknown option */ }
+  throw new Refusal('invalid_input', `usage: holdfast ${gatewayUsage[command]}`)
+}
+
+function known<T>(id: string, found: T | null): T {
+  if (found === null) throw new Refusal('not_found', `there is no gateway ${id} that is enabled`)
+  return found
+}

@@ -1,0 +1,131 @@
+import { Agent, request } from 'node:http'
+import t from 'tap'
+import { build, signUp } from './helper.js'
+import { counting } from './services/count.js'
+import { SeededRandom } from './services/random.js'
+
+/*
+ * Ten thousand credentials that nobody issued, on every route that takes one. Each is refused with 401 or 400, none reaches the store.
+ */
+const ROUNDS = 10_000
+const secret = 'a-secret-of-the-gateway-in-this-test'
+const running = await build(t, { gatewayClients: [`edge:${secret}`], logLevel: 'warn' })
+const { url } = running
+const ada = await signUp(url)
+const cookieName = running.app.holdfast.auth.cookieName
+const random = new SeededRandom(20_261_124)
+const agent = new Agent({ keepAlive: true, maxSockets: 16 })
+const signed = decodeURIComponent(ada.bearer)
+
+const pick = <T>(list: readonly T[]): T => list[random.below(list.length)] as T
+const bytes = (length: number, range: number, from: number) => Array.from({ length }, () => String.fromCharCode(from + random.below(range))).join('')
+
+/** A token that looks as if it were one. The good one is changed in one place at least. */
+function badToken(): string {
+  const at = random.below(signed.length)
+  const other = pick('ABCxyz019_-+/=.%'.split('').filter((character) => character !== signed[at]))
+  return pick([
+    () => signed.slice(0, at),
+    () => signed.slice(0, at) + other + signed.slice(at + 1),
+    () => signed.slice(0, at) + signed.slice(at + 1),
+    () => `${signed}${other}`,
+    () => `${signed}.${signed}`,
+    () => `hst1_${bytes(72, 26, 97)}.${bytes(43, 26, 65)}=`,
+    () => `hst1_${bytes(random.below(200), 94, 33)}`,
+    () => encodeURIComponent(encodeURIComponent(signed)),
+    () => `${encodeURIComponent(signed)}%zz`,
+    () => `hst1_%c0%ae${bytes(20, 26, 97)}`,
+    () => `${signed.slice(0, 77)}.${Buffer.from(bytes(32, 256, 0), 'latin1').toString('base64')}`,
+    () => signed.replace('hst1_', pick(['hst2_', 'HST1_', 'hst1', 'hrt1_', 'h1_'])),
+    () => bytes(1 + random.below(60), 94, 33),
+    () => bytes(40, 126, 129),
+    () => `hst1_${'A'.repeat(random.below(7_000))}`,
+    () => `eyJhbGciOiJub25lIn0.${Buffer.from(bytes(30, 90, 33)).toString('base64url')}.`
+  ])()
+}
+
+function badHeaders(): string[] {
+  const token = badToken()
+  const cookieValue = token.replaceAll(/[;,\s"]/g, '')
+  return pick([
+    () => ['authorization', `Bearer ${token}`],
+    () => ['authorization', `bearer  ${token} `],
+    () => ['authorization', `Bearer ${token}`, 'authorization', `Bearer ${badToken()}`],
+    () => ['authorization', `Bearer ${signed}`, 'authorization', `Bearer ${signed}`],
+    () => ['authorization', `Basic ${Buffer.from(token).toString('base64')}`],
+    () => ['authorization', token],
+    () => ['cookie', `${cookieName}=${cookieValue}`],
+    () => ['cookie', `${cookieName}="${cookieValue}"; a=b`],
+    () => ['cookie', `${cookieName}=${cookieValue}; ${cookieName}=${signed}`],
+    () => ['cookie', `${cookieName}=${encodeURIComponent(signed)}`, 'cookie', `${cookieName} =${cookieValue}`],
+    () => ['cookie', `${cookieName}=${cookieValue}`, 'authorization', `Bearer ${token}`],
+    () => ['cookie', `=${cookieValue}; ${cookieName}; ;;`, 'authorization', 'Digest x']
+  ])()
+}
+
+function send(path: string, headers: string[], method = 'GET', body = ''): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(new URL(path, url), { agent, method, headers: ['host', new URL(url).host, ...(body ? ['content-length', String(Buffer.byteLength(body))] : []), ...headers] }, (response) => {
+      response.resume().on('end', () => resolve(response.statusCode ?? 0))
+    })
+    outgoing.on('error', reject).end(body)
+  })
+}
+
+/** Runs `work` for each round, sixteen at a time. */
+async function rounds(count: number, work: () => Promise<void>): Promise<void> {
+  let left = count
+  await Promise.all(Array.from({ length: 16 }, async () => { while (left-- > 0) await work() }))
+}
+
+t.teardown(() => agent.destroy())
+
+t.test('ten thousand bad credentials: 401 or 400, and no query', async (t) => {
+  const statuses = new Map<number, number>()
+  const unexpected: string[] = []
+  const counts = await counting(() => rounds(ROUNDS, async () => {
+    const headers = badHeaders()
+    const path = pick(['/verify', '/verify', '/verify/for/user/x', '/session', '/verify?role=user&credential=bearer'])
+    const status = await send(path, headers, path === '/session' ? 'GET' : pick(['GET', 'HEAD', 'OPTIONS', 'PROPFIND']))
+    statuses.set(status, (statuses.get(status) ?? 0) + 1)
+    if (status !== 401 && status !== 400) unexpected.push(`${status} ${path} ${headers.join(' ').slice(0, 300)}`)
+  }))
+  t.strictSame(unexpected, [])
+  t.strictSame(counts, { queries: 0, commands: 0 })
+  t.ok((statuses.get(401) ?? 0) > 1000 && (statuses.get(400) ?? 0) > 500, JSON.stringify([...statuses]))
+})
+
+t.test('bad tokens in the questions of gateways are inactive, and cost no query', async (t) => {
+  const authorization = `Basic ${Buffer.from(`edge:${secret}`).toString('base64')}`
+  const form = ['authorization', authorization, 'content-type', 'application/x-www-form-urlencoded']
+  const { gateways } = running.app.holdfast
+  await gateways.authenticate('edge', secret)
+  const counts = await counting(async () => {
+    await rounds(1_000, async () => {
+      const token = badToken()
+      const status = await send('/oauth2/introspect', form, 'POST', new URLSearchParams({ token }).toString())
+      // Not longer than a token can be, and not empty.
+      if (status !== (token !== '' && token.length <= 8192 ? 200 : 400)) t.fail(`${status} ${token.slice(0, 200)}`)
+    })
+    for (let i = 0; i < 5; i++) {
+      const tokens = Array.from({ length: 1_000 }, badToken).map((token) => token.slice(0, 1_500))
+      const response = await fetch(`${url}/sessions/check`, { method: 'POST', headers: { authorization, 'content-type': 'application/json' }, body: JSON.stringify({ tokens }) })
+      const { results } = await response.json() as { results: { active: boolean, cause: string }[] }
+      t.equal(results.length, 1_000)
+      t.ok(results.every(({ active, cause }) => !active && cause === 'credential_malformed'))
+    }
+  })
+  // The gateways are read anew in the background, whoever asks.
+  t.ok(counts.queries <= 20 && counts.commands === 0, JSON.stringify(counts))
+})
+
+t.test('a thousand bad gateways: refused, at a few queries', async (t) => {
+  const counts = await counting(() => rounds(1_000, async () => {
+    const pair = pick([() => `edge:${bytes(40, 90, 33)}`, () => `${bytes(20, 90, 33)}:${secret}`, () => bytes(30, 255, 0), () => `edge:${secret}:`, () => `edge:${secret.slice(1)}`, () => ':', () => `edge\0:${secret}`])()
+    const authorization = pick([`Basic ${Buffer.from(pair).toString('base64')}`, `Basic ${pair.replaceAll(/[^!-~]/g, '')}`, `Bearer ${signed}`])
+    const status = await send('/sessions/check', ['authorization', authorization, 'content-type', 'application/json'], 'POST', '{"tokens":["x"]}')
+    if (status !== 401) t.fail(`${status} ${authorization}`)
+  }))
+  t.ok(counts.queries < 200, `${counts.queries} queries`)
+  t.equal((await fetch(`${url}/verify`, { headers: { authorization: `Bearer ${ada.bearer}` } })).status, 200, 'the server is well')
+})

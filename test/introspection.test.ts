@@ -1,0 +1,83 @@
+import * as oauth from 'oauth4webapi'
+import t from 'tap'
+import { build, signIn, signUp } from './helper.js'
+import { until } from './services/poll.js'
+
+const secret = 'a-secret-of-the-gateway-in-this-test'
+const running = await build(t, { gatewayClients: [`edge:${secret}`] })
+const { url } = running
+const ada = await signUp(url)
+const server: oauth.AuthorizationServer = { issuer: url, introspection_endpoint: `${url}/oauth2/introspect`, jwks_uri: `${url}/.well-known/jwks.json` }
+const client: oauth.Client = { client_id: 'edge' }
+const insecure = { [oauth.allowInsecureRequests]: true }
+
+/** Asks as oauth4webapi does: a client that was written by others, against the standard. */
+async function introspect(token: string, auth: oauth.ClientAuth = oauth.ClientSecretBasic(secret), parameters: Record<string, string> = {}): Promise<oauth.IntrospectionResponse> {
+  const response = await oauth.introspectionRequest(server, client, auth, token, { ...insecure, additionalParameters: parameters })
+  return oauth.processIntrospectionResponse(server, client, response)
+}
+
+async function raw(body: string, headers: Record<string, string> = {}): Promise<{ status: number, text: string, headers: Headers }> {
+  const authorization = `Basic ${Buffer.from(`edge:${secret}`).toString('base64')}`
+  const response = await fetch(`${url}/oauth2/introspect`, { method: 'POST', headers: { authorization, 'content-type': 'application/x-www-form-urlencoded', ...headers }, body })
+  return { status: response.status, text: await response.text(), headers: response.headers }
+}
+
+t.test('oauth4webapi is told of an active session, however it authenticates', async (t) => {
+  const now = Date.now() / 1000
+  for (const auth of [oauth.ClientSecretBasic(secret), oauth.ClientSecretPost(secret)]) {
+    for (const token of [ada.bearer, decodeURIComponent(ada.bearer)]) {
+      const answer = await introspect(token, auth)
+      t.match(answer, { active: true, sub: ada.id, sid: ada.sessionId, iss: url, aud: url, client_id: 'holdfast', token_type: 'Bearer', roles: ['user'], amr: ['pwd'], username: ada.id, name: 'Ada Lovelace' })
+      t.notOk('email' in answer, 'an address that nobody has verified is left out')
+      t.ok(Number(answer.iat) <= now + 1 && Number(answer.exp) > now + 600_000)
+    }
+  }
+  for (const hint of ['access_token', 'refresh_token', 'session_token']) t.match(await introspect(ada.bearer, undefined, { token_type_hint: hint }), { active: true })
+  await running.app.holdfast.auth.updateUser(ada.id, { emailVerified: true })
+  t.match(await introspect(ada.bearer), { email: ada.email, username: ada.email })
+})
+
+t.test('everything that is not valid is answered alike', async (t) => {
+  const phone = await signIn(url, ada.email)
+  const expired = await signIn(url, ada.email)
+  t.match(await introspect(phone.bearer), { active: true })
+  await ada.browser.delete(`/sessions/${phone.sessionId}`)
+  await running.app.holdfast.prisma.session.update({ where: { id: expired.sessionId }, data: { expiresAt: new Date(0) } })
+  // Changed by hand: the caches hear of it with the next round of the outbox.
+  await until('the expiry to be heard of', async () => !(await introspect(expired.bearer)).active)
+  const answers = []
+  for (const token of [phone.bearer, expired.bearer, `${ada.bearer}x`, ada.sessionId, 'hrt1_AAAA', 'eyJhbGciOiJub25lIn0.e30.', '\0', 'é']) {
+    const { status, text, headers } = await raw(new URLSearchParams({ token }).toString())
+    answers.push(`${status} ${text} ${headers.get('cache-control')} ${headers.get('content-type')} ${headers.has('www-authenticate')}`)
+  }
+  t.strictSame(new Set(answers), new Set(['200 {"active":false} no-store application/json; charset=utf-8 false']))
+})
+
+t.test('a request that is none is refused in the form of OAuth', async (t) => {
+  for (const [body, type, status] of [
+    ['', 'application/x-www-form-urlencoded', 400],
+    ['token=', 'application/x-www-form-urlencoded', 400],
+    ['token=a&token=b', 'application/x-www-form-urlencoded', 400],
+    ['token=a&client_id=edge&client_id=edge', 'application/x-www-form-urlencoded', 400],
+    [`token=${'x'.repeat(8193)}`, 'application/x-www-form-urlencoded', 400],
+    [`token=${'x'.repeat(20_000)}`, 'application/x-www-form-urlencoded', 413],
+    ['{"token":"a"}', 'application/json', 415],
+    ['token=a', 'text/plain', 415]
+  ] as const) {
+    const answer = await raw(body, { 'content-type': type })
+    t.equal(answer.status, status, body.slice(0, 40))
+    t.match(JSON.parse(answer.text), { error: 'invalid_request', cause: String })
+    t.equal(answer.headers.get('cache-control'), 'no-store')
+  }
+})
+
+t.test('a signed answer names the gateway, and oauth4webapi verifies it', async (t) => {
+  for (const [token, active] of [[ada.bearer, true], ['nonsense', false]] as const) {
+    const response = await oauth.introspectionRequest(server, client, oauth.ClientSecretBasic(secret), token, { ...insecure, requestJwtResponse: true })
+    t.equal(response.headers.get('content-type'), 'application/token-introspection+jwt')
+    const answer = await oauth.processIntrospectionResponse(server, client, response)
+    await oauth.validateApplicationLevelSignature(server, response, insecure)
+    t.equal(answer.active, active)
+  }
+})

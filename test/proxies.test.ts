@@ -1,0 +1,95 @@
+import { once } from 'node:events'
+import { request, type IncomingMessage } from 'node:http'
+import { json } from 'node:stream/consumers'
+import t from 'tap'
+import { build, makeAdmin, signIn, signUp, type Person } from './helper.js'
+import { missing, proxies, startProxy, startTls, startUpstream, type Proxy } from './services/proxies.js'
+
+/*
+ * The real proxies with the files of examples/, in front of a small application.
+ */
+const root = t
+const secret = 'a-secret-of-the-gateway-in-this-test'
+const running = await build(t, { trustedProxies: ['127.0.0.1'], gatewayClients: [`apache:${secret}`] })
+const upstreamPort = await startUpstream(t)
+const tlsPort = await startTls(t, Number(new URL(running.url).port))
+const places = {
+  holdfastPort: Number(new URL(running.url).port), upstreamPort,
+  replace: {
+    'the-secret-that-holdfast-gateway-create-has-shown': secret,
+    'https://auth.example.com': `https://127.0.0.1:${tlsPort}`, 'SSLValidateServer On': 'SSLValidateServer Off'
+  }
+}
+const urls = new Map<Proxy, string>()
+
+// Both spellings, and mixed ones: an application that reads CGI variables cannot tell them apart.
+const forged = ['Remote-User', 'Remote-Email', 'Remote-Name', 'Remote-Groups', 'X-Session-Id', 'Remote_User', 'Remote_Email', 'Remote_Name', 'Remote_Groups', 'X_Session_Id', 'REMOTE_USER', 'remote-user']
+  .flatMap((name) => [name, 'forged'])
+
+interface Seen {
+  method: string
+  url: string
+  headers: Record<string, string>
+}
+
+async function send(url: string, path: string, headers: string[] = [], method = 'GET', body = ''): Promise<{ status: number, seen: Seen | null, response: IncomingMessage }> {
+  const outgoing = request(new URL(path, url), { method, headers: ['host', new URL(url).host, 'connection', 'close', ...(body ? ['content-length', String(body.length)] : []), ...headers] }).end(body)
+  const [response] = await once(outgoing, 'response') as [IncomingMessage]
+  const seen = response.statusCode === 200 && method !== 'HEAD' ? await json(response) as Seen : null
+  if (!seen) response.resume()
+  return { status: response.statusCode ?? 0, seen, response }
+}
+
+const bearerOf = ({ bearer }: Person) => ['authorization', `Bearer ${bearer}`]
+const cookieOf = ({ browser }: Person) => ['cookie', [...browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ')]
+
+for (const proxy of Object.keys(proxies) as Proxy[]) {
+  t.test(`${proxy} lets in whom Holdfast knows, and nobody else`, { skip: missing(proxy) }, async (t) => {
+    // It runs until the last test, in which Holdfast is stopped.
+    const url = await startProxy(root, proxy, places)
+    urls.set(proxy, url)
+    const ada = await signUp(running.url)
+    const phone = await signIn(running.url, ada.email)
+
+    const out = await send(url, '/orders')
+    t.equal(out.status, 401, 'signed out')
+    t.match(out.response.headers['www-authenticate'], /^Bearer/)
+    for (const credential of [bearerOf(phone), cookieOf(phone)]) {
+      const { status, seen } = await send(url, '/orders?page=2', [...credential, ...forged])
+      t.equal(status, 200, 'signed in')
+      t.match(seen, { method: 'GET', url: '/orders?page=2', headers: { 'remote-user': ada.id, 'remote-name': 'Ada Lovelace', 'remote-groups': 'user', 'x-session-id': phone.sessionId } })
+      t.notMatch(JSON.stringify(seen), 'forged', 'what a client says of itself is removed')
+      t.notOk(seen?.headers['remote-email'], 'an address that nobody has verified is not passed on')
+    }
+    const posted = await send(url, '/orders', [...bearerOf(phone), 'content-type', 'text/plain'], 'POST', 'three apples')
+    t.match(posted, { status: 200, seen: { method: 'POST' } }, 'a body is no hindrance')
+    t.equal((await send(url, '/orders', bearerOf(phone), 'HEAD')).status, 200)
+
+    t.equal((await send(url, '/admin/', bearerOf(phone))).status, 403, 'role missing')
+    const boss = await signUp(running.url)
+    await makeAdmin(running, boss)
+    t.match(await send(url, '/admin/', bearerOf(boss)), { status: 200, seen: { headers: { 'remote-groups': 'admin' } } })
+    t.equal((await send(url, '/orders', ['authorization', 'Bearer hst1_garbage'])).status, 401)
+
+    t.equal((await ada.browser.delete(`/sessions/${phone.sessionId}`)).status, 200)
+    t.equal((await send(url, '/orders', bearerOf(phone))).status, 401, 'revoked: on the next request')
+    t.equal((await send(url, '/orders', cookieOf(phone))).status, 401)
+  })
+}
+
+t.test('while Holdfast is stopped nobody gets in', async (t) => {
+  const ada = await signUp(running.url)
+  for (const url of urls.values()) t.equal((await send(url, '/orders', bearerOf(ada))).status, 200)
+  await running.app.close()
+  for (const [proxy, url] of urls) {
+    for (const credential of [[], bearerOf(ada), cookieOf(ada)]) {
+      for (const path of ['/orders', '/admin/']) {
+        const { status } = await send(url, path, credential)
+        // mod_auth_openidc cannot tell "no" from "no answer": it refuses, as the documentation of its example says.
+        if (proxy === 'apache2') t.equal(status, 401)
+        else if (proxy === 'caddy') t.equal(status, 502)
+        else t.equal(status, 503)
+      }
+    }
+  }
+})

@@ -1,0 +1,193 @@
+import { once } from 'node:events'
+import { METHODS, request, type IncomingMessage } from 'node:http'
+import { text } from 'node:stream/consumers'
+import t from 'tap'
+import { build, makeAdmin, signIn, signUp, type Person, type Running } from './helper.js'
+
+const running = await build(t, { trustedProxies: ['127.0.0.1'], trustedOrigins: ['https://app.example.com'] })
+const { url } = running
+const IDENTITY = ['remote-user', 'remote-email', 'remote-name', 'remote-groups', 'x-session-id']
+const ada = await signUp(url)
+const bearer = { authorization: `Bearer ${ada.bearer}` }
+const cookie = { cookie: cookieOf(ada) }
+
+function cookieOf({ browser }: Person): string {
+  return [...browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+}
+
+interface Answer {
+  status: number
+  headers: IncomingMessage['headers']
+  body: string
+}
+
+/** Asks as a proxy does; `fetch` would not let these headers and methods through. */
+async function ask(path: string, headers: Record<string, string> = {}, { method = 'GET', body = '', base = url } = {}): Promise<Answer> {
+  const outgoing = request(new URL(path, base), { method, headers: { ...headers, ...(body ? { 'content-length': String(Buffer.byteLength(body)) } : {}) } }).end(body)
+  const [response] = await once(outgoing, 'response') as [IncomingMessage]
+  return { status: response.statusCode ?? 0, headers: response.headers, body: await text(response) }
+}
+
+t.test('a good credential is answered with the identity, and never with a body', async (t) => {
+  for (const credential of [bearer, cookie]) {
+    const { status, headers, body } = await ask('/verify', credential)
+    t.equal(status, 200)
+    t.equal(body, '')
+    t.match(headers, { 'remote-user': ada.id, 'remote-email': '', 'remote-name': 'Ada Lovelace', 'remote-groups': 'user', 'x-session-id': ada.sessionId, 'cache-control': 'no-store' })
+    for (const name of IDENTITY) t.ok(name in headers, `${name} is always there`)
+  }
+})
+
+t.test('a bad one is refused with its cause in WWW-Authenticate, and with no body and no identity', async (t) => {
+  const refused = [
+    { answer: await ask('/verify'), status: 401, challenge: 'Bearer' },
+    { answer: await ask('/verify', { authorization: 'Bearer hst1_nonsense' }), status: 401, challenge: 'Bearer error="invalid_token", error_description="credential_malformed"' },
+    { answer: await ask('/verify?role=admin', bearer), status: 403, challenge: 'Bearer error="insufficient_scope"' },
+    { answer: await ask('/verify', { authorization: 'Basic YTpi' }), status: 401, challenge: 'Bearer' }
+  ]
+  for (const { answer, status, challenge } of refused) {
+    t.match(answer, { status, body: '', headers: { 'www-authenticate': challenge, 'cache-control': 'no-store' } })
+    for (const name of IDENTITY) t.notOk(name in answer.headers)
+  }
+})
+
+t.test('every method is answered alike, and no body is looked at', async (t) => {
+  for (const method of METHODS.filter((name) => name !== 'CONNECT')) {
+    t.equal((await ask('/verify', bearer, { method })).status, 200, method)
+    t.equal((await ask('/verify', {}, { method })).status, 401, method)
+  }
+  for (const type of ['application/json', 'application/x-www-form-urlencoded', 'garbage', 'multipart/form-data']) {
+    t.equal((await ask('/verify', { ...bearer, 'content-type': type }, { method: 'POST', body: '{"not' })).status, 200, type)
+  }
+  t.equal((await ask('/verify', bearer, { method: 'PUT', body: 'x'.repeat(3_000_000) })).status, 200, 'far above any limit')
+})
+
+t.test('every role that is asked for is required', async (t) => {
+  const boss = await signUp(url)
+  await running.app.holdfast.auth.updateUser(boss.id, { role: 'admin,auditor' })
+  const credential = { authorization: `Bearer ${boss.bearer}` }
+  for (const [path, status] of [
+    ['/verify?role=admin', 200], ['/verify?role=admin&role=auditor', 200], ['/verify?role=admin&role=owner', 403], ['/verify?role=owner&role=admin', 403],
+    ['/verify/for/admin', 200], ['/verify/for/admin,auditor/orders/7?role=owner&preflight=allow', 200], ['/verify/for/admin,owner/orders', 403],
+    ['/verify/for/*/any/path/at/all?credential=cookie', 200], ['/verify/for/*', 200]
+  ] as const) t.equal((await ask(path, credential)).status, status, path)
+  t.equal((await ask('/verify?role=admin', credential)).headers['remote-groups'], 'admin,auditor')
+})
+
+t.test('what the configuration of a proxy gets wrong lets nobody in', async (t) => {
+  for (const path of ['/verify?rol=admin', '/verify?role=', '/verify?role=a,b', '/verify?role=%00', '/verify?credential=both', '/verify?preflight=yes', '/verify?preflight=allow&preflight=allow', '/verify/for/a%20b', '/verify/for/,', '/verify/for/**']) {
+    t.equal((await ask(path, bearer)).status, 400, path)
+  }
+  for (const path of ['/verify/', '/verify/for', '/verify/for/', '/verify/x']) t.not((await ask(path, bearer)).status, 200, path)
+})
+
+t.test('a proxy may take one kind of credential only', async (t) => {
+  t.equal((await ask('/verify?credential=bearer', bearer)).status, 200)
+  t.equal((await ask('/verify?credential=cookie', cookie)).status, 200)
+  t.match(await ask('/verify?credential=bearer', cookie), { status: 401, headers: { 'www-authenticate': 'Bearer' } })
+  t.match(await ask('/verify?credential=cookie', bearer), { status: 401, headers: { 'www-authenticate': 'Bearer' } })
+})
+
+t.test('names that a header cannot carry are percent-encoded, and no header can be injected', async (t) => {
+  for (const [name, shown] of [
+    ['Zoë 100%', 'Zo%C3%AB 100%25'], ['王小明', '%E7%8E%8B%E5%B0%8F%E6%98%8E'], ['a\r\nRemote-User: root', 'a%0D%0ARemote-User: root'], [' outer ', '%20outer%20'], ['\u007f\u0001', '%7F%01']
+  ] as const) {
+    const person = await signUp(url)
+    await running.app.holdfast.auth.updateUser(person.id, { name })
+    const { headers } = await ask('/verify', { authorization: `Bearer ${person.bearer}` })
+    t.equal(headers['remote-name'], shown)
+    t.equal(headers['remote-user'], person.id)
+    t.equal(decodeURIComponent(shown), name)
+  }
+  const verified = await signUp(url)
+  await running.app.holdfast.auth.updateUser(verified.id, { emailVerified: true })
+  t.equal((await ask('/verify', { authorization: `Bearer ${verified.bearer}` })).headers['remote-email'], verified.email)
+})
+
+t.test('a browser that opens a page is sent to sign in, and told where to come back to', async (t) => {
+  const page = { accept: 'text/html,application/xhtml+xml', 'x-forwarded-method': 'GET', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'app.example.com', 'x-forwarded-uri': '/orders?page=2,3' }
+  const path = `/verify?redirect=${encodeURIComponent('https://app.example.com/sign-in?theme=dark')}`
+  const expected = new URL('https://app.example.com/sign-in?theme=dark')
+  expected.searchParams.set('return_to', 'https://app.example.com/orders?page=2,3')
+  t.match(await ask(path, page), { status: 302, body: '', headers: { location: expected.href, 'cache-control': 'no-store' } })
+  t.match(await ask(path, { ...page, authorization: 'Bearer hst1_nonsense' }), { status: 302 })
+  t.match(await ask(path, { accept: page.accept, 'x-original-url': 'https://app.example.com/old' }), { status: 302, headers: { location: /return_to=https%3A%2F%2Fapp\.example\.com%2Fold$/ } })
+
+  t.equal((await ask(path, { ...page, accept: 'application/json' })).status, 401, 'a program')
+  t.equal((await ask(path, { ...page, 'x-forwarded-method': 'POST' })).status, 401, 'a form')
+  t.equal((await ask(path, { ...page, ...bearer })).status, 200)
+  t.equal((await ask(`${path}&role=admin`, { ...page, ...bearer })).status, 403, 'signing in would not help')
+  t.equal((await ask(path, { ...page, 'x-forwarded-host': 'evil.example' })).headers.location, 'https://app.example.com/sign-in?theme=dark', 'nobody is sent on to a foreign origin')
+  for (const target of ['https://evil.example/', '//evil.example', '/sign-in', 'javascript:alert(1)', 'https://app.example.com@evil.example/']) {
+    t.equal((await ask(`/verify?redirect=${encodeURIComponent(target)}`, page)).status, 400, target)
+  }
+})
+
+t.test('a cookie authenticates no change that another site made the browser send', async (t) => {
+  const post = { ...cookie, 'x-forwarded-method': 'POST', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'shop.example.com' }
+  for (const [headers, status] of [
+    [{ ...post, origin: 'https://evil.example' }, 403],
+    [{ ...post, 'sec-fetch-site': 'cross-site' }, 403],
+    [{ ...post, 'sec-fetch-site': 'same-site', origin: 'https://other.example.com' }, 403],
+    [{ ...post, origin: 'https://shop.example.com' }, 200],
+    [{ ...post, origin: 'https://app.example.com' }, 200],
+    [{ ...post, 'sec-fetch-site': 'same-origin' }, 200],
+    [post, 200],
+    [{ ...post, 'x-forwarded-method': 'GET', origin: 'https://evil.example' }, 200],
+    [{ ...bearer, 'x-forwarded-method': 'POST', origin: 'https://evil.example' }, 200]
+  ] as const) t.equal((await ask('/verify', headers)).status, status, JSON.stringify(headers))
+  t.equal((await ask('/verify', { ...cookie, origin: 'https://evil.example' }, { method: 'POST' })).status, 403, "the proxy's own method counts as well")
+})
+
+t.test('a preflight passes where that was asked for, and brings no identity', async (t) => {
+  const preflight = { origin: 'https://app.example.com', 'access-control-request-method': 'PUT' }
+  for (const [headers, method] of [[preflight, 'OPTIONS'], [{ ...preflight, 'x-forwarded-method': 'OPTIONS' }, 'GET']] as const) {
+    const { status, headers: answered } = await ask('/verify?preflight=allow', { ...headers, ...bearer }, { method })
+    t.equal(status, 200)
+    for (const name of IDENTITY) t.equal(answered[name], '')
+    t.equal((await ask('/verify', headers, { method })).status, 401)
+  }
+  t.equal((await ask('/verify?preflight=allow', preflight)).status, 401, 'a GET is none')
+  t.equal((await ask('/verify?preflight=allow', {}, { method: 'OPTIONS' })).status, 401, 'nor is any OPTIONS')
+})
+
+t.test('forwarded headers of a peer that is not trusted are ignored, and one warning says so', async (t) => {
+  const other = await build(t, { trustedOrigins: ['https://app.example.com'], logLevel: 'warn' })
+  const person = await signUp(other.url)
+  const headers = { accept: 'text/html', 'x-forwarded-method': 'POST', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'app.example.com', 'x-forwarded-uri': '/secret' }
+  const redirected = await ask(`/verify?redirect=${encodeURIComponent('https://app.example.com/sign-in')}`, headers, { base: other.url })
+  t.match(redirected, { status: 302, headers: { location: 'https://app.example.com/sign-in' } })
+  t.equal((await ask('/verify', { ...headers, cookie: cookieOf(person), origin: 'https://evil.example' }, { base: other.url })).status, 200, 'the method that was asked with is GET')
+  t.equal((await ask('/verify?preflight=allow', { 'x-forwarded-method': 'OPTIONS', origin: 'https://app.example.com', 'access-control-request-method': 'PUT' }, { base: other.url })).status, 401)
+  t.equal(warnings(other).length, 1)
+  t.match(warnings(other)[0], 'TRUSTED_PROXIES')
+})
+
+t.test('what proxies ask, in their own words', async (t) => {
+  const credential = bearer.authorization
+  const traefik = { authorization: credential, 'x-forwarded-method': 'DELETE', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'shop.example.com', 'x-forwarded-uri': '/orders/7?x=1', 'x-forwarded-for': '203.0.113.9', 'x-forwarded-port': '443', 'x-forwarded-server': 'edge' }
+  t.match(await ask('/verify', traefik), { status: 200, headers: { 'remote-user': ada.id } })
+  const envoy = { authorization: credential, host: 'shop.example.com', 'content-length': '0', 'x-envoy-internal': 'true', 'x-forwarded-for': '203.0.113.9', 'x-envoy-expected-rq-timeout-ms': '5000' }
+  for (const method of ['GET', 'POST', 'DELETE', 'PROPFIND']) {
+    t.match(await ask('/verify/for/*/orders/7?role=admin&redirect=x', envoy, { method }), { status: 200, headers: { 'remote-user': ada.id } }, method)
+    t.equal((await ask('/verify/for/admin/orders/7', envoy, { method })).status, 403)
+  }
+  t.equal((await ask('/verify/for/*/orders', { ...envoy, cookie: cookie.cookie, authorization: '', origin: 'https://shop.example.com' }, { method: 'POST' })).status, 200, "Envoy passes the application's own host")
+})
+
+t.test('a revoked session is refused by the next request', async (t) => {
+  const phone = await signIn(url, ada.email)
+  const credential = { authorization: `Bearer ${phone.bearer}` }
+  for (let i = 0; i < 3; i++) t.equal((await ask('/verify', credential)).status, 200)
+  t.equal((await ada.browser.delete(`/sessions/${phone.sessionId}`)).status, 200)
+  t.match(await ask('/verify', credential), { status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token", error_description="session_revoked"' } })
+  const boss = await signUp(url)
+  const admin = { authorization: `Bearer ${boss.bearer}` }
+  t.equal((await ask('/verify?role=admin', admin)).status, 403)
+  await makeAdmin(running, boss)
+  t.equal((await ask('/verify?role=admin', admin)).status, 200, 'a new role counts at once')
+})
+
+function warnings({ log }: Running): string[] {
+  return log.filter((line) => line.includes('forwarded headers'))
+}
