@@ -69,7 +69,7 @@ t.test('it decides alone, and a JWT of somebody else does not count', async (t) 
     t.equal((await ada.browser.get('/session', { authorization: `Bearer ${claimed}` })).status, 401, `${typ} claims to be ours`)
   }
   const answer = await ada.browser.get('/api/auth/get-session', { authorization: `Bearer ${await issue(bob)}` })
-  t.match(await answer.json(), { user: { id: ada.id } }, 'better-auth is not shown it')
+  t.match(await answer.json(), { user: { id: bob.id } }, 'so on the endpoints of better-auth')
 })
 
 t.test('an access token ends with its session, at once', async (t) => {

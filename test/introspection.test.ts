@@ -7,9 +7,9 @@ const secret = 'a-secret-of-the-gateway-in-this-test'
 const running = await build(t, { gatewayClients: [`edge:${secret}`] })
 const { url } = running
 const ada = await signUp(url)
-const server: oauth.AuthorizationServer = { issuer: url, introspection_endpoint: `${url}/oauth2/introspect`, jwks_uri: `${url}/.well-known/jwks.json` }
 const client: oauth.Client = { client_id: 'edge' }
 const insecure = { [oauth.allowInsecureRequests]: true }
+const server = await oauth.processDiscoveryResponse(new URL(url), await oauth.discoveryRequest(new URL(url), { algorithm: 'oauth2', ...insecure }))
 
 /** Asks as oauth4webapi does: a client that was written by others, against the standard. */
 async function introspect(token: string, auth: oauth.ClientAuth = oauth.ClientSecretBasic(secret), parameters: Record<string, string> = {}): Promise<oauth.IntrospectionResponse> {
