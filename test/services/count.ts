@@ -10,14 +10,14 @@ export interface Counts {
 
 const counts: Counts = { queries: 0, commands: 0 }
 
-/** What `work` sent to the store and to Redis, apart from the lease's renewals and the outbox's rounds, which run at their own pace. */
+/** What `work` sent to the store and to Redis, apart from the lease's renewals, the outbox's rounds and notes of use, which run at their own pace. */
 export async function counting(work: () => Promise<unknown>): Promise<Counts> {
   const before = { ...counts }
   await work()
   return { queries: counts.queries - before.queries, commands: counts.commands - before.commands }
 }
 
-const ownPace = /"outbox"|pg_current_snapshot|SELECT 1$/
+const ownPace = /"outbox"|pg_current_snapshot|SELECT 1$|GREATEST\(\w+\."last(Seen|Used)At"/
 const watch = (target: object, method: string, seen: (argument: unknown) => void) => {
   const prototype = target as Record<string, (...args: unknown[]) => unknown>
   const original = prototype[method]
