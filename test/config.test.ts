@@ -33,6 +33,11 @@ t.test('a wrong variable is refused by its name', async (t) => {
     ['TRUSTED_PROXIES', { TRUSTED_PROXIES: '10.0.0.0/33' }],
     ['TRUSTED_ORIGINS', { TRUSTED_ORIGINS: 'https://app.example.com/path' }],
     ['TRUSTED_ORIGINS', { TRUSTED_ORIGINS: '*' }],
+    ['GATEWAY_CLIENTS', { GATEWAY_CLIENTS: 'edge' }],
+    ['GATEWAY_CLIENTS', { GATEWAY_CLIENTS: 'edge:hunter2' }],
+    ['GATEWAY_CLIENTS', { GATEWAY_CLIENTS: `edge 1:${'a'.repeat(32)}` }],
+    ['GATEWAY_CLIENTS', { GATEWAY_CLIENTS: `edge:${'a'.repeat(31)}+` }],
+    ['GATEWAY_CLIENTS', { GATEWAY_CLIENTS: ['x', 'y', 'z'].map((end) => `edge:${end.repeat(32)}`).join() }],
     ['COOKIE_DOMAIN', { COOKIE_DOMAIN: 'com' }],
     ['COOKIE_DOMAIN', { COOKIE_DOMAIN: 'a b.example.com' }],
     ['BASE_URL', { BASE_URL: 'auth.example.com' }],
@@ -58,7 +63,7 @@ t.test('a wrong variable is refused by its name', async (t) => {
 })
 
 t.test('a secret is never shown', async (t) => {
-  const wrong: Record<string, string>[] = [{ AUTH_SECRET: 'hunter2' }, { ...production, DATABASE_URL: 'mysql://me:hunter2@db/holdfast' }, { REDIS_URL: 'http://:hunter2@redis' }]
+  const wrong: Record<string, string>[] = [{ AUTH_SECRET: 'hunter2' }, { ...production, DATABASE_URL: 'mysql://me:hunter2@db/holdfast' }, { REDIS_URL: 'http://:hunter2@redis' }, { GATEWAY_CLIENTS: 'edge:hunter2' }]
   for (const env of wrong) {
     try {
       configOf(env)

@@ -10,14 +10,14 @@ export interface Counts {
 
 const counts: Counts = { queries: 0, commands: 0 }
 
-/** What `work` sent to the store and to Redis, apart from the renewals of lease and registration, the outbox's rounds and the reading of signing keys, which run at their own pace. */
+/** What `work` sent to the store and to Redis, apart from what runs at its own pace: lease and registration, the outbox's rounds, signing keys, notes of use. */
 export async function counting(work: () => Promise<unknown>): Promise<Counts> {
   const before = { ...counts }
   await work()
   return { queries: counts.queries - before.queries, commands: counts.commands - before.commands }
 }
 
-const ownPace = /"outbox"|"node"|FROM "signing_key"|pg_current_snapshot|SELECT 1$/
+const ownPace = /"outbox"|"node"|FROM "signing_key"|pg_current_snapshot|SELECT 1$|GREATEST\(\w+\."last(Seen|Used)At"/
 const watch = (target: object, method: string, seen: (argument: unknown) => void) => {
   const prototype = target as Record<string, (...args: unknown[]) => unknown>
   const original = prototype[method]
