@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Breaker } from './breaker.js'
 import { CLOCK_STEP_MS, DRIFT, StepWatch } from './clock.js'
+import { parseMessage, type Acknowledgement, type Announcement, type Heartbeat } from './lease-messages.js'
 import { ANNOUNCE, RENEW, RESIGN } from './lease-scripts.js'
 import { isCluster, type RedisConnection } from './redis.js'
 import type { Protections } from './protections.js'
@@ -10,10 +11,6 @@ export interface Invalidation {
   sessionId: string
   version: number
 }
-
-interface Heartbeat { kind: 'heartbeat', sent: string, replid: string, birth: string, seq: number }
-interface Acknowledgement { kind: 'ack', announcement: string, node: string }
-interface Announcement { seq: number, kind: 'changes', announcement: string, node: string, changes: [sessionId: string, version: number][] }
 
 type Scripts = RedisConnection & {
   hfRenew(table: string, ...args: (string | number)[]): Promise<string>
@@ -204,7 +201,7 @@ export class NodeLease {
   }
 
   #receive(channel: string, text: string): void {
-    const message = parse(text)
+    const message = parseMessage(text)
     if (!message) return this.#lapse() // nobody of ours wrote it: what else was lost is not known
     if (message.kind === 'heartbeat') {
       if (this.#options.protections.heartbeatBySubscription) this.#beat(message)
@@ -250,13 +247,5 @@ export class NodeLease {
   #newEpoch(): void {
     this.epoch++
     this.#options.onNewEpoch()
-  }
-}
-
-function parse(text: string): Heartbeat | Acknowledgement | Announcement | null {
-  try {
-    return JSON.parse(text) as Heartbeat | Acknowledgement | Announcement | null
-  } catch {
-    return null
   }
 }
