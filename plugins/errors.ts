@@ -1,6 +1,8 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problemOf, Refusal, refusalFor, RETRY_AFTER_SECONDS } from '../src/errors.js'
+import { limits } from '../src/limits.js'
+import { addressOf } from './budgets.js'
 
 /** Answers a refusal as RFC 9457 problem details, with the headers that belong to its status. */
 export function sendRefusal(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): FastifyReply {
@@ -16,6 +18,17 @@ export function sendRefusal(request: FastifyRequest, reply: FastifyReply, refusa
     .send(JSON.stringify(problemOf(refusal, request.id)))
 }
 
+/** Answers where there is no route. Whoever looks for what is not there is counted, by address. */
+export async function sendNotFound(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  try {
+    await request.server.budgets?.take(reply, limits.notFoundByAddress, addressOf(request))
+  } catch (error) {
+    if (error instanceof Refusal) return sendRefusal(request, reply, error)
+    throw error
+  }
+  return sendRefusal(request, reply, new Refusal('not_found'))
+}
+
 /** Every error of our routes leaves through here. What a 5xx was about stays in the log. */
 async function errors(app: FastifyInstance): Promise<void> {
   app.setErrorHandler<FastifyError | Refusal>((error, request, reply) => {
@@ -29,7 +42,7 @@ async function errors(app: FastifyInstance): Promise<void> {
     return sendRefusal(request, reply, refusalFor(statusCode))
   })
   // Without a prefix, unknown routes belong to the application around us.
-  if (app.prefix !== '') app.setNotFoundHandler((request, reply) => sendRefusal(request, reply, new Refusal('not_found')))
+  if (app.prefix !== '') app.setNotFoundHandler(sendNotFound)
 }
 
 export default fp(errors, { name: 'errors' })

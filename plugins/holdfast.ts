@@ -5,7 +5,7 @@ import type { Protections } from '../src/cache/protections.js'
 import { openHoldfast, type Holdfast } from '../src/holdfast.js'
 import errors from './errors.js'
 import guard from './guard.js'
-import rateLimit from './rate-limit.js'
+import rateLimit, { openCounts } from './rate-limit.js'
 import auth from './routes/auth.js'
 import health from './routes/health.js'
 import sessions from './routes/sessions.js'
@@ -43,10 +43,12 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
   }, protections)
   app.addHook('onClose', () => holdfast.close())
   app.decorate('holdfast', holdfast)
+  const counts = openCounts(app, holdfast)
+  app.decorate('budgets', counts?.budgets ?? null)
   await app.register(guard, { holdfast })
   await app.register(async (scope) => {
     await scope.register(errors)
-    await scope.register(rateLimit, { config })
+    await scope.register(rateLimit, { counts })
     await scope.register(auth, { holdfast })
     await scope.register(sessions, { holdfast })
     await scope.register(health, { holdfast })

@@ -1,9 +1,9 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import { v7 as uuidV7 } from 'uuid'
 import holdfast from '../plugins/holdfast.js'
-import { sendRefusal } from '../plugins/errors.js'
+import { sendNotFound, sendRefusal } from '../plugins/errors.js'
 import type { Config } from './config.js'
-import { problemOf, Refusal, refusalFor } from './errors.js'
+import { problemOf, refusalFor } from './errors.js'
 
 export interface AppOptions {
   /** A logger to use instead of one that writes to stdout. */
@@ -29,7 +29,7 @@ export async function buildApp(config: Config, { logger, onUnfit }: AppOptions =
     frameworkErrors: (error, request, reply) => { sendRefusal(request, reply, refusalFor(error.statusCode ?? 400)) },
     clientErrorHandler: refuseMalformed
   } as FastifyServerOptions) as unknown as FastifyInstance
-  app.setNotFoundHandler((request, reply) => sendRefusal(request, reply, new Refusal('not_found')))
+  app.setNotFoundHandler(sendNotFound)
   await app.register(holdfast, { ...config, ...(onUnfit ? { onUnfit } : {}) })
   return app
 }

@@ -1,6 +1,7 @@
 import type { Server } from 'node:net'
 import type { Config } from './config.js'
 import { createAuth, type Auth } from './auth/auth.js'
+import { Devices } from './auth/device.js'
 import { deriveKeys, keptSecret } from './auth/keys.js'
 import { listenForControl } from './control-socket.js'
 import type { Database, PrismaClient } from './database/database.js'
@@ -40,6 +41,9 @@ export interface Holdfast {
   readonly reader: SessionReader
   readonly revoker: Revoker
   readonly auth: Auth
+  readonly devices: Devices
+  /** Names the store, in a Redis that several may share. */
+  readonly namespace: string
   /** Whether the store has been found fit; until then nothing is known about any session. */
   ready(): boolean
   /** Asks the store for a sign of life. @throws StoreUnavailable */
@@ -59,7 +63,8 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
   try {
     const keys = deriveKeys(config.authSecret ?? keptSecret(config.dataDir))
     const activity = new Activity({ db: database.prisma, idleTtlSeconds: config.sessionIdleTtlSeconds, now: () => performance.now() })
-    const opened = openCaches(config, database, keys.check.slice(0, 12), {
+    const namespace = keys.check.slice(0, 12)
+    const opened = openCaches(config, database, namespace, {
       onRedisLost: (error) => events.onWarning('Redis does not answer: sessions are read from the store', error),
       onRedisBack: () => events.onWarning('Redis answers again', null)
     }, protections)
@@ -92,7 +97,8 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error), FIRST_RETENTION_MS)
     ]
     const holdfast: Holdfast = {
-      config, prisma: database.prisma, reader, revoker, auth,
+      config, prisma: database.prisma, reader, revoker, auth, namespace,
+      devices: new Devices(keys.device),
       ready: () => ready,
       ping: async () => { await database.prisma.$queryRaw`SELECT 1` },
       async close() {

@@ -4,6 +4,7 @@ import { v7 as uuidV7 } from 'uuid'
 import { isLoopback, type Config } from '../config.js'
 import type { Confirmation } from '../cache/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
+import { secondFactorLockout } from '../limits.js'
 import type { SessionReader } from '../session/reader.js'
 import type { Revoker } from '../session/revoker.js'
 import { createAdapter } from './adapter.js'
@@ -36,6 +37,8 @@ export interface Auth {
   basePath: string
   /** The name of the session cookie. */
   cookieName: string
+  /** The cookie that remembers where somebody signed in before, and the attributes that every cookie has. */
+  deviceCookie: { name: string, attributes: ReturnType<typeof cookieSettings>['defaultCookieAttributes'] }
   trustedOrigins: string[]
 }
 
@@ -87,7 +90,7 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
     plugins: [
       sessionEndpoints({ revoker }),
       admin(),
-      twoFactor({ issuer: 'Holdfast' }),
+      twoFactor({ issuer: 'Holdfast', accountLockout: secondFactorLockout }),
       { ...oneTime, endpoints: { ...oneTime.endpoints, verifyOneTimeToken: verifyOneTimeToken({ prisma }) } },
       bearer({ requireSignature: true })
     ]
@@ -100,6 +103,7 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
     },
     basePath,
     cookieName: `${cookies.cookiePrefix}.session_token`,
+    deviceCookie: { name: `${cookies.cookiePrefix}.device`, attributes: cookies.defaultCookieAttributes },
     trustedOrigins
   }
 }

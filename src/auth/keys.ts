@@ -7,6 +7,8 @@ import { ConfigError } from '../config.js'
 export interface Keys {
   /** better-auth's secret: signs cookies and bearer tokens, encrypts second-factor secrets. */
   readonly auth: string
+  /** Proves that a device signed in before. */
+  readonly device: string
   /** Kept in the store: tells whether a node has the secret that the store's sessions were signed with. */
   readonly check: string
 }
@@ -14,7 +16,7 @@ export interface Keys {
 /** Derives the keys. The same secret gives the same keys on every node. */
 export function deriveKeys(authSecret: string): Keys {
   const derive = (purpose: string) => Buffer.from(hkdfSync('sha256', authSecret, '', `holdfast ${purpose}`, 32)).toString('base64url')
-  return { auth: derive('better-auth'), check: createHash('sha256').update(derive('key check')).digest('base64url') }
+  return { auth: derive('better-auth'), device: derive('device'), check: createHash('sha256').update(derive('key check')).digest('base64url') }
 }
 
 /**
