@@ -9,6 +9,7 @@ import rateLimit, { openCounts } from './rate-limit.js'
 import auth from './routes/auth.js'
 import health from './routes/health.js'
 import sessions from './routes/sessions.js'
+import security from './security.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -49,8 +50,12 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
   await app.register(async (scope) => {
     await scope.register(errors)
     await scope.register(rateLimit, { counts })
-    await scope.register(auth, { holdfast })
-    await scope.register(sessions, { holdfast })
+    // What browsers may ask. Gateways' routes stand beside it: no CORS there.
+    await scope.register(async (web) => {
+      await web.register(security, { config })
+      await web.register(auth, { holdfast })
+      await web.register(sessions, { holdfast })
+    })
     await scope.register(health, { holdfast })
   }, { prefix })
 }

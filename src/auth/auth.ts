@@ -1,5 +1,5 @@
 import { betterAuth, type BetterAuthOptions } from 'better-auth'
-import { admin, bearer, oneTimeToken, twoFactor } from 'better-auth/plugins'
+import { admin, bearer, oneTimeToken, openAPI, twoFactor } from 'better-auth/plugins'
 import { v7 as uuidV7 } from 'uuid'
 import { isLoopback, type Config } from '../config.js'
 import type { Confirmation } from '../cache/confirmation.js'
@@ -28,11 +28,19 @@ export interface AuthOptions {
   onMessage: (level: 'debug' | 'error', message: string, details: unknown) => void
 }
 
+/** What better-auth's generator says of its endpoints. */
+export interface ApiDescription {
+  paths: Record<string, Record<string, Record<string, unknown>>>
+  components: { schemas: Record<string, unknown> }
+}
+
 /** better-auth, behind its fetch handler. */
 export interface Auth {
   handler(request: Request): Promise<Response>
   /** Changes a user outside a request, as an endpoint would: sessions are bumped or ended with it. */
   updateUser(userId: string, update: Record<string, unknown>): Promise<void>
+  /** Describes the handler's endpoints (OpenAPI 3.1); paths are below `basePath`. */
+  describe(): Promise<ApiDescription>
   /** The path below which the handler answers. */
   basePath: string
   /** The name of the session cookie. */
@@ -100,6 +108,11 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
     async updateUser(userId, update) {
       const { internalAdapter } = await auth.$context
       await internalAdapter.updateUser(userId, update)
+    },
+    async describe() {
+      // Called, not registered: as a plugin it would offer pages of its own.
+      const { generateOpenAPISchema } = openAPI().endpoints
+      return await generateOpenAPISchema({ context: await auth.$context } as never) as unknown as ApiDescription
     },
     basePath,
     cookieName: `${cookies.cookiePrefix}.session_token`,
