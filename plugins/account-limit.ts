@@ -44,7 +44,7 @@ export function limitGuesses({ holdfast, budgets }: AccountLimitOptions, wrong: 
     },
     async onSend(request, reply, payload) {
       if (reply.statusCode !== wrong) await giveBackAll(request)
-      rememberDevice(holdfast, request, reply, payload)
+      if (budgets) rememberDevice(holdfast, request, reply, payload)
       return payload
     }
   }
@@ -79,7 +79,7 @@ export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): Acco
       const sessionId = taken.get(request)
       // better-auth answers a wrong password with 400 here: INVALID_PASSWORD.
       if (sessionId !== undefined && reply.statusCode !== 400) await budgets?.giveBack(limits.passwordBySession, sessionId)
-      rememberDevice(holdfast, request, reply, payload)
+      if (budgets) rememberDevice(holdfast, request, reply, payload)
       return payload
     }
   }

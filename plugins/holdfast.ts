@@ -5,6 +5,8 @@ import type { Protections } from '../src/cache/protections.js'
 import { openHoldfast, type Holdfast } from '../src/holdfast.js'
 import errors from './errors.js'
 import guard from './guard.js'
+import metrics from './metrics.js'
+import openapi from './openapi.js'
 import rateLimit, { openCounts } from './rate-limit.js'
 import auth from './routes/auth.js'
 import health from './routes/health.js'
@@ -49,6 +51,8 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
   await app.register(guard, { holdfast })
   await app.register(async (scope) => {
     await scope.register(errors)
+    await scope.register(metrics, { holdfast })
+    await scope.register(openapi, { holdfast, prefix: app.prefix + prefix })
     await scope.register(rateLimit, { counts })
     // What browsers may ask. Gateways' routes stand beside it: no CORS there.
     await scope.register(async (web) => {

@@ -83,7 +83,7 @@ export function limitedBy({ name, max, windowMs }: Limit): NonNullable<RouteShor
 
 /** Fails fast: a counter is not worth waiting for, and a command sent twice would count twice. */
 function connect(app: FastifyInstance, redisUrl: string): RedisConnection {
-  const redis = connectRedis(redisUrl, { commandTimeout: 100 })
+  const redis = connectRedis(redisUrl)
   let away = false
   redis.on('error', (error: Error) => {
     if (!away) app.log.warn({ err: error }, 'Redis does not answer: rates are counted in this process')

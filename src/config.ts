@@ -18,6 +18,7 @@ const Settings = Type.Object({
   authSecret: Type.Optional(Type.String({ env: 'AUTH_SECRET', secret: true })),
   trustedProxies: list('TRUSTED_PROXIES'),
   trustedOrigins: list('TRUSTED_ORIGINS'),
+  metricsPort: Type.Optional(Type.Integer({ env: 'METRICS_PORT', minimum: 1, maximum: 65_535 })),
   cookieDomain: Type.Optional(Type.String({ env: 'COOKIE_DOMAIN', pattern: '^[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$' })),
   signUp: Type.Union([Type.Literal('open'), Type.Literal('closed')], { env: 'SIGN_UP', default: 'open' }),
   sessionIdleTtlSeconds: seconds('SESSION_IDLE_TTL_SECONDS', 604_800),

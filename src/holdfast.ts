@@ -12,11 +12,13 @@ import { StoreUnavailable } from './errors.js'
 import { startJob } from './job.js'
 import { operate } from './operator.js'
 import { openCaches, type Caches } from './cache/cache.js'
+import { countUnconfirmed } from './cache/outbox.js'
 import type { Protections } from './cache/protections.js'
 import { Activity } from './session/activity.js'
 import { SessionReader } from './session/reader.js'
 import { purgeEnded } from './session/retention.js'
 import { Revoker } from './session/revoker.js'
+import { Tally, type Stats } from './tally.js'
 
 /** How often notes of use are written, and ended sessions looked for, in milliseconds. */
 const ACTIVITY_FLUSH_MS = 5_000
@@ -44,6 +46,11 @@ export interface Holdfast {
   readonly devices: Devices
   /** Names the store, in a Redis that several may share. */
   readonly namespace: string
+  /** What this process has done, and what it holds. */
+  readonly tally: Tally
+  stats(): Stats
+  /** Changes that are committed and not known everywhere yet. @throws StoreUnavailable */
+  outboxDepth(): Promise<number>
   /** Whether the store has been found fit; until then nothing is known about any session. */
   ready(): boolean
   /** Asks the store for a sign of life. @throws StoreUnavailable */
@@ -63,14 +70,15 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
   try {
     const keys = deriveKeys(config.authSecret ?? keptSecret(config.dataDir))
     const activity = new Activity({ db: database.prisma, idleTtlSeconds: config.sessionIdleTtlSeconds, now: () => performance.now() })
+    const tally = new Tally()
     const namespace = keys.check.slice(0, 12)
     const opened = openCaches(config, database, namespace, {
       onRedisLost: (error) => events.onWarning('Redis does not answer: sessions are read from the store', error),
       onRedisBack: () => events.onWarning('Redis answers again', null)
-    }, protections)
+    }, tally, protections)
     caches = opened
     const { cache, confirmation } = opened
-    const reader = new SessionReader({ cache, secret: keys.auth, activity })
+    const reader = new SessionReader({ cache, secret: keys.auth, activity, tally })
     const revoker = new Revoker(database.prisma, confirmation)
     const auth = createAuth({
       config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation,
@@ -97,7 +105,9 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error), FIRST_RETENTION_MS)
     ]
     const holdfast: Holdfast = {
-      config, prisma: database.prisma, reader, revoker, auth, namespace,
+      config, prisma: database.prisma, reader, revoker, auth, namespace, tally,
+      stats: () => ({ ...opened.stats(), pool: database.pool() }),
+      outboxDepth: () => countUnconfirmed(database.prisma),
       devices: new Devices(keys.device),
       ready: () => ready,
       ping: async () => { await database.prisma.$queryRaw`SELECT 1` },

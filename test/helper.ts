@@ -8,6 +8,7 @@ import { pino } from 'pino'
 import type { Test } from 'tap'
 import { buildApp } from '../src/app.js'
 import { resolveConfig, type HoldfastOptions } from '../src/config.js'
+import { Answers } from './services/answers.js'
 import { execute } from './services/postgres.js'
 import { freePort } from './services/ports.js'
 
@@ -69,7 +70,13 @@ async function listen(t: Test, options: HoldfastOptions, port: number): Promise<
   const sink = new Writable({ write: (chunk: Buffer, _encoding, done) => { log.push(chunk.toString()); done() } })
   const config = resolveConfig({ baseUrl: url, ...options, port })
   const app = await buildApp(config, { logger: pino({ level: config.logLevel }, sink) })
-  t.teardown(() => app.close())
+  // Every answer of every test is held against the documentation.
+  const answers = new Answers(app.server)
+  t.teardown(async () => {
+    const wrong = answers.undocumented((await app.inject('/openapi.json')).json())
+    await app.close()
+    if (wrong.length > 0) throw new Error(`answers that /openapi.json does not describe:\n${wrong.join('\n')}`)
+  })
   await app.listen({ host: '127.0.0.1', port }).catch(async (error: unknown) => {
     await app.close()
     throw error

@@ -26,7 +26,8 @@ const methods = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as 
 export default async function auth(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: BODY_LIMIT }, (_request, body, done) => done(null, body))
-  const route = { method: [...methods], bodyLimit: BODY_LIMIT, handler: (request: FastifyRequest, reply: FastifyReply) => forward(holdfast, request, reply) }
+  // Described by better-auth itself.
+  const route = { schema: { hide: true }, method: [...methods], bodyLimit: BODY_LIMIT, handler: (request: FastifyRequest, reply: FastifyReply) => forward(holdfast, request, reply) }
   const { budgets } = app
   const guesses = { ...limitGuesses({ holdfast, budgets }, 401), config: limitedBy(limits.guessByAddress) }
   const passwords = { ...limitPasswords({ holdfast, budgets }), config: limitedBy(limits.guessByAddress) }
@@ -73,14 +74,16 @@ async function answer(holdfast: Holdfast, scope: AuthScope, request: Request): P
 function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest, presented: PresentedCredential | null): Request {
   const headers = new Headers()
   const { rawHeaders } = request.raw
+  // What remembers a device authenticates nobody: with it alone, a program needs no Origin.
+  const cookie = withoutCookie(request.headers.cookie ?? '', auth.deviceCookie.name)
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]?.toLowerCase() ?? ''
     if (name === 'authorization' && presented?.from !== 'bearer') continue
-    if (name === 'sec-fetch-mode' && isFromProgram(request)) continue
+    if (name === 'sec-fetch-mode' && isFromProgram(request, cookie)) continue
     if (!ownHeaders.has(name) && !name.startsWith('x-forwarded-')) headers.append(name, rawHeaders[i + 1] ?? '')
   }
   // The header that counts decides alone: the other one must not reach better-auth, which would let the cookie win.
-  if (presented?.from === 'bearer' && headers.has('cookie')) setCookieHeader(headers, withoutCookie(request.headers.cookie ?? '', auth.cookieName))
+  setCookieHeader(headers, presented?.from === 'bearer' ? withoutCookie(cookie, auth.cookieName) : cookie)
   headers.set(CLIENT_ADDRESS_HEADER, request.ip)
   const body = request.body instanceof Buffer && request.body.length > 0 ? new Uint8Array(request.body) : null
   // A request may name a whole address (RFC 9112 3.2.2): its host is the client's word.
@@ -125,8 +128,8 @@ function isFromPage({ headers }: FastifyRequest): boolean {
 }
 
 // Node's own fetch sends this one header of a browser, for which better-auth would want an Origin. A browser sends Sec-Fetch-Site with it.
-function isFromProgram({ headers }: FastifyRequest): boolean {
-  return headers['sec-fetch-site'] === undefined && headers.origin === undefined && headers.cookie === undefined
+function isFromProgram({ headers }: FastifyRequest, cookie: string): boolean {
+  return headers['sec-fetch-site'] === undefined && headers.origin === undefined && cookie === ''
 }
 
 // The path as it was sent; a request may name a whole address (RFC 9112 3.2.2).

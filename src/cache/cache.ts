@@ -9,6 +9,7 @@ import { allProtections, type Protections } from './protections.js'
 import { connectRedis, type RedisConnection } from './redis.js'
 import { SessionCache, type Authority } from './session-cache.js'
 import { SharedCache } from './shared-cache.js'
+import type { Stats, Tally } from '../tally.js'
 
 /** Sessions that one process keeps, and what they may weigh. */
 const LOCAL_ENTRIES = 100_000
@@ -21,6 +22,7 @@ const CONNECT_WAIT_MS = 1_000
 export interface Caches {
   readonly cache: SessionCache
   readonly confirmation: Confirmation
+  stats(): Omit<Stats, 'pool'>
   /** Applies what others committed, and confirms what they could not: each to be called every quarter of a second, neither to wait for the other. */
   tailOutbox(): Promise<void>
   relayOutbox(): Promise<void>
@@ -41,7 +43,7 @@ const sole: Authority = { held: () => true, epoch: 0, stamp: '' }
 const none: Authority = { held: () => false, epoch: 0, stamp: '' }
 
 /** Opens the caches that the configuration allows: local and shared with Redis, local alone on an embedded store, else none. */
-export function openCaches(config: Config, database: Database, namespace: string, events: CacheEvents, protections: Protections = allProtections): Caches {
+export function openCaches(config: Config, database: Database, namespace: string, events: CacheEvents, tally: Tally, protections: Protections = allProtections): Caches {
   const db = database.prisma
   const ttlMs = config.cacheTtlSeconds * 1000
   const embedded = database.kind === 'embedded'
@@ -56,14 +58,15 @@ export function openCaches(config: Config, database: Database, namespace: string
       })
     : null
   const cache = new SessionCache({
-    db, local, shared, ttlMs, protections,
+    db, local, shared, ttlMs, protections, tally,
     authority: lease ?? (embedded ? sole : none)
   })
-  const confirmation = new Confirmation({ db, cache, shared, lease, ttlMs })
+  const confirmation = new Confirmation({ db, cache, shared, lease, ttlMs, tally })
   lease?.start()
   return {
     cache,
     confirmation,
+    stats: () => ({ local: local && { entries: local.size, bytes: local.bytes }, leaseHeld: lease ? lease.held() : null }),
     async tailOutbox() { if (local || shared) await confirmation.tail() },
     async relayOutbox() { if (lease) await confirmation.relay() },
     async connected() { if (connected) await Promise.race([isReady(connected.redis), sleep(CONNECT_WAIT_MS, undefined, { ref: false })]) },

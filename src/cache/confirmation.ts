@@ -4,6 +4,7 @@ import type { NodeLease } from './node-lease.js'
 import { claimUnconfirmed, confirmChanges, findUnconfirmed, findUnconfirmedOf, releaseClaims, tailOutbox, type Change } from './outbox.js'
 import type { SessionCache } from './session-cache.js'
 import type { SharedCache } from './shared-cache.js'
+import type { Tally } from '../tally.js'
 
 /** How long a caller waits for another node to confirm what this one could not, in milliseconds. */
 const RELAY_WAIT_MS = 2_000
@@ -20,6 +21,7 @@ export interface ConfirmationOptions {
   shared: SharedCache | null
   lease: NodeLease | null
   ttlMs: number
+  tally: Tally
 }
 
 /** Makes committed changes known to every cache before they are answered. */
@@ -39,7 +41,22 @@ export class Confirmation {
    * @returns null when that is so; else the time by which every such copy has ended
    */
   async confirm(changes: readonly Change[]): Promise<Date | null> {
+    return this.#timed(changes, [])
+  }
+
+  /** @param others changes that somebody else has made, and counted */
+  async #timed(own: readonly Change[], others: readonly Change[]): Promise<Date | null> {
+    const changes = join(own, others)
     if (changes.length === 0) return null
+    const { tally } = this.#options
+    for (const { reason } of own) if (reason !== null) tally.revoked(reason)
+    const began = performance.now()
+    const effectiveBy = await this.#confirm(changes)
+    tally.onConfirmed(performance.now() - began, effectiveBy ? 'pending' : 'confirmed')
+    return effectiveBy
+  }
+
+  async #confirm(changes: readonly Change[]): Promise<Date | null> {
     const { cache, shared, lease, ttlMs, db } = this.#options
     const effectiveBy = new Date(Date.now() + ttlMs + CLOCK_MARGIN_MS)
     cache.invalidate(changes)
@@ -59,13 +76,13 @@ export class Confirmation {
    */
   async settle(sessionIds: readonly string[], own: readonly Change[] = []): Promise<Date | null> {
     if (!this.#options.shared || sessionIds.length === 0) return this.confirm(own)
-    return this.confirm(join(own, await findUnconfirmed(this.#options.db, sessionIds)))
+    return this.#timed(own, await findUnconfirmed(this.#options.db, sessionIds))
   }
 
   /** As `settle`, for all sessions of a user. */
   async settleUser(userId: string, own: readonly Change[] = []): Promise<Date | null> {
     if (!this.#options.shared) return this.confirm(own)
-    return this.confirm(join(own, await findUnconfirmedOf(this.#options.db, userId)))
+    return this.#timed(own, await findUnconfirmedOf(this.#options.db, userId))
   }
 
   /** Confirms what others could not: run by every node that reaches both stores. */

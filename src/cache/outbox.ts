@@ -58,6 +58,12 @@ export async function findUnconfirmed(db: Queryable, sessionIds: readonly string
     SELECT "sessionId", "version", "reason" FROM "outbox" WHERE "sessionId" = ANY(${sessionIds}::text[]) AND "doneAt" IS NULL`
 }
 
+/** How many changes no node has confirmed yet. */
+export async function countUnconfirmed(db: Queryable): Promise<number> {
+  const [row] = await db.$queryRaw<{ count: number }[]>`SELECT count(*)::int AS "count" FROM "outbox" WHERE "doneAt" IS NULL`
+  return row?.count ?? 0
+}
+
 /** The changes of a user's sessions that no node has confirmed yet. */
 export async function findUnconfirmedOf(db: Queryable, userId: string): Promise<Change[]> {
   return db.$queryRaw<Change[]>`

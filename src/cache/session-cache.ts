@@ -7,6 +7,7 @@ import type { LocalCache } from './local-cache.js'
 import type { Invalidation } from './node-lease.js'
 import type { Protections } from './protections.js'
 import type { SharedCache } from './shared-cache.js'
+import type { Answer, Layer, Tally } from '../tally.js'
 
 /** What is known of a session: its rows, that it is revoked, or that there is none. */
 export type Found = SessionRecord | 'revoked' | null
@@ -25,6 +26,7 @@ export interface SessionCacheOptions {
   shared: SharedCache | null
   ttlMs: number
   protections: Protections
+  tally: Tally
 }
 
 /** A copy that says "there is no such session" lives this long: no id is ever given twice. */
@@ -48,6 +50,8 @@ interface Load {
 export class SessionCache {
   readonly #options: SessionCacheOptions
   readonly #loads = new Map<string, Load>()
+  /** Records that came from the shared cache, for the count of who answers. */
+  readonly #shared = new WeakSet<SessionRecord>()
   /** Versions below which no copy may be taken, from an invalidation until every older copy has ended. */
   readonly #floors = new Map<string, { version: number, until: number }>()
 
@@ -66,11 +70,21 @@ export class SessionCache {
     const copy = local && authority.held() ? local.find(sessionId, performance.now()) : null
     if (copy) {
       const record = { ...copy.record, now: new Date(copy.record.now.getTime() + performance.now() - copy.readAt) }
-      if (matches(record) && judge(record).active) return record
+      if (matches(record) && judge(record).active) {
+        this.#options.tally.checks.local.active++
+        return record
+      }
     }
     const found = await this.#join(sessionId, false)
-    if (found === null || found === 'revoked' || (matches(found) && judge(found).active)) return found
-    return this.#join(sessionId, true)
+    if (found === null || found === 'revoked' || (matches(found) && judge(found).active)) return this.#count(found, 'active')
+    const read = await this.#join(sessionId, true)
+    return this.#count(read, read && read !== 'revoked' && matches(read) && judge(read).active ? 'active' : 'refused')
+  }
+
+  #count(found: Found, answer: Answer): Found {
+    const layer: Layer = found === 'revoked' || (found && this.#shared.has(found)) ? 'shared' : 'store'
+    this.#options.tally.checks[layer][found === null ? 'unknown' : found === 'revoked' ? 'revoked' : answer]++
+    return found
   }
 
   /** Forgets copies that are older than a change. */
@@ -155,6 +169,7 @@ export class SessionCache {
         if (!usable || answer.remainingMs <= 0) return null
         if (answer.body === '') return { kind: 'found', found: null }
         const record = decodeRecord(answer.body, Math.max(0, ttlMs - answer.remainingMs))
+        this.#shared.add(record)
         this.#keep(sessionId, record, readAt, answer.remainingMs, load)
         return { kind: 'found', found: record }
       }

@@ -5,6 +5,7 @@ import type { Activity } from './activity.js'
 import { judge, type Check, type SessionRecord } from './session.js'
 import { parseSessionToken, sameHash, verifySignedToken, type ParsedToken } from './session-token.js'
 import { holdSession } from './store.js'
+import type { Tally } from '../tally.js'
 
 /** What a request shows to prove its session. */
 export type Credential =
@@ -29,6 +30,7 @@ export interface ReaderOptions {
   /** Verifies the signatures of session tokens. */
   secret: string
   activity: Activity
+  tally: Tally
 }
 
 /** The one place that decides whether a session is valid. Every question of the server goes through `check`. */
@@ -51,10 +53,14 @@ export class SessionReader {
   /** As `check`, with the rows. Pass a transaction to keep the session from being revoked until it ends. */
   async read(credential: Credential, transaction?: Queryable): Promise<Reading> {
     const parsed = this.parse(credential)
-    if (!parsed) return malformed
+    if (!parsed) {
+      this.#options.tally.checks.none.refused++
+      return malformed
+    }
     const matches = (record: SessionRecord) => sameHash(record.session.token, parsed.hash)
     // Requests share reads: a fault must be told to each of them, and not only to the one whose read it was.
     const record = await callStore<Found>(() => (transaction ? holdSession(transaction, parsed.sessionId) : this.#options.cache.find(parsed.sessionId, matches)))
+      .catch((error: unknown) => { this.#options.tally.checks.store.unavailable++; throw error })
     if (record === 'revoked') return revoked
     if (!record || !matches(record)) return unknown
     const check = judge(record)
