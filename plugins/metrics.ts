@@ -1,7 +1,9 @@
+import cluster from 'node:cluster'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { AggregatorRegistry, Registry } from 'prom-client'
 import { isLoopback } from '../src/config.js'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
@@ -15,7 +17,14 @@ async function metrics(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
     note(request.method, request.routeOptions.url ?? NO_ROUTE, reply.statusCode, reply.elapsedTime / 1000)
     done()
   })
-  if (metricsPort !== undefined) return listenApart(app, host, metricsPort, () => registry.metrics(), registry.contentType)
+  // The process above the workers asks each of them, and serves the sums.
+  if (cluster.isWorker) AggregatorRegistry.setRegistries(registry)
+  if (metricsPort !== undefined) {
+    if (cluster.isWorker) return
+    const close = await listenApart(host, metricsPort, () => registry.metrics(), (error) => app.log.error({ err: error }, 'the metrics could not be read'))
+    app.addHook('onClose', async () => close())
+    return
+  }
   app.get('/metrics', { schema: { hide: true } }, async (request, reply) => {
     if (!isFromThisMachine(request)) throw new Refusal('not_found')
     return reply.type(registry.contentType).header('cache-control', 'no-store').send(await registry.metrics())
@@ -28,26 +37,36 @@ function isFromThisMachine({ raw, headers }: FastifyRequest): boolean {
   return isLoopback(peer) && headers['x-forwarded-for'] === undefined && headers['forwarded'] === undefined && headers['via'] === undefined
 }
 
-async function listenApart(app: FastifyInstance, host: string, port: number, read: () => Promise<string>, type: string): Promise<void> {
+/**
+ * Serves the metrics of all workers, summed up, from the process above them.
+ *
+ * @returns what ends it
+ */
+export function serveWorkersMetrics(host: string, port: number): Promise<() => void> {
+  const workers = new AggregatorRegistry()
+  return listenApart(host, port, () => workers.clusterMetrics(), (error) => { process.stderr.write(`holdfast: the metrics could not be read: ${String(error)}\n`) })
+}
+
+async function listenApart(host: string, port: number, read: () => Promise<string>, onError: (error: unknown) => void): Promise<() => void> {
   const server = createServer({ requestTimeout: 10_000 }, (request, response) => {
     if (request.method !== 'GET' || request.url?.split('?', 1)[0] !== '/metrics') {
       response.writeHead(404).end()
       return
     }
     read().then(
-      (text) => response.writeHead(200, { 'content-type': type, 'cache-control': 'no-store' }).end(text),
+      (text) => response.writeHead(200, { 'content-type': Registry.PROMETHEUS_CONTENT_TYPE, 'cache-control': 'no-store' }).end(text),
       (error: unknown) => {
-        app.log.error({ err: error }, 'the metrics could not be read')
+        onError(error)
         response.writeHead(500).end()
       }
     )
   })
   server.listen(port, host)
   await once(server, 'listening') // or the start fails
-  app.addHook('onClose', async () => {
+  return () => {
     server.closeAllConnections()
     server.close()
-  })
+  }
 }
 
 export default fp(metrics, { name: 'metrics' })

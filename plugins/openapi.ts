@@ -59,12 +59,18 @@ async function openapi(app: FastifyInstance, { holdfast, prefix }: { holdfast: H
 /** Our document with better-auth's in it: its paths below its base path, its answers with what the bridge may answer in its stead. */
 function merge(ours: ApiDocument, theirs: ApiDescription, basePath: string): ApiDocument {
   const paths = Object.fromEntries(Object.entries(theirs.paths).map(([path, operations]) => [basePath + path, Object.fromEntries(
-    Object.entries(operations).map(([method, operation]) => [method, bridged(operation)])
+    Object.entries(operations).map(([method, operation]) => [method, bridged(operation, notAlways[path] ?? [])])
   )]))
   return { ...ours, paths: { ...ours.paths, ...paths }, components: { ...ours.components, schemas: { ...ours.components?.schemas, ...nullable(theirs.components.schemas) as object } } }
 }
 
 const AuthError = { type: 'object', properties: { message: { type: 'string' }, code: { type: 'string' } } }
+
+/** What better-auth calls required and does not always send: a pending second factor answers otherwise. */
+const notAlways: Record<string, string[]> = {
+  '/sign-in/email': ['redirect', 'token', 'user'],
+  '/two-factor/verify-backup-code': ['session']
+}
 
 const statuses = [400, 401, 403, 404, 413, 415, 422, 429, 503] as const
 const authRefusals = Object.fromEntries(statuses.map((status) => {
@@ -73,10 +79,15 @@ const authRefusals = Object.fromEntries(statuses.map((status) => {
 }))
 
 // better-auth describes what goes well; how it refuses is the same everywhere, and so is how the bridge does.
-function bridged(operation: Record<string, unknown>): Record<string, unknown> {
+function bridged(operation: Record<string, unknown>, optional: readonly string[]): Record<string, unknown> {
   const kept = Object.entries(operation['responses'] as Record<string, unknown>).filter(([status]) => Number(status) < 400)
-  const success = kept.length > 0 ? nullable(Object.fromEntries(kept)) as object : { 200: { description: 'Success', content: { 'application/json': { schema: {} } } } }
+  const success = kept.length > 0 ? nullable(without(Object.fromEntries(kept), optional)) as object : { 200: { description: 'Success', content: { 'application/json': { schema: {} } } } }
   return { ...operation, security: [{ cookie: [] }, { bearer: [] }], responses: { ...success, ...authRefusals } }
+}
+
+/** The same description, with these fields required nowhere. */
+function without(responses: object, optional: readonly string[]): object {
+  return JSON.parse(JSON.stringify(responses, (key, value: unknown) => (key === 'required' && Array.isArray(value) ? value.filter((name: string) => !optional.includes(name)) : value))) as object
 }
 
 /** better-auth sends null for what is optional and absent, and does not say so: any property that is not required may be null. */

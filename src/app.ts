@@ -7,6 +7,8 @@ import { sendNotFound, sendRefusal } from '../plugins/errors.js'
 import type { Config } from './config.js'
 import { problemOf, refusalFor } from './errors.js'
 
+export { serveWorkersMetrics } from '../plugins/metrics.js'
+
 export interface AppOptions {
   /** A logger to use instead of one that writes to stdout. */
   logger?: FastifyBaseLogger

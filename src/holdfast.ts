@@ -7,6 +7,7 @@ import { listenForControl } from './control-socket.js'
 import type { Database, PrismaClient } from './database/database.js'
 import { openEmbedded } from './database/embedded.js'
 import { openPostgres } from './database/postgres.js'
+import { pendingMigrations } from './database/migrate.js'
 import { prepareStore, untilPrepared } from './database/readiness.js'
 import { StoreUnavailable } from './errors.js'
 import { startJob } from './job.js'
@@ -26,6 +27,8 @@ const RETENTION_MS = 3_600_000
 /** How often the outbox is read: the longest that a change can stay unknown where messages are lost. */
 const OUTBOX_MS = 250
 const FIRST_RETENTION_MS = 60_000
+/** Whoever asked about readiness this lately is waiting for the next answer. */
+const WATCHED_MS = 60_000
 
 /** What happens outside any request; the caller logs it. */
 export interface Events {
@@ -53,7 +56,12 @@ export interface Holdfast {
   outboxDepth(): Promise<number>
   /** Whether the store has been found fit; until then nothing is known about any session. */
   ready(): boolean
-  /** Asks the store for a sign of life. @throws StoreUnavailable */
+  /** Whether this process still wants requests; notes that somebody asked. `ready`, and not on the way out. */
+  accepting(): boolean
+  /** From now on this process does not want requests, and serves those that come. `watched`: somebody has lately asked whether it does. */
+  drain(): { watched: boolean }
+  readonly draining: boolean
+  /** Asks the store for a sign of life, and for a schema that is not behind. @throws StoreUnavailable */
   ping(): Promise<void>
   close(): Promise<void>
 }
@@ -86,6 +94,8 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     })
     const closing = new AbortController()
     let ready = false
+    let draining = false
+    let askedAt = -Infinity
     const prepare = async () => {
       await prepareStore(database, keys.check)
       ready = true
@@ -110,7 +120,19 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       outboxDepth: () => countUnconfirmed(database.prisma),
       devices: new Devices(keys.device),
       ready: () => ready,
-      ping: async () => { await database.prisma.$queryRaw`SELECT 1` },
+      accepting() {
+        askedAt = performance.now()
+        return ready && !draining
+      },
+      drain() {
+        draining = true
+        return { watched: performance.now() - askedAt < WATCHED_MS }
+      },
+      get draining() { return draining },
+      async ping() {
+        const pending = await pendingMigrations(database)
+        if (pending.length > 0) throw new StoreUnavailable(new Error(`the database schema is behind (${pending.join(', ')})`))
+      },
       async close() {
         closing.abort()
         control?.close()

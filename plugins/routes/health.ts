@@ -5,12 +5,12 @@ import { refusals } from '../problem-schema.js'
 
 const Status = Type.Object({ status: Type.String() })
 
-/** For orchestrators: `live` while the process runs, `ready` while the store answers and is fit. */
+/** For orchestrators: `live` while the process runs; `ready` while it wants requests, and the store answers and is fit. Redis may be away. */
 const health: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   app.get('/health/live', { schema: { summary: 'Whether the process runs', tags: ['Operation'], response: { 200: Status } } }, async () => ({ status: 'live' }))
 
   app.get('/health/ready', { schema: { summary: 'Whether the process takes requests', tags: ['Operation'], response: { 200: Status, ...refusals(503) } } }, async () => {
-    if (!holdfast.ready()) throw new Refusal('store_unavailable')
+    if (!holdfast.accepting()) throw new Refusal('store_unavailable')
     await holdfast.ping()
     return { status: 'ready' }
   })
