@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { Browser, build, sessionState, signUp, storage } from './helper.js'
 import { until } from './services/poll.js'
@@ -78,6 +79,17 @@ t.test('they are shown to this machine alone, and not through a proxy of it', as
     const refused = await fetch(`${url}/metrics`, { headers: { [name]: value } })
     t.equal(refused.status, 404)
     t.match(await refused.json(), { cause: 'not_found' })
+  }
+})
+
+// A dashboard that asks for what does not exist shows nothing, and an alert on it never comes.
+t.test('dashboard and alert rules ask for metrics that there are', async (t) => {
+  const text = await (await fetch(`${url}/metrics`)).text()
+  const known = new Set([...text.matchAll(/^# TYPE (\w+)/gm)].map(([, name = '']) => name))
+  for (const file of ['grafana-dashboard.json', 'prometheus-alerts.yml']) {
+    const asked = [...readFileSync(new URL(`../../examples/${file}`, import.meta.url), 'utf8').matchAll(/\b(?:holdfast|nodejs)_[a-z0-9_]+/g)].map(([name]) => name.replace(/_(bucket|count|sum)$/, ''))
+    t.ok(asked.length > 5, file)
+    for (const name of new Set(asked)) t.ok(known.has(name), `${file}: ${name}`)
   }
 })
 
