@@ -12,6 +12,7 @@ import auth from './routes/auth.js'
 import health from './routes/health.js'
 import sessions from './routes/sessions.js'
 import security from './security.js'
+import tracing from './tracing.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -53,6 +54,7 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
   await app.register(guard, { holdfast })
   await app.register(async (scope) => {
     await scope.register(errors)
+    await scope.register(tracing, { config })
     await scope.register(metrics, { holdfast })
     await scope.register(openapi, { holdfast, prefix: app.prefix + prefix })
     await scope.register(rateLimit, { counts })

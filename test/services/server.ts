@@ -49,7 +49,7 @@ export async function startServer(t: Test, options: HoldfastOptions): Promise<Se
   const port = options.port ?? await freePort()
   const url = `http://127.0.0.1:${port}`
   const server = runCli(t, ['start'], { baseUrl: url, rateLimit: false, logLevel: 'warn', ...options, port })
-  const alive = until('the server to start', async () => (await fetch(`${url}/health/live`)).ok)
+  const alive = until('the server to start', async () => (await fetch(`${url}/health/live`)).ok, 60_000)
   const ended = server.exited.then(() => { throw new Error(`the server ended: ${server.stderr}`) })
   ended.catch(() => {}) // it ends some time after it was alive
   await Promise.race([alive, ended])
