@@ -10,7 +10,8 @@ interface Answer {
   body: string
 }
 
-interface Described {
+/** The part of an OpenAPI document that answers are held against. */
+export interface Described {
   components?: object
   paths: Record<string, Record<string, { responses: Record<string, { content?: Record<string, { schema?: object }> }> }>>
 }
