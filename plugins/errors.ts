@@ -1,6 +1,8 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problemOf, Refusal, refusalFor, RETRY_AFTER_SECONDS } from '../src/errors.js'
+import { limits } from '../src/limits.js'
+import { addressOf } from './budgets.js'
 
 /** Sets the status of a refusal, and the headers that belong to it. */
 export function beginRefusal(reply: FastifyReply, { statusCode, code }: Refusal): FastifyReply {
@@ -27,11 +29,22 @@ export function refusalOf(error: FastifyError | Refusal, request: FastifyRequest
   return statusCode === 400 && error.validation ? new Refusal('invalid_input', error.message) : refusalFor(statusCode)
 }
 
+/** Answers where there is no route. Whoever looks for what is not there is counted, by address. */
+export async function sendNotFound(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  try {
+    await request.server.budgets?.take(reply, limits.notFoundByAddress, addressOf(request))
+  } catch (error) {
+    if (error instanceof Refusal) return sendRefusal(request, reply, error)
+    throw error
+  }
+  return sendRefusal(request, reply, new Refusal('not_found'))
+}
+
 /** Every error of our routes leaves through here. What a 5xx was about stays in the log. */
 async function errors(app: FastifyInstance): Promise<void> {
   app.setErrorHandler<FastifyError | Refusal>((error, request, reply) => sendRefusal(request, reply, refusalOf(error, request)))
   // Without a prefix, unknown routes belong to the application around us.
-  if (app.prefix !== '') app.setNotFoundHandler((request, reply) => sendRefusal(request, reply, new Refusal('not_found')))
+  if (app.prefix !== '') app.setNotFoundHandler(sendNotFound)
 }
 
 export default fp(errors, { name: 'errors' })

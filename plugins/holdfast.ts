@@ -7,15 +7,19 @@ import errors from './errors.js'
 import gateway from './gateway.js'
 import guard from './guard.js'
 import { openCodec } from './jwt.js'
-import rateLimit from './rate-limit.js'
+import metrics from './metrics.js'
+import openapi from './openapi.js'
+import rateLimit, { openCounts } from './rate-limit.js'
 import auth from './routes/auth.js'
 import health from './routes/health.js'
 import introspection from './routes/introspection.js'
 import sessionCheck from './routes/session-check.js'
 import sessions from './routes/sessions.js'
 import token from './routes/token.js'
-import wellKnown, { insertedWellKnown } from './routes/well-known.js'
 import verify from './routes/verify.js'
+import wellKnown, { insertedWellKnown } from './routes/well-known.js'
+import security from './security.js'
+import tracing from './tracing.js'
 import trustedProxy from './trusted-proxy.js'
 
 declare module 'fastify' {
@@ -51,15 +55,26 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
   }, { protections, openCodec })
   app.addHook('onClose', () => holdfast.close())
   app.decorate('holdfast', holdfast)
+  // On the way out, a connection that is kept would be closed under somebody's next request.
+  app.addHook('onSend', async (_request, reply) => { if (holdfast.draining) reply.header('connection', 'close') })
+  const counts = openCounts(app, holdfast)
+  app.decorate('budgets', counts?.budgets ?? null)
   await app.register(guard, { holdfast })
   await app.register(async (scope) => {
     await scope.register(errors)
-    await scope.register(rateLimit, { config, storeId: () => holdfast.storeId() })
+    await scope.register(tracing, { config })
+    await scope.register(metrics, { holdfast })
+    await scope.register(openapi, { holdfast, prefix: app.prefix + prefix })
+    await scope.register(rateLimit, { counts })
     await scope.register(gateway, { holdfast })
     await scope.register(trustedProxy, { config })
-    await scope.register(auth, { holdfast })
-    await scope.register(sessions, { holdfast })
-    await scope.register(token, { holdfast })
+    // What browsers may ask. Gateways' routes stand beside it: no CORS there.
+    await scope.register(async (web) => {
+      await web.register(security, { config })
+      await web.register(auth, { holdfast })
+      await web.register(sessions, { holdfast })
+      await web.register(token, { holdfast })
+    })
     await scope.register(verify, { holdfast })
     await scope.register(introspection, { holdfast })
     await scope.register(sessionCheck, { holdfast })

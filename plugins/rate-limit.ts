@@ -1,14 +1,41 @@
 import fastifyRateLimit, { type FastifyRateLimitStore, type RateLimitPluginOptions } from '@fastify/rate-limit'
 import LocalStore from '@fastify/rate-limit/store/LocalStore.js'
 import RedisStore from '@fastify/rate-limit/store/RedisStore.js'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, RouteShorthandOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { connectRedis, type RedisConnection } from '../src/cache/redis.js'
-import type { Config } from '../src/config.js'
 import { Refusal } from '../src/errors.js'
+import type { Holdfast } from '../src/holdfast.js'
+import { Budgets, SharedBudgetStore, LocalBudgetStore } from './budgets.js'
+import type { Limit } from '../src/limits.js'
 
 type Count = (key: string, done: (error: Error | null, result?: { current: number, ttl: number }) => void, timeWindow: number, max: number) => void
 type Counter = FastifyRateLimitStore & { incr: Count }
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Budgets that a handler or hook takes from and gives back to; null where RATE_LIMIT is off. */
+    budgets: Budgets | null
+  }
+}
+
+/** Where counts are kept. */
+export interface Counts {
+  budgets: Budgets
+  redis: RedisConnection | null
+  /** Names the store, in a Redis that several may share; null until it has answered. */
+  storeId: () => string | null
+}
+
+/** Opens what counts, in Redis where there is one; null where RATE_LIMIT is off. */
+export function openCounts(app: FastifyInstance, holdfast: Holdfast): Counts | null {
+  const { config } = holdfast
+  const storeId = () => holdfast.storeId()
+  if (!config.rateLimit) return null
+  const redis = config.redisUrl === undefined ? null : connect(app, config.redisUrl)
+  const local = new LocalBudgetStore()
+  return { budgets: new Budgets(redis ? new SharedBudgetStore(redis, storeId, local) : local), redis, storeId }
+}
 
 /** Counts in Redis, so that nodes share their counts, and in this process while Redis does not answer. */
 class SharedCounter {
@@ -25,41 +52,44 @@ class SharedCounter {
   incr: Count = (key, done, timeWindow, max) => {
     const storeId = this.#storeId()
     if (storeId === null) return this.#local.incr(key, done, timeWindow, max)
-    this.#shared.incr(`${storeId}:${key}`, (error, result) => {
+    this.#shared.incr(`${storeId}:limit:${key}`, (error, result) => {
       if (error) this.#local.incr(key, done, timeWindow, max)
       else done(null, result)
     }, timeWindow, max)
   }
 
-  child(route: never): SharedCounter {
-    return new SharedCounter(this.#shared.child(route), this.#local.child(route), this.#storeId)
+  // Routes share a count by the name in its key, not by their own.
+  child(): SharedCounter {
+    return this
   }
 }
 
-/** Limits requests by client address (IPv6 by /64) on the routes that ask for it in their `config.rateLimit`. */
-async function rateLimit(app: FastifyInstance, { config, storeId }: { config: Config, storeId: () => string | null }): Promise<void> {
-  if (!config.rateLimit) return
-  const options: RateLimitPluginOptions = {
-    global: false,
-    enableDraftSpec: true,
-    errorResponseBuilder: () => new Refusal('rate_limited')
-  }
-  if (config.redisUrl === undefined) {
-    await app.register(fastifyRateLimit, options)
-    return
-  }
-  const redis = connect(app, config.redisUrl)
+/** Makes the limits that routes name in `config: limitedBy(…)` hold. */
+async function rateLimit(app: FastifyInstance, { counts }: { counts: Counts | null }): Promise<void> {
+  if (!counts) return
+  const { redis, storeId } = counts
   class Store extends SharedCounter {
     constructor() {
-      super(new RedisStore(false, false, redis, 'holdfast:limit:'), new LocalStore(false, false), storeId)
+      const inProcess = new LocalStore(false, false)
+      super(redis ? new RedisStore(false, false, redis, 'holdfast:') : inProcess, inProcess, storeId)
     }
   }
-  await app.register(fastifyRateLimit, { ...options, store: Store })
+  await app.register(fastifyRateLimit, {
+    global: false,
+    enableDraftSpec: true,
+    store: Store,
+    errorResponseBuilder: () => new Refusal('rate_limited')
+  } satisfies RateLimitPluginOptions)
+}
+
+/** The `config` of a route that counts requests by client address (IPv6 by /64) against a limit. */
+export function limitedBy({ name, max, windowMs }: Limit): NonNullable<RouteShorthandOptions['config']> {
+  return { rateLimit: { max, timeWindow: windowMs, groupId: `:${name}` } }
 }
 
 /** Fails fast: a counter is not worth waiting for, and a command sent twice would count twice. */
 function connect(app: FastifyInstance, redisUrl: string): RedisConnection {
-  const redis = connectRedis(redisUrl, { commandTimeout: 100 })
+  const redis = connectRedis(redisUrl)
   let away = false
   redis.on('error', (error: Error) => {
     if (!away) app.log.warn({ err: error }, 'Redis does not answer: rates are counted in this process')

@@ -15,14 +15,16 @@ const ownHeaders = new Set([
 export function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest, presented: PresentedCredential | null, { standIn }: AuthScope): Request {
   const headers = new Headers()
   const { rawHeaders } = request.raw
+  // What remembers a device authenticates nobody: with it alone, a program needs no Origin.
+  const cookie = withoutCookie(request.headers.cookie ?? '', auth.deviceCookie.name)
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]?.toLowerCase() ?? ''
     if (name === 'authorization' && presented?.from !== 'bearer') continue
-    if (name === 'sec-fetch-mode' && isFromProgram(request)) continue
+    if (name === 'sec-fetch-mode' && isFromProgram(request, cookie)) continue
     if (!ownHeaders.has(name) && !name.startsWith('x-forwarded-')) headers.append(name, rawHeaders[i + 1] ?? '')
   }
   // The header that counts decides alone: the other one must not reach better-auth, which would let the cookie win.
-  if (presented?.from === 'bearer' && headers.has('cookie')) setCookieHeader(headers, withoutCookie(request.headers.cookie ?? '', auth.cookieName))
+  setCookieHeader(headers, presented?.from === 'bearer' ? withoutCookie(cookie, auth.cookieName) : cookie)
   if (presented?.credential.kind === 'access') headers.delete('authorization')
   if (standIn) headers.set('authorization', `Bearer ${auth.sign(standIn.token)}`)
   const challenge = cookiesOfChallenge(request, auth.cookiePrefix)
@@ -65,8 +67,8 @@ export function isFromPage({ headers }: FastifyRequest): boolean {
 }
 
 // Node's own fetch sends this one header of a browser, for which better-auth would want an Origin. A browser sends Sec-Fetch-Site with it.
-function isFromProgram({ headers }: FastifyRequest): boolean {
-  return headers['sec-fetch-site'] === undefined && headers.origin === undefined && headers.cookie === undefined
+function isFromProgram({ headers }: FastifyRequest, cookie: string): boolean {
+  return headers['sec-fetch-site'] === undefined && headers.origin === undefined && cookie === ''
 }
 
 function withoutCookie(cookie: string, name: string): string {

@@ -1,9 +1,13 @@
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
+import type { Server } from 'node:http'
+import Fastify, { type FastifyBaseLogger, type FastifyHttpOptions, type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import { v7 as uuidV7 } from 'uuid'
 import holdfast from '../plugins/holdfast.js'
-import { sendRefusal } from '../plugins/errors.js'
+import security from '../plugins/security.js'
+import { sendNotFound, sendRefusal } from '../plugins/errors.js'
 import type { Config } from './config.js'
-import { problemOf, Refusal, refusalFor } from './errors.js'
+import { problemOf, refusalFor } from './errors.js'
+
+export { serveWorkersMetrics } from '../plugins/metrics.js'
 
 export interface AppOptions {
   /** A logger to use instead of one that writes to stdout. */
@@ -20,6 +24,7 @@ export async function buildApp(config: Config, { logger, onUnfit }: AppOptions =
     genReqId: () => uuidV7(),
     bodyLimit: 64 * 1024,
     requestTimeout: 30_000,
+    http: { headersTimeout: 10_000, maxHeaderSize: 16 * 1024 },
     // The first start makes an embedded store, which takes as long as the machine needs.
     pluginTimeout: 0,
     // While draining, requests on open connections are answered, and told to close them.
@@ -28,8 +33,11 @@ export async function buildApp(config: Config, { logger, onUnfit }: AppOptions =
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
     frameworkErrors: (error, request, reply) => { sendRefusal(request, reply, refusalFor(error.statusCode ?? 400)) },
     clientErrorHandler: refuseMalformed
-  } as FastifyServerOptions) as unknown as FastifyInstance
-  app.setNotFoundHandler((request, reply) => sendRefusal(request, reply, new Refusal('not_found')))
+  } as FastifyHttpOptions<Server>) as unknown as FastifyInstance
+  await app.register(async (nowhere) => {
+    await nowhere.register(security, { config: { ...config, trustedOrigins: [] } })
+    nowhere.setNotFoundHandler(sendNotFound)
+  })
   await app.register(holdfast, { ...config, ...(onUnfit ? { onUnfit } : {}) })
   return app
 }

@@ -24,6 +24,10 @@ const Settings = Type.Object({
   gatewayClients: Type.Array(Type.String({ minLength: 1 }), { env: 'GATEWAY_CLIENTS', secret: true, default: [] }),
   trustedProxies: list('TRUSTED_PROXIES'),
   trustedOrigins: list('TRUSTED_ORIGINS'),
+  workers: Type.Integer({ env: 'WORKERS', minimum: 1, maximum: 64, default: 1 }),
+  drainDelayMs: Type.Integer({ env: 'DRAIN_DELAY_MS', minimum: 0, maximum: 60_000, default: 2_000 }),
+  metricsPort: Type.Optional(Type.Integer({ env: 'METRICS_PORT', minimum: 1, maximum: 65_535 })),
+  otlpEndpoint: Type.Optional(Type.String({ env: 'OTEL_EXPORTER_OTLP_ENDPOINT' })),
   cookieDomain: Type.Optional(Type.String({ env: 'COOKIE_DOMAIN', pattern: '^[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$' })),
   signUp: Type.Union([Type.Literal('open'), Type.Literal('closed')], { env: 'SIGN_UP', default: 'open' }),
   sessionIdleTtlSeconds: seconds('SESSION_IDLE_TTL_SECONDS', 604_800),
@@ -169,6 +173,11 @@ function checkTogether(config: Config): void {
     throw new ConfigError(`COOKIE_DOMAIN: must be the host of BASE_URL or a domain above it (${config.cookieDomain} is not above ${hostname}, and browsers would drop the cookie)`)
   }
   if (config.cookieDomain !== undefined && protocol !== 'https:') throw new ConfigError('COOKIE_DOMAIN: needs an https BASE_URL')
+  if (config.workers > 1 && (databaseUrl === undefined || redisUrl === undefined)) {
+    throw new ConfigError(`WORKERS: more than one need DATABASE_URL and REDIS_URL, through which they hear of each other's revocations (it is ${config.workers})`)
+  }
+  if (config.otlpEndpoint !== undefined && !parseUrl(config.otlpEndpoint, ['http:', 'https:'])) throw new ConfigError('OTEL_EXPORTER_OTLP_ENDPOINT: must be an http or https URL')
+  if (config.metricsPort !== undefined && config.metricsPort === config.port) throw new ConfigError('METRICS_PORT: must not be PORT')
   if (config.sessionIdleTtlSeconds > config.sessionAbsoluteTtlSeconds) throw new ConfigError('SESSION_IDLE_TTL_SECONDS: must not be longer than SESSION_ABSOLUTE_TTL_SECONDS')
 }
 

@@ -1,12 +1,14 @@
 import type { Server } from 'node:net'
 import type { Config } from './config.js'
 import { createAuth, type Auth } from './auth/auth.js'
+import { Devices } from './auth/device.js'
 import { deriveKeys, keptSecret } from './auth/keys.js'
 import { encryptFactorsAnew } from './auth/previous-secrets.js'
 import { listenForControl } from './control-socket.js'
 import type { Database, PrismaClient } from './database/database.js'
 import { openEmbedded } from './database/embedded.js'
 import { openPostgres } from './database/postgres.js'
+import { pendingMigrations } from './database/migrate.js'
 import { prepareStore, untilPrepared } from './database/readiness.js'
 import { StoreUnavailable } from './errors.js'
 import { GatewayAuthenticator } from './gateway/authenticator.js'
@@ -14,6 +16,7 @@ import { parseGatewayClients } from './gateway/gateway.js'
 import { startJob } from './job.js'
 import { operate } from './operator.js'
 import { openCaches, type Caches } from './cache/cache.js'
+import { countUnconfirmed } from './cache/outbox.js'
 import type { Protections } from './cache/protections.js'
 import { Activity } from './session/activity.js'
 import { SessionReader } from './session/reader.js'
@@ -24,6 +27,7 @@ import { Revoker } from './session/revoker.js'
 import { AccessTokens } from './token/access-token.js'
 import { noCodec, type OpenCodec, type TokenParties } from './token/codec.js'
 import { KEYS_POLL_MS, SigningKeys } from './token/signing-keys.js'
+import { Tally, type Stats } from './tally.js'
 
 /** How often notes of use are written, and ended sessions looked for, in milliseconds. */
 const ACTIVITY_FLUSH_MS = 5_000
@@ -34,6 +38,8 @@ const FIRST_RETENTION_MS = 60_000
 /** How often what previous secrets have encrypted is looked for, where there are any. */
 const PREVIOUS_SECRETS_MS = 60_000
 const FIRST_PREVIOUS_SECRETS_MS = 500
+/** Whoever asked about readiness this lately is waiting for the next answer. */
+const WATCHED_MS = 60_000
 
 /** What happens outside any request; the caller logs it. */
 export interface Events {
@@ -64,17 +70,26 @@ export interface Holdfast {
   readonly signingKeys: SigningKeys
   readonly accessTokens: AccessTokens
   readonly gateways: GatewayAuthenticator
+  readonly devices: Devices
   /** Where the routes hang on BASE_URL: the prefix of the host application, or empty. */
   readonly prefix: string
   /** Whom access tokens are from and for. */
   readonly parties: TokenParties
-  /** Whether commands are sent to Redis; null without it. */
-  readonly breaker: Caches['breaker']
+  /** What this process has done, and what it holds. */
+  readonly tally: Tally
+  stats(): Stats
+  /** Changes that are committed and not known everywhere yet. @throws StoreUnavailable */
+  outboxDepth(): Promise<number>
   /** Whether the store has been found fit; until then nothing is known about any session. */
   ready(): boolean
   /** The store's random id, under which its keys lie in a Redis that several stores may share; null until the store has answered. */
   storeId(): string | null
-  /** Asks the store for a sign of life. @throws StoreUnavailable */
+  /** Whether this process still wants requests; notes that somebody asked. `ready`, and not on the way out. */
+  accepting(): boolean
+  /** From now on this process does not want requests, and serves those that come. `watched`: somebody has lately asked whether it does. */
+  drain(): { watched: boolean }
+  readonly draining: boolean
+  /** Asks the store for a sign of life, and for a schema that is not behind. @throws StoreUnavailable */
   ping(): Promise<void>
   close(): Promise<void>
 }
@@ -91,8 +106,9 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
   try {
     const keys = deriveKeys(config.authSecret ?? keptSecret(config.dataDir), config.authSecretPrevious)
     const activity = new Activity({ db: database.prisma, idleTtlSeconds: config.sessionIdleTtlSeconds, now: () => performance.now() })
+    const tally = new Tally()
     const opened = openCaches({
-      config, database, serves, protections,
+      config, database, serves, tally, protections,
       events: {
         onRedisLost: (error) => events.onWarning('Redis does not answer: sessions are read from the store', error),
         onRedisBack: () => events.onWarning('Redis answers again', null),
@@ -104,7 +120,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     const parties = { issuer: config.baseUrl + prefix, audience: config.accessTokenAudience ?? config.baseUrl }
     const signingKeys = new SigningKeys({ prisma: database.prisma, keys, openCodec, parties, now: () => performance.now(), onForgotten: () => accessTokens.forget() })
     const accessTokens: AccessTokens = new AccessTokens({ keys: signingKeys, parties, ttlSeconds: config.accessTokenTtlSeconds, now: () => Date.now() })
-    const reader = new SessionReader({ cache, secrets: keys.all.map(({ auth }) => auth), accessTokens, activity })
+    const reader = new SessionReader({ cache, secrets: keys.all.map(({ auth }) => auth), accessTokens, activity, tally })
     const revoker = new Revoker(database.prisma, confirmation)
     const auth = createAuth({
       config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation,
@@ -113,13 +129,15 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     const grant = new RefreshGrant({
       prisma: database.prisma, peppers: keys.peppers, cache, confirmation, idleTtlSeconds: config.sessionIdleTtlSeconds, graceSeconds: config.refreshGraceSeconds
     })
-    const tokens = new TokenService({ prisma: database.prisma, grant, accessTokens, reader, revoker, peppers: keys.peppers })
+    const tokens = new TokenService({ prisma: database.prisma, grant, accessTokens, reader, revoker, peppers: keys.peppers, tally })
     const gateways = new GatewayAuthenticator({
       db: database.prisma, configured: parseGatewayClients(config.gatewayClients) ?? new Map(), ttlMs: config.cacheTtlSeconds * 1000
     })
     const closing = new AbortController()
     let ready = false
     let storeId: string | null = null
+    let draining = false
+    let askedAt = -Infinity
     const prepare = async () => {
       storeId = await prepareStore(database, keys)
       await signingKeys.open()
@@ -146,10 +164,25 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
         (error) => events.onError('second factors could not be encrypted anew', error), FIRST_PREVIOUS_SECRETS_MS)
     ]
     const holdfast: Holdfast = {
-      config, prisma: database.prisma, reader, revoker, auth, tokens, signingKeys, accessTokens, gateways, prefix, parties, breaker: opened.breaker,
+      config, prisma: database.prisma, reader, revoker, auth, tokens, signingKeys, accessTokens, gateways, prefix, parties, tally,
+      stats: () => ({ ...opened.stats(), pool: database.pool() }),
+      outboxDepth: () => countUnconfirmed(database.prisma),
+      devices: new Devices(keys.all.map(({ device }) => device)),
       ready: () => ready,
       storeId: () => storeId,
-      ping: async () => { await database.prisma.$queryRaw`SELECT 1` },
+      accepting() {
+        askedAt = performance.now()
+        return ready && !draining
+      },
+      drain() {
+        draining = true
+        return { watched: performance.now() - askedAt < WATCHED_MS }
+      },
+      get draining() { return draining },
+      async ping() {
+        const pending = await pendingMigrations(database)
+        if (pending.length > 0) throw new StoreUnavailable(new Error(`the database schema is behind (${pending.join(', ')})`))
+      },
       async close() {
         closing.abort()
         control?.close()

@@ -3,26 +3,38 @@ import type { ControlRequest } from './control-socket.js'
 import { Refusal } from './errors.js'
 import { createGateway, disable, gatewayUsage, listAll, rotateSecret } from './gateway/commands.js'
 import type { Holdfast } from './holdfast.js'
+import { countEnded, purgeEnded } from './session/retention.js'
 import { listSessions } from './session/store.js'
 
+/** Told how far a long operation has come. */
+export type Progress = (done: number, total: number) => void
+
+/** A command: how it is written, what it does, in a sentence or two, and how. */
+export interface Operation {
+  usage: string
+  help?: string
+  run: (holdfast: Holdfast, args: string[], onProgress: Progress) => Promise<unknown>
+}
+
 /** What an operator may ask of a running Holdfast, on the command line: the words of the command, and what they do. */
-export const operations: Record<string, { usage: string, run: (holdfast: Holdfast, args: string[]) => Promise<unknown> }> = {
-  'user set-role': { usage: 'user set-role <e-mail or id> <role>[,<role>…]', run: setRole },
-  'keys list': { usage: 'keys list', run: listKeys },
-  'keys rotate': { usage: 'keys rotate [--force]', run: rotateKeys },
-  'session list': { usage: 'session list <e-mail or user id>', run: list },
-  'session revoke': { usage: 'session revoke <session id> | --user <e-mail or user id>', run: revoke },
-  'gateway create': { usage: gatewayUsage.create, run: ({ prisma }, args) => createGateway(prisma, args) },
-  'gateway list': { usage: gatewayUsage.list, run: ({ prisma }, args) => listAll(prisma, args) },
-  'gateway rotate': { usage: gatewayUsage.rotate, run: ({ prisma }, args) => rotateSecret(prisma, args) },
-  'gateway disable': { usage: gatewayUsage.disable, run: ({ prisma }, args) => disable(prisma, args) }
+export const operations: Record<string, Operation> = {
+  'user set-role': { usage: 'user set-role <e-mail or id> <role>[,<role>…]', help: 'Sets the roles of a user. Every cache knows before it ends; impersonations by that user end.', run: setRole },
+  'session list': { usage: 'session list <e-mail or user id>', help: 'Lists the active sessions of a user, latest first.', run: list },
+  'session revoke': { usage: 'session revoke <session id> | --user <e-mail or user id>', help: 'Ends one session, or all of a user. With `effective_by` in the result, a cache could not be told: by then every copy has ended.', run: revoke },
+  'keys list': { usage: 'keys list', help: 'Lists the keys that sign access tokens: which signs now, which comes next, which are only published still.', run: listKeys },
+  'keys rotate': { usage: 'keys rotate [--force]', help: 'Has the next key sign. Refused while gateways may keep a key set without it, unless --force.', run: rotateKeys },
+  'gateway create': { usage: gatewayUsage.create, help: 'Makes a gateway. Its secret is shown once, here, and kept as a hash.', run: ({ prisma }, args) => createGateway(prisma, args) },
+  'gateway list': { usage: gatewayUsage.list, help: 'Lists the gateways, with their last use.', run: ({ prisma }, args) => listAll(prisma, args) },
+  'gateway rotate': { usage: gatewayUsage.rotate, help: 'Gives a gateway a new secret, shown once; the one before stays good until the next change.', run: ({ prisma }, args) => rotateSecret(prisma, args) },
+  'gateway disable': { usage: gatewayUsage.disable, help: 'Refuses a gateway from now on, on every node within seconds.', run: ({ prisma }, args) => disable(prisma, args) },
+  retention: { usage: 'retention', help: 'Removes sessions, with their events, that ended longer ago than SESSION_RETENTION_SECONDS, as a server does every hour.', run: retention }
 }
 
 /** Runs one operation. @throws Refusal for words that name none */
-export async function operate(holdfast: Holdfast, { operation, args }: ControlRequest): Promise<unknown> {
+export async function operate(holdfast: Holdfast, { operation, args }: ControlRequest, onProgress: Progress = () => {}): Promise<unknown> {
   const known = operations[operation]
   if (!known) throw new Refusal('invalid_input', `there is no operation ${operation}`)
-  return known.run(holdfast, args)
+  return known.run(holdfast, args, onProgress)
 }
 
 async function setRole({ prisma, auth }: Holdfast, args: string[]): Promise<unknown> {
@@ -65,6 +77,13 @@ async function rotateKeys({ signingKeys }: Holdfast, args: string[]): Promise<un
     throw new Error(`the next key has not been published long enough: gateways may keep a key set without it for ${waitSeconds} s more. Rotate then, or use --force and have them refuse tokens until they fetch it`)
   }
   return signingKeys.list()
+}
+
+async function retention({ prisma, config }: Holdfast, args: string[], onProgress: Progress): Promise<unknown> {
+  if (args.length > 0) throw new Refusal('invalid_input', 'usage: holdfast retention')
+  const total = await countEnded(prisma, config.sessionRetentionSeconds)
+  onProgress(0, total)
+  return { removed: await purgeEnded(prisma, config.sessionRetentionSeconds, (removed) => onProgress(removed, total)) }
 }
 
 async function userIdOf(prisma: Holdfast['prisma'], who: string): Promise<string> {

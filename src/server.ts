@@ -1,18 +1,27 @@
+import cluster from 'node:cluster'
 import { resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp } from './app.js'
 import { ConfigError, type Config } from './config.js'
+import { superviseWorkers } from './workers.js'
 
 /** How long open requests may take to end after SIGTERM, in milliseconds. */
 const DRAIN_MS = 10_000
 
-/** Starts the server and keeps it running until SIGINT or SIGTERM, which let open requests end. */
+/** Starts the server, or its workers, and keeps them running until SIGINT or SIGTERM, which let open requests end. */
 export async function serve(config: Config): Promise<void> {
+  if (config.workers === 1) return serveHere(config, () => process.stdout.write(banner(config)))
+  if (cluster.isWorker) return serveHere(config, () => {})
+  process.exit(await superviseWorkers(config, () => process.stdout.write(banner(config))))
+}
+
+async function serveHere(config: Config, onServing: () => void): Promise<void> {
   let stopping = false
   const stop = (status: number) => {
     if (stopping) process.exit(status || 1)
     stopping = true
-    setTimeout(() => process.exit(status || 1), DRAIN_MS).unref()
-    building.then((app) => app.close()).then(() => process.exit(status), () => process.exit(1))
+    setTimeout(() => process.exit(status || 1), DRAIN_MS + config.drainDelayMs).unref()
+    building.then((app) => drain(app, config)).then(() => process.exit(status), () => process.exit(1))
   }
   const building = buildApp(config, { onUnfit: (error) => stop(error instanceof ConfigError ? 2 : 1) })
   process.on('SIGINT', () => stop(0))
@@ -26,7 +35,16 @@ export async function serve(config: Config): Promise<void> {
     if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') throw new ConfigError(`PORT: ${config.port} is in use: stop what listens there, or set another`)
     throw error
   }
-  process.stdout.write(banner(config))
+  onServing()
+}
+
+/**
+ * Ends without losing a request: not ready at once, then, where somebody has been asking about that, a while in which requests are still
+ * taken, each told to use another connection; then nothing new, and what is open ends.
+ */
+async function drain(app: Awaited<ReturnType<typeof buildApp>>, { drainDelayMs }: Config): Promise<void> {
+  if (app.holdfast.drain().watched) await sleep(drainDelayMs)
+  await app.close()
 }
 
 /** What a person should know on the first screen. */

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { Tally } from '../src/tally.js'
 import { LocalCache } from '../src/cache/local-cache.js'
 import { allProtections } from '../src/cache/protections.js'
 import { connectRedis } from '../src/cache/redis.js'
@@ -140,7 +141,7 @@ t.test('a put replaces an older local copy for the time it has left, and makes n
   const local = new LocalCache({ maxEntries: 10, maxBytes: 1e6 })
   let held = true
   const cache = new SessionCache({
-    db: running.app.holdfast.prisma, authority: { held: () => held, epoch: 0, stamp: '' }, local, shared: null, ttlMs: 60_000, protections: allProtections
+    db: running.app.holdfast.prisma, authority: { held: () => held, epoch: 0, stamp: '' }, local, shared: null, ttlMs: 60_000, protections: allProtections, tally: new Tally()
   })
   const shown = () => local.find(ada.sessionId, performance.now())
   const read = await cache.find(ada.sessionId, () => true)

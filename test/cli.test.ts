@@ -1,8 +1,10 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { build, freshStore, sessionState, signIn, signUp, storage } from './helper.js'
 import type { HoldfastOptions } from '../src/config.js'
+import { operate } from '../src/operator.js'
+import { toTable } from '../src/terminal.js'
 
 const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url))
 
@@ -39,10 +41,62 @@ t.test('what it cannot do it says, with a status', async (t) => {
   t.match(await holdfast(options, '--help'), { status: 0, stdout: /Usage: holdfast <command>/, stderr: '' })
 })
 
-function holdfast({ dataDir, databaseUrl, redisUrl, authSecret }: HoldfastOptions, ...words: string[]): Promise<{ status: number | null, stdout: string, stderr: string }> {
+t.test('every command has a help of its own', async (t) => {
+  const options = await freshStore(t)
+  const all = await holdfast(options, '--help')
+  const commands = [...all.stdout.matchAll(/^ {2}([a-z-]+(?: [a-z-]+)?)/gm)].map(([, command = '']) => command)
+  t.ok(['start', 'migrate', 'session list', 'session revoke', 'user set-role', 'retention'].every((command) => commands.includes(command)), commands.join(', '))
+  for (const command of ['start', 'migrate', 'session list', 'session revoke', 'user set-role', 'retention']) {
+    const { stdout, status } = await holdfast(options, ...command.split(' '), '--help')
+    t.equal(status, 0, command)
+    t.match(stdout, new RegExp(`^Usage: holdfast ${command}[^]*\\n {2}[A-Z]`), command)
+    t.equal(stdout.split('Usage:').length, 2, 'and says nothing of others')
+  }
+  t.equal((await holdfast(options, 'session', '--help')).stdout.split('Usage:').length, 3, 'a word that several begin with names them all')
+})
+
+t.test('retention removes what ended long ago, in batches', async (t) => {
+  const running = await build(t, { sessionRetentionSeconds: 3_600 })
+  const ada = await signUp(running.url)
+  await running.app.holdfast.prisma.$executeRaw`
+    INSERT INTO "session" ("id", "token", "userId", "expiresAt", "absoluteExpiresAt")
+    SELECT 'old-' || n, 'old-' || n, ${ada.id}, clock_timestamp() - interval '2 hours', clock_timestamp() FROM generate_series(1, 1500) n`
+  t.strictSame(JSON.parse((await holdfast(running.options, 'retention')).stdout), { removed: 1500 })
+  t.strictSame(JSON.parse((await holdfast(running.options, 'retention')).stdout), { removed: 0 })
+  t.equal(await sessionState(ada.browser), 'valid')
+  const steps: string[] = []
+  await running.app.holdfast.prisma.$executeRaw`
+    INSERT INTO "session" ("id", "token", "userId", "expiresAt", "absoluteExpiresAt")
+    SELECT 'older-' || n, 'older-' || n, ${ada.id}, clock_timestamp() - interval '2 hours', clock_timestamp() FROM generate_series(1, 1200) n`
+  await operate(running.app.holdfast, { operation: 'retention', args: [] }, (done, total) => steps.push(`${done}/${total}`))
+  t.equal(steps[0], '0/1200')
+  t.equal(steps.at(-1), '1200/1200')
+  t.ok(steps.length >= 3, steps.join(' '))
+})
+
+// util-linux's script gives a command a terminal.
+const script = spawnSync('script', ['--version']).status === 0
+t.test('on a terminal, results are tables', { skip: script ? false : 'script, which makes a terminal, is not on the PATH' }, async (t) => {
+  const running = await build(t)
+  const ada = await signUp(running.url)
+  const { stdout } = await holdfast(running.options, { terminal: true }, 'session', 'list', ada.email)
+  t.match(stdout, /│ id +│/)
+  t.ok(stdout.includes(ada.sessionId))
+  t.notMatch(stdout, /\p{Cc}\[3\dm/u, 'without colours that a copy would carry along')
+})
+
+t.test('what others wrote cannot move the cursor', async (t) => {
+  t.notMatch(toTable([{ userAgent: 'evil\x1b[2J\x07' }]), /\p{Cc}/u)
+  t.match(toTable({ revoked: 1 }), /revoked.*1/)
+  t.equal(toTable([]), 'none')
+})
+
+function holdfast({ dataDir, databaseUrl, redisUrl, authSecret, sessionRetentionSeconds = 3_600 }: HoldfastOptions, ...given: (string | { terminal: true })[]): Promise<{ status: number | null, stdout: string, stderr: string }> {
   const store: Record<string, string | undefined> = storage === 'embedded' ? { DATA_DIR: dataDir } : { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl, BASE_URL: 'http://localhost:3000' }
+  const words = given.filter((word) => typeof word === 'string')
+  const [program, ...args] = words.length < given.length ? ['script', '-qec', [process.execPath, cli, ...words].join(' '), '/dev/null'] : [process.execPath, cli, ...words]
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [cli, ...words], { env: { PATH: process.env['PATH'], AUTH_SECRET: authSecret, ...store }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(program ?? '', args, { env: { PATH: process.env['PATH'], AUTH_SECRET: authSecret, SESSION_RETENTION_SECONDS: String(sessionRetentionSeconds), ...store }, stdio: ['ignore', 'pipe', 'pipe'] })
     let [stdout, stderr] = ['', '']
     child.stdout.on('data', (chunk: Buffer) => { stdout += chunk.toString() })
     child.stderr.on('data', (chunk: Buffer) => { stderr += chunk.toString() })

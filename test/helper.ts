@@ -8,6 +8,7 @@ import { pino } from 'pino'
 import type { Test } from 'tap'
 import { buildApp } from '../src/app.js'
 import { resolveConfig, type HoldfastOptions } from '../src/config.js'
+import { Answers, type Described } from './services/answers.js'
 import { execute } from './services/postgres.js'
 import { freePort } from './services/ports.js'
 
@@ -36,6 +37,8 @@ export async function freshStore(t: Pick<Test, 'teardown'>): Promise<HoldfastOpt
   // A secret of its own gives the store a name of its own in the Redis that the tests share.
   return { databaseUrl: databaseUrl.href, redisUrl, authSecret: `${authSecret} ${id}`, databasePoolSize: 5 }
 }
+
+let document: Described | null = null
 
 /** A running server of this process, on a store of its own. */
 export interface Running {
@@ -75,11 +78,20 @@ async function listen(t: Test, options: HoldfastOptions, port: number): Promise<
   const sink = new Writable({ write: (chunk: Buffer, _encoding, done) => { log.push(chunk.toString()); done() } })
   const config = resolveConfig({ baseUrl: url, ...options, port })
   const app = await buildApp(config, { logger: pino({ level: config.logLevel }, sink) })
-  t.teardown(() => app.close())
+  // Every answer of every test is held against the documentation.
+  const answers = new Answers(app.server)
+  t.teardown(async () => {
+    await app.close()
+    const wrong = document ? answers.undocumented(document) : []
+    if (wrong.length === 0) return
+    process.stderr.write(`answers that /openapi.json does not describe:\n${wrong.join('\n')}\n`) // what a teardown throws is not shown
+    throw new Error('answers that /openapi.json does not describe')
+  })
   await app.listen({ host: '127.0.0.1', port }).catch(async (error: unknown) => {
     await app.close()
     throw error
   })
+  document ??= (await app.inject('/openapi.json')).json<Described>() // the same for every server; a test may close its own
   return { app, url, options: { ...options, port }, log }
 }
 

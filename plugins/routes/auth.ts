@@ -6,15 +6,15 @@ import { watchFaults, type FaultScope } from '../../src/database/fault.js'
 import { Refusal, refusalFor } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { withoutTokens } from '../../src/session/session-token.js'
+import { limits, secondFactorLockout } from '../../src/limits.js'
+import { limitGuesses, limitMails, limitPasswords } from '../account-limit.js'
 import { credentialOf } from '../credential.js'
+import { limitedBy } from '../rate-limit.js'
 import { additionTo, transportOf } from '../token-transport.js'
 import { isFromPage, toWebRequest } from '../web-request.js'
 
 /** Largest request body of better-auth's endpoints, in bytes. */
 const BODY_LIMIT = 128 * 1024
-
-/** Guesses that one address may make; an office behind one address has room, a dictionary has not. */
-const GUESSES_PER_MINUTE = 300
 
 const methods = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as const
 
@@ -22,10 +22,18 @@ const methods = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as 
 export default async function auth(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: BODY_LIMIT }, (_request, body, done) => done(null, body))
-  const route = { method: [...methods], bodyLimit: BODY_LIMIT, handler: (request: FastifyRequest, reply: FastifyReply) => forward(holdfast, request, reply) }
-  for (const guessable of ['sign-in/*', 'sign-up/*', 'two-factor/*', 'one-time-token/verify', 'change-password', 'verify-password', 'delete-user']) {
-    app.route({ ...route, url: `/api/auth/${guessable}`, config: { rateLimit: { max: GUESSES_PER_MINUTE, timeWindow: '1 minute' } } })
+  // Described by better-auth itself.
+  const route = { schema: { hide: true }, method: [...methods], bodyLimit: BODY_LIMIT, handler: (request: FastifyRequest, reply: FastifyReply) => forward(holdfast, request, reply) }
+  const { budgets } = app
+  const guesses = { ...limitGuesses({ holdfast, budgets }, 401), config: limitedBy(limits.guessByAddress) }
+  const passwords = { ...limitPasswords({ holdfast, budgets }), config: limitedBy(limits.guessByAddress) }
+  for (const path of ['sign-in/*', 'one-time-token/verify']) app.route({ ...route, ...guesses, url: `/api/auth/${path}` })
+  for (const path of ['two-factor/*', 'change-password', 'verify-password', 'delete-user']) app.route({ ...route, ...passwords, url: `/api/auth/${path}` })
+  for (const path of ['request-password-reset', 'forget-password/*', 'reset-password', 'reset-password/*', 'send-verification-email']) {
+    app.route({ ...route, ...limitMails({ holdfast, budgets }), config: limitedBy(limits.resetByAddress), url: `/api/auth/${path}` })
   }
+  // 422 tells that the address has an account: who asks for that guesses as well.
+  app.route({ ...route, ...limitGuesses({ holdfast, budgets }, 422), config: limitedBy(limits.signUpByAddress), url: '/api/auth/sign-up/*' })
   app.route({ ...route, url: '/api/auth/*' })
 }
 
@@ -87,6 +95,8 @@ async function send(request: FastifyRequest, reply: FastifyReply, response: Resp
     throw refusalFor(500)
   }
   reply.code(response.status)
+  // A second factor that is locked: nobody need ask again before.
+  if (response.status === 429) reply.header('retry-after', secondFactorLockout.durationSeconds)
   for (const [name, value] of response.headers) {
     if (name !== 'set-cookie' && name !== 'content-length' && (mayCarryTokens || name !== 'set-auth-token')) reply.header(name, value)
   }

@@ -1,15 +1,16 @@
 import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
+import { refusals } from '../problem-schema.js'
 
 const Status = Type.Object({ status: Type.String() })
 
-/** For orchestrators: `live` while the process runs, `ready` while the store answers and is fit. */
+/** For orchestrators: `live` while the process runs; `ready` while it wants requests, and the store answers and is fit. Redis may be away. */
 const health: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
-  app.get('/health/live', { schema: { response: { 200: Status } } }, async () => ({ status: 'live' }))
+  app.get('/health/live', { schema: { summary: 'Whether the process runs', tags: ['Operation'], response: { 200: Status } } }, async () => ({ status: 'live' }))
 
-  app.get('/health/ready', { schema: { response: { 200: Status } } }, async () => {
-    if (!holdfast.ready()) throw new Refusal('store_unavailable')
+  app.get('/health/ready', { schema: { summary: 'Whether the process takes requests', tags: ['Operation'], response: { 200: Status, ...refusals(503) } } }, async () => {
+    if (!holdfast.accepting()) throw new Refusal('store_unavailable')
     await holdfast.ping()
     return { status: 'ready' }
   })

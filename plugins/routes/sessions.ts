@@ -5,7 +5,14 @@ import type { Holdfast } from '../../src/holdfast.js'
 import type { Revoked } from '../../src/session/revoker.js'
 import { listEvents, listSessions } from '../../src/session/store.js'
 import { identityOf } from '../guard.js'
+import { refusals } from '../problem-schema.js'
 import { EventSchema, ListedSessionSchema, PendingSchema, RevokedSchema, SessionSchema, showSession, showUser, UserSchema } from './session-schemas.js'
+
+/** What the routes have in common: who may ask, and how that is refused. */
+const security: Record<string, string[]>[] = [{ cookie: [] }, { bearer: [] }]
+const described = (summary: string) => ({ summary, tags: ['Sessions'], security })
+const refused = refusals(400, 401, 403, 503)
+const bodies = refusals(413, 415)
 
 /** What a user may ask about, and do to, their own sessions. */
 const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
@@ -20,18 +27,18 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
   app.addHook('preValidation', app.requireSession)
   app.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })
 
-  app.get('/session', { schema: { response: { 200: Type.Object({ isValid: Type.Literal(true), session: SessionSchema, user: UserSchema }) } } }, async (request) => {
+  app.get('/session', { schema: { ...described('Whether the session is active, and whose it is'), response: { 200: Type.Object({ isValid: Type.Literal(true), session: SessionSchema, user: UserSchema }), ...refused } } }, async (request) => {
     const { session, user } = identityOf(request)
     return { isValid: true as const, session: showSession(session), user: showUser(user) }
   })
 
-  app.get('/sessions', { schema: { response: { 200: Type.Object({ sessions: Type.Array(ListedSessionSchema) }) } } }, async (request) => {
+  app.get('/sessions', { schema: { ...described("The caller's active sessions"), response: { 200: Type.Object({ sessions: Type.Array(ListedSessionSchema) }), ...refused } } }, async (request) => {
     const { session: current } = identityOf(request)
     const rows = await listSessions(prisma, { userId: current.userId })
     return { sessions: rows.map((row) => ({ ...showSession(row), current: row.id === current.id })) }
   })
 
-  app.delete('/sessions/:id', { schema: { params: Params, response: { 200: RevokedSchema, 202: PendingSchema } } }, async (request, reply) => {
+  app.delete('/sessions/:id', { schema: { ...described('Ends one of them'), params: Params, response: { 200: RevokedSchema, 202: PendingSchema, ...refused, ...bodies, ...refusals(404) } } }, async (request, reply) => {
     const { session } = identityOf(request)
     const { id } = request.params
     const revoked = id === session.id
@@ -43,14 +50,14 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
   })
 
   const Query = Type.Object({ except: Type.Literal('current') }, { additionalProperties: false })
-  app.delete('/sessions', { schema: { querystring: Query, response: { 200: RevokedSchema, 202: PendingSchema } } }, async (request, reply) => {
+  app.delete('/sessions', { schema: { ...described('Ends all the others'), querystring: Query, response: { 200: RevokedSchema, 202: PendingSchema, ...refused, ...bodies } } }, async (request, reply) => {
     const { session } = identityOf(request)
     const revoked = await revoker.revokeAll({ sessionId: session.id }, { userId: session.userId, exceptSessionId: session.id, reason: 'revoked_by_user' })
     if (revoked === null) throw new Refusal('session_revoked')
     return showRevoked(reply, revoked)
   })
 
-  app.get('/sessions/:id/events', { schema: { params: Params, response: { 200: Type.Object({ events: Type.Array(EventSchema) }) } } }, async (request) => {
+  app.get('/sessions/:id/events', { schema: { ...described('What happened to one of them'), params: Params, response: { 200: Type.Object({ events: Type.Array(EventSchema) }), ...refused, ...refusals(404) } } }, async (request) => {
     const events = await listEvents(prisma, request.params.id, identityOf(request).session.userId)
     if (!events) throw new Refusal('not_found')
     return { events: events.map((event) => ({ ...event, at: event.at.toISOString() })) }

@@ -2,6 +2,7 @@ import formBody from '@fastify/formbody'
 import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyError, FastifyRequest } from 'fastify'
 import { Refusal, RETRY_AFTER_SECONDS } from '../../src/errors.js'
+import { limits } from '../../src/limits.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { sendOAuthError } from '../oauth-errors.js'
 
@@ -35,11 +36,13 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
   app.addHook('onRequest', async () => { if (!holdfast.ready()) throw new Refusal('store_unavailable') })
   app.addHook('onSend', async (_request, reply) => { reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }) })
 
-  app.post('/oauth2/token', { schema: { body: RefreshBody, response: { 200: TokenAnswer } } }, async (request) => {
+  app.post('/oauth2/token', { schema: { body: RefreshBody, response: { 200: TokenAnswer } } }, async (request, reply) => {
     const { grant_type: grantType, refresh_token: refreshToken, client_id: clientId = null } = request.body
     if (grantType !== 'refresh_token') throw new Refusal('grant_type_unsupported')
     if (refreshToken === undefined) throw new Refusal('invalid_input', 'refresh_token is missing')
     const idempotencyKey = idempotencyKeyOf(request)
+    const sessionId = holdfast.tokens.familyOf(refreshToken)
+    if (sessionId !== null) await app.budgets?.take(reply, limits.refreshBySession, sessionId)
     const { tokens } = await holdfast.tokens.refresh({ refreshToken, clientId, idempotencyKey, ipAddress: request.ip })
     return tokens
   })

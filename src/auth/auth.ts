@@ -1,9 +1,10 @@
 import { betterAuth, type BetterAuthOptions } from 'better-auth'
-import { admin, bearer, oneTimeToken, twoFactor } from 'better-auth/plugins'
+import { admin, bearer, oneTimeToken, openAPI, twoFactor } from 'better-auth/plugins'
 import { v7 as uuidV7 } from 'uuid'
 import { isLoopback, type Config } from '../config.js'
 import type { Confirmation } from '../cache/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
+import { secondFactorLockout } from '../limits.js'
 import type { SessionReader } from '../session/reader.js'
 import { signToken } from '../session/session-token.js'
 import type { Revoker } from '../session/revoker.js'
@@ -31,6 +32,12 @@ export interface AuthOptions {
   onMessage: (level: 'debug' | 'error', message: string, details: unknown) => void
 }
 
+/** What better-auth's generator says of its endpoints. */
+export interface ApiDescription {
+  paths: Record<string, Record<string, Record<string, unknown>>>
+  components: { schemas: Record<string, unknown> }
+}
+
 /** better-auth, behind its fetch handler. */
 export interface Auth {
   handler(request: Request): Promise<Response>
@@ -38,6 +45,8 @@ export interface Auth {
   updateUser(userId: string, update: Record<string, unknown>): Promise<void>
   /** Signs a cookie's value or a bearer token anew that a previous secret has signed; null for any other. */
   signAnew(signed: string): string | null
+  /** Describes the handler's endpoints (OpenAPI 3.1); paths are below `basePath`. */
+  describe(): Promise<ApiDescription>
   /** The path below which the handler answers. */
   basePath: string
   /** The name of the session cookie, and what the names of all cookies begin with. */
@@ -45,6 +54,8 @@ export interface Auth {
   cookiePrefix: string
   /** A session token with its signature, as it travels. */
   sign(token: string): string
+  /** The cookie that remembers where somebody signed in before, and the attributes that every cookie has. */
+  deviceCookie: { name: string, attributes: ReturnType<typeof cookieSettings>['defaultCookieAttributes'] }
   trustedOrigins: string[]
 }
 
@@ -99,7 +110,7 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
     plugins: [
       sessionEndpoints({ revoker }),
       admin(),
-      twoFactor({ issuer: 'Holdfast' }),
+      twoFactor({ issuer: 'Holdfast', accountLockout: secondFactorLockout }),
       { ...oneTime, endpoints: { ...oneTime.endpoints, verifyOneTimeToken: verifyOneTimeToken({ prisma }) } },
       bearer({ requireSignature: true }),
       tokenTransport()
@@ -116,10 +127,16 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
       await internalAdapter.updateUser(userId, update)
     },
     signAnew: (signed) => (keys.all.length > 1 ? signAnew(keys, signed) : null),
+    async describe() {
+      // Called, not registered: as a plugin it would offer pages of its own.
+      const { generateOpenAPISchema } = openAPI().endpoints
+      return await generateOpenAPISchema({ context: await auth.$context } as never) as unknown as ApiDescription
+    },
     basePath,
     cookieName: `${cookies.cookiePrefix}.session_token`,
     cookiePrefix: cookies.cookiePrefix,
     sign: (token) => signToken(token, keys.auth),
+    deviceCookie: { name: `${cookies.cookiePrefix}.device`, attributes: cookies.defaultCookieAttributes },
     trustedOrigins
   }
 }

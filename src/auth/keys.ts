@@ -9,6 +9,8 @@ export interface SecretKeys {
   readonly id: string
   /** better-auth's secret: signs cookies and bearer tokens, encrypts second-factor secrets. */
   readonly auth: string
+  /** Proves that a device signed in before. */
+  readonly device: string
   /** Kept in the store: tells whether a node has the secret that the store's sessions were signed with. */
   readonly check: string
   /** Encrypts the private parts of signing keys. */
@@ -54,6 +56,7 @@ function keysOf(secret: string): SecretKeys {
   return {
     id: nameOf(deriveKey(secret, 'secret id')),
     auth: derive('better-auth'),
+    device: derive('device'),
     check: createHash('sha256').update(derive('key check')).digest('base64url'),
     seal: deriveKey(secret, 'signing key encryption'),
     keyId: deriveKey(secret, 'signing key id'),

@@ -12,6 +12,7 @@ import { allProtections, type Protections } from './protections.js'
 import { connectRedis, type RedisConnection } from './redis.js'
 import { SessionCache, type Authority } from './session-cache.js'
 import { SharedCache } from './shared-cache.js'
+import type { Stats, Tally } from '../tally.js'
 
 /** Sessions that one process keeps, and what they may weigh. */
 const LOCAL_ENTRIES = 100_000
@@ -24,8 +25,6 @@ const CONNECT_WAIT_MS = 1_000
 export interface Caches {
   readonly cache: SessionCache
   readonly confirmation: Confirmation
-  /** Whether commands are sent to Redis; null without it. */
-  readonly breaker: Pick<Breaker, 'state'> | null
   /**
    * Joins the nodes that work on the store. May be called again after it failed.
    *
@@ -33,6 +32,7 @@ export interface Caches {
    * @throws StoreUnavailable when the store does not answer
    */
   join(storeId: string): Promise<void>
+  stats(): Omit<Stats, 'pool'>
   /** Applies what others committed, and confirms what they could not: each to be called every quarter of a second, neither to wait for the other. */
   tailOutbox(): Promise<void>
   relayOutbox(): Promise<void>
@@ -54,6 +54,7 @@ export interface CacheOptions {
   events: CacheEvents
   /** Whether this process serves. The command line does not: without Redis it leaves the telling to those that do. */
   serves: boolean
+  tally: Tally
   protections?: Protections | undefined
 }
 
@@ -61,7 +62,7 @@ export interface CacheOptions {
 const alone: Authority = { held: () => true, epoch: 0, stamp: '' }
 
 /** Opens the caches that the configuration allows: local and shared with Redis, local alone for the only node of a store. */
-export function openCaches({ config, database, events, serves, protections = allProtections }: CacheOptions): Caches {
+export function openCaches({ config, database, events, serves, tally, protections = allProtections }: CacheOptions): Caches {
   const db = database.prisma
   const ttlMs = config.cacheTtlSeconds * 1000
   const embedded = database.kind === 'embedded'
@@ -79,13 +80,17 @@ export function openCaches({ config, database, events, serves, protections = all
   })
   const mayConfirm = async () => (registration ? registration.held() : embedded || !await isAnyCaching(db))
   const authority: Authority = embedded ? alone : lease && registration ? both(lease, registration, () => confirmation.caughtUp) : registration ?? { ...alone, held: () => false }
-  const cache: SessionCache = new SessionCache({ db, local, shared, ttlMs, protections, authority })
-  const confirmation: Confirmation = new Confirmation({ db, cache, shared, lease, ttlMs, mayConfirm, alone: embedded })
+  const cache: SessionCache = new SessionCache({ db, local, shared, ttlMs, protections, authority, tally })
+  const confirmation: Confirmation = new Confirmation({ db, cache, shared, lease, ttlMs, mayConfirm, alone: embedded, tally })
   let started = false
   return {
     cache,
     confirmation,
-    breaker: connected ? breaker : null,
+    stats: () => ({
+      local: local && { entries: local.size, bytes: local.bytes },
+      leaseHeld: local || shared ? authority.held() : null,
+      breaker: connected ? breaker.state : null
+    }),
     async join(storeId) {
       await registration?.start()
       if (!shared || !lease || !registration) return

@@ -4,6 +4,7 @@ import type { NodeLease } from './node-lease.js'
 import { claimUnconfirmed, confirmChanges, findUnconfirmed, releaseClaims, tailOutbox, type Change } from './outbox.js'
 import type { SessionCache } from './session-cache.js'
 import type { SharedCache } from './shared-cache.js'
+import type { Tally } from '../tally.js'
 
 /** How long a caller waits for another node to confirm what this one could not, in milliseconds. */
 const RELAY_WAIT_MS = 2_000
@@ -26,6 +27,7 @@ export interface ConfirmationOptions {
   alone: boolean
   /** Whether every node that may hold copies hears of this one's changes. Asked after they were spread. */
   mayConfirm: () => Promise<boolean>
+  tally: Tally
 }
 
 /** What a call has changed, and whose changes by others it must wait for. */
@@ -54,7 +56,22 @@ export class Confirmation {
    * @returns null when that is so; else the time by which every such copy has ended
    */
   async confirm(changes: readonly Change[]): Promise<Date | null> {
+    return this.#timed(changes, [])
+  }
+
+  /** @param others changes that somebody else has made, and counted */
+  async #timed(own: readonly Change[], others: readonly Change[]): Promise<Date | null> {
+    const changes = join(own, others)
     if (changes.length === 0) return null
+    const { tally } = this.#options
+    for (const { reason } of own) if (reason !== null) tally.revoked(reason)
+    const began = performance.now()
+    const effectiveBy = await this.#confirm(changes)
+    tally.onConfirmed(performance.now() - began, effectiveBy ? 'pending' : 'confirmed')
+    return effectiveBy
+  }
+
+  async #confirm(changes: readonly Change[]): Promise<Date | null> {
     const { cache, alone, shared, ttlMs, db } = this.#options
     const effectiveBy = new Date(Date.now() + ttlMs + MARGIN_MS)
     cache.invalidate(changes)
@@ -79,7 +96,7 @@ export class Confirmation {
    */
   async settle({ changes = [], sessionIds = [], userIds = [] }: Unconfirmed): Promise<Date | null> {
     if (this.#options.alone || sessionIds.length + userIds.length === 0) return this.confirm(changes)
-    return this.confirm(join(changes, await findUnconfirmed(this.#options.db, sessionIds, userIds)))
+    return this.#timed(changes, await findUnconfirmed(this.#options.db, sessionIds, userIds))
   }
 
   /** Confirms what others could not: run by every node that reaches both stores. */

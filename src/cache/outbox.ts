@@ -57,6 +57,12 @@ export async function confirmChanges(db: Queryable, changes: readonly Change[]):
     WHERE o."sessionId" = c."sessionId" AND o."version" <= c."version" AND o."doneAt" IS NULL`
 }
 
+/** How many changes no node has confirmed yet. */
+export async function countUnconfirmed(db: Queryable): Promise<number> {
+  const [row] = await db.$queryRaw<{ count: number }[]>`SELECT count(*)::int AS "count" FROM "outbox" WHERE "doneAt" IS NULL`
+  return row?.count ?? 0
+}
+
 /** The changes of these sessions, and of all sessions of these users, that no node has confirmed yet. */
 export async function findUnconfirmed(db: Queryable, sessionIds: readonly string[], userIds: readonly string[] = []): Promise<Change[]> {
   return db.$queryRaw<Change[]>`

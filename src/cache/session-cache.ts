@@ -9,6 +9,7 @@ import type { LocalCache } from './local-cache.js'
 import type { Invalidation } from './node-lease.js'
 import type { Protections } from './protections.js'
 import type { SharedAnswer, SharedCache } from './shared-cache.js'
+import type { Layer, Tally } from '../tally.js'
 
 /** The right to answer from caches: a node's lease, or for the only process on a store the certainty of being it. */
 export interface Authority {
@@ -24,6 +25,7 @@ export interface SessionCacheOptions {
   shared: SharedCache | null
   ttlMs: number
   protections: Protections
+  tally: Tally
 }
 
 /** A copy that says "there is no such session" lives this long: no id is ever given twice. */
@@ -54,6 +56,8 @@ export class SessionCache {
   readonly #loads = new Map<string, Load>()
   readonly #batches = new Set<Map<string, Beginning>>()
   readonly #floors = new VersionFloors()
+  /** Records that came from the shared cache, for the count of who answers. */
+  readonly #fromShared = new WeakSet<SessionRecord>()
 
   constructor(options: SessionCacheOptions) {
     this.#options = options
@@ -66,7 +70,9 @@ export class SessionCache {
     const copy = local && authority.held() ? local.find(sessionId, now) : null
     if (!copy || now - copy.readAt > maxAgeMs) return null
     const record = agedBy(copy.record, now - copy.readAt)
-    return fits(record, matches) ? record : null
+    if (!fits(record, matches)) return null
+    this.#options.tally.checks.local.active++
+    return record
   }
 
   /**
@@ -79,8 +85,14 @@ export class SessionCache {
     const copy = this.peek(sessionId, matches)
     if (copy) return copy
     const found = await this.#join(sessionId, false)
-    if (found === null || found === 'revoked' || fits(found, matches)) return found
-    return this.#join(sessionId, true)
+    const isSettled = found === null || found === 'revoked' || fits(found, matches)
+    return this.#count(isSettled ? found : await this.#join(sessionId, true), matches)
+  }
+
+  #count(found: Found, matches: Matches | undefined): Found {
+    const layer: Layer = found === 'revoked' || (found && this.#fromShared.has(found)) ? 'shared' : 'store'
+    this.#options.tally.checks[layer][found === null ? 'unknown' : found === 'revoked' ? 'revoked' : fits(found, matches) ? 'active' : 'refused']++
+    return found
   }
 
   /**
@@ -123,7 +135,7 @@ export class SessionCache {
     this.#batches.add(open)
     try {
       const leases = maxAgeMs > 0 ? await this.#readSharedAll(open, wanted, maxAgeMs, known) : new Map<string, Lease>()
-      await this.#loadAll(open, leases, known)
+      await this.#loadAll(open, leases, wanted, known)
     } finally {
       this.#batches.delete(open)
     }
@@ -216,12 +228,12 @@ export class SessionCache {
       if (answer?.kind !== 'hit' && answer?.kind !== 'tombstone') continue
       const taken = this.#take(id, answer, readAt, load)
       const isEnough = taken && taken.ageMs <= maxAgeMs && (taken.found === null || taken.found === 'revoked' || fits(taken.found, wanted.get(id)))
-      if (isEnough) known.set(id, taken)
+      if (isEnough) known.set(id, { ...taken, found: this.#count(taken.found, wanted.get(id)) })
     }
     return leases
   }
 
-  async #loadAll(open: ReadonlyMap<string, Beginning>, leases: ReadonlyMap<string, Lease>, known: Map<string, Aged>): Promise<void> {
+  async #loadAll(open: ReadonlyMap<string, Beginning>, leases: ReadonlyMap<string, Lease>, wanted: ReadonlyMap<string, Matches>, known: Map<string, Aged>): Promise<void> {
     const missing = [...open.keys()].filter((id) => !known.has(id))
     if (missing.length === 0) return
     const readAt = performance.now()
@@ -229,7 +241,7 @@ export class SessionCache {
     for (const id of missing) {
       const record = records.get(id) ?? null
       this.#offer(id, record, readAt, leases.get(id) ?? null, open.get(id))
-      known.set(id, { found: record, ageMs: 0 })
+      known.set(id, { found: this.#count(record, wanted.get(id)), ageMs: 0 })
     }
   }
 
@@ -244,7 +256,9 @@ export class SessionCache {
     const { record, livesMs = ttlMs } = decodeRecord(answer.body)
     const ageMs = Math.max(0, livesMs - answer.remainingMs)
     this.#keep(sessionId, record, readAt - ageMs, livesMs, load)
-    return { found: agedBy(record, ageMs), ageMs }
+    const aged = agedBy(record, ageMs)
+    this.#fromShared.add(aged)
+    return { found: aged, ageMs }
   }
 
   /** Offers what the store has said to the caches. */

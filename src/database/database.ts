@@ -19,6 +19,8 @@ export interface Database {
   readonly prisma: PrismaClient
   /** Waits until no other process migrates this store, and hands out what the schema engine works on. */
   openMigration(): Promise<MigrationSession>
+  /** Connections: how many there are, how many of them wait for work, and how much work waits for one. Null where there is no pool. */
+  pool(): { total: number, idle: number, waiting: number } | null
   close(): Promise<void>
 }
 

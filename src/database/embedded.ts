@@ -24,6 +24,7 @@ export async function openEmbedded(dataDir: string): Promise<Database> {
       kind: 'embedded',
       prisma,
       openMigration: async () => ({ adapter: withWholeScripts(adapter, (script) => client.exec(script)), close: async () => {} }),
+      pool: () => null,
       async close() {
         await prisma.$disconnect()
         await client.close()

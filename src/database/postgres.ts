@@ -33,6 +33,7 @@ export function openPostgres({ databaseUrl, poolSize, onError }: PostgresOptions
     kind: 'postgresql',
     prisma,
     openMigration: () => openMigration(databaseUrl),
+    pool: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     async close() {
       await prisma.$disconnect()
       await pool.end()

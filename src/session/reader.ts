@@ -8,6 +8,7 @@ import { judge, type Check, type SessionRecord } from './session.js'
 import { parseSessionToken, sameHash, type ParsedToken } from './session-token.js'
 import { holdSession } from './store.js'
 import { SignedTokens } from './signed-tokens.js'
+import type { Tally } from '../tally.js'
 
 /** What a request shows to prove its session. */
 export type Credential =
@@ -57,6 +58,7 @@ export interface ReaderOptions {
   secrets: readonly string[]
   accessTokens: AccessTokens
   activity: Activity
+  tally: Tally
 }
 
 /** The one place that decides whether a session is valid. Every question of the server goes through `check`. */
@@ -83,7 +85,7 @@ export class SessionReader {
     const proof = await this.#prove(credential)
     if ('active' in proof) return { check: proof, record: null }
     // Requests share reads: a fault must be told to each of them, and not only to the one whose read it was.
-    const found = await callStore<Found>(() => (transaction ? holdSession(transaction, proof.sessionId) : this.#options.cache.find(proof.sessionId, proof.matches)))
+    const found = await this.#ask<Found>(() => (transaction ? holdSession(transaction, proof.sessionId) : this.#options.cache.find(proof.sessionId, proof.matches)))
     return this.#judge(found, proof)
   }
 
@@ -109,7 +111,7 @@ export class SessionReader {
       const others = wanted.get(proof.sessionId)
       wanted.set(proof.sessionId, others ? (record) => others(record) && proof.matches(record) : proof.matches)
     }
-    const found = await callStore(() => this.#options.cache.findAll(wanted, maxAgeMs))
+    const found = await this.#ask(() => this.#options.cache.findAll(wanted, maxAgeMs))
     return proofs.map((proof) => {
       if ('active' in proof) return { check: proof, ageMs: 0 }
       const { found: record, ageMs } = found.get(proof.sessionId) ?? { found: null, ageMs: 0 }
@@ -127,13 +129,27 @@ export class SessionReader {
     if (credential.kind !== 'access') return this.#proveSession(credential)
     const known = this.#peekAccess(credential.value)
     if (known) return known
-    const verified = await callStore(() => this.#options.accessTokens.verify(credential.value))
-    return verified.claims ? proofOf(verified.claims) : { active: false, cause: verified.cause }
+    const verified = await this.#ask(() => this.#options.accessTokens.verify(credential.value))
+    return verified.claims ? proofOf(verified.claims) : this.#refused({ active: false, cause: verified.cause })
+  }
+
+  async #ask<T>(question: () => Promise<T>): Promise<T> {
+    try {
+      return await callStore(question)
+    } catch (error) {
+      this.#options.tally.checks.store.unavailable++
+      throw error
+    }
+  }
+
+  #refused(refused: Refused): Refused {
+    this.#options.tally.checks.none.refused++
+    return refused
   }
 
   #proveSession(credential: Credential): Proof | Refused {
     const parsed = this.parse(credential)
-    return parsed ? { sessionId: parsed.sessionId, matches: ({ session }) => sameHash(session.token, parsed.hash) } : malformed
+    return parsed ? { sessionId: parsed.sessionId, matches: ({ session }) => sameHash(session.token, parsed.hash) } : this.#refused(malformed)
   }
 
   #peekAccess(token: string): Proof | null {

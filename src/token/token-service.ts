@@ -6,10 +6,11 @@ import { rolesOf, type SessionRow } from '../session/session.js'
 import { mintSessionToken, parseSessionToken, sameHash } from '../session/session-token.js'
 import { findSession } from '../session/store.js'
 import type { Peppers } from '../auth/keys.js'
-import { StoreUnavailable } from '../errors.js'
+import { Refusal, StoreUnavailable } from '../errors.js'
 import type { Refreshed, RefreshGrant, RefreshRequest } from './refresh-grant.js'
 import { looksLikeRefreshToken, parseRefreshToken } from './refresh-token.js'
 import type { TokenSet } from './token-set.js'
+import type { Tally } from '../tally.js'
 
 /** Makes and reads access tokens. */
 export interface AccessTokenSource {
@@ -26,6 +27,7 @@ export interface TokenServiceOptions {
   reader: SessionReader
   revoker: Revoker
   peppers: Peppers
+  tally: Tally
 }
 
 /** The token plane without HTTP: what a client is given, exchanges and gives back. */
@@ -43,8 +45,22 @@ export class TokenService {
 
   /** Exchanges a refresh token. @throws Refusal, StoreUnavailable as `RefreshGrant.refresh` */
   async refresh(request: RefreshRequest): Promise<{ outcome: Refreshed['outcome'], tokens: TokenSet }> {
-    const { outcome, record: { session, user }, generation, refreshToken } = await this.#options.grant.refresh(request)
-    return { outcome, tokens: await this.#tokensOf(session, rolesOf(user.role), generation, refreshToken) }
+    const { grant, tally } = this.#options
+    try {
+      const { outcome, record: { session, user }, generation, refreshToken } = await grant.refresh(request)
+      const tokens = await this.#tokensOf(session, rolesOf(user.role), generation, refreshToken)
+      tally.refreshed(outcome)
+      return { outcome, tokens }
+    } catch (error) {
+      tally.refreshed(error instanceof Refusal ? error.code : 'internal')
+      throw error
+    }
+  }
+
+  /** The session that a refresh token names; null for what this server never issued. Costs no I/O. */
+  familyOf(refreshToken: string): string | null {
+    const parsed = parseRefreshToken(refreshToken, this.#options.peppers)
+    return typeof parsed === 'string' ? null : parsed.sessionId
   }
 
   /**

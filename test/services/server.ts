@@ -10,6 +10,7 @@ const cli = fileURLToPath(new URL('../../src/cli.js', import.meta.url))
 
 /** A process of the command line, with what it has written so far. */
 export interface CliProcess {
+  readonly pid: number
   stdout: string
   stderr: string
   /** The exit code; null when a signal ended it. */
@@ -28,6 +29,7 @@ export function runCli(t: Test, args: string[], options: HoldfastOptions): CliPr
   const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'], ...environmentOf(options) } })
   const exited = once(child, 'close').then(([code]) => code as number | null)
   const running: CliProcess = {
+    pid: child.pid ?? 0,
     stdout: '',
     stderr: '',
     exited,
@@ -47,7 +49,7 @@ export async function startServer(t: Test, options: HoldfastOptions): Promise<Se
   const port = options.port ?? await freePort()
   const url = `http://127.0.0.1:${port}`
   const server = runCli(t, ['start'], { baseUrl: url, rateLimit: false, logLevel: 'warn', ...options, port })
-  const alive = until('the server to start', async () => (await fetch(`${url}/health/live`)).ok)
+  const alive = until('the server to start', async () => (await fetch(`${url}/health/live`)).ok, 60_000)
   const ended = server.exited.then(() => { throw new Error(`the server ended: ${server.stderr}`) })
   ended.catch(() => {}) // it ends some time after it was alive
   await Promise.race([alive, ended])

@@ -1,0 +1,136 @@
+import { normalizeIP } from '@fastify/rate-limit'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { RedisConnection } from '../src/cache/redis.js'
+import { Refusal } from '../src/errors.js'
+import type { Limit } from '../src/limits.js'
+
+/** Where a budget stands after something was taken from it. */
+export interface Taken {
+  current: number
+  /** Until the window ends. */
+  remainingMs: number
+}
+
+/** One contract for both stores: take one and say how many were taken; give one back that did not count after all. */
+export interface BudgetStore {
+  take(key: string, windowMs: number): Promise<Taken>
+  giveBack(key: string): Promise<void>
+}
+
+const TAKE = `
+local current = redis.call('INCR', KEYS[1])
+if current == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return {current, redis.call('PTTL', KEYS[1])}`
+
+// What was taken in a window that has ended is not given to the next one.
+const GIVE_BACK = `
+local current = tonumber(redis.call('GET', KEYS[1]) or '0')
+if current > 0 then redis.call('DECR', KEYS[1]) end
+return current`
+
+type Scripts = RedisConnection & {
+  hfTake(key: string, windowMs: number): Promise<[number, number]>
+  hfGiveBack(key: string): Promise<number>
+}
+
+/** Counts in Redis; in this process while Redis does not answer. */
+export class SharedBudgetStore implements BudgetStore {
+  readonly #redis: Scripts
+  readonly #storeId: () => string | null
+  readonly #local: LocalBudgetStore
+
+  constructor(redis: RedisConnection, storeId: () => string | null, local: LocalBudgetStore) {
+    redis.defineCommand('hfTake', { numberOfKeys: 1, lua: TAKE })
+    redis.defineCommand('hfGiveBack', { numberOfKeys: 1, lua: GIVE_BACK })
+    this.#redis = redis as Scripts
+    this.#storeId = storeId
+    this.#local = local
+  }
+
+  async take(key: string, windowMs: number): Promise<Taken> {
+    try {
+      const [current, remainingMs] = await this.#redis.hfTake(this.#keyOf(key), windowMs)
+      return { current, remainingMs }
+    } catch {
+      return this.#local.take(key, windowMs)
+    }
+  }
+
+  async giveBack(key: string): Promise<void> {
+    try {
+      await this.#redis.hfGiveBack(this.#keyOf(key))
+    } catch {
+      await this.#local.giveBack(key)
+    }
+  }
+
+  #keyOf(key: string): string {
+    const storeId = this.#storeId()
+    if (storeId === null) throw new Error('the store has not named itself yet')
+    return `holdfast:${storeId}:limit:${key}`
+  }
+}
+
+/** Keys that one process counts. A flood of made-up accounts pushes the oldest out, and costs no more memory. */
+const LOCAL_KEYS = 20_000
+
+/** Counts in this process. */
+export class LocalBudgetStore implements BudgetStore {
+  readonly #counts = new Map<string, { current: number, until: number }>()
+  readonly #now: () => number
+
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now
+  }
+
+  async take(key: string, windowMs: number): Promise<Taken> {
+    const now = this.#now()
+    const known = this.#counts.get(key)
+    const count = known && known.until > now ? known : { current: 0, until: now + windowMs }
+    count.current++
+    this.#counts.delete(key)
+    this.#counts.set(key, count)
+    for (const oldest of this.#counts.keys()) {
+      if (this.#counts.size <= LOCAL_KEYS) break
+      this.#counts.delete(oldest)
+    }
+    return { current: count.current, remainingMs: count.until - now }
+  }
+
+  async giveBack(key: string): Promise<void> {
+    const count = this.#counts.get(key)
+    if (count && count.until > this.#now() && count.current > 0) count.current--
+  }
+}
+
+/** Budgets whose use is decided after the fact: one is taken before, in the same step that counts it, and given back if it did not count. */
+export class Budgets {
+  readonly #store: BudgetStore
+
+  constructor(store: BudgetStore) {
+    this.#store = store
+  }
+
+  /**
+   * Takes one from a budget, before the work: two guesses at once cannot share one.
+   *
+   * @throws Refusal 429 `rate_limited` with the headers set, when the budget is spent
+   */
+  async take(reply: FastifyReply, limit: Limit, of: string): Promise<void> {
+    const { current, remainingMs } = await this.#store.take(`${of}:${limit.name}`, limit.windowMs)
+    if (current <= limit.max) return
+    const seconds = Math.max(1, Math.ceil(remainingMs / 1000))
+    void reply.headers({ 'ratelimit-limit': limit.max, 'ratelimit-remaining': 0, 'ratelimit-reset': seconds, 'retry-after': seconds })
+    throw new Refusal('rate_limited')
+  }
+
+  /** Gives one back. Where that fails the budget stays smaller until its window ends, which harms nobody but whom it protects from. */
+  async giveBack(limit: Limit, of: string): Promise<void> {
+    await this.#store.giveBack(`${of}:${limit.name}`)
+  }
+}
+
+/** The address that a request counts for: IPv6 by /64, for that much is one customer's. */
+export function addressOf(request: FastifyRequest): string {
+  return normalizeIP(request.ip)
+}

@@ -1,0 +1,72 @@
+import cluster from 'node:cluster'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { AggregatorRegistry, Registry } from 'prom-client'
+import { isLoopback } from '../src/config.js'
+import { Refusal } from '../src/errors.js'
+import type { Holdfast } from '../src/holdfast.js'
+import { createMetrics, NO_ROUTE } from './prometheus.js'
+
+/** Counts the requests of Holdfast's routes, and serves `/metrics`: on METRICS_PORT where it is set, else to this machine alone. */
+async function metrics(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
+  const { host, metricsPort } = holdfast.config
+  const { registry, note } = createMetrics(holdfast)
+  app.addHook('onResponse', (request, reply, done) => {
+    note(request.method, request.routeOptions.url ?? NO_ROUTE, reply.statusCode, reply.elapsedTime / 1000)
+    done()
+  })
+  // The process above the workers asks each of them, and serves the sums.
+  if (cluster.isWorker) AggregatorRegistry.setRegistries(registry)
+  if (metricsPort !== undefined) {
+    if (cluster.isWorker) return
+    const close = await listenApart(host, metricsPort, () => registry.metrics(), (error) => app.log.error({ err: error }, 'the metrics could not be read'))
+    app.addHook('onClose', async () => close())
+    return
+  }
+  app.get('/metrics', { schema: { hide: true } }, async (request, reply) => {
+    if (!isFromThisMachine(request)) throw new Refusal('not_found')
+    return reply.type(registry.contentType).header('cache-control', 'no-store').send(await registry.metrics())
+  })
+}
+
+// A reverse proxy of this machine connects from loopback as well, and says for whom.
+function isFromThisMachine({ raw, headers }: FastifyRequest): boolean {
+  const peer = (raw.socket.remoteAddress ?? '').replace(/^::ffff:/, '')
+  return isLoopback(peer) && headers['x-forwarded-for'] === undefined && headers['forwarded'] === undefined && headers['via'] === undefined
+}
+
+/**
+ * Serves the metrics of all workers, summed up, from the process above them.
+ *
+ * @returns what ends it
+ */
+export function serveWorkersMetrics(host: string, port: number): Promise<() => void> {
+  const workers = new AggregatorRegistry()
+  return listenApart(host, port, () => workers.clusterMetrics(), (error) => { process.stderr.write(`holdfast: the metrics could not be read: ${String(error)}\n`) })
+}
+
+async function listenApart(host: string, port: number, read: () => Promise<string>, onError: (error: unknown) => void): Promise<() => void> {
+  const server = createServer({ requestTimeout: 10_000 }, (request, response) => {
+    if (request.method !== 'GET' || request.url?.split('?', 1)[0] !== '/metrics') {
+      response.writeHead(404).end()
+      return
+    }
+    read().then(
+      (text) => response.writeHead(200, { 'content-type': Registry.PROMETHEUS_CONTENT_TYPE, 'cache-control': 'no-store' }).end(text),
+      (error: unknown) => {
+        onError(error)
+        response.writeHead(500).end()
+      }
+    )
+  })
+  server.listen(port, host)
+  await once(server, 'listening') // or the start fails
+  return () => {
+    server.closeAllConnections()
+    server.close()
+  }
+}
+
+export default fp(metrics, { name: 'metrics' })

@@ -1,0 +1,41 @@
+/** How often something may happen within a window. Windows begin with the first event and are not moved by later ones. */
+export interface Limit {
+  /** Names the count in the store. */
+  name: string
+  max: number
+  windowMs: number
+}
+
+const MINUTE = 60_000
+const QUARTER = 15 * MINUTE
+const limit = (name: string, max: number, windowMs: number): Limit => ({ name, max, windowMs })
+
+/**
+ * Every limit of the server. By address means a client address, /64 in IPv6. The budgets of an account are spent by failures only, and
+ * a device that signed in before has one of its own, so that a flood of guesses does not shut the owner out
+ * (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
+ *
+ * Nothing here limits the check plane: a gateway that has shown its secret may ask as often as it likes.
+ */
+export const limits = {
+  /** Sign-in, second factor, passwords asked for again: an office behind one address has room, a dictionary has not. */
+  guessByAddress: limit('guess', 300, MINUTE),
+  signUpByAddress: limit('sign-up', 300, MINUTE),
+  resetByAddress: limit('reset', 30, MINUTE),
+  /** One address spends its own share of an account's budget first, and not that of others. */
+  accountFromAddress: limit('account-address', 10, QUARTER),
+  account: limit('account', 100, QUARTER),
+  accountFromDevice: limit('account-device', 10, QUARTER),
+  /** Mails to one account, whoever asks for them. */
+  resetByAccount: limit('reset-account', 5, QUARTER),
+  /** A password that a signed-in user is asked for again, by session. */
+  passwordBySession: limit('password-session', 10, QUARTER),
+  /** Refreshes of one session: a client that loops is stopped, one with several tabs is not. Key it by a token whose MAC was verified. */
+  refreshBySession: limit('refresh', 60, MINUTE),
+  /** Wrong gateway secrets, by address. */
+  gatewayByAddress: limit('gateway', 30, MINUTE),
+  notFoundByAddress: limit('not-found', 300, MINUTE)
+} as const satisfies Record<string, Limit>
+
+/** What one user's second factor withstands, counted in the store across challenges: then it is locked for the window. */
+export const secondFactorLockout = { maxFailedAttempts: 10, durationSeconds: QUARTER / 1000 }

@@ -1,0 +1,105 @@
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { Browser, build, sessionState, signUp, storage } from './helper.js'
+import { until } from './services/poll.js'
+import { freePort } from './services/ports.js'
+
+const running = await build(t)
+const { url } = running
+
+/** The value of a metric with exactly these labels; undefined when there is none. */
+async function read(name: string, labels: Record<string, string> = {}, from = `${url}/metrics`): Promise<number | undefined> {
+  const text = await (await fetch(from)).text()
+  for (const [, found, shown = '', value] of text.matchAll(/^([a-z0-9_:]+)(?:\{(.*)\})? ([\d.e+-]+)$/gm)) {
+    const of = Object.fromEntries([...shown.matchAll(/(\w+)="([^"]*)"/g)].map(([, key = '', word = '']) => [key, word]))
+    if (found === name && Object.keys(of).length === Object.keys(labels).length && Object.entries(labels).every(([key, word]) => of[key] === word)) return Number(value)
+  }
+  return undefined
+}
+
+const count = (route: string, status: string) => read('holdfast_http_request_duration_seconds_count', { method: 'GET', route, status })
+const checks = (answer: string, layer: string) => read('holdfast_checks_total', { answer, layer })
+
+t.test('requests are counted by route and status, and no path of a stranger becomes a label', async (t) => {
+  const { browser, sessionId } = await signUp(url)
+  await browser.get(`/sessions/${sessionId}/events`)
+  await fetch(`${url}/session`)
+  await fetch(`${url}/api/auth/no-such-thing-${sessionId}`)
+  await until('the requests to be counted', async () => await count('/sessions/:id/events', '200') === 1)
+  t.ok((await count('/session', '401') ?? 0) >= 1)
+  t.equal(await count('/api/auth/*', '404'), 1)
+  t.notOk((await (await fetch(`${url}/metrics`)).text()).includes(sessionId))
+})
+
+t.test('checks are counted by answer and by the layer that gave it', async (t) => {
+  const { browser, bearer } = await signUp(url)
+  await until('the local cache to answer', async () => {
+    const before = await checks('active', 'local') ?? 0
+    t.equal(await sessionState(browser), 'valid')
+    return await checks('active', 'local') === before + 1
+  })
+  t.ok(await checks('active', 'store'), 'the first one came from the store')
+  const refused = await checks('refused', 'none') ?? 0
+  await new Browser(url).get('/session', { authorization: 'Bearer hst1_nonsense' })
+  t.equal(await checks('refused', 'none'), refused + 1)
+  await browser.post('/api/auth/sign-out')
+  const layer = storage === 'embedded' ? 'store' : 'shared'
+  const counted = async () => (await checks('revoked', layer) ?? 0) + (await checks('refused', layer) ?? 0)
+  const before = await counted()
+  await new Browser(url).get('/session', { authorization: `Bearer ${bearer}` })
+  t.equal(await counted(), before + 1)
+})
+
+t.test('revocations are counted by reason, and timed', async (t) => {
+  const { browser } = await signUp(url)
+  const before = await read('holdfast_revocations_total', { reason: 'signed_out' }) ?? 0
+  await browser.post('/api/auth/sign-out')
+  t.equal(await read('holdfast_revocations_total', { reason: 'signed_out' }), before + 1)
+  t.ok(await read('holdfast_revocation_confirmation_seconds_count', { outcome: 'confirmed' }))
+})
+
+t.test('what the process holds is shown', async (t) => {
+  t.ok(await read('holdfast_cache_entries'))
+  t.ok(await read('holdfast_cache_bytes'))
+  t.equal(await read('holdfast_ready'), 1)
+  t.type(await read('nodejs_eventloop_lag_p99_seconds'), 'number')
+  if (storage === 'embedded') t.equal(await read('holdfast_pool_total'), undefined, 'there is no pool')
+  else {
+    t.equal(await until('the outbox to be empty', async () => await read('holdfast_outbox_depth') === 0), true)
+    t.ok(await read('holdfast_pool_total'))
+    t.equal(await read('holdfast_pool_waiting'), 0)
+    t.equal(await until('the lease to be held', async () => await read('holdfast_lease_held') === 1), true)
+  }
+})
+
+t.test('they are shown to this machine alone, and not through a proxy of it', async (t) => {
+  const { url } = await build(t, { trustedProxies: ['127.0.0.1'] })
+  t.equal((await fetch(`${url}/metrics`)).status, 200)
+  for (const [name, value] of [['x-forwarded-for', '127.0.0.1'], ['forwarded', 'for=127.0.0.1'], ['via', '1.1 proxy']] as const) {
+    const refused = await fetch(`${url}/metrics`, { headers: { [name]: value } })
+    t.equal(refused.status, 404)
+    t.match(await refused.json(), { cause: 'not_found' })
+  }
+})
+
+// A dashboard that asks for what does not exist shows nothing, and an alert on it never comes.
+t.test('dashboard and alert rules ask for metrics that there are', async (t) => {
+  const text = await (await fetch(`${url}/metrics`)).text()
+  const known = new Set([...text.matchAll(/^# TYPE (\w+)/gm)].map(([, name = '']) => name))
+  for (const file of ['grafana-dashboard.json', 'prometheus-alerts.yml']) {
+    const asked = [...readFileSync(new URL(`../../examples/${file}`, import.meta.url), 'utf8').matchAll(/\b(?:holdfast|nodejs)_[a-z0-9_]+/g)].map(([name]) => name.replace(/_(bucket|count|sum)$/, ''))
+    t.ok(asked.length > 5, file)
+    for (const name of new Set(asked)) t.ok(known.has(name), `${file}: ${name}`)
+  }
+})
+
+t.test('METRICS_PORT has them, and then no other', async (t) => {
+  const metricsPort = await freePort()
+  const { url } = await build(t, { metricsPort })
+  t.equal((await fetch(`${url}/metrics`)).status, 404)
+  const answer = await fetch(`http://127.0.0.1:${metricsPort}/metrics`)
+  t.match(answer.headers.get('content-type'), /^text\/plain; version=/)
+  t.match(await answer.text(), /^holdfast_ready 1$/m)
+  t.equal((await fetch(`http://127.0.0.1:${metricsPort}/session`)).status, 404)
+  t.equal(await read('holdfast_ready', {}, `http://127.0.0.1:${metricsPort}/metrics`), 1)
+})

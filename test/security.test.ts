@@ -1,0 +1,133 @@
+import { randomUUID } from 'node:crypto'
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
+import t from 'tap'
+import { Browser, build, sessionState, signUp } from './helper.js'
+
+const page = 'https://app.example.com'
+const running = await build(t, { trustedOrigins: [page] })
+const { url } = running
+
+t.test('every answer to a browser has strict headers, those of errors and of unknown addresses too', async (t) => {
+  for (const path of ['/session', '/api/auth/ok', '/api/auth/no-such-thing', '/no-such-thing']) {
+    const { headers } = await fetch(url + path)
+    t.match(headers.get('content-security-policy'), /^default-src 'none';.*frame-ancestors 'none'/, path)
+    t.equal(headers.get('x-content-type-options'), 'nosniff', path)
+    t.equal(headers.get('x-frame-options'), 'DENY', path)
+    t.equal(headers.get('referrer-policy'), 'no-referrer', path)
+    t.notOk(headers.has('x-powered-by'), path)
+    t.notOk(headers.has('strict-transport-security'), 'on plain http it would be a lie')
+  }
+})
+
+t.test('on https, browsers are told to stay there', async (t) => {
+  const { url } = await build(t, { baseUrl: 'https://auth.example.com' })
+  t.equal((await fetch(`${url}/session`)).headers.get('strict-transport-security'), 'max-age=31536000')
+})
+
+t.test('a trusted origin may read answers and send its cookie', async (t) => {
+  for (const path of ['/session', '/api/auth/get-session']) {
+    const { headers } = await fetch(url + path, { headers: { origin: page } })
+    t.equal(headers.get('access-control-allow-origin'), page, path)
+    t.equal(headers.get('access-control-allow-credentials'), 'true', path)
+    t.match(headers.get('vary'), /origin/i, path)
+  }
+  for (const [path, method] of [['/sessions/018f0000-0000-7000-8000-000000000000', 'DELETE'], ['/api/auth/sign-in/email', 'POST']] as const) {
+    const preflight = await fetch(url + path, { method: 'OPTIONS', headers: { origin: page, 'access-control-request-method': method, 'access-control-request-headers': 'content-type' } })
+    t.equal(preflight.status, 204, path)
+    t.equal(preflight.headers.get('access-control-allow-origin'), page, path)
+    t.match(preflight.headers.get('access-control-allow-methods'), method, path)
+    t.equal(preflight.headers.get('access-control-max-age'), '600', path)
+  }
+})
+
+t.test('no other origin may: strangers, look-alikes, null', async (t) => {
+  for (const origin of ['https://evil.example', `${page}.evil.example`, 'https://xapp.example.com', 'http://app.example.com', `${page}:8443`, 'null']) {
+    const answer = await fetch(`${url}/session`, { headers: { origin } })
+    t.not(answer.headers.get('access-control-allow-origin'), origin, origin)
+    t.not(answer.headers.get('access-control-allow-origin'), '*', origin)
+    const preflight = await fetch(`${url}/sessions`, { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'DELETE' } })
+    t.not(preflight.headers.get('access-control-allow-origin'), origin, origin)
+  }
+})
+
+t.test('without TRUSTED_ORIGINS there is no CORS at all', async (t) => {
+  const { url } = await build(t)
+  t.notOk((await fetch(`${url}/session`, { headers: { origin: page } })).headers.has('access-control-allow-origin'))
+  t.equal((await fetch(`${url}/sessions`, { method: 'OPTIONS', headers: { origin: page, 'access-control-request-method': 'GET' } })).status, 404)
+})
+
+// What a page of another site can make a browser send: a form needs no permission, and carries the cookie where SameSite does not hold.
+t.test('no write that a cookie authenticates can be forged', async (t) => {
+  const { browser } = await signUp(url)
+  const paths = await authWrites()
+  t.ok(paths.length > 20, `${paths.length} endpoints`)
+  const forgeries: Record<string, string>[] = [
+    { origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' },
+    { origin: 'null', 'sec-fetch-site': 'cross-site' },
+    { origin: '', 'sec-fetch-site': 'same-site' },
+    { origin: '', referer: 'https://evil.example/' }
+  ]
+  const cookie = [...browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+  for (const [method, path] of [...paths.map((path) => ['POST', path] as const), ['DELETE', '/sessions?except=current'] as const]) {
+    for (const forgery of forgeries) {
+      const headers = Object.fromEntries(Object.entries({ cookie, ...(method === 'POST' ? { 'content-type': 'application/x-www-form-urlencoded' } : {}), ...forgery }).filter(([, value]) => value !== ''))
+      // A reset of a browser's own session is authenticated by the origin's absence too: programs send no cookies.
+      if (path.startsWith('/sessions') && headers['referer'] !== undefined) continue
+      const answer = await fetch(url + path, { method, headers, ...(method === 'POST' ? { body: '' } : {}) })
+      t.ok([403, 415].includes(answer.status), `${method} ${path} ${JSON.stringify(forgery)} ${answer.status}`)
+      t.strictSame(answer.headers.getSetCookie(), [], path)
+    }
+  }
+  t.equal(await sessionState(browser), 'valid')
+})
+
+/** Every endpoint of better-auth that is asked with POST. */
+async function authWrites(): Promise<string[]> {
+  const document = await running.app.holdfast.auth.describe()
+  return Object.entries(document.paths).filter(([, operations]) => 'post' in operations).map(([path]) => `/api/auth${path.replaceAll(/\{[^}]+\}/g, 'x')}`)
+}
+
+t.test('an unknown account is answered as a known one is, and takes as long', async (t) => {
+  const { email } = await signUp(url)
+  const times = { known: [] as number[], unknown: [] as number[] }
+  const answers = new Map<string, unknown>()
+  // In turns, so that a busy machine slows both.
+  for (let n = 0; n < 15; n++) {
+    for (const kind of ['known', 'unknown'] as const) {
+      const began = performance.now()
+      const answer = await new Browser(url).post('/api/auth/sign-in/email', { email: kind === 'known' ? email : `${randomUUID()}@example.com`, password: 'a wrong guess, surely' })
+      times[kind].push(performance.now() - began)
+      answers.set(kind, { status: answer.status, body: await answer.json(), headers: [...answer.headers.keys()].toSorted() })
+    }
+  }
+  t.strictSame(answers.get('unknown'), answers.get('known'))
+  const [known, unknown] = [median(times.known), median(times.unknown)]
+  // Without the hash that is made for nobody, the unknown account would be answered in a fifth of the time.
+  t.ok(unknown > 0.6 * known && unknown < 1.67 * known, `known ${known.toFixed(1)} ms, unknown ${unknown.toFixed(1)} ms`)
+})
+
+t.test('bodies, headers, addresses and time have limits', async (t) => {
+  const { browser } = await signUp(url)
+  const large = 'x'.repeat(70_000)
+  const tooLarge = await browser.fetch('/sessions?except=current', { method: 'DELETE', body: JSON.stringify({ large }), headers: { 'content-type': 'application/json' } })
+  t.equal(tooLarge.status, 413)
+  t.match(await tooLarge.json(), { cause: 'payload_too_large' })
+  t.match(await raw(`GET /session HTTP/1.1\r\nhost: x\r\nx-large: ${large}\r\n\r\n`), /^HTTP\/1\.1 431 /)
+  t.equal((await fetch(`${url}/sessions/${'x'.repeat(300)}/events`)).status, 414)
+  const { server } = running.app
+  t.strictSame([server.requestTimeout, server.headersTimeout, server.keepAliveTimeout > 60_000], [30_000, 10_000, true])
+})
+
+function median(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+}
+
+function raw(request: string): Promise<string> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  socket.on('error', () => {})
+  socket.write(request)
+  return text(socket)
+}
+
