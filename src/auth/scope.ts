@@ -14,6 +14,8 @@ export interface AuthScope {
   authorisedBy: Session | null
   /** Whether that has been made sure of under a lock. Once for a call: deleting a user ends that very session half-way. */
   authorityHeld: boolean
+  /** Whether that session was found to have ended: some endpoints make a failure of their own of it. */
+  authorityEnded: boolean
   /** The session on whose behalf a new one begins (one-time token). */
   source: Session | null
   /** Whether the call inserted a session: only then may a token leave. */
@@ -29,7 +31,7 @@ export interface AuthScope {
 const scopes = new AsyncLocalStorage<AuthScope>()
 
 export function createAuthScope(presented: ParsedToken | null): AuthScope {
-  return { presented, epochs: new Map(), authorisedBy: null, authorityHeld: false, source: null, insertedSession: false, invalidInput: false, unconfirmed: { changes: [], sessionIds: new Set(), userIds: new Set() }, pendingUntil: null }
+  return { presented, epochs: new Map(), authorisedBy: null, authorityHeld: false, authorityEnded: false, source: null, insertedSession: false, invalidInput: false, unconfirmed: { changes: [], sessionIds: new Set(), userIds: new Set() }, pendingUntil: null }
 }
 
 /** Runs a call of better-auth in its scope. */
