@@ -184,7 +184,7 @@ t.test('outages of PostgreSQL', { skip: withoutPostgres }, async (t) => {
   const postgres = await createPostgres(programs ?? '')
   t.teardown(() => postgres.remove())
   await postgres.start()
-  const options: HoldfastOptions = { databaseUrl: postgres.url, authSecret, databasePoolSize: 5, rateLimit: false }
+  const options: HoldfastOptions = { localCache: false, databaseUrl: postgres.url, authSecret, databasePoolSize: 5, rateLimit: false }
   await migrated(options)
   await t.test('stopped', (t) => outage(t, options, () => postgres.stop(), () => postgres.start()))
   await t.test('paused', (t) => outage(t, options, () => postgres.signal('SIGSTOP'), () => postgres.signal('SIGCONT')))

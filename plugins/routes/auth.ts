@@ -74,6 +74,7 @@ async function answer(holdfast: Holdfast, scope: AuthScope, request: Request): P
   // better-auth makes a failure of its own of such an error, or an empty list and "done".
   const isAnswered = outcome instanceof Response && !outcome.ok && outcome.status < 500
   if ((scope.invalidInput || faults.refusedValue) && !isAnswered) throw new Refusal('invalid_input')
+  if (scope.authorityEnded && !isAnswered) throw new Refusal('session_revoked')
   if (!(outcome instanceof Response)) throw outcome
   return outcome
 }

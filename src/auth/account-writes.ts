@@ -108,6 +108,7 @@ export async function lockUser(db: Queryable, userId: string, change: 'profile' 
   }
   if (!scope.authorisedBy || scope.authorityHeld) return
   const record = await holdSession(db, scope.authorisedBy.id)
-  if (!record || !judge(record).active) throw new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
+  scope.authorityEnded = !record || !judge(record).active
+  if (scope.authorityEnded) throw new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
   scope.authorityHeld = true
 }

@@ -34,6 +34,8 @@ export interface AuthScope {
   authorisedBy: Session | null
   /** Whether that has been made sure of under a lock. Once for a call: deleting a user ends that very session half-way. */
   authorityHeld: boolean
+  /** Whether that session was found to have ended: some endpoints make a failure of their own of it. */
+  authorityEnded: boolean
   /** The session on whose behalf a new one begins (one-time token). */
   source: Session | null
   /** Whether the call inserted a session: only then may a token leave. */
@@ -59,7 +61,7 @@ export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn'>
 
 export function createAuthScope(request: AuthRequest): AuthScope {
   return {
-    ...request, epochs: new Map(), authorisedBy: null, authorityHeld: false, source: null, insertedSession: false, standInRefused: null, family: null, begun: null,
+    ...request, epochs: new Map(), authorisedBy: null, authorityHeld: false, authorityEnded: false, source: null, insertedSession: false, standInRefused: null, family: null, begun: null,
     invalidInput: false, unconfirmed: { changes: [], sessionIds: new Set(), userIds: new Set() }, pendingUntil: null
   }
 }

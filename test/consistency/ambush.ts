@@ -50,7 +50,7 @@ async function spring(name: keyof typeof ambushes, postgres: PrivatePostgres, le
   let stage: Stage | null = null
   let problem: string | null = null
   try {
-    const databaseUrl = await makeStore(postgres)
+    const databaseUrl = await makeStore(postgres, teardowns)
     stage = await Stage.open(teardowns, { leaveOut, store: { databaseUrl, authSecret, databasePoolSize: 5 } })
     await ambushes[name](stage)
     if (stage.history.counts.checksAfterRevocation === 0) problem = 'nobody asked after the revocation'
@@ -71,9 +71,10 @@ async function makeTemplate({ url }: PrivatePostgres): Promise<void> {
 
 let stores = 0
 
-async function makeStore({ url }: PrivatePostgres): Promise<string> {
+async function makeStore({ url }: PrivatePostgres, t: Teardowns): Promise<string> {
   const name = `${TEMPLATE}_${process.pid}_${++stores}`
   await execute(url, `CREATE DATABASE ${name} TEMPLATE ${TEMPLATE}`)
+  t.teardown(() => execute(url, `DROP DATABASE ${name} WITH (FORCE)`))
   return databaseAt(url, name)
 }
 
