@@ -1,6 +1,20 @@
+import { Type } from 'typebox'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import type { Cause, Refusal } from '../src/errors.js'
 import { beginRefusal, refusalOf } from './errors.js'
+
+const OAuthErrorSchema = Type.Object({ error: Type.String(), error_description: Type.String(), cause: Type.String({ description: 'What clients switch on.' }) })
+
+/** The part of an OAuth route's `schema.response` that documents its errors. */
+export function oauthErrors<const Status extends number>(...statuses: Status[]) {
+  const entries = statuses.map((status) => [status, { description: descriptions[status] ?? 'Refused.', content: { 'application/json': { schema: OAuthErrorSchema } } }])
+  return Object.fromEntries(entries) as Record<Status, { description: string, content: { 'application/json': { schema: typeof OAuthErrorSchema } } }>
+}
+
+const descriptions: Record<number, string> = {
+  400: 'The grant or the request is no good: `error` and `cause` say which.', 401: 'The client is not known.', 413: 'The body is too large.', 415: 'The content type is not supported.',
+  429: 'Too many requests: `Retry-After` says when to come back.', 503: 'Nobody knows: send the same request again.'
+}
 
 /** An OAuth error (RFC 6749, section 5.2) with the stable cause beside it. */
 export interface OAuthError {

@@ -61,7 +61,18 @@ function merge(ours: ApiDocument, theirs: ApiDescription, basePath: string): Api
   const paths = Object.fromEntries(Object.entries(theirs.paths).map(([path, operations]) => [basePath + path, Object.fromEntries(
     Object.entries(operations).map(([method, operation]) => [method, bridged(operation, notAlways[path] ?? [])])
   )]))
-  return { ...ours, paths: { ...ours.paths, ...paths }, components: { ...ours.components, schemas: { ...ours.components?.schemas, ...nullable(theirs.components.schemas) as object } } }
+  return { ...ours, paths: { ...describable(ours.paths ?? {}), ...paths }, components: { ...ours.components, schemas: { ...ours.components?.schemas, ...nullable(theirs.components.schemas) as object } } }
+}
+
+const describedMethods = new Set(['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace'])
+
+/** OpenAPI has no words for WebDAV's methods, and none for a path that goes on as it likes: that is called `rest`. */
+function describable(paths: Paths): Paths {
+  return Object.fromEntries(Object.entries(paths).map(([path, operations]) => [path.replace('{*}', '{rest}'), Object.fromEntries(
+    Object.entries(operations)
+      .filter(([method]) => describedMethods.has(method))
+      .map(([method, operation]) => [method, JSON.parse(JSON.stringify(operation, (key, value: unknown) => (key === 'name' && value === '*' ? 'rest' : value))) as Record<string, unknown>])
+  )]))
 }
 
 const AuthError = { type: 'object', properties: { message: { type: 'string' }, code: { type: 'string' } } }

@@ -5,7 +5,7 @@ import type { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import type { Check } from '../../src/session/session.js'
 import { credentialOfToken } from '../credential.js'
-import { sendOAuthError } from '../oauth-errors.js'
+import { oauthErrors, sendOAuthError } from '../oauth-errors.js'
 import { introspectionOf, IntrospectionSchema } from './introspection-claims.js'
 
 const SIGNED = 'application/token-introspection+jwt'
@@ -18,7 +18,8 @@ const Body = Type.Object({
   client_secret: Type.Optional(Type.String())
 })
 
-const Answer = { content: { 'application/json': { schema: IntrospectionSchema }, [SIGNED]: { schema: Type.String() } } }
+const described = { summary: 'What a token stands for (RFC 7662)', tags: ['Gateways'], security: [{ gateway: [] }], consumes: ['application/x-www-form-urlencoded'] }
+const Answer = { description: 'Signed where `Accept` asks for it (RFC 9701).', content: { 'application/json': { schema: IntrospectionSchema }, [SIGNED]: { schema: Type.String() } } }
 
 /** What a token stands for, asked by a gateway (RFC 7662), signed where it wants to show the answer to others (RFC 9701). */
 const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
@@ -28,7 +29,7 @@ const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
   app.setErrorHandler<FastifyError | Refusal>(sendOAuthError)
 
-  app.post('/oauth2/introspect', { logLevel: 'warn', schema: { body: Body, response: { 200: Answer } } }, async (request, reply) => {
+  app.post('/oauth2/introspect', { logLevel: 'warn', schema: { ...described, body: Body, response: { 200: Answer, ...oauthErrors(400, 401, 413, 415, 429, 503) } } }, async (request, reply) => {
     const { token, client_id: id, client_secret: secret } = request.body
     const gateway = await app.authenticateGateway(request, { ...(id === undefined ? {} : { id }), ...(secret === undefined ? {} : { secret }) })
     const credential = credentialOfToken(token)

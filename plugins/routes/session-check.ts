@@ -1,6 +1,7 @@
 import { Type, TypeBoxValidatorCompiler, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Holdfast } from '../../src/holdfast.js'
 import { credentialOfToken } from '../credential.js'
+import { refusals } from '../problem-schema.js'
 import { introspectionOf, IntrospectionSchema } from './introspection-claims.js'
 
 /** Room for a thousand access tokens. */
@@ -30,7 +31,10 @@ const Answer = Type.Object({
 const sessionCheck: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   const { baseUrl } = holdfast.config
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
-  const schema = { body: Body, querystring: Query, response: { 200: Answer } }
+  const schema = {
+    summary: 'What many tokens stand for', tags: ['Gateways'], security: [{ gateway: [] }],
+    body: Body, querystring: Query, response: { 200: Answer, ...refusals(400, 401, 413, 415, 429, 503) }
+  }
   app.post('/sessions/check', { logLevel: 'warn', bodyLimit: BODY_LIMIT, onRequest: app.requireGateway, schema }, async (request, reply) => {
     const { consistency = 'bounded', max_age_ms: maxAgeMs = Infinity } = request.query
     const checkedAt = new Date().toISOString()

@@ -4,7 +4,7 @@ import type { FastifyError, FastifyRequest } from 'fastify'
 import { Refusal, RETRY_AFTER_SECONDS } from '../../src/errors.js'
 import { limits } from '../../src/limits.js'
 import type { Holdfast } from '../../src/holdfast.js'
-import { sendOAuthError } from '../oauth-errors.js'
+import { oauthErrors, sendOAuthError } from '../oauth-errors.js'
 
 /** No token is longer; a body that is cannot be one. */
 const Token = Type.String({ minLength: 1, maxLength: 8192 })
@@ -25,6 +25,13 @@ const TokenAnswer = Type.Object({
 
 const RevocationBody = Type.Object({ token: Token, token_type_hint: Type.Optional(Type.String()), client_id: Type.Optional(Type.String()) })
 
+const consumes = ['application/x-www-form-urlencoded', 'application/json']
+const described = (summary: string, description: string) => ({ summary, description, tags: ['Tokens'], consumes })
+const refused = oauthErrors(400, 413, 415, 429, 503)
+
+/** Chosen by the client for one refresh and its retries. */
+const Headers = Type.Object({ 'idempotency-key': Type.Optional(Type.String()) })
+
 // Printable ASCII: what a header can carry unchanged everywhere.
 const IDEMPOTENCY_KEY = /^[\x20-\x7e]{8,128}$/
 
@@ -36,7 +43,7 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
   app.addHook('onRequest', async () => { if (!holdfast.ready()) throw new Refusal('store_unavailable') })
   app.addHook('onSend', async (_request, reply) => { reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }) })
 
-  app.post('/oauth2/token', { schema: { body: RefreshBody, response: { 200: TokenAnswer } } }, async (request, reply) => {
+  app.post('/oauth2/token', { schema: { ...described('Exchanges a refresh token', 'Once; a retry is given the same successor. See docs/tokens.md.'), headers: Headers, body: RefreshBody, response: { 200: TokenAnswer, ...refused } } }, async (request, reply) => {
     const { grant_type: grantType, refresh_token: refreshToken, client_id: clientId = null } = request.body
     if (grantType !== 'refresh_token') throw new Refusal('grant_type_unsupported')
     if (refreshToken === undefined) throw new Refusal('invalid_input', 'refresh_token is missing')
@@ -47,14 +54,14 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
     return tokens
   })
 
-  app.post('/oauth2/revoke', { schema: { body: RevocationBody } }, async (request, reply) => {
+  app.post('/oauth2/revoke', { schema: { ...described('Ends the session of a refresh, access or session token', 'RFC 7009: 200 also for a token that is none. 200 means that no check says "active" any more; 503 that this could not be confirmed yet.'), body: RevocationBody, response: { 200: { description: 'Done.', type: 'null' }, ...refused } } }, async (request, reply) => {
     const revoked = await holdfast.tokens.revoke(request.body.token)
     // RFC 7009 2.2.1: the client must take the token to exist still, and try again. The row is revoked all the same.
     if (revoked?.effectiveBy) {
       reply.header('session-revocation', `pending; effective-by="${revoked.effectiveBy.toISOString()}"`).header('retry-after', RETRY_AFTER_SECONDS)
       throw new Refusal('revocation_pending')
     }
-    return reply.code(200).send()
+    return reply.code(200).send(null)
   })
 }
 

@@ -32,6 +32,15 @@ interface Question {
   forwarded: ForwardedRequest
 }
 
+const empty = (description: string) => ({ description, type: 'null' })
+const schema = {
+  summary: 'May this request pass?', tags: ['Gateways'], security: [{ cookie: [] }, { bearer: [] }] as Record<string, string[]>[],
+  response: {
+    200: empty('Yes; the identity is in the headers Remote-User, Remote-Email, Remote-Name, Remote-Groups and X-Session-Id.'), 302: empty('To the sign-in address that `redirect` names.'),
+    400: empty('The question is not valid.'), 401: empty('No session.'), 403: empty('A role is missing, or another site asks with a cookie.'), 503: empty('Nobody knows.')
+  }
+}
+
 /** Where a proxy must require nothing but a session. No role is called so. */
 const ANY = '*'
 const none: readonly string[] = []
@@ -55,7 +64,7 @@ export default async function verify(app: FastifyInstance, { holdfast }: { holdf
       reply.send(error)
     }
   }
-  const route = { method: methods, logLevel: 'warn' as const, handler: () => { throw new Error('answered before') } }
+  const route = { method: methods, logLevel: 'warn' as const, schema, handler: () => { throw new Error('answered before') } }
   app.route({ ...route, url: '/verify', onRequest: answer(wantedByQuery) })
   // For proxies that append the original path and query to what they ask (Envoy): all of that is ignored.
   for (const url of ['/verify/for/:roles', '/verify/for/:roles/*']) app.route({ ...route, url, onRequest: answer(wantedByPath) })

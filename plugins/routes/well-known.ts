@@ -2,6 +2,7 @@ import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typ
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
+import { refusals } from '../problem-schema.js'
 import { ALGORITHM } from '../../src/token/codec.js'
 import { JWKS_MAX_AGE_SECONDS } from '../../src/token/signing-keys.js'
 
@@ -33,7 +34,7 @@ const documents = ['oauth-authorization-server', 'openid-configuration']
 
 /** What gateways and clients need to know beforehand: the keys, and where everything is. Public, and kept by whoever reads it. */
 const wellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
-  app.get('/.well-known/jwks.json', { schema: { response: { 200: JwksSchema, 304: Type.Null() } } }, async (request, reply) => {
+  app.get('/.well-known/jwks.json', { schema: { summary: 'The keys that verify access tokens', tags: ['Tokens'], response: { 200: { description: 'RFC 7517.', content: { 'application/jwk-set+json': { schema: JwksSchema } } }, 304: Type.Null({ description: 'The copy is current.' }), ...refusals(503) } } }, async (request, reply) => {
     if (!holdfast.ready()) throw new Refusal('store_unavailable')
     const { keys, etag, maxAgeSeconds } = holdfast.signingKeys.published()
     // Never longer than the next key is published before it signs: whoever keeps this copy knows every key that can sign meanwhile.
@@ -65,7 +66,7 @@ function serveMetadata(app: Parameters<typeof wellKnown>[0], { parties: { issuer
     introspection_signing_alg_values_supported: [ALGORITHM],
     access_token_signing_alg_values_supported: [ALGORITHM]
   }
-  app.get(path, { schema: { response: { 200: MetadataSchema } } }, async (_request, reply) => {
+  app.get(path, { schema: { summary: 'Where everything is (RFC 8414)', tags: ['Tokens'], response: { 200: MetadataSchema } } }, async (_request, reply) => {
     reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}`)
     return metadata
   })

@@ -91,5 +91,5 @@ function spy(response: ServerResponse, method: 'write' | 'end' | 'writeHead', se
 }
 
 function patternOf(path: string): RegExp {
-  return new RegExp(`^${path.replaceAll(/[.*+?^$()|[\]\\]/g, String.raw`\$&`).replaceAll(/\{[^}]+\}/g, '[^/]+')}/?$`)
+  return new RegExp(`^${path.replaceAll(/[.*+?^$()|[\]\\]/g, String.raw`\$&`).replaceAll('{rest}', '.*').replaceAll(/\{[^}]+\}/g, '[^/]+')}/?$`)
 }
