@@ -17,10 +17,10 @@ async function metrics(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
     note(request.method, request.routeOptions.url ?? NO_ROUTE, reply.statusCode, reply.elapsedTime / 1000)
     done()
   })
-  // The process above the workers asks each of them, and serves the sums.
-  if (cluster.isWorker) AggregatorRegistry.setRegistries(registry)
+  const isWorker = holdfast.config.workers > 1 && cluster.isWorker
+  if (isWorker) answerSupervisor(registry)
   if (metricsPort !== undefined) {
-    if (cluster.isWorker) return
+    if (isWorker) return
     const close = await listenApart(host, metricsPort, () => registry.metrics(), (error) => app.log.error({ err: error }, 'the metrics could not be read'))
     app.addHook('onClose', async () => close())
     return
@@ -35,6 +35,12 @@ async function metrics(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
 function isFromThisMachine({ raw, headers }: FastifyRequest): boolean {
   const peer = (raw.socket.remoteAddress ?? '').replace(/^::ffff:/, '')
   return isLoopback(peer) && headers['x-forwarded-for'] === undefined && headers['forwarded'] === undefined && headers['via'] === undefined
+}
+
+/** The process above the workers asks each of them, and serves the sums. */
+function answerSupervisor(registry: Registry): void {
+  AggregatorRegistry.setRegistries(registry)
+  void new AggregatorRegistry() // it is the constructor that begins to listen
 }
 
 /**

@@ -18,8 +18,11 @@ const limit = (name: string, max: number, windowMs: number): Limit => ({ name, m
  * Nothing here limits the check plane: a gateway that has shown its secret may ask as often as it likes.
  */
 export const limits = {
-  /** Sign-in, second factor, passwords asked for again: an office behind one address has room, a dictionary has not. */
-  guessByAddress: limit('guess', 300, MINUTE),
+  /** An office behind one address has room, a dictionary has not. */
+  signInByAddress: limit('sign-in', 300, MINUTE),
+  oneTimeTokenByAddress: limit('one-time-token', 300, MINUTE),
+  /** Second factors, and passwords that are asked for again. */
+  confirmByAddress: limit('confirm', 300, MINUTE),
   signUpByAddress: limit('sign-up', 300, MINUTE),
   resetByAddress: limit('reset', 30, MINUTE),
   /** One address spends its own share of an account's budget first, and not that of others. */

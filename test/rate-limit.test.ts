@@ -173,8 +173,8 @@ t.test('a second factor is locked after some wrong codes, across challenges', as
 t.test('requests by one address are limited on routes that are guessed at, and on those that are not there', async (t) => {
   const busy = new Visitor(url)
   const first = await guess(busy, 'nobody@example.com')
-  t.equal(first.headers.get('ratelimit-limit'), String(limits.guessByAddress.max))
-  t.equal(first.headers.get('ratelimit-remaining'), String(limits.guessByAddress.max - 1))
+  t.equal(first.headers.get('ratelimit-limit'), String(limits.signInByAddress.max))
+  t.equal(first.headers.get('ratelimit-remaining'), String(limits.signInByAddress.max - 1))
   t.ok(first.headers.has('ratelimit-reset'))
   const statuses = await Promise.all(Array.from({ length: limits.notFoundByAddress.max + 1 }, async () => (await busy.get('/wp-admin')).status))
   t.equal(statuses.filter((status) => status === 404).length, limits.notFoundByAddress.max)

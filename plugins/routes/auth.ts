@@ -25,9 +25,10 @@ export default async function auth(app: FastifyInstance, { holdfast }: { holdfas
   // Described by better-auth itself.
   const route = { schema: { hide: true }, method: [...methods], bodyLimit: BODY_LIMIT, handler: (request: FastifyRequest, reply: FastifyReply) => forward(holdfast, request, reply) }
   const { budgets } = app
-  const guesses = { ...limitGuesses({ holdfast, budgets }, 401), config: limitedBy(limits.guessByAddress) }
-  const passwords = { ...limitPasswords({ holdfast, budgets }), config: limitedBy(limits.guessByAddress) }
-  for (const path of ['sign-in/*', 'one-time-token/verify']) app.route({ ...route, ...guesses, url: `/api/auth/${path}` })
+  const guesses = { ...limitGuesses({ holdfast, budgets }, 401), config: limitedBy(limits.signInByAddress) }
+  const passwords = { ...limitPasswords({ holdfast, budgets }), config: limitedBy(limits.confirmByAddress) }
+  app.route({ ...route, ...guesses, url: '/api/auth/sign-in/*' })
+  app.route({ ...route, ...guesses, config: limitedBy(limits.oneTimeTokenByAddress), url: '/api/auth/one-time-token/verify' })
   for (const path of ['two-factor/*', 'change-password', 'verify-password', 'delete-user']) app.route({ ...route, ...passwords, url: `/api/auth/${path}` })
   for (const path of ['request-password-reset', 'forget-password/*', 'reset-password', 'reset-password/*', 'send-verification-email']) {
     app.route({ ...route, ...limitMails({ holdfast, budgets }), config: limitedBy(limits.resetByAddress), url: `/api/auth/${path}` })
