@@ -27,6 +27,7 @@ const RevocationBody = Type.Object({ token: Token, token_type_hint: Type.Optiona
 
 const consumes = ['application/x-www-form-urlencoded', 'application/json']
 const described = (summary: string, description: string) => ({ summary, description, tags: ['Tokens'], consumes })
+const done: object = { description: 'Done.', type: 'null' }
 const refused = oauthErrors(400, 413, 415, 429, 503)
 
 /** Chosen by the client for one refresh and its retries. */
@@ -54,14 +55,14 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
     return tokens
   })
 
-  app.post('/oauth2/revoke', { schema: { ...described('Ends the session of a refresh, access or session token', 'RFC 7009: 200 also for a token that is none. 200 means that no check says "active" any more; 503 that this could not be confirmed yet.'), body: RevocationBody, response: { 200: { description: 'Done.', type: 'null' }, ...refused } } }, async (request, reply) => {
+  app.post('/oauth2/revoke', { schema: { ...described('Ends the session of a refresh, access or session token', 'RFC 7009: 200 also for a token that is none. 200 means that no check says "active" any more; 503 that this could not be confirmed yet.'), body: RevocationBody, response: { 200: done, ...refused } } }, async (request, reply) => {
     const revoked = await holdfast.tokens.revoke(request.body.token)
     // RFC 7009 2.2.1: the client must take the token to exist still, and try again. The row is revoked all the same.
     if (revoked?.effectiveBy) {
       reply.header('session-revocation', `pending; effective-by="${revoked.effectiveBy.toISOString()}"`).header('retry-after', RETRY_AFTER_SECONDS)
       throw new Refusal('revocation_pending')
     }
-    return reply.code(200).send(null)
+    return reply.code(200).send()
   })
 }
 
