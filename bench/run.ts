@@ -14,6 +14,9 @@ const { values: { quick, only, 'cpu-prof': profile } } = parseArgs({
 
 const stage = await Stage.open({ quick, execArgv: profile ? ['--cpu-prof'] : [] })
 const results = new Results()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => { void stage.close().finally(() => process.exit(1)) })
+}
 try {
   for (const family of families) {
     if (!family.name.includes(only)) continue
