@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Server } from 'node:http'
 import Fastify, { type FastifyBaseLogger, type FastifyHttpOptions, type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import { v7 as uuidV7 } from 'uuid'
@@ -21,7 +22,8 @@ export async function buildApp(config: Config, { logger, onUnfit }: AppOptions =
   const app = Fastify({
     ...(logger ? { loggerInstance: logger } : { logger: { level: config.logLevel, serializers: { req: describeRequest } } }),
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
-    genReqId: () => uuidV7(),
+    // Not a time-ordered id: its random bytes would cost a tenth of a check, and nobody sorts requests by it.
+    genReqId: () => randomUUID(),
     bodyLimit: 64 * 1024,
     requestTimeout: 30_000,
     http: { headersTimeout: 10_000, maxHeaderSize: 16 * 1024 },

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Tally } from '../src/tally.js'
+import { decodeRecord, encodeRecord } from '../src/cache/entry.js'
 import { LocalCache } from '../src/cache/local-cache.js'
 import { allProtections } from '../src/cache/protections.js'
 import { connectRedis } from '../src/cache/redis.js'
@@ -8,7 +9,7 @@ import { build, redisUrl, sessionState, signIn, signUp, start, storage, type Run
 import { counting } from './services/count.js'
 import { until } from './services/poll.js'
 import { startRedis } from './services/redis.js'
-import type { SessionRecord } from '../src/session/session.js'
+import type { SessionRecord, SessionRow, UserRow } from '../src/session/session.js'
 
 const onlyWithRedis = storage === 'postgres' ? {} : { skip: 'the embedded store has no shared cache' }
 
@@ -161,18 +162,40 @@ t.test('a put replaces an older local copy for the time it has left, and makes n
   t.equal(shown(), null, 'where there is none, none is made')
 })
 
-const record = (id: string) => ({ session: { id, token: 'x'.repeat(46) }, user: null, now: new Date() }) as unknown as SessionRecord
+const then = new Date('2026-01-02T03:04:05.678Z')
+const copyOf = (id: string) => encodeRecord(recordWith({ id }), 60_000)
+
+function recordWith(overrides: Partial<SessionRow>): SessionRecord {
+  const session: SessionRow = {
+    id: 'a', token: 'h1_x', userId: 'u', issuedAt: then, updatedAt: then, expiresAt: then, absoluteExpiresAt: then, revokedAt: null, revokedReason: null, version: 3,
+    ipAddress: null, userAgent: 'a "browser", 浏览器', name: null, lastSeenAt: then, amr: ['pwd', 'otp'], authTime: then, impersonatedBy: null, clientId: 'holdfast', ...overrides
+  }
+  const user: UserRow = {
+    id: 'u', name: 'Ada', email: 'ada@example.com', emailVerified: true, image: null, role: 'user,admin', banned: true, banReason: 'a reason', banExpires: then,
+    twoFactorEnabled: null, credentialEpoch: 7, createdAt: then, updatedAt: then
+  }
+  return { session, user, now: then }
+}
+
+t.test('a copy reads as it was written', (t) => {
+  for (const record of [recordWith({}), recordWith({ revokedAt: then, revokedReason: 'signed_out', ipAddress: '::1', name: 'phone', impersonatedBy: 'admin' }), { ...recordWith({}), user: null }]) {
+    t.strictSame(decodeRecord('a', encodeRecord(record, 59_000)), { record, livesMs: 59_000 })
+  }
+  t.equal(decodeRecord('a', '{"session":{}}'), null, 'a form that this version does not know is no copy')
+  t.equal(decodeRecord('a', '[0]'), null)
+  t.end()
+})
 
 t.test('the local cache is bounded by entries and by bytes', (t) => {
   const few = new LocalCache({ maxEntries: 3, maxBytes: 1e9 })
-  for (const id of ['a', 'b', 'c']) few.set(id, { record: record(id), readAt: 0, freshUntil: 100 })
+  for (const id of ['a', 'b', 'c']) few.set(id, { text: copyOf(id), readAt: 0, freshUntil: 100 })
   t.ok(few.find('a', 1))
-  few.set('d', { record: record('d'), readAt: 0, freshUntil: 100 })
+  few.set('d', { text: copyOf('d'), readAt: 0, freshUntil: 100 })
   t.strictSame(['a', 'b', 'c', 'd'].map((id) => few.find(id, 1) !== null), [true, false, true, true], 'the least recently used goes first')
   t.equal(few.find('a', 100), null, 'what is no longer fresh is gone')
 
   const small = new LocalCache({ maxEntries: 1000, maxBytes: 5_000 })
-  for (let i = 0; i < 100; i++) small.set(`session ${i}`, { record: record(`session ${i}`), readAt: 0, freshUntil: 100 })
+  for (let i = 0; i < 100; i++) small.set(`session ${i}`, { text: copyOf(`session ${i}`), readAt: 0, freshUntil: 100 })
   t.ok(small.bytes <= 5_000 && small.size > 2 && small.size < 10)
   small.clear()
   t.equal(small.bytes, 0)

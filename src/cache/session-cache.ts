@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queryable } from '../database/database.js'
-import { findCause, type SessionRecord } from '../session/session.js'
-import { findSession, findSessions } from '../session/store.js'
+import { findCause, type ActiveCheck, type SessionRecord } from '../session/session.js'
+import { findSessions } from '../session/store.js'
 import { agedBy, decodeRecord, encodeRecord } from './entry.js'
 import { VersionFloors } from './floors.js'
 import { fits, type Aged, type Found, type Matches } from './found.js'
-import type { LocalCache } from './local-cache.js'
+import { Gathering } from './gathering.js'
+import type { LocalCache, PackedEntry } from './local-cache.js'
 import type { Invalidation } from './node-lease.js'
 import type { Protections } from './protections.js'
 import type { SharedAnswer, SharedCache } from './shared-cache.js'
@@ -58,12 +59,28 @@ export class SessionCache {
   readonly #floors = new VersionFloors()
   /** Records that came from the shared cache, for the count of who answers. */
   readonly #fromShared = new WeakSet<SessionRecord>()
+  readonly #store: Gathering<SessionRecord | null>
 
   constructor(options: SessionCacheOptions) {
     this.#options = options
+    this.#store = new Gathering(async (ids) => {
+      const records = await findSessions(options.db, ids)
+      return ids.map((id) => records.get(id) ?? null)
+    })
   }
 
-  /** A copy in this process that says "active"; null where only a read can tell. Costs no I/O, and no turn of the event loop. */
+  /** What a check shows of a session that a copy in this process calls active; null where only a read can tell. Costs no I/O, and no turn of the event loop. */
+  peekActive(sessionId: string, matches: Matches): ActiveCheck | null {
+    const { local, authority } = this.#options
+    const now = performance.now()
+    const copy = local && authority.held() ? local.find(sessionId, now) : null
+    if (!copy || !matches(copy.record)) return null
+    if (findCause(copy.record, copy.record.now.getTime() + now - copy.readAt) !== null) return null
+    this.#options.tally.checks.local.active++
+    return copy.active
+  }
+
+  /** The copy in this process that says "active", with the clock carried forward; null where only a read can tell. */
   peek(sessionId: string, matches: Matches, maxAgeMs = Infinity): SessionRecord | null {
     const { local, authority } = this.#options
     const now = performance.now()
@@ -110,7 +127,7 @@ export class SessionCache {
     if (local && copy && copy.record.session.version < version && !this.#floors.isAbove(version, id)) {
       // Of both estimates of the database's clock the later one: a session must not seem to live longer.
       const clock = new Date(Math.max(record.now.getTime(), copy.record.now.getTime() + now - copy.readAt))
-      local.set(id, { record: { ...record, now: clock }, readAt: now, freshUntil: copy.freshUntil })
+      local.set(id, { text: encodeRecord({ ...record, now: clock }, ttlMs), readAt: now, freshUntil: copy.freshUntil })
     }
     shared?.put(id, version, encodeRecord(record, ttlMs)).catch(() => {}) // the older copy stays, for as long as it had
   }
@@ -190,12 +207,12 @@ export class SessionCache {
   }
 
   async #read(sessionId: string, load: Load, storeOnly: boolean): Promise<Found> {
-    const { shared, authority, db } = this.#options
+    const { shared, authority } = this.#options
     const answer = shared && !storeOnly && authority.held() ? await this.#readShared(sessionId, shared, load) : null
     if (answer?.kind === 'found') return answer.found
     const readAt = performance.now()
     // The store's pool is the limit here: what it cannot serve soon it refuses, and that is a 503.
-    const record = await findSession(db, sessionId)
+    const record = await this.#store.ask(sessionId)
     this.#offer(sessionId, record, readAt, answer, load)
     return record
   }
@@ -248,14 +265,16 @@ export class SessionCache {
   /** Takes what the shared cache says, if it counts: null where it does not. */
   #take(sessionId: string, answer: SharedAnswer & { kind: 'hit' | 'tombstone' }, readAt: number, load: Beginning): Aged | null {
     if (answer.kind === 'tombstone') return { found: 'revoked', ageMs: 0 }
-    const { authority, ttlMs, protections } = this.#options
+    const { authority, protections } = this.#options
     // The lease, unbroken since the load began, is still held: a server that was demoted meanwhile does not count.
     const usable = (!protections.leaseCheck || (authority.held() && authority.epoch === load.epoch)) && (!protections.versionCompare || !this.#floors.isAbove(answer.version, sessionId))
     if (!usable || answer.remainingMs <= 0) return null
     if (answer.body === '') return { found: null, ageMs: Math.max(0, UNKNOWN_TTL_MS - answer.remainingMs) }
-    const { record, livesMs = ttlMs } = decodeRecord(answer.body)
+    const decoded = decodeRecord(sessionId, answer.body)
+    if (!decoded) return null
+    const { record, livesMs } = decoded
     const ageMs = Math.max(0, livesMs - answer.remainingMs)
-    this.#keep(sessionId, record, readAt - ageMs, livesMs, load)
+    this.#keep(sessionId, record.session.version, { text: answer.body, readAt: readAt - ageMs, freshUntil: readAt - ageMs + livesMs }, load)
     const aged = agedBy(record, ageMs)
     this.#fromShared.add(aged)
     return { found: aged, ageMs }
@@ -266,19 +285,17 @@ export class SessionCache {
     if (record && findCause(record) !== null) return
     const { shared, ttlMs } = this.#options
     const livesMs = record ? Math.floor(ttlMs * (1 - Math.random() / 10)) : UNKNOWN_TTL_MS
-    if (lease && shared) {
-      const body = record ? encodeRecord(record, livesMs) : ''
-      shared.fill(sessionId, lease, record?.session.version ?? 0, body, livesMs - (performance.now() - readAt)).catch(() => {}) // a fill that fails costs a miss
-    }
-    if (record && load) this.#keep(sessionId, record, readAt, livesMs, load)
+    const text = record ? encodeRecord(record, livesMs) : ''
+    if (lease && shared) shared.fill(sessionId, lease, record?.session.version ?? 0, text, livesMs - (performance.now() - readAt)).catch(() => {}) // a fill that fails costs a miss
+    if (record && load) this.#keep(sessionId, record.session.version, { text, readAt, freshUntil: readAt + livesMs }, load)
   }
 
-  /** @param livesMs how long the copy may live, counted from the store read at `readAt` */
-  #keep(sessionId: string, record: SessionRecord, readAt: number, livesMs: number, load: Beginning): void {
+  /** Keeps a copy in this process, unless something that was heard since its load began speaks against it. */
+  #keep(sessionId: string, version: number, entry: PackedEntry, load: Beginning): void {
     const { local, authority, protections } = this.#options
     if (!local || !authority.held()) return
     if (protections.leaseCheck && authority.epoch !== load.epoch) return
-    if (protections.overtakenLoads && (load.overtaken || this.#floors.isAbove(record.session.version, sessionId))) return
-    local.set(sessionId, { record, readAt, freshUntil: readAt + livesMs })
+    if (protections.overtakenLoads && (load.overtaken || this.#floors.isAbove(version, sessionId))) return
+    local.set(sessionId, entry)
   }
 }

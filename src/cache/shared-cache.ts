@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Breaker } from './breaker.js'
+import { Gathering } from './gathering.js'
 import { isCluster, type RedisConnection } from './redis.js'
 import type { Protections } from './protections.js'
 
@@ -104,6 +105,7 @@ export class SharedCache {
   readonly #protections: Protections
   /** Names the store: several may share one Redis. Known when the store has answered, and nothing is asked before. */
   namespace = ''
+  #reads: { stamp: string, gathering: Gathering<SharedAnswer> } | null = null
 
   constructor(redis: RedisConnection, breaker: Breaker, protections: Protections) {
     this.#breaker = breaker
@@ -113,16 +115,21 @@ export class SharedCache {
     this.#protections = protections
   }
 
-  /** @param stamp the history on which the reader's lease stands; a cluster's shards each have their own */
-  async read(sessionId: string, stamp: string): Promise<SharedAnswer> {
-    const token = randomBytes(12).toString('base64url')
-    const stampOfLease = isCluster(this.#redis) ? '' : stamp
-    return answerOf(await this.#breaker.run(() => this.#redis.hfRead(...this.#keysOf(sessionId), stampOfLease, token, FILL_LEASE_MS, flag(this.#protections.stamp))), token)
+  /**
+   * Reads of one turn of the event loop are one command, and one look at the stamp, which costs Redis more than the read does. In a
+   * cluster, where each session has a slot of its own, each is a command.
+   *
+   * @param stamp the history on which the reader's lease stands; a cluster's shards each have their own
+   */
+  read(sessionId: string, stamp: string): Promise<SharedAnswer> {
+    if (isCluster(this.#redis)) return this.#readOne(sessionId)
+    if (this.#reads?.stamp !== stamp) this.#reads = { stamp, gathering: new Gathering((ids) => this.readAll(ids, stamp)) }
+    return this.#reads.gathering.ask(sessionId)
   }
 
   /** As `read` for many sessions, in one command; in a cluster, where each has its own slot, in one round trip to each shard. */
   async readAll(sessionIds: readonly string[], stamp: string): Promise<SharedAnswer[]> {
-    if (isCluster(this.#redis)) return Promise.all(sessionIds.map((id) => this.read(id, stamp)))
+    if (isCluster(this.#redis)) return Promise.all(sessionIds.map((id) => this.#readOne(id)))
     const token = randomBytes(12).toString('base64url')
     const keys = sessionIds.flatMap((id) => this.#keysOf(id))
     const replies = await this.#breaker.run(() => this.#redis.hfReadAll(keys.length, ...keys, stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp)))
@@ -154,6 +161,11 @@ export class SharedCache {
   /** Drops copies older than `version`. */
   async drop(sessionId: string, version: number): Promise<void> {
     await this.#breaker.run(() => this.#redis.hfDrop(...this.#keysOf(sessionId), version))
+  }
+
+  async #readOne(sessionId: string): Promise<SharedAnswer> {
+    const token = randomBytes(12).toString('base64url')
+    return answerOf(await this.#breaker.run(() => this.#redis.hfRead(...this.#keysOf(sessionId), '', token, FILL_LEASE_MS, flag(this.#protections.stamp))), token)
   }
 
   #keysOf(sessionId: string): [entry: string, fill: string] {

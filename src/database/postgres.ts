@@ -1,6 +1,7 @@
 import { PrismaPg } from '@prisma/adapter-pg'
 import { Client, DatabaseError, Pool } from 'pg'
 import { createPrisma, STATEMENT_TIMEOUT_MS, withWholeScripts, type Database, type MigrationSession } from './database.js'
+import { withDirectQueries } from './direct.js'
 
 export interface PostgresOptions {
   databaseUrl: string
@@ -28,12 +29,13 @@ export function openPostgres({ databaseUrl, poolSize, onError }: PostgresOptions
     application_name: 'holdfast'
   })
   pool.on('error', onError)
-  const prisma = createPrisma(new PrismaPg(pool))
+  const prisma = withDirectQueries(createPrisma(new PrismaPg(pool)), pool)
   return {
     kind: 'postgresql',
     prisma,
     openMigration: () => openMigration(databaseUrl),
-    pool: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
+    // pg lets every statement pass through its queue: one for which a connection is free is not waiting.
+    pool: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: Math.max(0, pool.waitingCount - pool.idleCount) }),
     async close() {
       await prisma.$disconnect()
       await pool.end()

@@ -93,8 +93,10 @@ export class SessionReader {
   peek(credential: Credential): Check | null {
     const proof = credential.kind === 'access' ? this.#peekAccess(credential.value) : this.#proveSession(credential)
     if (!proof || 'active' in proof) return proof
-    const record = this.#options.cache.peek(proof.sessionId, proof.matches)
-    return record && this.#judge(record, proof).check
+    const check = this.#options.cache.peekActive(proof.sessionId, proof.matches)
+    if (!check) return null
+    this.#options.activity.note(proof.sessionId)
+    return proof.claims ? { ...check, token: proof.claims } : check
   }
 
   /**

@@ -104,5 +104,6 @@ function checksum(payload: Uint8Array): Buffer {
 // Not uuid's stringify: it throws for bytes that are no UUID, and a checksum is easily forged.
 function toUuid(bytes: Buffer): string {
   const hex = bytes.toString('hex', 0, 16)
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+  // Copied into one piece: V8 would keep the pieces, which take eight times the room, as long as a cache keeps the id.
+  return Buffer.from(`${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`).toString('latin1')
 }

@@ -35,8 +35,17 @@ export interface User {
 
 /** The answer to "is this session valid?". Whoever does not know throws `StoreUnavailable` instead. */
 export type Check =
-  | { active: true, session: Session, user: User, /** Where an access token was shown. */ token?: AccessTokenClaims }
+  | ActiveCheck
   | { active: false, cause: InactiveCause }
+
+/** The answer about a session that is valid. Whoever changes it copies it first: checks of one copy in a cache share it. */
+export interface ActiveCheck {
+  active: true
+  session: Session
+  user: User
+  /** Where an access token was shown. */
+  token?: AccessTokenClaims
+}
 
 /** Something that happened to a session. */
 export interface SessionEvent {
@@ -93,20 +102,23 @@ export function rolesOf(role: string | null): string[] {
   return role ? role.split(',').map((name) => name.trim()).filter(Boolean) : []
 }
 
-/** Why the session is not valid, by the database's clock; null when it is. */
-export function findCause({ session, user, now }: SessionRecord): InactiveCause | null {
+/** Why the session is not valid, by the database's clock; null when it is. @param nowMs that clock, in milliseconds */
+export function findCause({ session, user, now }: SessionRecord, nowMs = now.getTime()): InactiveCause | null {
   if (session.revokedAt) return 'session_revoked'
-  if (session.expiresAt <= now || session.absoluteExpiresAt <= now) return 'session_expired'
+  if (session.expiresAt.getTime() <= nowMs || session.absoluteExpiresAt.getTime() <= nowMs) return 'session_expired'
   if (!user) return 'user_gone'
-  if (user.banned && (!user.banExpires || user.banExpires > now)) return 'user_banned'
+  if (user.banned && (!user.banExpires || user.banExpires.getTime() > nowMs)) return 'user_banned'
   return null
 }
 
 /** Decides, by the database's clock, whether the session is valid. */
 export function judge(record: SessionRecord): Check {
-  const { session, user } = record
   const cause = findCause(record)
-  if (cause !== null || !user) return { active: false, cause: cause ?? 'user_gone' }
+  return cause !== null || !record.user ? { active: false, cause: cause ?? 'user_gone' } : showActive(record.session, record.user)
+}
+
+/** What a check shows of a session that is active. */
+export function showActive(session: SessionRow, user: UserRow): ActiveCheck {
   const { token: _token, updatedAt: _updatedAt, revokedAt: _revokedAt, revokedReason: _revokedReason, ...shown } = session
   return {
     active: true,

@@ -17,6 +17,15 @@ export async function counting(work: () => Promise<unknown>): Promise<Counts> {
   return { queries: counts.queries - before.queries, commands: counts.commands - before.commands }
 }
 
+const texts = new Set<string>()
+
+/** The different statements that `work` sent to the store, with those that run at their own pace. */
+export async function recording(work: () => Promise<unknown>): Promise<string[]> {
+  texts.clear()
+  await work()
+  return [...texts]
+}
+
 const ownPace = /"outbox"|"node"|FROM "signing_key"|pg_current_snapshot|SELECT 1$|GREATEST\(\w+\."last(Seen|Used)At"/
 const watch = (target: object, method: string, seen: (argument: unknown) => void) => {
   const prototype = target as Record<string, (...args: unknown[]) => unknown>
@@ -30,6 +39,7 @@ const watch = (target: object, method: string, seen: (argument: unknown) => void
 
 const countQuery = (query: unknown) => {
   const text = typeof query === 'string' ? query : (query as { text?: string }).text ?? ''
+  texts.add(text)
   if (!ownPace.test(text)) counts.queries++
 }
 watch(Client.prototype, 'query', countQuery)

@@ -1,0 +1,42 @@
+import { drive, type LoadRequest } from '../drive.js'
+import { loading, share, type Family } from '../figure.js'
+import { makeSessions } from '../sessions.js'
+import { gateway } from '../stage.js'
+import { issueElsewhere } from '../peers.js'
+
+const SESSIONS = 1_000
+const CONNECTIONS = 16
+
+const basic = `Basic ${Buffer.from(`${gateway.id}:${gateway.secret}`).toString('base64')}`
+const isActive = (body: string) => body.startsWith('{"active":true') && body.includes('"client_id"')
+
+/** What a gateway's question costs, beside a route that parses the same form and gives the same answer, and beside oidc-provider. */
+export const introspection: Family = {
+  name: 'introspection, warm',
+  async prepare(stage) {
+    const databaseUrl = await stage.database('introspection')
+    const tickets = await makeSessions(databaseUrl, SESSIONS)
+    const requests = tickets.map(({ bearer }) => asking('/oauth2/introspect', bearer))
+    const holdfast = await stage.start('holdfast', databaseUrl)
+    const bare = await stage.bare(databaseUrl, holdfast, tickets[0]?.bearer ?? '')
+    const provider = await stage.start('oidc-provider', databaseUrl)
+    const theirs = asking('/token/introspection', await issueElsewhere(provider.url, basic))
+    const common = { connections: CONNECTIONS, requests, isRight: isActive }
+    for (const server of [bare, holdfast]) await drive({ ...common, server, amount: CONNECTIONS * SESSIONS })
+    return {
+      floor: loading(stage, { ...common, server: bare }),
+      introspection: loading(stage, { ...common, server: holdfast }),
+      'oidc-provider': loading(stage, { ...common, server: provider, requests: [theirs] })
+    }
+  },
+  figures: [
+    { name: 'POST /oauth2/introspect, warm ÷ floor with the same body parsing and answer', bound: { atLeast: 0.8 }, value: share('introspection', 'floor') },
+    { name: 'POST /oauth2/introspect, warm ÷ oidc-provider on Redis', bound: null, value: share('introspection', 'oidc-provider') }
+  ]
+}
+
+function asking(path: string, token: string): LoadRequest {
+  return {
+    method: 'POST', path, headers: { authorization: basic, 'content-type': 'application/x-www-form-urlencoded' }, body: new URLSearchParams({ token }).toString()
+  }
+}

@@ -1,0 +1,36 @@
+import { drive, type LoadRequest } from '../drive.js'
+import { loading, share, type Family } from '../figure.js'
+import { makeSessions, type Ticket } from '../sessions.js'
+
+const CONNECTIONS = 16
+
+const isTokenSet = (body: string) => body.startsWith('{"access_token":"ey')
+const isUpdated = (body: string) => body.startsWith('{"session_id":"')
+
+/** What an exchange of a refresh token costs, beside a route that does no more than update the row. */
+export const refresh: Family = {
+  name: 'refresh',
+  async prepare(stage) {
+    const databaseUrl = await stage.database('refresh')
+    const tickets = await makeSessions(databaseUrl, 2 * CONNECTIONS)
+    const server = await stage.start('holdfast', databaseUrl)
+    const bare = await stage.bare(databaseUrl, server, tickets[0]?.bearer ?? '')
+    const chains = tickets.slice(0, CONNECTIONS).map(chain)
+    const ours = { server, connections: CONNECTIONS, requests: (connection: number) => chains[connection % CONNECTIONS] ?? [], isRight: isTokenSet }
+    const updates = tickets.slice(CONNECTIONS).map(({ sessionId }): LoadRequest[] => [{ method: 'GET', path: `/update/${sessionId}` }])
+    const theirs = { server: bare, connections: CONNECTIONS, requests: (connection: number) => updates[connection % CONNECTIONS] ?? [], isRight: isUpdated }
+    for (const load of [ours, theirs]) await drive({ ...load, amount: CONNECTIONS * 100 })
+    return { 'bare UPDATE … RETURNING': loading(stage, theirs), refresh: loading(stage, ours) }
+  },
+  figures: [{ name: 'refreshes per second ÷ a bare route with one UPDATE … RETURNING', bound: { atLeast: 0.6 }, value: share('refresh', 'bare UPDATE … RETURNING') }]
+}
+
+/** One session's exchanges, each with the token that the one before has given. A run that ends early leaves its last token used: it is answered again. */
+function chain({ refreshToken: first }: Ticket): LoadRequest[] {
+  let refreshToken = first
+  return [{
+    method: 'POST', path: '/oauth2/token', headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    setupRequest: (request) => ({ ...request, body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken }).toString() }),
+    onResponse: (status, body) => { if (status === 200) refreshToken = (JSON.parse(body) as { refresh_token: string }).refresh_token }
+  }]
+}

@@ -1,0 +1,48 @@
+import { median, quantile } from '../drive.js'
+import { numberOf, type Family } from '../figure.js'
+import type { BenchServer } from '../server.js'
+import { makeSessions, type Ticket } from '../sessions.js'
+
+const NODES = 3
+
+/** How long a sign-out takes that every node has heard of before it is answered. */
+export const revocation: Family = {
+  name: 'revocation',
+  async prepare(stage) {
+    const databaseUrl = await stage.database('revocation')
+    const perRound = stage.quick ? 15 : 50
+    const tickets = await makeSessions(databaseUrl, perRound * 4)
+    const nodes = await Promise.all(Array.from({ length: NODES }, () => stage.start('holdfast', databaseUrl)))
+    return {
+      'three nodes': async () => {
+        const times: number[] = []
+        for (const ticket of tickets.splice(0, perRound)) times.push(await revoke(nodes, ticket))
+        const sorted = times.toSorted((a, b) => a - b)
+        return { medianMs: median(sorted), p99Ms: quantile(sorted, 0.99) }
+      }
+    }
+  },
+  figures: [{ name: 'revocation acknowledged on three nodes, median', unit: ' ms', bound: { atMost: 20 }, value: (samples) => numberOf(samples, 'three nodes', 'medianMs') }]
+}
+
+/** Ends a session that every node has in its cache; returns how long that took. Afterwards no node may take it for valid. */
+async function revoke(nodes: readonly BenchServer[], { sessionId, bearer }: Ticket): Promise<number> {
+  const headers = { authorization: `Bearer ${bearer}` }
+  await expectAll(nodes, headers, 200)
+  await expectAll(nodes, headers, 200)
+  const start = performance.now()
+  const response = await fetch(`${nodes[0]?.url}/sessions/${sessionId}`, { method: 'DELETE', headers })
+  const body = await response.text()
+  const took = performance.now() - start
+  if (response.status !== 200 || body !== '{"revoked":1}') throw new Error(`a revocation was answered ${response.status} ${body}`)
+  await expectAll(nodes, headers, 401)
+  return took
+}
+
+async function expectAll(nodes: readonly BenchServer[], headers: Record<string, string>, status: number): Promise<void> {
+  for (const { url } of nodes) {
+    const response = await fetch(`${url}/verify`, { headers })
+    await response.text()
+    if (response.status !== status) throw new Error(`${url}/verify answered ${response.status} instead of ${status}`)
+  }
+}

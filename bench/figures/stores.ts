@@ -1,0 +1,61 @@
+import { Redis } from 'ioredis'
+import { drive, type LoadRequest } from '../drive.js'
+import { loading, ROUNDS, share, type Family, type Side } from '../figure.js'
+import { bearersOf, makeSessions, parts, verifying, type Ticket } from '../sessions.js'
+
+const SESSIONS = 1_000
+const CONNECTIONS = 16
+const isEmpty = (body: string) => body === ''
+const byId = (path: string, tickets: readonly Ticket[]): LoadRequest[] => tickets.map(({ sessionId }) => ({ method: 'GET', path: `/${path}/${sessionId}` }))
+
+/** What a check costs that asks Redis, beside a route with one GET. */
+export const shared: Family = {
+  name: 'verify, from Redis',
+  async prepare(stage) {
+    const databaseUrl = await stage.database('shared')
+    const tickets = await makeSessions(databaseUrl, SESSIONS)
+    const server = await stage.start('holdfast', databaseUrl, { LOCAL_CACHE: 'off' })
+    const first = tickets[0]?.bearer ?? ''
+    const bare = await stage.bare(databaseUrl, server, first)
+    const ours = { server, connections: CONNECTIONS, requests: verifying(bearersOf(tickets)), isRight: isEmpty }
+    const theirs = { ...ours, server: bare, requests: byId('redis', tickets) }
+    await copyTo(stage.redisUrl, tickets)
+    for (const load of [ours, theirs]) await drive({ ...load, amount: CONNECTIONS * SESSIONS })
+    return {
+      'bare Redis route': loading(stage, theirs),
+      L2: loading(stage, ours)
+    }
+  },
+  figures: [{ name: '/verify, LOCAL_CACHE=off, warm L2 ÷ bare Redis route', bound: { atLeast: 0.9 }, value: share('L2', 'bare Redis route') }]
+}
+
+/** What a check costs that nobody has seen before, beside a route with one SELECT. */
+export const cold: Family = {
+  name: 'verify, from PostgreSQL',
+  async prepare(stage) {
+    const databaseUrl = await stage.database('cold')
+    const perRound = stage.quick ? 1_600 : 8_000
+    const tickets = await makeSessions(databaseUrl, perRound * (ROUNDS + 1))
+    // A session of its own: those of the rounds are to be unknown.
+    const [{ bearer: first } = { bearer: '' }] = await makeSessions(databaseUrl, 1)
+    const server = await stage.start('holdfast', databaseUrl)
+    const bare = await stage.bare(databaseUrl, server, first)
+    let round = 0
+    const once = (target: typeof server, requestsOf: (tickets: readonly Ticket[]) => LoadRequest[], turn: () => number): Side => () => {
+      const mine = tickets.slice(turn() * perRound).slice(0, perRound)
+      return drive({ server: target, connections: CONNECTIONS, amount: perRound, requests: parts(requestsOf(mine), CONNECTIONS), isRight: isEmpty })
+    }
+    return {
+      'bare pg route': once(bare, (mine) => byId('select', mine), () => 0),
+      cold: once(server, (mine) => verifying(bearersOf(mine)), () => round++)
+    }
+  },
+  figures: [{ name: '/verify, cold (each session once, from PostgreSQL) ÷ bare pg route', bound: { atLeast: 0.7 }, value: share('cold', 'bare pg route') }]
+}
+
+/** Puts something of a copy's size under each id, for the bare route to get. */
+async function copyTo(redisUrl: string, tickets: readonly Ticket[]): Promise<void> {
+  const redis = new Redis(redisUrl)
+  await Promise.all(tickets.map(({ sessionId }) => redis.set(sessionId, 'x'.repeat(900))))
+  redis.disconnect()
+}

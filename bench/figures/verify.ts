@@ -1,0 +1,56 @@
+import { drive, type Load } from '../drive.js'
+import { loading, share, type Family } from '../figure.js'
+import { accessTokensOf, bearersOf, makeSessions, verifying } from '../sessions.js'
+import type { Stage } from '../stage.js'
+import { signUpElsewhere } from '../peers.js'
+
+/** How many sessions are in use at once, and how many connections a proxy holds. */
+const SESSIONS = 1_000
+const CONNECTIONS = 16
+const modes = ['database', 'secondary', 'cookie'] as const
+
+const isEmpty = (body: string) => body === ''
+const isSession = (body: string) => body.startsWith('{"session":{') && body.includes('ada@example.com')
+
+/** What a check costs where this process knows the session, beside a route that checks nothing and beside better-auth's own. */
+export const verify: Family = {
+  name: 'verify, warm',
+  async prepare(stage) {
+    const databaseUrl = await stage.database('verify')
+    const tickets = await makeSessions(databaseUrl, SESSIONS)
+    const holdfast = await stage.start('holdfast', databaseUrl)
+    const bare = await stage.bare(databaseUrl, holdfast, bearersOf(tickets)[0] ?? '')
+    const common = { connections: CONNECTIONS, isRight: isEmpty }
+    const session = { ...common, server: holdfast, requests: verifying(bearersOf(tickets)) }
+    const access = { ...common, server: holdfast, requests: verifying(await accessTokensOf(holdfast.url, tickets)) }
+    const [floor, accessFloor] = [{ ...session, server: bare }, { ...access, server: bare }]
+    // Every session once, so that no round begins with reads of the store; and the floor alike, so that its code is as warm.
+    for (const load of [floor, session, accessFloor, access]) await drive({ ...load, amount: CONNECTIONS * SESSIONS })
+    return {
+      floor: loading(stage, floor),
+      'session token': loading(stage, session),
+      'floor, longer token': loading(stage, accessFloor),
+      'access token': loading(stage, access),
+      ...await betterAuth(stage)
+    }
+  },
+  figures: [
+    { name: '/verify, session token, warm L1 ÷ floor', bound: { atLeast: 0.85 }, value: share('session token', 'floor') },
+    { name: '/verify, access token, warm L1 ÷ floor', bound: { atLeast: 0.85 }, value: share('access token', 'floor, longer token') },
+    {
+      name: '/verify warm ÷ better-auth get-session, its fastest mode', bound: { atLeast: 30 },
+      value: (samples) => Math.min(...modes.map((mode) => share('session token', `better-auth, ${mode}`)(samples)))
+    }
+  ]
+}
+
+async function betterAuth(stage: Stage): Promise<Record<string, () => ReturnType<typeof drive>>> {
+  const sides: Record<string, () => ReturnType<typeof drive>> = {}
+  for (const mode of modes) {
+    const server = await stage.start('better-auth', await stage.emptyDatabase(`better_auth_${mode}`), { BENCH_MODE: mode })
+    const cookie = await signUpElsewhere(server.url)
+    const load: Load = { server, connections: CONNECTIONS, requests: [{ method: 'GET', path: '/api/auth/get-session', headers: { cookie } }], isRight: isSession }
+    sides[`better-auth, ${mode}`] = loading(stage, load)
+  }
+  return sides
+}

@@ -1,0 +1,33 @@
+import { parseArgs } from 'node:util'
+import { families } from './figures/all.js'
+import { measure } from './figure.js'
+import { print, Results } from './results.js'
+import { Stage } from './stage.js'
+
+/*
+ * `npm run bench`: every figure, against its peers, on this machine. `-- --quick` takes less than a minute and keeps nothing;
+ * `-- --only verify` runs the families whose names contain that; `-- --cpu-prof` has the servers write profiles into the current directory.
+ */
+const { values: { quick, only, 'cpu-prof': profile } } = parseArgs({
+  options: { quick: { type: 'boolean', default: false }, only: { type: 'string', default: '' }, 'cpu-prof': { type: 'boolean', default: false } }
+})
+
+const stage = await Stage.open({ quick, execArgv: profile ? ['--cpu-prof'] : [] })
+const results = new Results()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => { void stage.close().finally(() => process.exit(1)) })
+}
+try {
+  for (const family of families) {
+    if (!family.name.includes(only)) continue
+    const started = performance.now()
+    results.add(family, await measure(family, stage))
+    await stage.clear()
+    process.stderr.write(`${family.name}: ${((performance.now() - started) / 1_000).toFixed(1)} s\n`)
+  }
+} finally {
+  await stage.close()
+}
+print(results)
+if (!quick && only === '') await results.write(new URL('../../bench/RESULTS.md', import.meta.url))
+process.exitCode = results.missed.length > 0 ? 1 : 0

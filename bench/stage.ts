@@ -1,0 +1,99 @@
+import { resolveConfig } from '../src/config.js'
+import { migrate } from '../src/database/migrate.js'
+import { openDatabase } from '../src/holdfast.js'
+import { execute, createPostgres, findPostgresPrograms, type PrivatePostgres } from '../test/services/postgres.js'
+import { startRedis, type PrivateRedis } from '../test/services/redis.js'
+import { BenchServer, type Program } from './server.js'
+
+export const authSecret = 'a secret for the bench only: 5d2c8e0a9b7f4163'
+/** The gateway that asks about other people's sessions. */
+export const gateway = { id: 'bench', secret: 'a-gateway-secret-of-the-bench-0123456789' }
+const BASE_URL = 'http://localhost:3000'
+
+/** The stores, private to a run, and the servers on them. */
+export class Stage {
+  readonly #postgres: PrivatePostgres
+  readonly #redis: PrivateRedis
+  readonly #servers: BenchServer[] = []
+  readonly #execArgv: readonly string[]
+  /** Whether everything is to be over within a minute. */
+  readonly quick: boolean
+
+  private constructor(postgres: PrivatePostgres, redis: PrivateRedis, quick: boolean, execArgv: readonly string[]) {
+    this.#postgres = postgres
+    this.#redis = redis
+    this.quick = quick
+    this.#execArgv = execArgv
+  }
+
+  /** @param execArgv options of node for the Holdfast servers, such as `--cpu-prof` */
+  static async open({ quick, execArgv }: { quick: boolean, execArgv: readonly string[] }): Promise<Stage> {
+    const programs = findPostgresPrograms()
+    const redis = await startRedis()
+    if (!programs || !redis) {
+      await redis?.stop()
+      throw new Error('the bench needs the programs of PostgreSQL and redis-server on this machine, for stores of its own')
+    }
+    const postgres = await createPostgres(programs)
+    await postgres.start()
+    return new Stage(postgres, redis, quick, execArgv)
+  }
+
+  get redisUrl(): string {
+    return this.#redis.url
+  }
+
+  /** Makes a database with the schema in it; returns its URL. */
+  async database(name: string): Promise<string> {
+    const databaseUrl = await this.emptyDatabase(name)
+    const database = await openDatabase(resolveConfig({ databaseUrl, baseUrl: BASE_URL, authSecret }), { onWarning: () => {} })
+    await migrate(database)
+    await database.close()
+    return databaseUrl
+  }
+
+  async emptyDatabase(name: string): Promise<string> {
+    await execute(this.#postgres.url, `CREATE DATABASE ${name}`)
+    const url = new URL(this.#postgres.url)
+    url.pathname = `/${name}`
+    return url.href
+  }
+
+  /** Starts a server; it ends with the family that it was started for. */
+  async start(program: Program, databaseUrl: string, env: Record<string, string> = {}, execArgv: readonly string[] = []): Promise<BenchServer> {
+    const server = await BenchServer.start(program, {
+      DATABASE_URL: databaseUrl, REDIS_URL: this.#redis.url, BASE_URL, AUTH_SECRET: authSecret, DATABASE_POOL_SIZE: '10',
+      RATE_LIMIT: 'off', LOG_LEVEL: 'warn', GATEWAY_CLIENTS: `${gateway.id}:${gateway.secret}`, ...env
+    }, [...(program === 'holdfast' ? this.#execArgv : []), ...execArgv])
+    this.#servers.push(server)
+    return server
+  }
+
+  /** Starts the bare peer. Its answers are those that `server` has just given about a session, headers and all. */
+  async bare(databaseUrl: string, server: BenchServer, bearer: string): Promise<BenchServer> {
+    const basic = Buffer.from(`${gateway.id}:${gateway.secret}`).toString('base64')
+    const verified = await fetch(`${server.url}/verify`, { headers: { authorization: `Bearer ${bearer}` } })
+    const introspected = await fetch(`${server.url}/oauth2/introspect`, { method: 'POST', headers: { authorization: `Basic ${basic}` }, body: new URLSearchParams({ token: bearer }) })
+    if (verified.status !== 200 || introspected.status !== 200) throw new Error(`a check was answered ${verified.status}, an introspection ${introspected.status}`)
+    return this.start('bare', databaseUrl, {
+      BENCH_IDENTITY: JSON.stringify(headersOf(verified)), BENCH_INTROSPECTION: JSON.stringify([headersOf(introspected), await introspected.json()])
+    })
+  }
+
+  /** Ends the servers. */
+  async clear(): Promise<void> {
+    await Promise.all(this.#servers.splice(0).map((server) => server.stop()))
+  }
+
+  async close(): Promise<void> {
+    await this.clear()
+    await this.#redis.stop()
+    await this.#postgres.remove()
+  }
+}
+
+/** The headers of an answer that a route sets: not those that belong to the connection, or that Node adds. */
+function headersOf({ headers }: Response): Record<string, string> {
+  const added = new Set(['connection', 'content-length', 'date', 'keep-alive', 'transfer-encoding'])
+  return Object.fromEntries([...headers].filter(([name]) => !added.has(name)))
+}
