@@ -28,7 +28,6 @@ const Answer = Type.Object({
 
 /** Many tokens in one question, asked by a gateway. */
 const sessionCheck: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
-  const { baseUrl } = holdfast.config
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
   const schema = { body: Body, querystring: Query, response: { 200: Answer } }
   app.post('/sessions/check', { logLevel: 'warn', bodyLimit: BODY_LIMIT, onRequest: app.requireGateway, schema }, async (request, reply) => {
@@ -40,7 +39,7 @@ const sessionCheck: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (a
       consistency,
       checked_at: checkedAt,
       results: answers.map(({ check, ageMs }) => ({
-        ...introspectionOf(check, baseUrl),
+        ...introspectionOf(check, holdfast.parties),
         ...(check.active ? {} : { cause: check.cause }),
         age_ms: Math.ceil(ageMs)
       }))
