@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
+import { decodeJwt } from 'jose'
 import { deriveKeys } from '../src/auth/keys.js'
 import type { PrismaClient } from '../src/database/database.js'
 import { mintSessionToken } from '../src/session/session-token.js'
 import { insertSession } from '../src/session/store.js'
 import { firstRefreshToken } from '../src/token/refresh-token.js'
 import type { TokenSet } from '../src/token/token-set.js'
-import type { Running } from './helper.js'
+import type { Person, Running } from './helper.js'
 
 /** A refresh family, as its client knows it. */
 export interface TestFamily {
@@ -22,17 +23,34 @@ export async function makeFamilies(prisma: PrismaClient, authSecret: string, cou
 }
 
 async function insertFamily(prisma: PrismaClient, authSecret: string): Promise<TestFamily> {
-  const pepper = deriveKeys(authSecret).peppers.current
-  const { sessionId, hash } = mintSessionToken()
-  const first = firstRefreshToken(sessionId, pepper)
   const userId = randomUUID()
   await prisma.user.create({ data: { id: userId, name: 'Ada', email: `${userId}@example.com`, role: 'user' } })
+  const { sessionId, refreshToken } = await insertSessionOf(prisma, authSecret, userId)
+  return { sessionId, userId, refreshToken }
+}
+
+async function insertSessionOf(prisma: PrismaClient, authSecret: string, userId: string): Promise<{ sessionId: string, token: string, refreshToken: string }> {
+  const pepper = deriveKeys(authSecret).peppers.current
+  const { sessionId, hash, token } = mintSessionToken()
+  const first = firstRefreshToken(sessionId, pepper)
   await insertSession(prisma, {
     id: sessionId, hash, userId, idleTtlSeconds: 604_800, absoluteTtlSeconds: 7_776_000, ipAddress: null, userAgent: null, amr: ['pwd'], impersonatedBy: null,
     impersonatorEpoch: null, credentialEpoch: null, authoritySessionId: null, replaces: null, sourceSessionId: null,
     refresh: { hash: first.hash, pepperId: pepper.id }
   })
-  return { sessionId, userId, refreshToken: first.token }
+  return { sessionId, token, refreshToken: first.token }
+}
+
+/** A session of somebody, with its signed token. */
+export type Device = Pick<Person, 'id' | 'sessionId' | 'bearer'>
+
+/** Begins further sessions of somebody, straight in the store. */
+export async function makeDevices({ app, options }: Running, id: string, count: number): Promise<Device[]> {
+  const { prisma, auth } = app.holdfast
+  return Promise.all(Array.from({ length: count }, async () => {
+    const { sessionId, token } = await insertSessionOf(prisma, options.authSecret ?? '', id)
+    return { id, sessionId, bearer: encodeURIComponent(auth.sign(token)) }
+  }))
 }
 
 /** Begins one family. */
@@ -40,6 +58,14 @@ export async function makeFamily({ app, options }: Running): Promise<TestFamily>
   const [family] = await makeFamilies(app.holdfast.prisma, options.authSecret ?? '', 1)
   if (!family) throw new Error('no family was made')
   return family
+}
+
+/** An access token of somebody's session, as the token routes issue it; with `changed` claims, signed all the same. */
+export async function accessTokenOf({ app }: Running, sessionId: string, changed: Record<string, unknown> = {}): Promise<string> {
+  const { accessTokens, prisma } = app.holdfast
+  const session = await prisma.session.findUniqueOrThrow({ where: { id: sessionId } })
+  const { token } = await accessTokens.issue({ session, roles: ['user'], generation: session.refreshGeneration })
+  return Object.keys(changed).length === 0 ? token : accessTokens.sign('at+jwt', { ...decodeJwt(token), ...changed })
 }
 
 /** Lets time pass for one session: every time on its row moves into the past (or, for a clock that steps back, into the future). */

@@ -1,5 +1,8 @@
 import { Agent, request } from 'node:http'
+import { decodeProtectedHeader } from 'jose'
 import t from 'tap'
+import { KEYS_POLL_MS } from '../src/token/signing-keys.js'
+import { accessTokenOf } from './families.js'
 import { build, signUp } from './helper.js'
 import { counting } from './services/count.js'
 import { SeededRandom } from './services/random.js'
@@ -16,6 +19,8 @@ const cookieName = running.app.holdfast.auth.cookieName
 const random = new SeededRandom(20_261_124)
 const agent = new Agent({ keepAlive: true, maxSockets: 16 })
 const signed = decodeURIComponent(ada.bearer)
+const jwt = await accessTokenOf(running, ada.sessionId)
+const [header = '', payload = '', signature = ''] = jwt.split('.')
 
 const pick = <T>(list: readonly T[]): T => list[random.below(list.length)] as T
 const bytes = (length: number, range: number, from: number) => Array.from({ length }, () => String.fromCharCode(from + random.below(range))).join('')
@@ -40,7 +45,32 @@ function badToken(): string {
     () => bytes(1 + random.below(60), 94, 33),
     () => bytes(40, 126, 129),
     () => `hst1_${'A'.repeat(random.below(7_000))}`,
+    () => badJwt(),
+    () => badJwt(),
+    () => badJwt(),
     () => `eyJhbGciOiJub25lIn0.${Buffer.from(bytes(30, 90, 33)).toString('base64url')}.`
+  ])()
+}
+
+const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+
+/** The shape of an access token of this server, with something wrong: a piece, a character, the header, the name of the key. */
+function badJwt(): string {
+  const at = random.below(jwt.length)
+  const { kid } = decodeProtectedHeader(jwt) as { kid: string }
+  return pick([
+    () => jwt.slice(0, at),
+    // The last character of a signature has bits that count for nothing, and is left alone.
+    () => { const near = Math.min(at, jwt.length - 2); return jwt.slice(0, near) + (jwt[near] === 'A' ? 'B' : 'A') + jwt.slice(near + 1) },
+    () => `${jwt}.${signature}`,
+    () => `${header}.${payload}.`,
+    () => `${header}..${signature}`,
+    () => `${header}.${encode({ sub: ada.id, sid: ada.sessionId, exp: 9e9 })}.${signature}`,
+    () => `${encode({ alg: pick(['none', 'HS256', 'RS256', 'ES256']), typ: 'at+jwt', kid: pick([kid, `${kid}A`, kid.toLowerCase(), bytes(22, 26, 97), '', '../../key', 7, null]) })}.${payload}.${pick(['', signature.slice(1), bytes(86, 26, 97)])}`,
+    () => `${encode({ alg: 'ES256', typ: 'at+jwt', kid, jku: 'http://127.0.0.1:1/jwks', jwk: {}, crit: ['x'], x: bytes(random.below(3_000), 26, 97) })}.${payload}.${signature}`,
+    () => `${header}.${bytes(random.below(5_000), 94, 33)}.${signature}`,
+    () => `${Buffer.from(bytes(random.below(60), 256, 0), 'latin1').toString('base64url')}.${payload}.${signature}`,
+    () => `ey${jwt}`
   ])()
 }
 
@@ -83,6 +113,11 @@ t.teardown(() => agent.destroy())
 t.test('ten thousand bad credentials: 401 or 400, and no query', async (t) => {
   const statuses = new Map<number, number>()
   const unexpected: string[] = []
+  // Reads of the keys have a pace of their own, which no credential may change.
+  const { signingKeys } = running.app.holdfast
+  const read = signingKeys.read.bind(signingKeys)
+  const keyReads = t.capture(signingKeys, 'read', () => read())
+  const begun = performance.now()
   const counts = await counting(() => rounds(ROUNDS, async () => {
     const headers = badHeaders()
     const path = pick(['/verify', '/verify', '/verify/for/user/x', '/session', '/verify?role=user&credential=bearer'])
@@ -92,6 +127,7 @@ t.test('ten thousand bad credentials: 401 or 400, and no query', async (t) => {
   }))
   t.strictSame(unexpected, [])
   t.strictSame(counts, { queries: 0, commands: 0 })
+  t.ok(keyReads().length <= 1 + (performance.now() - begun) / KEYS_POLL_MS, `${keyReads().length} reads of the keys`)
   t.ok((statuses.get(401) ?? 0) > 1000 && (statuses.get(400) ?? 0) > 500, JSON.stringify([...statuses]))
 })
 

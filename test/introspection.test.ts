@@ -1,10 +1,13 @@
 import * as oauth from 'oauth4webapi'
+import { decodeJwt } from 'jose'
 import t from 'tap'
+import { accessTokenOf, makeFamily, refresh } from './families.js'
 import { build, signIn, signUp } from './helper.js'
 import { until } from './services/poll.js'
 
 const secret = 'a-secret-of-the-gateway-in-this-test'
-const running = await build(t, { gatewayClients: [`edge:${secret}`] })
+const audience = 'https://api.example.com'
+const running = await build(t, { gatewayClients: [`edge:${secret}`], accessTokenAudience: audience })
 const { url } = running
 const ada = await signUp(url)
 const client: oauth.Client = { client_id: 'edge' }
@@ -28,7 +31,7 @@ t.test('oauth4webapi is told of an active session, however it authenticates', as
   for (const auth of [oauth.ClientSecretBasic(secret), oauth.ClientSecretPost(secret)]) {
     for (const token of [ada.bearer, decodeURIComponent(ada.bearer)]) {
       const answer = await introspect(token, auth)
-      t.match(answer, { active: true, sub: ada.id, sid: ada.sessionId, iss: url, aud: url, client_id: 'holdfast', token_type: 'Bearer', roles: ['user'], amr: ['pwd'], username: ada.id, name: 'Ada Lovelace' })
+      t.match(answer, { active: true, sub: ada.id, sid: ada.sessionId, iss: url, aud: audience, client_id: 'holdfast', token_type: 'Bearer', roles: ['user'], amr: ['pwd'], username: ada.id, name: 'Ada Lovelace' })
       t.notOk('email' in answer, 'an address that nobody has verified is left out')
       t.ok(Number(answer.iat) <= now + 1 && Number(answer.exp) > now + 600_000)
     }
@@ -36,6 +39,29 @@ t.test('oauth4webapi is told of an active session, however it authenticates', as
   for (const hint of ['access_token', 'refresh_token', 'session_token']) t.match(await introspect(ada.bearer, undefined, { token_type_hint: hint }), { active: true })
   await running.app.holdfast.auth.updateUser(ada.id, { emailVerified: true })
   t.match(await introspect(ada.bearer), { email: ada.email, username: ada.email })
+})
+
+t.test('an access token is told of with its own claims, and ends with its session', async (t) => {
+  const phone = await signIn(url, ada.email)
+  const token = await accessTokenOf(running, phone.sessionId)
+  const { jti, exp, iat } = decodeJwt(token)
+  for (const hint of ['access_token', 'refresh_token']) {
+    t.match(await introspect(token, undefined, { token_type_hint: hint }), { active: true, sub: ada.id, sid: phone.sessionId, iss: url, aud: audience, client_id: 'holdfast', token_type: 'Bearer', jti, exp, iat, roles: ['user'], amr: ['pwd'] })
+  }
+  t.ok(Number(exp) < Date.now() / 1000 + 301, 'not the expiry of its session')
+  t.notOk('jti' in await introspect(phone.bearer), 'a session token has no id')
+  t.equal((await ada.browser.delete(`/sessions/${phone.sessionId}`)).status, 200)
+  t.strictSame(await introspect(token), { active: false })
+})
+
+t.test('a refresh token is no credential: it is inactive, before and after its exchange', async (t) => {
+  const family = await makeFamily(running)
+  t.strictSame(await introspect(family.refreshToken), { active: false })
+  const { status, body } = await refresh(url, family.refreshToken)
+  t.equal(status, 200)
+  t.match(await introspect(body.access_token), { active: true, sub: family.userId, sid: family.sessionId })
+  for (const token of [family.refreshToken, body.refresh_token]) t.strictSame(await introspect(token, undefined, { token_type_hint: 'refresh_token' }), { active: false })
+  t.equal((await refresh(url, body.refresh_token)).status, 200, 'asking about it has not used it')
 })
 
 t.test('everything that is not valid is answered alike', async (t) => {
@@ -46,8 +72,11 @@ t.test('everything that is not valid is answered alike', async (t) => {
   await running.app.holdfast.prisma.session.update({ where: { id: expired.sessionId }, data: { expiresAt: new Date(0) } })
   // Changed by hand: the caches hear of it with the next round of the outbox.
   await until('the expiry to be heard of', async () => !(await introspect(expired.bearer)).active)
+  const accessToken = await accessTokenOf(running, ada.sessionId)
+  const foreign = await accessTokenOf(running, ada.sessionId, { aud: 'https://other.example.com' })
+  const old = await accessTokenOf(running, ada.sessionId, { exp: Math.floor(Date.now() / 1000) - 60 })
   const answers = []
-  for (const token of [phone.bearer, expired.bearer, `${ada.bearer}x`, ada.sessionId, 'hrt1_AAAA', 'eyJhbGciOiJub25lIn0.e30.', '\0', 'é']) {
+  for (const token of [phone.bearer, expired.bearer, `${ada.bearer}x`, foreign, old, `${accessToken}x`, `${accessToken.slice(0, -8)}AAAAAAAA`, await accessTokenOf(running, phone.sessionId), await accessTokenOf(running, expired.sessionId), ada.sessionId, 'hrt1_AAAA', 'eyJhbGciOiJub25lIn0.e30.', '\0', 'é']) {
     const { status, text, headers } = await raw(new URLSearchParams({ token }).toString())
     answers.push(`${status} ${text} ${headers.get('cache-control')} ${headers.get('content-type')} ${headers.has('www-authenticate')}`)
   }
@@ -73,7 +102,7 @@ t.test('a request that is none is refused in the form of OAuth', async (t) => {
 })
 
 t.test('a signed answer names the gateway, and oauth4webapi verifies it', async (t) => {
-  for (const [token, active] of [[ada.bearer, true], ['nonsense', false]] as const) {
+  for (const [token, active] of [[ada.bearer, true], [await accessTokenOf(running, ada.sessionId), true], ['nonsense', false]] as const) {
     const response = await oauth.introspectionRequest(server, client, oauth.ClientSecretBasic(secret), token, { ...insecure, requestJwtResponse: true })
     t.equal(response.headers.get('content-type'), 'application/token-introspection+jwt')
     const answer = await oauth.processIntrospectionResponse(server, client, response)

@@ -1,6 +1,8 @@
+import { Redis } from 'ioredis'
 import t from 'tap'
+import { accessTokenOf, makeDevices, type Device } from './families.js'
 import { mintSessionToken } from '../src/session/session-token.js'
-import { build, makeAdmin, redisUrl, signIn, signUp, start, storage, type Person, type Running } from './helper.js'
+import { build, makeAdmin, redisUrl, signUp, start, storage, type Person, type Running } from './helper.js'
 import { counting } from './services/count.js'
 import { until } from './services/poll.js'
 
@@ -15,6 +17,9 @@ interface Item {
   age_ms: number
   sub?: string
   sid?: string
+  iss?: string
+  aud?: string
+  jti?: string
 }
 interface Answer {
   consistency: string
@@ -30,20 +35,19 @@ async function post({ url }: Running, body: unknown, query = ''): Promise<{ stat
 const checkAll = async (running: Running, tokens: string[], query = ''): Promise<Item[]> => (await post(running, { tokens }, query)).answer.results
 
 /** One person with that many sessions. */
-async function devices(running: Running, count: number): Promise<Person[]> {
+async function devices(running: Running, count: number): Promise<[Person, ...Device[]]> {
   const ada = await signUp(running.url)
-  const others = await Promise.all(Array.from({ length: count - 1 }, () => signIn(running.url, ada.email)))
-  return [ada, ...others]
+  return [ada, ...await makeDevices(running, ada.id, count - 1)]
 }
 
 /** Until this node answers from its caches. */
-async function warm(running: Running, { bearer }: Person): Promise<void> {
+async function warm(running: Running, { bearer }: Device): Promise<void> {
   await until('the cache to answer', async () => (await counting(() => checkAll(running, [bearer]))).queries === 0)
 }
 
 t.test('each token is answered in its place, with its cause', async (t) => {
   const running = await build(t, settings)
-  const [ada, revoked, expired] = await devices(running, 3) as [Person, Person, Person]
+  const [ada, revoked, expired] = await devices(running, 3) as [Person, Device, Device]
   await ada.browser.delete(`/sessions/${revoked.sessionId}`)
   const { prisma } = running.app.holdfast
   await prisma.session.update({ where: { id: expired.sessionId }, data: { expiresAt: new Date(0) } })
@@ -64,10 +68,30 @@ t.test('each token is answered in its place, with its cause', async (t) => {
   }
 })
 
+t.test('access tokens stand beside session tokens, each for its session', async (t) => {
+  const running = await build(t, { ...settings, accessTokenAudience: 'https://api.example.com' })
+  const [ada, revoked, expired] = await devices(running, 3) as [Person, Device, Device]
+  const old = await accessTokenOf(running, ada.sessionId, { exp: Math.floor(Date.now() / 1000) - 60 })
+  const tokens = [ada.bearer, await accessTokenOf(running, ada.sessionId), await accessTokenOf(running, ada.sessionId), old, await accessTokenOf(running, ada.sessionId, { sub: 'somebody else' })]
+  for (const { sessionId, bearer } of [revoked, expired]) tokens.push(await accessTokenOf(running, sessionId), bearer)
+  const first = await checkAll(running, tokens)
+  t.strictSame(first.map(({ cause = 'active' }) => cause), ['active', 'active', 'active', 'token_expired', 'session_unknown', 'active', 'active', 'active', 'active'])
+  t.match(first.slice(0, 3), [{ sub: ada.id, sid: ada.sessionId, iss: running.url, aud: 'https://api.example.com', jti: undefined }, { sub: ada.id, sid: ada.sessionId, iss: running.url, aud: 'https://api.example.com', jti: String }, { jti: String }])
+
+  t.equal((await ada.browser.delete(`/sessions/${revoked.sessionId}`)).status, 200)
+  await running.app.holdfast.prisma.session.update({ where: { id: expired.sessionId }, data: { expiresAt: new Date(0) } })
+  await until('the expiry to be heard of', async () => (await checkAll(running, [expired.bearer]))[0]?.active === false)
+  const causes = ['active', 'active', 'active', 'token_expired', 'session_unknown', 'session_revoked', 'session_revoked', 'session_expired', 'session_expired']
+  for (const query of ['', '?consistency=strict']) t.strictSame((await checkAll(running, tokens, query)).map(({ cause = 'active' }) => cause), causes)
+  await warm(running, ada)
+  const known = await counting(async () => { await checkAll(running, tokens.slice(0, 4)) })
+  t.strictSame(known, { queries: 0, commands: 0 })
+})
+
 t.test('a thousand tokens cost one query, and then nothing', async (t) => {
   const running = await build(t, settings)
   const people = await devices(running, 20)
-  await warm(running, people[0] as Person)
+  await warm(running, people[0])
   const strict = await counting(async () => { t.ok((await checkAll(running, tokensOf(people), '?consistency=strict')).every(({ active, age_ms: age }) => active && age === 0)) })
   t.match(strict, { queries: 1, commands: 0 })
   const known = await counting(async () => { t.ok((await checkAll(running, tokensOf(people))).every(({ active }) => active)) })
@@ -79,9 +103,12 @@ t.test('a thousand tokens cost one query, and then nothing', async (t) => {
 t.test('what one node has read costs another one command to Redis; what neither has, one query as well', onlyWithRedis, async (t) => {
   const one = await build(t, { ...settings, localCache: false })
   const people = await devices(one, 20)
-  await warm(one, people[0] as Person)
+  for (const person of people) await warm(one, person)
   const mine = new Set<string>()
-  await people[0]?.browser.post('/api/auth/update-user', { name: 'Ada King' }) // every copy is out of date
+  const redis = new Redis(redisUrl)
+  t.teardown(() => redis.disconnect())
+  const keys = (await Promise.all(people.map(({ sessionId }) => redis.keys(`holdfast:*{${sessionId}}:session`)))).flat()
+  t.equal(await redis.del(keys), people.length, 'every copy is gone')
   const cold = await counting(async () => { await checkAll(one, tokensOf(people)) })
   t.equal(cold.queries, 1, 'one query for all')
   t.ok(cold.commands <= 1 + people.length, 'one command to read, and a fill each')
@@ -108,7 +135,7 @@ t.test('a copy is as old as it says, and answers nobody who wants a younger one'
 
 t.test('a strict check sees what no cache was told of', async (t) => {
   const running = await build(t, settings)
-  const [ada, phone] = await devices(running, 2) as [Person, Person]
+  const [ada, phone] = await devices(running, 2) as [Person, Device]
   for (const person of [ada, phone]) await warm(running, person)
   // By hand, and behind the back of the trigger that would tell the caches.
   const { prisma } = running.app.holdfast
@@ -123,7 +150,7 @@ t.test('a strict check sees what no cache was told of', async (t) => {
 t.test('a batch never answers with what was revoked before it was asked', async (t) => {
   const running = await build(t, settings)
   const people = await devices(running, 8)
-  const [ada, ...others] = people as [Person, ...Person[]]
+  const [ada, ...others] = people
   for (const person of people) await warm(running, person)
   const gone = new Set<string>()
   let checks = 0
@@ -146,17 +173,20 @@ const withoutRedis = storage === 'postgres' ? ['with Redis', 'without Redis', 'w
 for (const form of withoutRedis) {
   t.test(`every kind of check says the same of a session: ${form}`, async (t) => {
     const running = await build(t, { ...settings, ...(form === 'without Redis' ? { redisUrl: undefined } : storage === 'postgres' ? { redisUrl } : {}), ...(form === 'without a local cache' ? { localCache: false } : {}) })
-    const [ada, phone, tablet] = await devices(running, 3) as [Person, Person, Person]
+    const [ada, phone, tablet] = await devices(running, 3) as [Person, Device, Device]
     const boss = await signUp(running.url)
     await makeAdmin(running, boss)
     for (let round = 0; round < 3; round++) {
-      for (const person of [ada, phone, boss]) t.strictSame(new Set(await everyAnswer(running, person.bearer)), new Set([`active ${person.id} ${person.sessionId} ${person === boss ? 'admin' : 'user'}`]))
-      t.strictSame(new Set(await everyAnswer(running, `${ada.bearer}x`)), new Set(['credential_malformed']))
+      for (const person of [ada, phone, boss]) {
+        for (const token of await tokensOfBothKinds(running, person)) t.strictSame(new Set(await everyAnswer(running, token)), new Set([`active ${person.id} ${person.sessionId} ${person === boss ? 'admin' : 'user'}`]))
+      }
+      for (const token of await tokensOfBothKinds(running, ada)) t.strictSame(new Set(await everyAnswer(running, `${token}x`)), new Set(['credential_malformed']))
     }
+    const [, ofTablet = ''] = await tokensOfBothKinds(running, tablet)
     t.equal((await ada.browser.delete(`/sessions/${phone.sessionId}`)).status, 200)
-    t.strictSame(new Set(await everyAnswer(running, phone.bearer)), new Set(['session_revoked']))
+    for (const token of await tokensOfBothKinds(running, phone)) t.strictSame(new Set(await everyAnswer(running, token)), new Set(['session_revoked']))
     await running.app.holdfast.prisma.session.update({ where: { id: tablet.sessionId }, data: { expiresAt: new Date(0) } })
-    await until('the expiry to be heard of', async () => (await everyAnswer(running, tablet.bearer)).every((answer) => answer === 'session_expired'))
+    for (const token of [tablet.bearer, ofTablet]) await until('the expiry to be heard of', async () => (await everyAnswer(running, token)).every((answer) => answer === 'session_expired'))
   })
 }
 
@@ -164,23 +194,25 @@ t.test('two nodes say the same', onlyWithRedis, async (t) => {
   const one = await build(t, settings)
   const two = await start(t, { ...one.options, port: undefined })
   const people = await devices(one, 10)
-  const [ada, ...others] = people as [Person, ...Person[]]
+  const [ada, ...others] = people
   for (const node of [one, two]) t.ok((await checkAll(node, tokensOf(people))).every(({ active }) => active))
   t.equal((await ada.browser.delete('/sessions?except=current')).status, 200)
   for (const node of [two, one]) t.strictSame((await checkAll(node, tokensOf(people))).map(({ cause = 'active' }) => cause), ['active', ...others.map(() => 'session_revoked')])
 })
 
-function tokensOf(people: readonly Person[]): string[] {
+function tokensOf(people: readonly Device[]): string[] {
   return people.map(({ bearer }) => bearer)
 }
 
-/** What each way of asking says, in the same words. */
+const tokensOfBothKinds = async (running: Running, { bearer, sessionId }: Device): Promise<string[]> => [bearer, await accessTokenOf(running, sessionId)]
+
+/** What each way of asking says, in the same words; a session token is also shown as a cookie. */
 async function everyAnswer(running: Running, bearer: string): Promise<string[]> {
   const { url, app } = running
   const asBearer = { authorization: `Bearer ${bearer}` }
   const asCookie = { cookie: `${app.holdfast.auth.cookieName}=${bearer}` }
   const answers: string[] = []
-  for (const headers of [asBearer, asCookie]) {
+  for (const headers of bearer.startsWith('hst1_') ? [asBearer, asCookie] : [asBearer]) {
     const session = await fetch(`${url}/session`, { headers })
     const body = await session.json() as { cause: string, user: { id: string, roles: string[] }, session: { id: string } }
     answers.push(session.ok ? `active ${body.user.id} ${body.session.id} ${body.user.roles.join()}` : body.cause)

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { METHODS, request, type IncomingMessage } from 'node:http'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
+import { accessTokenOf } from './families.js'
 import { build, makeAdmin, signIn, signUp, type Person, type Running } from './helper.js'
 
 const running = await build(t, { trustedProxies: ['127.0.0.1'], trustedOrigins: ['https://app.example.com'] })
@@ -29,7 +30,7 @@ async function ask(path: string, headers: Record<string, string> = {}, { method 
 }
 
 t.test('a good credential is answered with the identity, and never with a body', async (t) => {
-  for (const credential of [bearer, cookie]) {
+  for (const credential of [bearer, cookie, { authorization: `Bearer ${await accessTokenOf(running, ada.sessionId)}` }]) {
     const { status, headers, body } = await ask('/verify', credential)
     t.equal(status, 200)
     t.equal(body, '')
@@ -39,7 +40,12 @@ t.test('a good credential is answered with the identity, and never with a body',
 })
 
 t.test('a bad one is refused with its cause in WWW-Authenticate, and with no body and no identity', async (t) => {
+  const broken = `${(await accessTokenOf(running, ada.sessionId)).slice(0, -8)}AAAAAAAA`
+  const old = await accessTokenOf(running, ada.sessionId, { exp: Math.floor(Date.now() / 1000) - 60 })
   const refused = [
+    { answer: await ask('/verify', { authorization: `Bearer ${broken}` }), status: 401, challenge: 'Bearer error="invalid_token", error_description="credential_malformed"' },
+    { answer: await ask('/verify', { ...cookie, authorization: `Bearer ${broken}` }), status: 401, challenge: 'Bearer error="invalid_token"' },
+    { answer: await ask('/verify', { authorization: `Bearer ${old}` }), status: 401, challenge: 'Bearer error="invalid_token", error_description="token_expired"' },
     { answer: await ask('/verify'), status: 401, challenge: 'Bearer' },
     { answer: await ask('/verify', { authorization: 'Bearer hst1_nonsense' }), status: 401, challenge: 'Bearer error="invalid_token", error_description="credential_malformed"' },
     { answer: await ask('/verify?role=admin', bearer), status: 403, challenge: 'Bearer error="insufficient_scope"' },
@@ -83,6 +89,8 @@ t.test('what the configuration of a proxy gets wrong lets nobody in', async (t) 
 
 t.test('a proxy may take one kind of credential only', async (t) => {
   t.equal((await ask('/verify?credential=bearer', bearer)).status, 200)
+  t.equal((await ask('/verify?credential=bearer', { authorization: `Bearer ${await accessTokenOf(running, ada.sessionId)}` })).status, 200)
+  t.match(await ask('/verify?credential=cookie', { ...cookie, authorization: `Bearer ${await accessTokenOf(running, ada.sessionId)}` }), { status: 401 })
   t.equal((await ask('/verify?credential=cookie', cookie)).status, 200)
   t.match(await ask('/verify?credential=bearer', cookie), { status: 401, headers: { 'www-authenticate': 'Bearer' } })
   t.match(await ask('/verify?credential=cookie', bearer), { status: 401, headers: { 'www-authenticate': 'Bearer' } })
@@ -177,14 +185,16 @@ t.test('what proxies ask, in their own words', async (t) => {
 
 t.test('a revoked session is refused by the next request', async (t) => {
   const phone = await signIn(url, ada.email)
-  const credential = { authorization: `Bearer ${phone.bearer}` }
-  for (let i = 0; i < 3; i++) t.equal((await ask('/verify', credential)).status, 200)
+  const credentials = [phone.bearer, await accessTokenOf(running, phone.sessionId)].map((token) => ({ authorization: `Bearer ${token}` }))
+  for (let i = 0; i < 3; i++) for (const credential of credentials) t.equal((await ask('/verify', credential)).status, 200)
   t.equal((await ada.browser.delete(`/sessions/${phone.sessionId}`)).status, 200)
-  t.match(await ask('/verify', credential), { status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token", error_description="session_revoked"' } })
+  for (const credential of credentials) t.match(await ask('/verify', credential), { status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token", error_description="session_revoked"' } })
   const boss = await signUp(url)
   const admin = { authorization: `Bearer ${boss.bearer}` }
   t.equal((await ask('/verify?role=admin', admin)).status, 403)
+  const issuedBefore = { authorization: `Bearer ${await accessTokenOf(running, boss.sessionId)}` }
   await makeAdmin(running, boss)
+  t.equal((await ask('/verify?role=admin', issuedBefore)).status, 200, 'the roles are those of the user, not those that an access token was issued with')
   t.equal((await ask('/verify?role=admin', admin)).status, 200, 'a new role counts at once')
 })
 

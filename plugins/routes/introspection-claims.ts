@@ -1,5 +1,6 @@
 import { Type, type Static } from 'typebox'
 import type { Check } from '../../src/session/session.js'
+import type { TokenParties } from '../../src/token/codec.js'
 
 const seconds = Type.Integer()
 
@@ -27,7 +28,7 @@ export const IntrospectionSchema = Type.Object({
 export type Introspection = Static<typeof IntrospectionSchema>
 
 /** What a gateway is told of a token. Why one is inactive is not told here (RFC 7662 2.2). */
-export function introspectionOf(check: Check, issuer: string): Introspection {
+export function introspectionOf(check: Check, { issuer, audience }: TokenParties): Introspection {
   if (!check.active) return { active: false }
   const { session, user, token } = check
   // An address that nobody has verified could be somebody else's, and a display name anybody's.
@@ -37,7 +38,7 @@ export function introspectionOf(check: Check, issuer: string): Introspection {
     iss: issuer,
     sub: user.id,
     sid: session.id,
-    aud: token?.aud ?? issuer,
+    aud: token?.aud ?? audience,
     client_id: token?.client_id ?? session.clientId,
     token_type: 'Bearer',
     ...(token ? { jti: token.jti } : {}),

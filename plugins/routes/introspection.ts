@@ -34,7 +34,7 @@ const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (
     const gateway = await app.authenticateGateway(request, { ...(id === undefined ? {} : { id }), ...(secret === undefined ? {} : { secret }) })
     const credential = credentialOfToken(token)
     const check: Check = credential ? await holdfast.reader.check(credential) : { active: false, cause: 'credential_malformed' }
-    const answer = introspectionOf(check, issuer)
+    const answer = introspectionOf(check, holdfast.parties)
     reply.header('cache-control', 'no-store')
     if (!wantsSigned(request)) return answer
     const claims = { iss: issuer, aud: gateway, iat: Math.floor(Date.now() / 1000), token_introspection: answer }

@@ -29,7 +29,6 @@ const Answer = Type.Object({
 
 /** Many tokens in one question, asked by a gateway. */
 const sessionCheck: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
-  const { baseUrl } = holdfast.config
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
   const schema = {
     summary: 'What many tokens stand for', tags: ['Gateways'], security: [{ gateway: [] }],
@@ -44,7 +43,7 @@ const sessionCheck: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (a
       consistency,
       checked_at: checkedAt,
       results: answers.map(({ check, ageMs }) => ({
-        ...introspectionOf(check, baseUrl),
+        ...introspectionOf(check, holdfast.parties),
         ...(check.active ? {} : { cause: check.cause }),
         age_ms: Math.ceil(ageMs)
       }))

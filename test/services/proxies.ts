@@ -12,21 +12,34 @@ import { accepts, freePort } from './ports.js'
 
 const examples = fileURLToPath(new URL('../../../examples/', import.meta.url))
 
+const apache = (file: string, ...defines: string[]) => (folder: string) => ['apache2', '-d', folder, '-f', join(folder, file), '-DFOREGROUND', ...defines]
+
 /** The proxies of `examples/` that can be started here, and how. */
 export const proxies = {
-  nginx: { file: 'nginx.conf', command: (folder: string) => ['nginx', '-p', folder, '-c', join(folder, 'nginx.conf'), '-g', 'daemon off;'] },
-  caddy: { file: 'Caddyfile', command: (folder: string) => ['caddy', 'run', '--config', join(folder, 'Caddyfile')] },
-  haproxy: { file: 'haproxy.cfg', command: (folder: string) => ['haproxy', '-db', '-f', join(folder, 'haproxy.cfg')] },
-  apache2: { file: 'apache.conf', command: (folder: string) => ['apache2', '-d', folder, '-f', join(folder, 'apache.conf'), '-DFOREGROUND'] }
+  nginx: (folder: string) => ['nginx', '-p', folder, '-c', join(folder, 'nginx.conf'), '-g', 'daemon off;'],
+  caddy: (folder: string) => ['caddy', 'run', '--config', join(folder, 'Caddyfile')],
+  haproxy: (folder: string) => ['haproxy', '-db', '-f', join(folder, 'haproxy.cfg')],
+  apache2: apache('apache.conf'),
+  'apache2 as a resource server': apache('apache-resource-server.conf'),
+  'apache2 that verifies': apache('apache-resource-server.conf', '-DJWKS')
 }
 export type Proxy = keyof typeof proxies
+const openidc = ['/usr/lib/apache2/modules/mod_auth_openidc.so']
+
+/** What a proxy's example needs besides the program: any one of these files. */
+const additions: Partial<Record<Proxy, string[]>> = {
+  apache2: ['5.1', '5.2', '5.3', '5.4'].map((version) => `/usr/share/lua/${version}/socket/http.lua`),
+  'apache2 as a resource server': openidc,
+  'apache2 that verifies': openidc
+}
 
 /** Why a proxy's test cannot run here, or false. With REQUIRE_SERVICES=1 a missing proxy is a failure. */
 export function missing(proxy: Proxy): string | false {
   // Debian keeps daemons where other users' shells do not look.
   process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin`
-  const found = spawnSync(proxy, [proxy === 'caddy' ? 'version' : '-v']).status === 0
-  return found || process.env['REQUIRE_SERVICES'] === '1' ? false : `${proxy} is not on the PATH: install it, or let CI run this`
+  const [program = ''] = proxies[proxy]('')
+  const found = spawnSync(program, [program === 'caddy' ? 'version' : '-v']).status === 0 && (additions[proxy]?.some((file) => existsSync(file)) ?? true)
+  return found || process.env['REQUIRE_SERVICES'] === '1' ? false : `${proxy} is not here, or not whole: install what .ci/run names, or let CI run this`
 }
 
 /** What the examples' addresses stand for in one test. */
@@ -92,7 +105,7 @@ export async function startTls(t: Test, targetPort: number): Promise<number> {
 
 /** Starts a proxy with its example's configuration. */
 export async function startProxy(t: Test, proxy: Proxy, places: Places): Promise<string> {
-  return startExample(t, proxies[proxy].command, await freePort(), places)
+  return startExample(t, proxies[proxy], await freePort(), places)
 }
 
 /** Starts the application of the examples, which answers with the request headers that reached it. @returns its port */

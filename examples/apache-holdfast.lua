@@ -1,0 +1,60 @@
+-- Asks Holdfast about a request, for apache.conf. One function for each question; whatever goes wrong in here, Apache answers 500.
+local http = require "socket.http"
+local socket = require "socket"
+
+local holdfast = "http://127.0.0.1:3000"
+local identity = { "Remote-User", "Remote-Email", "Remote-Name", "Remote-Groups", "X-Session-Id" }
+local passed = { "Authorization", "Cookie", "Origin", "Sec-Fetch-Site", "Accept", "Access-Control-Request-Method" }
+local refusals = { [400] = true, [401] = true, [403] = true }
+
+-- What a client sent under these names never passes, nor with underscores, which CGI variables cannot tell from hyphens.
+local stripped = { "X_Session-Id", "X-Session_Id" }
+for _, name in ipairs(identity) do
+  table.insert(stripped, name)
+  table.insert(stripped, (name:gsub("%-", "_")))
+end
+
+-- What the client wants to have dropped on the way (RFC 9110 7.6.1) must not be the identity.
+local function keep_identity(headers)
+  local wanted = (headers["Connection"] or ""):lower()
+  if wanted:find("remote", 1, true) or wanted:find("session", 1, true) then headers["Connection"] = "close" end
+end
+
+local function connect()
+  local connection = socket.tcp()
+  connection:settimeout(5)
+  return connection
+end
+
+local function ask(r, path)
+  for _, name in ipairs(stripped) do r.headers_in[name] = nil end
+  keep_identity(r.headers_in)
+  local headers = {
+    ["x-forwarded-method"] = r.method,
+    ["x-forwarded-proto"] = r.is_https and "https" or "http",
+    ["x-forwarded-host"] = r.headers_in["Host"],
+    ["x-forwarded-uri"] = r.unparsed_uri,
+    ["x-forwarded-for"] = r.useragent_ip
+  }
+  for _, name in ipairs(passed) do headers[name:lower()] = r.headers_in[name] end
+
+  local ok, status, answered = http.request({ url = holdfast .. path, headers = headers, redirect = false, create = connect })
+  if ok and status == 200 then
+    for _, name in ipairs(identity) do r.headers_in[name] = answered[name:lower()] or "" end
+    return apache2.DECLINED -- to object. OK would end the questions here, before that of /admin/.
+  end
+  if ok and refusals[status] then
+    r.err_headers_out["WWW-Authenticate"] = answered["www-authenticate"]
+    return status
+  end
+  r.err_headers_out["Retry-After"] = "1"
+  return 503
+end
+
+function signed_in(r)
+  return ask(r, "/verify")
+end
+
+function admin(r)
+  return ask(r, "/verify?role=admin")
+end
