@@ -116,6 +116,14 @@ t.test('apache2 verifies access tokens by itself, with the published keys', { sk
   t.equal((await send(url, '/orders')).status, 401, 'signed out')
 })
 
+t.test('a script of Apache that cannot run lets nobody in', { skip: missing('apache2') }, async (t) => {
+  const ada = await signUp(running.url)
+  for (const [from, to] of [['require "socket.http"', 'require "nothing"'], ['function signed_in', 'function another_name']] as const) {
+    const url = await startProxy(t, 'apache2', { ...places, replace: { ...places.replace, [from]: to } })
+    t.equal((await send(url, '/orders', bearerOf(ada))).status, 500, to)
+  }
+})
+
 t.test('while Holdfast is stopped nobody gets in', async (t) => {
   const ada = await signUp(running.url)
   for (const url of urls.values()) t.equal((await send(url, '/orders', bearerOf(ada))).status, 200)

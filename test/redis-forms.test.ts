@@ -4,7 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { build, sessionState, signIn, signUp, start, storage } from './helper.js'
+import { makeDevices } from './families.js'
+import { build, sessionState, signIn, signUp, start, storage, type Running } from './helper.js'
 import { counting } from './services/count.js'
 import { until } from './services/poll.js'
 import { accepts, freePort } from './services/ports.js'
@@ -24,7 +25,9 @@ t.test('in a cluster', { skip }, async (t) => {
   const made = spawnSync('redis-cli', ['--cluster', 'create', ...nodes, '--cluster-yes'], { encoding: 'utf8' })
   t.equal(made.status, 0, made.stderr)
   await until('the cluster to be whole', () => ports.every((port) => spawnSync('redis-cli', ['-p', String(port), 'cluster', 'info'], { encoding: 'utf8' }).stdout.includes('cluster_state:ok')))
-  await revocationIsHeard(t, `redis+cluster://${nodes.join(',')}`)
+  const redisUrl = `redis+cluster://${nodes.join(',')}`
+  await revocationIsHeard(t, redisUrl)
+  await batchIsAnswered(t, redisUrl)
 })
 
 async function revocationIsHeard(t: Test, redisUrl: string): Promise<void> {
@@ -41,6 +44,33 @@ async function revocationIsHeard(t: Test, redisUrl: string): Promise<void> {
     t.equal(ended.status, 200, 'the revocation is confirmed')
     t.equal(await sessionState(phone.browser), '401 session_revoked')
   }
+}
+
+/** Sessions of one batch lie on several shards: what one node has read answers the other, and a revocation on any of them is heard. */
+async function batchIsAnswered(t: Test, redisUrl: string): Promise<void> {
+  const secret = 'a-secret-of-the-gateway-in-this-test'
+  const one = await build(t, { redisUrl, gatewayClients: [`edge:${secret}`] })
+  const two = await start(t, { ...one.options, port: undefined, localCache: false })
+  const ada = await signUp(one.url)
+  const devices = await makeDevices(one, ada.id, 12)
+  const check = async ({ url }: Running): Promise<string[]> => {
+    const response = await fetch(`${url}/sessions/check`, {
+      method: 'POST',
+      headers: { authorization: `Basic ${Buffer.from(`edge:${secret}`).toString('base64')}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ tokens: [ada.bearer, 'garbage', ...devices.map(({ bearer }) => bearer)] })
+    })
+    const { results } = await response.json() as { results: { active: boolean, cause?: string, sid?: string }[] }
+    return results.map(({ active, cause = '', sid = '' }) => (active ? sid : cause))
+  }
+  const ids = devices.map(({ sessionId }) => sessionId)
+  for (const node of [one, two]) t.strictSame(await check(node), [ada.sessionId, 'credential_malformed', ...ids])
+  await until('the shards to answer for the store', async () => (await counting(() => check(two))).queries === 0)
+  const known = await counting(async () => { t.strictSame(await check(two), [ada.sessionId, 'credential_malformed', ...ids]) })
+  t.equal(known.queries, 0)
+  t.ok(known.commands >= 1 + ids.length, 'each session was asked of its shard')
+
+  t.equal((await ada.browser.delete('/sessions?except=current')).status, 200)
+  for (const node of [two, one]) t.strictSame(await check(node), [ada.sessionId, 'credential_malformed', ...ids.map(() => 'session_revoked')])
 }
 
 /** Starts a Redis of some kind on a free port. */
