@@ -41,7 +41,7 @@ export const ambushes: Record<keyof Protections | 'two servers' | 'second revoca
   async fillLease(stage) {
     const { node, revoker, session, latecomer } = await scene(stage, { deaf: true })
     node.redis.watch((text, direction, wire) => {
-      wire.marked ||= direction === 'toServer' && text.includes('"credentialEpoch"')
+      wire.marked ||= direction === 'toServer' && text.includes('"h1_')
       return wire.marked && direction === 'toServer' ? 'hold' : 'pass'
     })
     await stage.check(node, session)

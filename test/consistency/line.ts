@@ -11,13 +11,15 @@ export interface Wire {
   marked: boolean
 }
 
-/** Decides on a piece of traffic: `hold` stops this direction of this connection until the next `release`. */
+/** Decides on a piece of traffic, in which a prepared statement's name is followed by its SQL: `hold` stops this direction of this connection until the next `release`. */
 export type Filter = (text: string, direction: Direction, wire: Wire) => 'pass' | 'hold'
 
 interface OpenWire extends Wire {
   near: Socket
   far: Socket
-  queues: Record<Direction, Buffer[]>
+  queues: Record<Direction, { chunk: Buffer, text: string }[]>
+  /** The SQL of PostgreSQL's prepared statements, by name. */
+  statements: Map<string, string>
 }
 
 const SENT_LIMIT = 8_192
@@ -108,7 +110,7 @@ export class Line {
     }
     const far = connect({ host: '127.0.0.1', port: this.#target, noDelay: true })
     near.setNoDelay(true)
-    const wire: OpenWire = { near, far, sent: '', marked: false, queues: { toServer: [], toClient: [] } }
+    const wire: OpenWire = { near, far, sent: '', marked: false, queues: { toServer: [], toClient: [] }, statements: new Map() }
     this.#wires.add(wire)
     near.on('data', (chunk: Buffer) => {
       if (wire.sent.length < SENT_LIMIT) wire.sent += chunk.toString('latin1')
@@ -126,18 +128,19 @@ export class Line {
   }
 
   #take(wire: OpenWire, direction: Direction, chunk: Buffer): void {
-    for (const listener of this.#listeners) listener(chunk.toString('latin1'))
-    wire.queues[direction].push(chunk)
+    const text = chunk.toString('latin1') + (direction === 'toServer' ? namedIn(chunk.toString('latin1'), wire.statements) : '')
+    for (const listener of this.#listeners) listener(text)
+    wire.queues[direction].push({ chunk, text })
     this.#pump(wire, direction)
   }
 
   #pump(wire: OpenWire, direction: Direction): void {
     const queue = wire.queues[direction]
     const to = direction === 'toServer' ? wire.far : wire.near
-    for (let chunk = queue[0]; chunk; chunk = queue[0]) {
-      if (this.#filter?.(chunk.toString('latin1'), direction, wire) === 'hold') return
+    for (let piece = queue[0]; piece; piece = queue[0]) {
+      if (this.#filter?.(piece.text, direction, wire) === 'hold') return
       queue.shift()
-      to.write(chunk)
+      to.write(piece.chunk)
     }
   }
 
@@ -148,6 +151,12 @@ export class Line {
       wire.far.destroy()
     }
   }
+}
+
+// PostgreSQL's messages Parse ("P", length, name, SQL) and Bind ("B", length, portal, name): the SQL goes over the wire once.
+function namedIn(text: string, statements: Map<string, string>): string {
+  for (const [, name = '', sql = ''] of text.matchAll(/P[^]{4}(holdfast_\d+)\0([^\0]*)\0/g)) statements.set(name, sql)
+  return [...text.matchAll(/B[^]{4}\0(holdfast_\d+)\0/g)].map(([, name = '']) => statements.get(name) ?? '').join(' ')
 }
 
 /** Whether a connection to Redis is the one that carries a node's subscription. */
