@@ -115,6 +115,43 @@ t.test('an access token stands for its session on better-auth\'s endpoints', asy
   t.equal((await call('sign-in/email', { email, password }, { ...auth, ...inBody })).status, 200, 'and keeps nobody from signing in')
 })
 
+t.test('an access token, which every service sees, makes no credential that lives longer', async (t) => {
+  const { tokens } = await newApp()
+  t.equal((await call('one-time-token/generate', null, bearer(tokens.access_token), 'GET')).status, 400)
+})
+
+t.test('an expired access token may sign out and be revoked, and nothing else', async (t) => {
+  const expired = async () => {
+    const { tokens } = await newApp()
+    const session = await running.app.holdfast.prisma.session.findUniqueOrThrow({ where: { id: tokens.session_id } })
+    const past = new Date(Date.now() - 60_000)
+    const { token } = await running.app.holdfast.accessTokens.issue({ session: { ...session, expiresAt: past, absoluteExpiresAt: past }, roles: ['user'], generation: 0 })
+    t.equal(await stateOf(token), '401 token_expired')
+    return { token, fresh: tokens.access_token }
+  }
+  const { token, fresh } = await expired()
+  t.equal((await call('update-user', { name: 'Eve' }, bearer(token))).body['cause'], 'token_expired')
+  t.equal((await call('sign-out', {}, bearer(token))).status, 200)
+  t.equal(await stateOf(fresh), '401 session_revoked')
+  const other = await expired()
+  t.equal((await fetch(`${url}/oauth2/revoke`, { method: 'POST', body: new URLSearchParams({ token: other.token }) })).status, 200)
+  t.equal(await stateOf(other.fresh), '401 session_revoked')
+})
+
+t.test('a new password keeps how the user proved themselves, and does not make a session live longer', async (t) => {
+  const device = await newPerson(url)
+  const { totpURI } = await enrol(device)
+  const pending = await call('sign-in/email', { email: device.email, password, rememberMe: false }, inBody)
+  const { body: { tokens } } = await call('two-factor/verify-totp', { code: totp(totpURI) }, { ...inBody, 'two-factor-challenge': pending.body.challenge ?? '' })
+  const shown = async (token: string | undefined) => ((await (await fetch(`${url}/session`, { headers: bearer(token) })).json()) as { session: { amr: string[], absoluteExpiresAt: string } }).session
+  const before = await shown(tokens?.access_token)
+  t.ok(Date.parse(before.absoluteExpiresAt) < Date.now() + 25 * 3_600_000, 'a day, as asked for with the password')
+  const changed = await call('change-password', { currentPassword: password, newPassword: `${password} 2` }, bearer(tokens?.access_token))
+  const after = await shown(changed.body.tokens?.access_token)
+  t.strictSame(after.amr, before.amr)
+  t.ok(Date.parse(after.absoluteExpiresAt) <= Date.parse(before.absoluteExpiresAt) + 2_000)
+})
+
 t.test('a new password answers with a new pair; everything older is dead', async (t) => {
   const { email, tokens } = await newApp()
   const other = await call('sign-in/email', { email, password }, inBody)
@@ -133,7 +170,8 @@ t.test('an impersonation begins no refresh family', async (t) => {
   const { tokens } = await newApp()
   const user = await (await fetch(`${url}/session`, { headers: bearer(tokens.access_token) })).json() as { user: { id: string } }
   const asAdmin = await call('sign-in/email', { email: admin.email, password }, inBody)
-  const { status, body } = await call('admin/impersonate-user', { userId: user.user.id }, { ...bearer(asAdmin.body.tokens?.access_token), ...inBody })
+  t.equal((await call('admin/impersonate-user', { userId: user.user.id }, bearer(asAdmin.body.tokens?.access_token))).status, 400, 'an access token is not enough')
+  const { status, body } = await call('admin/impersonate-user', { userId: user.user.id }, { ...bearer(admin.bearer), ...inBody })
   t.equal(status, 200)
   t.notOk(body.tokens)
   const rows = await running.app.holdfast.prisma.session.findMany({ where: { impersonatedBy: admin.id } })

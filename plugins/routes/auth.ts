@@ -55,10 +55,11 @@ async function forward(holdfast: Holdfast, request: FastifyRequest, reply: Fasti
   const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented, scope))
   if (scope.pendingUntil) reply.header('session-revocation', `pending; effective-by="${scope.pendingUntil.toISOString()}"`)
   // better-auth says "nobody" to a dead credential: a client that could use its refresh token must not take that for a sign-out.
-  if (scope.standInRefused && (response.status === 401 || pathname.endsWith('/get-session'))) throw new Refusal(scope.standInRefused)
+  if (scope.standInRefused && request.headers['two-factor-challenge'] === undefined && (response.status === 401 || pathname.endsWith('/get-session'))) throw new Refusal(scope.standInRefused)
   const mayCarryTokens = scope.insertedSession && presented?.from !== 'cookie' && !(scope.source && isFromPage(request))
   const addition = await additionTo({ transport, begun: mayCarryTokens ? scope.begun : null }, response.headers.getSetCookie(), auth.cookiePrefix, tokens)
-  return send(request, reply, response, { mayCarryTokens, mayCarryCookies: transport === 'cookie', addition })
+  // Who is given tokens needs no session token besides, which does not rotate.
+  return send(request, reply, response, { mayCarryTokens: mayCarryTokens && !('tokens' in addition), mayCarryCookies: transport === 'cookie', addition })
 }
 
 /**

@@ -38,6 +38,7 @@ const wellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app,
     if (!holdfast.ready()) throw new Refusal('store_unavailable')
     const { keys, etag, maxAgeSeconds } = holdfast.signingKeys.published()
     // Never longer than the next key is published before it signs: whoever keeps this copy knows every key that can sign meanwhile.
+    reply.header('access-control-allow-origin', '*')
     reply.header('cache-control', maxAgeSeconds > 0 ? `public, max-age=${maxAgeSeconds}` : 'no-cache').header('etag', etag)
     if (isCurrent(request, etag)) return notModified(reply)
     reply.type('application/jwk-set+json')
@@ -67,7 +68,7 @@ function serveMetadata(app: Parameters<typeof wellKnown>[0], { parties: { issuer
     access_token_signing_alg_values_supported: [ALGORITHM]
   }
   app.get(path, { schema: { summary: 'Where everything is (RFC 8414)', tags: ['Tokens'], response: { 200: MetadataSchema } } }, async (_request, reply) => {
-    reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}`)
+    reply.header('access-control-allow-origin', '*').header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}`)
     return metadata
   })
 }

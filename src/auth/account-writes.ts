@@ -4,6 +4,7 @@ import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
 import { advanceCredentialEpoch, dropPendingFactors, endImpersonationsBy, revokeSessionsOf } from '../session/revocation.js'
 import { judge } from '../session/session.js'
+import { endFamily } from '../token/rotation.js'
 import { bumpSessionsOf, holdSession } from '../session/store.js'
 import { currentScope } from './scope.js'
 
@@ -76,6 +77,8 @@ export class AccountWrites {
       const { authorisedBy } = currentScope()
       const exceptSessionId = authorisedBy?.userId === userId ? authorisedBy.id : null
       await this.#ended(userId, await revokeSessionsOf(db, { userId, exceptSessionId, reason: 'password_changed' }))
+      // Whoever has copied its refresh token must not keep the session by it; a client that lives by tokens is given a new session.
+      if (exceptSessionId !== null) await endFamily(db, exceptSessionId)
     } else if (update['banned'] === true) {
       await lockUser(db, userId, 'credentials')
       await this.#ended(userId, await revokeSessionsOf(db, { userId, reason: 'user_banned' }))

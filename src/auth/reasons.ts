@@ -1,5 +1,5 @@
 import { tryGetCurrentAuthEndpointContext } from '@better-auth/core/context'
-import type { RevocationReason } from '../session/session.js'
+import type { RevocationReason, Session } from '../session/session.js'
 
 const byPath: Record<string, RevocationReason> = {
   '/sign-out': 'signed_out',
@@ -36,8 +36,10 @@ export function replacementReason(): RevocationReason {
 }
 
 /** How the endpoint that is running has proved who the user is (RFC 8176). */
-export function authenticationMethods(): string[] {
+export function authenticationMethods(predecessor: Session | null): string[] {
   const path = endpointPath()
+  // A new password is set by whoever has passed what the session asked for.
+  if (path === '/change-password' && predecessor) return predecessor.amr
   if (path.startsWith('/two-factor/verify')) return ['pwd', 'otp', 'mfa']
   return path.startsWith('/admin/') ? [] : ['pwd']
 }

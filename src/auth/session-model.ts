@@ -5,7 +5,7 @@ import type { Queryable } from '../database/database.js'
 import { currentTransaction } from '../database/transaction.js'
 import type { SessionReader } from '../session/reader.js'
 import { revokeSessions, revokeSessionsOf } from '../session/revocation.js'
-import type { SessionRow, UserRow } from '../session/session.js'
+import type { Session, SessionRow, UserRow } from '../session/session.js'
 import { handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
 import { insertSession, listSessions } from '../session/store.js'
 import { firstRefreshToken } from '../token/refresh-token.js'
@@ -61,10 +61,10 @@ export class SessionModel {
       hash,
       userId,
       idleTtlSeconds: this.#options.idleTtlSeconds,
-      absoluteTtlSeconds: this.#absoluteTtlSeconds(data['expiresAt']),
+      absoluteTtlSeconds: this.#absoluteTtlSeconds(data['expiresAt'], predecessorOf(userId)),
       ipAddress: text(data['ipAddress']),
       userAgent: text(data['userAgent']),
-      amr: scope.source?.amr ?? authenticationMethods(),
+      amr: scope.source?.amr ?? authenticationMethods(predecessorOf(userId)),
       impersonatedBy,
       impersonatorEpoch: impersonatedBy === null ? null : scope.epochs.get(impersonatedBy) ?? null,
       credentialEpoch,
@@ -145,11 +145,18 @@ export class SessionModel {
   }
 
   /** better-auth's expiry counts only where it is shorter than ours ("don't remember me", impersonation): then it is absolute. */
-  #absoluteTtlSeconds(expiresAt: unknown): number {
-    const ours = this.#options.absoluteTtlSeconds
+  #absoluteTtlSeconds(expiresAt: unknown, predecessor: Session | null): number {
+    const left = predecessor === null ? Infinity : Math.ceil((predecessor.absoluteExpiresAt.getTime() - Date.now()) / 1000)
+    const ours = Math.max(1, Math.min(this.#options.absoluteTtlSeconds, left))
     if (!(expiresAt instanceof Date)) return ours
     return Math.max(1, Math.min(ours, Math.round((expiresAt.getTime() - Date.now()) / 1000)))
   }
+}
+
+/** The session in whose place a new one begins, when its user changes a credential: it must not come to live longer by that. */
+function predecessorOf(userId: string): Session | null {
+  const { authorisedBy } = currentScope()
+  return authorisedBy?.userId === userId && authorisedBy.impersonatedBy === null ? authorisedBy : null
 }
 
 function authSession(row: SessionRow, token: string): AuthSession {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { StoreUnavailable } from '../errors.js'
 import type { SessionRow } from '../session/session.js'
 import { ALGORITHM, type TokenParties, type TokenType } from './codec.js'
 import type { SigningKeys } from './signing-keys.js'
@@ -94,8 +95,21 @@ export class AccessTokens {
 
   /** Signs claims as a token of another type, with the same key. @throws StoreUnavailable when no key may sign */
   async sign(type: TokenType, claims: object): Promise<string> {
-    const { codec } = await this.#options.keys.signer()
+    const { codec } = await this.#signer()
     return codec.sign(type, claims)
+  }
+
+  /** Makes sure that a key may sign. What cannot be answered afterwards must not be begun. @throws StoreUnavailable */
+  async ensureSigner(): Promise<void> {
+    await this.#signer()
+  }
+
+  async #signer(): ReturnType<SigningKeys['signer']> {
+    try {
+      return await this.#options.keys.signer()
+    } catch (error) {
+      throw error instanceof StoreUnavailable ? error : new StoreUnavailable(error)
+    }
   }
 
   /** What a token says that was verified before and still counts; null for any other, which `verify` must read. Asks nobody. */

@@ -5,7 +5,8 @@ import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
 import { Refusal, StoreUnavailable } from '../errors.js'
 import { revokeSessions } from '../session/revocation.js'
-import type { SessionRecord, UserRow } from '../session/session.js'
+import { judge, type SessionRecord, type UserRow } from '../session/session.js'
+import { findSession } from '../session/store.js'
 import { hashIdempotencyKey, newSalt, parseRefreshToken, successorOf, type RefreshToken } from './refresh-token.js'
 import { findFamily, judgeRefresh, noteReplay, noteReuse, rotate, type RefreshRecord, type Showing } from './rotation.js'
 
@@ -26,6 +27,8 @@ export interface Refreshed {
   generation: number
   record: SessionRecord & { user: UserRow }
 }
+
+const unknown = { active: false, cause: 'session_unknown' } as const
 
 /** How often a token is looked at that others are using at this very moment. */
 const ATTEMPTS = 3
@@ -70,7 +73,11 @@ export class RefreshGrant {
     const { prisma, cache, peppers: { current }, idleTtlSeconds } = this.#options
     const salt = newSalt()
     const successor = successorOf(showing.token, salt, current)
-    const record = await rotate(prisma, { ...showing, hash: successor.hash, salt, pepperId: current.id, idleTtlSeconds, ipAddress })
+    const rotated = await rotate(prisma, { ...showing, hash: successor.hash, salt, pepperId: current.id, idleTtlSeconds, ipAddress })
+    if (!rotated) return null
+    const record = rotated.waited ? await findSession(prisma, showing.token.sessionId) : rotated.record
+    const check = record ? judge(record) : unknown
+    if (!check.active) throw new Refusal(check.cause)
     if (!record?.user) return null
     cache.put(record) // whoever checks this session goes on without a read of the store
     return { outcome: 'rotated', refreshToken: successor.token, generation: showing.token.generation + 1, record: { ...record, user: record.user } }

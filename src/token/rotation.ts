@@ -61,25 +61,29 @@ export interface Rotation extends Showing {
  * Rotates the refresh token of a session in one statement, if `token` is the current one of a session that has not ended: the
  * common case. A revocation takes the same row's lock, so one of the two comes first. The idle expiry moves, the absolute one never.
  *
- * @returns the session after it; null when the statement found nothing to do, and the row must be looked at
+ * @returns the session after it; null when the statement found nothing to do, and the row must be looked at. `waited`: somebody changed the
+ *   session while the statement waited for its row, and perhaps the user with it, who is shown as before
  */
-export async function rotate(db: Queryable, rotation: Rotation): Promise<SessionRecord | null> {
+export async function rotate(db: Queryable, rotation: Rotation): Promise<{ record: SessionRecord, waited: boolean } | null> {
   const { token, clientId, idempotencyHash, hash, salt, pepperId, idleTtlSeconds, ipAddress } = rotation
-  const [row] = await db.$queryRaw<JoinedRow[]>`
+  const [row] = await db.$queryRaw<(JoinedRow & { versionBefore: number })[]>`
     WITH rotated AS (
       UPDATE "session" s SET "previousRefreshHash" = s."refreshHash", "refreshHash" = ${hash}, "refreshGeneration" = s."refreshGeneration" + 1,
         "rotatedAt" = clock_timestamp(), "rotationSalt" = ${salt}, "rotationPepper" = ${pepperId}, "idempotencyHash" = ${idempotencyHash},
         "expiresAt" = GREATEST(s."expiresAt", LEAST(clock_timestamp() + ${idleTtlSeconds}::int * interval '1 second', s."absoluteExpiresAt")),
         "lastSeenAt" = GREATEST(s."lastSeenAt", clock_timestamp()), "updatedAt" = clock_timestamp(), "version" = s."version" + 1
-      FROM (SELECT * FROM "user" WHERE ${notBanned}) u
-      WHERE s."id" = ${token.sessionId} AND u."id" = s."userId" AND s."refreshGeneration" = ${token.generation}::int AND s."refreshHash" = ${token.hash}
+      FROM (SELECT * FROM "user" WHERE ${notBanned}) u, (SELECT "id", "version" AS "versionBefore" FROM "session") seen
+      WHERE s."id" = ${token.sessionId} AND seen."id" = s."id" AND u."id" = s."userId" AND s."refreshGeneration" = ${token.generation}::int AND s."refreshHash" = ${token.hash}
         AND (${clientId}::text IS NULL OR s."clientId" = ${clientId}) AND ${live}
-      RETURNING ${sessionColumns}, ${userColumns}
+      RETURNING ${sessionColumns}, ${userColumns}, seen."versionBefore"
     ), events AS (
       INSERT INTO "session_event" ("sessionId", "userId", "type", "ipAddress") SELECT "id", "userId", 'refreshed', ${ipAddress} FROM rotated
     )
     SELECT *, clock_timestamp() AS "now" FROM rotated`
-  return row ? recordOf(row) : null
+  if (!row) return null
+  const { versionBefore, ...joined } = row
+  // PostgreSQL reads the row that it waited for anew, and no other: the user is still as the statement first saw them.
+  return { record: recordOf(joined), waited: joined.version !== versionBefore + 1 }
 }
 
 /** Reads a session with its refresh state, in one statement: what is decided on it was true at one moment. */
@@ -105,4 +109,9 @@ export async function noteReuse(db: Queryable, sessionId: string, ipAddress: str
   await db.$executeRaw`
     INSERT INTO "session_event" ("sessionId", "userId", "type", "ipAddress")
     SELECT "id", "userId", 'refresh_reused', ${ipAddress} FROM "session" WHERE "id" = ${sessionId} AND "revokedAt" IS NULL FOR UPDATE`
+}
+
+/** Ends a refresh family, and not its session: no refresh token of it counts any more. */
+export async function endFamily(db: Queryable, sessionId: string): Promise<void> {
+  await db.$executeRaw`UPDATE "session" SET "refreshHash" = NULL, "previousRefreshHash" = NULL, "idempotencyHash" = NULL WHERE "id" = ${sessionId}`
 }

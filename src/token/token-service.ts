@@ -16,6 +16,8 @@ import type { Tally } from '../tally.js'
 export interface AccessTokenSource {
   /** For a session and a generation of its refresh token. */
   issue(subject: { session: SessionRow, roles: string[], generation: number }): Promise<{ token: string, expiresInSeconds: number }>
+  /** Makes sure that a token could be issued. @throws StoreUnavailable */
+  ensureSigner(): Promise<void>
   /** The session that an access token of this server names, also when it has expired; null for anything else. */
   sessionIdOf(token: string): Promise<string | null>
 }
@@ -45,8 +47,9 @@ export class TokenService {
 
   /** Exchanges a refresh token. @throws Refusal, StoreUnavailable as `RefreshGrant.refresh` */
   async refresh(request: RefreshRequest): Promise<{ outcome: Refreshed['outcome'], tokens: TokenSet }> {
-    const { grant, tally } = this.#options
+    const { grant, accessTokens, tally } = this.#options
     try {
+      await accessTokens.ensureSigner()
       const { outcome, record: { session, user }, generation, refreshToken } = await grant.refresh(request)
       const tokens = await this.#tokensOf(session, rolesOf(user.role), generation, refreshToken)
       tally.refreshed(outcome)
