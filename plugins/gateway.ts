@@ -1,7 +1,9 @@
-import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
+import { limits } from '../src/limits.js'
+import { addressOf } from './budgets.js'
 import { countHeaders } from './credential.js'
 
 /** An id with a secret, as a gateway shows them. */
@@ -12,8 +14,12 @@ export interface ClientCredentials {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Who asks: the gateway's id. `form` has the credentials of the body, for routes that take them there. */
-    authenticateGateway: (request: FastifyRequest, form?: Partial<ClientCredentials>) => Promise<string>
+    /**
+     * Who asks: the gateway's id. `form` has the credentials of the body, for routes that take them there.
+     *
+     * @throws Refusal 401 `gateway_unknown`; 429 with the headers set, after many wrong secrets from one address
+     */
+    authenticateGateway: (request: FastifyRequest, reply: FastifyReply, form?: Partial<ClientCredentials>) => Promise<string>
     /** An `onRequest` hook that lets only gateways with HTTP Basic pass, before their body is read, and sets `request.gateway`. */
     requireGateway: onRequestAsyncHookHandler
   }
@@ -26,14 +32,18 @@ declare module 'fastify' {
 async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
   app.decorateRequest('gateway', null)
 
-  async function authenticate(request: FastifyRequest, form: Partial<ClientCredentials> = {}): Promise<string> {
+  async function authenticate(request: FastifyRequest, reply: FastifyReply, form: Partial<ClientCredentials> = {}): Promise<string> {
     if (!holdfast.ready()) throw new Refusal('store_unavailable')
     const credentials = credentialsOf(request, form)
-    if (!credentials || !await holdfast.gateways.authenticate(credentials.id, credentials.secret)) throw new Refusal('gateway_unknown')
-    return credentials.id
+    // No guess: some clients send nothing until they are challenged, with every request anew.
+    if (!credentials) throw new Refusal('gateway_unknown')
+    if (await holdfast.gateways.authenticate(credentials.id, credentials.secret)) return credentials.id
+    // Only after the fact: who shows the right secret is never limited, whatever else comes from that address.
+    await app.budgets?.take(reply, limits.gatewayByAddress, addressOf(request))
+    throw new Refusal('gateway_unknown')
   }
   app.decorate('authenticateGateway', authenticate)
-  app.decorate('requireGateway', async (request: FastifyRequest) => { request.gateway = await authenticate(request) })
+  app.decorate('requireGateway', async (request: FastifyRequest, reply: FastifyReply) => { request.gateway = await authenticate(request, reply) })
 }
 
 /**

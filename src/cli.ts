@@ -1,17 +1,22 @@
 #!/usr/bin/env node
-import { ConfigError, optionsFromEnvironment, resolveConfig, type Config } from './config.js'
+import type { Config } from './config.js'
 import { askHolder } from './control-socket.js'
-import { migrate } from './database/migrate.js'
 import { Refusal } from './errors.js'
 import { helpFor, usage } from './help.js'
-import { openDatabase, openHoldfast } from './holdfast.js'
 import { operate, operations } from './operator.js'
-import { serve } from './server.js'
 import { progressBar, toTable } from './terminal.js'
 
-const configured = () => resolveConfig(optionsFromEnvironment(process.env))
+// The server takes a second to load. Help does not need it, and neither does a command that a running server carries out.
+const loadHoldfast = () => import('./holdfast.js')
+
+async function configured(): Promise<Config> {
+  const { optionsFromEnvironment, resolveConfig } = await import('./config.js')
+  return resolveConfig(optionsFromEnvironment(process.env))
+}
 
 async function runMigrate(config: Config): Promise<unknown> {
+  const { openDatabase } = await loadHoldfast()
+  const { migrate } = await import('./database/migrate.js')
   const database = await openDatabase(config, { onWarning: () => {} })
   try {
     return { applied: await migrate(database) }
@@ -24,9 +29,10 @@ async function runMigrate(config: Config): Promise<unknown> {
 async function runOperation(config: Config, operation: string, args: string[]): Promise<unknown> {
   const answer = config.databaseUrl === undefined ? await askHolder(config.dataDir, { operation, args }) : null
   if (answer) {
-    if ('error' in answer) throw new Error(answer.error)
+    if ('error' in answer) throw answer.cause ? new Refusal(answer.cause, answer.error) : new Error(answer.error)
     return answer.result
   }
+  const { openHoldfast } = await loadHoldfast()
   const holdfast = await openHoldfast(config, '', { onDebug: () => {}, onWarning: () => {}, onError: () => {}, onUnfit: () => {} }, { serves: false })
   const bar = process.stderr.isTTY ? progressBar() : null
   try {
@@ -43,11 +49,14 @@ async function main(words: string[]): Promise<void> {
     process.stdout.write(helpFor(first === 'help' ? words.slice(1) : words))
     return
   }
-  if (first === 'start' && words.length === 1) return serve(configured())
+  if (first === 'start' && words.length === 1) {
+    const config = await configured() // what is wrong with it is said before the server is loaded
+    return (await import('./server.js')).serve(config)
+  }
   const operation = first in operations ? first : `${first} ${second}`
   const isMigrate = first === 'migrate' && words.length === 1
   if (!isMigrate && !(operation in operations)) throw new Refusal('invalid_input', `there is no such command\n\n${usage}`)
-  const result = isMigrate ? await runMigrate(configured()) : await runOperation(configured(), operation, words.slice(operation.split(' ').length))
+  const result = isMigrate ? await runMigrate(await configured()) : await runOperation(await configured(), operation, words.slice(operation.split(' ').length))
   // The schema engine leaves a timer running, ten seconds long, that nobody waits for.
   process.stdout.write(`${process.stdout.isTTY ? toTable(result) : JSON.stringify(result)}\n`, () => process.exit(0))
 }
@@ -56,5 +65,5 @@ try {
   await main(process.argv.slice(2))
 } catch (error) {
   process.stderr.write(`holdfast: ${error instanceof Error ? error.message : String(error)}\n`)
-  process.exit(error instanceof ConfigError || (error instanceof Refusal && error.code === 'invalid_input') ? 2 : 1)
+  process.exit((error instanceof Error && error.name === 'ConfigError') || (error instanceof Refusal && error.code === 'invalid_input') ? 2 : 1)
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { Refusal, type Cause } from './errors.js'
 
 /** A command for the process that holds an embedded store. */
 export interface ControlRequest {
@@ -9,8 +10,8 @@ export interface ControlRequest {
   args: string[]
 }
 
-/** Its answer: a result, or the message of a refusal. */
-export type ControlAnswer = { result: unknown } | { error: string }
+/** Its answer: a result, or the message of an error, with its cause where it is a refusal. */
+export type ControlAnswer = { result: unknown } | { error: string, cause?: Cause }
 
 /**
  * Listens in the data directory for commands of the command line, which cannot open an embedded store that a server holds.
@@ -48,7 +49,8 @@ async function answer(socket: Socket, handle: (request: ControlRequest) => Promi
     const result = await handle(JSON.parse(await receive(socket)) as ControlRequest)
     socket.end(JSON.stringify({ result } satisfies ControlAnswer))
   } catch (error) {
-    socket.end(JSON.stringify({ error: error instanceof Error ? error.message : String(error) } satisfies ControlAnswer))
+    const refused = error instanceof Refusal ? { cause: error.code } : {}
+    socket.end(JSON.stringify({ error: error instanceof Error ? error.message : String(error), ...refused } satisfies ControlAnswer))
   }
 }
 

@@ -206,7 +206,7 @@ t.test('hundreds of mutated credentials are refused everywhere', async (t) => {
   const mutants = new Set<string>()
   while (mutants.size < 400) {
     const mutant = mutate(random, random.pick([ada.bearer, cookie, decodeURIComponent(cookie)]))
-    if (decoded(mutant) !== decodeURIComponent(cookie)) mutants.add(mutant)
+    if (meaningOf(mutant) !== meaningOf(cookie)) mutants.add(mutant)
   }
   for (const batch of batches([...mutants], 20)) {
     await Promise.all(batch.flatMap((mutant) => [asCookie(t, mutant), asBearer(t, mutant)]))
@@ -342,6 +342,12 @@ function decoded(text: string): string {
   } catch {
     return text
   }
+}
+
+/** The last character of a signature has two bits that mean nothing: four spellings are the same credential. */
+function meaningOf(credential: string): string {
+  const [token, signature = '', ...rest] = decoded(credential).split('.')
+  return [token, /^[A-Za-z0-9+/]{43}=$/.test(signature) ? Buffer.from(signature, 'base64').toString('hex') : signature, ...rest].join('.')
 }
 
 function batches<T>(items: T[], size: number): T[][] {

@@ -34,9 +34,10 @@ t.test('the command line creates a gateway, and shows its secret once', async (t
   const { id: shown, name, secret } = JSON.parse(created.stdout) as Record<string, string>
   t.match({ shown, name, secret }, { shown: 'edge-1', name: 'The edge', secret: /^hgs1_[\w-]{43}$/ })
   t.equal(await check(running, basic('edge-1', secret ?? '')), 200, 'known at once')
-  const listed = await gateway('list')
+  const [listed, refused] = await Promise.all([gateway('list'), gateway('create', 'edge 2')])
   t.match((JSON.parse(listed.stdout) as Gateway[]).find((gateway) => gateway.id === 'edge-1'), { name: 'The edge', secrets: 1, disabledAt: null })
   t.notMatch(listed.stdout, /hgs1_|h1_/)
+  t.match(refused, { stdout: '', stderr: /the id of a gateway/ })
 })
 
 t.test('secrets are changed with both of them live, and a disabled gateway is out within seconds', async (t) => {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { makeFamily, refresh } from './families.js'
 import { Browser, build, sessionState, signUp, storage } from './helper.js'
 import { until } from './services/poll.js'
 import { freePort } from './services/ports.js'
@@ -50,6 +51,37 @@ t.test('checks are counted by answer and by the layer that gave it', async (t) =
   t.equal(await counted(), before + 1)
 })
 
+t.test('checks for a proxy are counted by layer as well', async (t) => {
+  const { browser } = await signUp(url)
+  await until('the local cache to answer', async () => {
+    const before = await checks('active', 'local') ?? 0
+    t.equal((await browser.get('/verify')).status, 200)
+    return await checks('active', 'local') === before + 1
+  })
+  const refused = await checks('refused', 'none') ?? 0
+  t.equal((await fetch(`${url}/verify`, { headers: { authorization: 'Bearer hst1_nonsense' } })).status, 401)
+  t.equal(await checks('refused', 'none'), refused + 1)
+  t.ok(await count('/verify', '200'))
+})
+
+t.test('refreshes are counted by outcome, under the names that the alerts use', async (t) => {
+  const outcomes = ['rotated', 'replayed', 'refresh_reused', 'refresh_malformed']
+  const counted = () => Promise.all(outcomes.map(async (outcome) => await read('holdfast_refreshes_total', { outcome }) ?? 0))
+  const before = await counted()
+  const { refreshToken } = await makeFamily(running)
+  const { body: { refresh_token: second } } = await refresh(url, refreshToken)
+  t.equal((await refresh(url, refreshToken)).status, 200, 'answered again')
+  t.equal((await refresh(url, second)).status, 200)
+  t.match(await refresh(url, refreshToken), { status: 400, body: { cause: 'refresh_reused' } })
+  t.match(await refresh(url, 'hrt1_nonsense'), { status: 400, body: { cause: 'refresh_malformed' } })
+  t.strictSame((await counted()).map((value, n) => value - (before[n] ?? 0)), [2, 1, 1, 1])
+  for (const [status, times] of [['200', 3], ['400', 2]] as const) {
+    t.equal(await read('holdfast_http_request_duration_seconds_count', { method: 'POST', route: '/oauth2/token', status }), times, status)
+  }
+  const alerts = readFileSync(new URL('../../examples/prometheus-alerts.yml', import.meta.url), 'utf8')
+  for (const [, outcome = ''] of alerts.matchAll(/outcome="([^"]+)"/g)) t.ok(outcomes.includes(outcome), outcome)
+})
+
 t.test('revocations are counted by reason, and timed', async (t) => {
   const { browser } = await signUp(url)
   const before = await read('holdfast_revocations_total', { reason: 'signed_out' }) ?? 0
@@ -63,8 +95,11 @@ t.test('what the process holds is shown', async (t) => {
   t.ok(await read('holdfast_cache_bytes'))
   t.equal(await read('holdfast_ready'), 1)
   t.type(await read('nodejs_eventloop_lag_p99_seconds'), 'number')
-  if (storage === 'embedded') t.equal(await read('holdfast_pool_total'), undefined, 'there is no pool')
-  else {
+  if (storage === 'embedded') {
+    t.equal(await read('holdfast_pool_total'), undefined, 'there is no pool')
+    t.equal(await read('holdfast_redis_breaker_open'), undefined, 'there is no Redis')
+  } else {
+    t.equal(await read('holdfast_redis_breaker_open'), 0)
     t.equal(await until('the outbox to be empty', async () => await read('holdfast_outbox_depth') === 0), true)
     t.ok(await read('holdfast_pool_total'))
     t.equal(await read('holdfast_pool_waiting'), 0)

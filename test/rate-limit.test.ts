@@ -4,11 +4,13 @@ import t, { type Test } from 'tap'
 import { limits } from '../src/limits.js'
 import { LocalBudgetStore, SharedBudgetStore, type BudgetStore } from '../plugins/budgets.js'
 import { enrol, newPerson } from './device.js'
+import { makeFamily, refresh } from './families.js'
 import { Browser, build, freshStore, password, redisUrl, sessionState, signIn, signUp, start, storage } from './helper.js'
 import { startRedis } from './services/redis.js'
 import { until } from './services/poll.js'
 
-const running = await build(t, { rateLimit: true, trustedProxies: ['127.0.0.1'] })
+const gatewaySecret = 'a-secret-of-the-gateway-in-this-test'
+const running = await build(t, { rateLimit: true, trustedProxies: ['127.0.0.1'], gatewayClients: [`edge:${gatewaySecret}`] })
 const { url } = running
 let addresses = 0
 
@@ -180,6 +182,50 @@ t.test('requests by one address are limited on routes that are guessed at, and o
   t.equal(statuses.filter((status) => status === 404).length, limits.notFoundByAddress.max)
   t.equal(statuses.filter((status) => status === 429).length, 1)
   t.equal((await new Visitor(url).get('/wp-admin')).status, 404, 'another address has a budget of its own')
+})
+
+const basic = (secret: string) => ({ authorization: `Basic ${Buffer.from(`edge:${secret}`).toString('base64')}` })
+const introspect = (browser: Browser, headers: Record<string, string>) => browser.fetch('/oauth2/introspect', { method: 'POST', headers, body: new URLSearchParams({ token: 'x' }) })
+const checkMany = (browser: Browser, headers: Record<string, string>) => browser.post('/sessions/check', { tokens: [] }, headers)
+
+t.test('wrong gateway secrets are limited by address, and a gateway that shows its secret never is', async (t) => {
+  const [thief, edge] = [new Visitor(url), new Visitor(url)]
+  edge.address = thief.address
+  for (let n = 0; n < limits.gatewayByAddress.max + 5; n++) t.equal((await checkMany(thief, {})).status, 401, 'no secret is no guess')
+  const guesses = await Promise.all(Array.from({ length: limits.gatewayByAddress.max }, (_, n) => (n % 2 ? introspect : checkMany)(thief, basic(`wrong ${n}`))))
+  t.strictSame(new Set(guesses.map(({ status }) => status)), new Set([401]))
+
+  const refused = await introspect(thief, basic('wrong'))
+  t.match({ status: refused.status, body: await refused.json() }, { status: 429, body: { error: 'temporarily_unavailable', cause: 'rate_limited' } })
+  t.ok(Number(refused.headers.get('retry-after')) > 0)
+  t.equal(refused.headers.get('ratelimit-limit'), String(limits.gatewayByAddress.max))
+  const refusedToo = await checkMany(thief, basic('wrong'))
+  t.match({ status: refusedToo.status, body: await refusedToo.json() }, { status: 429, body: { status: 429, cause: 'rate_limited' } })
+  t.match(refusedToo.headers.get('content-type'), /^application\/problem\+json/)
+  t.equal((await checkMany(new Visitor(url), basic('wrong'))).status, 401, 'another address has a budget of its own')
+
+  const asked = await Promise.all(Array.from({ length: 2 * limits.gatewayByAddress.max }, (_, n) => (n % 2 ? introspect : checkMany)(edge, basic(gatewaySecret))))
+  t.strictSame(new Set(asked.map(({ status }) => status)), new Set([200]), 'from the very address of the thief')
+})
+
+t.test('refreshes are limited by session, and forged tokens spend nothing', async (t) => {
+  const [looping, other] = [await makeFamily(running), await makeFamily(running)]
+  const forged = looping.refreshToken.slice(0, -4) + (looping.refreshToken.endsWith('AAAA') ? 'BBBB' : 'AAAA')
+  for (let n = 0; n < limits.refreshBySession.max; n++) t.match(await refresh(url, forged), { status: 400, body: { cause: 'refresh_malformed' } })
+  let { refreshToken } = looping
+  for (let n = 0; n < limits.refreshBySession.max; n++) {
+    const { status, body } = await refresh(url, refreshToken)
+    t.equal(status, 200, `refresh ${n + 1}`)
+    refreshToken = body.refresh_token
+  }
+  const refused = await fetch(`${url}/oauth2/token`, { method: 'POST', body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken }) })
+  t.match({ status: refused.status, body: await refused.json() }, { status: 429, body: { error: 'temporarily_unavailable', cause: 'rate_limited' } })
+  for (const name of ['retry-after', 'ratelimit-reset']) t.ok(Number(refused.headers.get(name)) > 0, name)
+  t.equal(refused.headers.get('ratelimit-limit'), String(limits.refreshBySession.max))
+  t.equal(refused.headers.get('ratelimit-remaining'), '0')
+  t.equal((await refresh(url, other.refreshToken)).status, 200, 'another session has a budget of its own')
+  const { revokedAt } = await running.app.holdfast.prisma.session.findUniqueOrThrow({ where: { id: looping.sessionId } })
+  t.equal(revokedAt, null, 'the session goes on')
 })
 
 const onEmbedded = storage === 'embedded'

@@ -51,6 +51,27 @@ t.test('no other origin may: strangers, look-alikes, null', async (t) => {
   }
 })
 
+const corsOf = ({ headers }: Response) => [...headers.keys()].filter((name) => name.startsWith('access-control-'))
+
+t.test('a trusted origin may exchange and revoke tokens, and ask nothing that gateways ask', async (t) => {
+  const asked = { origin: page, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization,content-type' }
+  for (const path of ['/oauth2/token', '/oauth2/revoke']) {
+    const preflight = await fetch(url + path, { method: 'OPTIONS', headers: asked })
+    t.equal(preflight.status, 204, path)
+    t.equal(preflight.headers.get('access-control-allow-origin'), page, path)
+    const answer = await fetch(url + path, { method: 'POST', headers: { origin: page }, body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: 'x', token: 'x' }) })
+    t.equal(answer.status, path.endsWith('revoke') ? 200 : 400, path)
+    t.equal(answer.headers.get('access-control-allow-origin'), page, path)
+  }
+  for (const path of ['/oauth2/introspect', '/sessions/check', '/verify', '/verify/for/user/x']) {
+    for (const method of ['OPTIONS', 'POST', 'GET']) {
+      const answer = await fetch(url + path, { method, headers: method === 'OPTIONS' ? asked : { origin: page } })
+      t.strictSame(corsOf(answer), [], `${method} ${path}`)
+      t.ok(answer.status >= 400, `${method} ${path} ${answer.status}`)
+    }
+  }
+})
+
 t.test('without TRUSTED_ORIGINS there is no CORS at all', async (t) => {
   const { url } = await build(t)
   t.notOk((await fetch(`${url}/session`, { headers: { origin: page } })).headers.has('access-control-allow-origin'))

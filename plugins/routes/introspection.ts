@@ -5,6 +5,7 @@ import type { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import type { Check } from '../../src/session/session.js'
 import { credentialOfToken } from '../credential.js'
+import { sendNotFound } from '../errors.js'
 import { oauthErrors, sendOAuthError } from '../oauth-errors.js'
 import { introspectionOf, IntrospectionSchema } from './introspection-claims.js'
 
@@ -29,9 +30,11 @@ const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
   app.setErrorHandler<FastifyError | Refusal>(sendOAuthError)
 
+  // Else the preflight of a trusted origin would be answered by the routes that browsers may ask.
+  app.options('/oauth2/introspect', { schema: { hide: true } }, sendNotFound)
   app.post('/oauth2/introspect', { logLevel: 'warn', schema: { ...described, body: Body, response: { 200: Answer, ...oauthErrors(400, 401, 413, 415, 429, 503) } } }, async (request, reply) => {
     const { token, client_id: id, client_secret: secret } = request.body
-    const gateway = await app.authenticateGateway(request, { ...(id === undefined ? {} : { id }), ...(secret === undefined ? {} : { secret }) })
+    const gateway = await app.authenticateGateway(request, reply, { ...(id === undefined ? {} : { id }), ...(secret === undefined ? {} : { secret }) })
     const credential = credentialOfToken(token)
     const check: Check = credential ? await holdfast.reader.check(credential) : { active: false, cause: 'credential_malformed' }
     const answer = introspectionOf(check, holdfast.parties)

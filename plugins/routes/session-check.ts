@@ -1,6 +1,7 @@
 import { Type, TypeBoxValidatorCompiler, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Holdfast } from '../../src/holdfast.js'
 import { credentialOfToken } from '../credential.js'
+import { sendNotFound } from '../errors.js'
 import { refusals } from '../problem-schema.js'
 import { introspectionOf, IntrospectionSchema } from './introspection-claims.js'
 
@@ -34,6 +35,7 @@ const sessionCheck: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (a
     summary: 'What many tokens stand for', tags: ['Gateways'], security: [{ gateway: [] }],
     body: Body, querystring: Query, response: { 200: Answer, ...refusals(400, 401, 413, 415, 429, 503) }
   }
+  app.options('/sessions/check', { schema: { hide: true } }, sendNotFound) // no page asks this: no preflight of one is let through
   app.post('/sessions/check', { logLevel: 'warn', bodyLimit: BODY_LIMIT, onRequest: app.requireGateway, schema }, async (request, reply) => {
     const { consistency = 'bounded', max_age_ms: maxAgeMs = Infinity } = request.query
     const checkedAt = new Date().toISOString()
