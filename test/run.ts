@@ -16,6 +16,8 @@ import { startRedis } from './services/redis.js'
  */
 const SECRET = 'a secret for tests only: 3f9c1e7a5b2d8046'
 const required = process.env['REQUIRE_SERVICES'] === '1'
+/** What asks no store is tested once, in the first mode. */
+const storeless = new Set(['model.test.js', 'config.test.js'])
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-test-'))
 const cleanUp: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })]
 
@@ -114,8 +116,8 @@ try {
   if (!services && required) throw new Error('REQUIRE_SERVICES=1, and PostgreSQL or Redis is missing')
   const modes = [...(only === 'postgres' ? [] : [await embedded()]), ...(services ? [services] : [])]
   let [passed, failed, status] = [0, 0, 0]
-  for (const mode of modes) {
-    const result = await run(mode, files.map((name) => join(here, name)))
+  for (const [index, mode] of modes.entries()) {
+    const result = await run(mode, files.filter((name) => index === 0 || !storeless.has(name)).map((name) => join(here, name)))
     passed += result.passed
     failed += result.failed
     status ||= result.status
