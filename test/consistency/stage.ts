@@ -100,9 +100,10 @@ export class Stage {
   /** Revokes a session at a node, in the session's own name. */
   async revoke(node: Target, ticket: Ticket, way: 'delete' | 'sign-out' = 'delete'): Promise<void> {
     this.history.beginRevocation([ticket.sessionId])
+    const timeoutMs = 15_000 // a young lease table is waited for, and a stage may have a long lease
     const answer = way === 'delete'
-      ? await call(node, `/sessions/${ticket.sessionId}`, { method: 'DELETE', ticket })
-      : await call(node, '/api/auth/sign-out', { method: 'POST', ticket, as: 'cookie', body: {} })
+      ? await call(node, `/sessions/${ticket.sessionId}`, { method: 'DELETE', ticket, timeoutMs })
+      : await call(node, '/api/auth/sign-out', { method: 'POST', ticket, as: 'cookie', body: {}, timeoutMs })
     const final = finalAt(answer)
     if (final === null || final > answer.end) throw new Error(`the revocation was answered ${answer.status} ${JSON.stringify(answer.body)}`)
     this.history.acknowledge([ticket.sessionId], answer, final)
