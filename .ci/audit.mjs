@@ -10,11 +10,11 @@ try {
 }
 const found = report?.metadata?.vulnerabilities
 if (!found) {
-  console.log(`npm audit: not checked, for the registry gives no advisories (${report?.message ?? report?.error?.summary ?? 'no answer'})`)
+  process.stdout.write(`npm audit: not checked, for the registry gives no advisories (${report?.message ?? report?.error?.summary ?? 'no answer'})\n`)
 } else if (found.total > 0) {
-  console.error(JSON.stringify(report.vulnerabilities, null, 2))
-  console.error(`npm audit: ${found.total} findings in production dependencies`)
+  process.stderr.write(JSON.stringify(report.vulnerabilities, null, 2) + '\n')
+  process.stderr.write(`npm audit: ${found.total} findings in production dependencies\n`)
   process.exit(1)
 } else {
-  console.log('npm audit: no findings in production dependencies')
+  process.stdout.write('npm audit: no findings in production dependencies\n')
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { DatabaseError } from 'pg'
 import type { Keys } from '../auth/keys.js'
 import { ConfigError } from '../config.js'
 import { StoreUnavailable } from '../errors.js'
@@ -70,8 +71,8 @@ const refusals: Record<string, string> = {
 }
 
 function refusalOf(error: unknown): ConfigError | null {
-  const cause = error instanceof StoreUnavailable ? error.cause as { meta?: { driverAdapterError?: { cause?: { originalCode?: string } } } } | undefined : undefined
-  const reason = refusals[cause?.meta?.driverAdapterError?.cause?.originalCode ?? '']
+  const cause = error instanceof StoreUnavailable ? error.cause : null
+  const reason = cause instanceof DatabaseError ? refusals[cause.code ?? ''] : undefined
   return reason === undefined ? null : new ConfigError(`DATABASE_URL: the database refuses the connection: ${reason}`, { cause: error })
 }
 
