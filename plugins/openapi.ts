@@ -88,7 +88,7 @@ const alsoAnswered: Record<string, object> = {
   '/callback/{id}': { 302: { description: 'To the page that asked, or to one that shows the error.' } }
 }
 
-const statuses = [400, 401, 403, 404, 413, 415, 422, 429, 503] as const
+const statuses = [400, 401, 403, 404, 409, 413, 415, 422, 429, 503] as const
 const authRefusals = Object.fromEntries(statuses.map((status) => {
   const problem = refusals(status)[status]
   return [status, { ...problem, content: { ...problem.content, 'application/json': { schema: AuthError } } }]

@@ -12,7 +12,7 @@ export const ProblemSchema = Type.Object({
 
 const descriptions: Record<number, string> = {
   400: 'The request is not valid, or names more than one credential.', 401: 'The credential is no good: sign in again.', 403: 'Who asks may not.',
-  404: 'There is nothing here.', 413: 'The body is too large.', 415: 'The content type is not supported.', 429: 'Too many requests: `Retry-After` says when to come back.',
+  404: 'There is nothing here.', 409: 'Somebody else changed it at the same moment: try again.', 413: 'The body is too large.', 415: 'The content type is not supported.', 429: 'Too many requests: `Retry-After` says when to come back.',
   503: 'Nobody knows: try again, and keep the cookie.'
 }
 
