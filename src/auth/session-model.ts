@@ -53,6 +53,7 @@ export class SessionModel {
     const userId = String(data['userId'])
     const impersonatedBy = text(data['impersonatedBy']) ?? scope.source?.impersonatedBy ?? null
     const credentialEpoch = scope.epochs.get(userId) ?? null
+    const predecessor = predecessorOf(userId)
     // An administrator who acts as somebody else comes back to a session of their own: that one is not to be kept alive.
     const pepper = this.#options.peppers.current
     const refresh = scope.transport === 'body' && impersonatedBy === null ? firstRefreshToken(sessionId, pepper) : null
@@ -61,10 +62,10 @@ export class SessionModel {
       hash,
       userId,
       idleTtlSeconds: this.#options.idleTtlSeconds,
-      absoluteTtlSeconds: this.#absoluteTtlSeconds(data['expiresAt'], predecessorOf(userId)),
+      absoluteTtlSeconds: this.#absoluteTtlSeconds(data['expiresAt'], predecessor),
       ipAddress: text(data['ipAddress']),
       userAgent: text(data['userAgent']),
-      amr: scope.source?.amr ?? authenticationMethods(predecessorOf(userId)),
+      amr: scope.source?.amr ?? authenticationMethods(predecessor),
       impersonatedBy,
       impersonatorEpoch: impersonatedBy === null ? null : scope.epochs.get(impersonatedBy) ?? null,
       credentialEpoch,

@@ -6,7 +6,7 @@ import { agedBy, decodeRecord, encodeRecord } from './entry.js'
 import { VersionFloors } from './floors.js'
 import { fits, type Aged, type Found, type Matches } from './found.js'
 import { Gathering } from './gathering.js'
-import type { LocalCache, PackedEntry } from './local-cache.js'
+import type { LocalCache, LocalEntry, PackedEntry } from './local-cache.js'
 import type { Invalidation } from './node-lease.js'
 import type { Protections } from './protections.js'
 import type { SharedAnswer, SharedCache } from './shared-cache.js'
@@ -71,9 +71,8 @@ export class SessionCache {
 
   /** What a check shows of a session that a copy in this process calls active; null where only a read can tell. Costs no I/O, and no turn of the event loop. */
   peekActive(sessionId: string, matches: Matches): ActiveCheck | null {
-    const { local, authority } = this.#options
     const now = performance.now()
-    const copy = local && authority.held() ? local.find(sessionId, now) : null
+    const copy = this.#findLocal(sessionId, now)
     if (!copy || !matches(copy.record)) return null
     if (findCause(copy.record, copy.record.now.getTime() + now - copy.readAt) !== null) return null
     this.#options.tally.checks.local.active++
@@ -82,14 +81,18 @@ export class SessionCache {
 
   /** The copy in this process that says "active", with the clock carried forward; null where only a read can tell. */
   peek(sessionId: string, matches: Matches, maxAgeMs = Infinity): SessionRecord | null {
-    const { local, authority } = this.#options
     const now = performance.now()
-    const copy = local && authority.held() ? local.find(sessionId, now) : null
+    const copy = this.#findLocal(sessionId, now)
     if (!copy || now - copy.readAt > maxAgeMs) return null
     const record = agedBy(copy.record, now - copy.readAt)
     if (!fits(record, matches)) return null
     this.#options.tally.checks.local.active++
     return record
+  }
+
+  #findLocal(sessionId: string, now: number): LocalEntry | null {
+    const { local, authority } = this.#options
+    return local && authority.held() ? local.find(sessionId, now) : null
   }
 
   /**

@@ -137,7 +137,7 @@ export class AccessTokens {
 
   /** The session that a token of this server names, also when it has expired; null for anything else. @throws StoreUnavailable as `verify` */
   async sessionIdOf(token: string): Promise<string | null> {
-    const claims = await this.#read(token)
+    const claims = this.#verified.find(token) ?? await this.#read(token)
     return claims === null || claims === 'expired' ? null : claims.sid
   }
 

@@ -7,7 +7,7 @@ import { Refusal, StoreUnavailable } from '../errors.js'
 import { revokeSessions } from '../session/revocation.js'
 import { judge, type SessionRecord, type UserRow } from '../session/session.js'
 import { findSession } from '../session/store.js'
-import { hashIdempotencyKey, newSalt, parseRefreshToken, successorOf, type RefreshToken } from './refresh-token.js'
+import { hashIdempotencyKey, newSalt, readRefreshToken, successorOf, type RefreshToken } from './refresh-token.js'
 import { findFamily, judgeRefresh, noteReplay, noteReuse, rotate, type RefreshRecord, type Showing } from './rotation.js'
 
 /** A refresh request (RFC 6749, section 6). */
@@ -57,10 +57,8 @@ export class RefreshGrant {
    */
   async refresh({ refreshToken, clientId, idempotencyKey, ipAddress }: RefreshRequest): Promise<Refreshed> {
     const { peppers } = this.#options
-    const token = parseRefreshToken(refreshToken, peppers)
-    if (token === 'malformed') throw new Refusal('refresh_malformed')
-    // Another node has made it, with a secret that this one was not given: no reason to sign anybody out.
-    if (token === 'unknown_pepper') throw new StoreUnavailable(new Error('the pepper of a refresh token is not configured here (AUTH_SECRET_PREVIOUS)'))
+    const token = readRefreshToken(refreshToken, peppers)
+    if (!token) throw new Refusal('refresh_malformed')
     const showing: Showing = { token, clientId, idempotencyHash: idempotencyKey === null ? null : hashIdempotencyKey(token.sessionId, idempotencyKey) }
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const refreshed = await this.#rotate(showing, ipAddress) ?? await this.#answerAgain(showing, ipAddress)

@@ -1,6 +1,8 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { parse as parseUuid, stringify as stringifyUuid } from 'uuid'
 import type { Pepper, Peppers } from '../auth/keys.js'
+import { StoreUnavailable } from '../errors.js'
+import { hashToken } from '../session/session-token.js'
 
 /*
  * A refresh token is "hrt1_" and the base64url of: session id (16 bytes), generation (4), pepper id (4), secret (32), MAC (16), checksum (6).
@@ -51,7 +53,18 @@ export function parseRefreshToken(token: string, peppers: Peppers): ParsedRefres
   const pepper = peppers.find(signed.toString('hex', 20, 24))
   if (!pepper) return 'unknown_pepper'
   if (!timingSafeEqual(bytes.subarray(SIGNED_BYTES, SIGNED_BYTES + MAC_BYTES), mac(signed, pepper))) return 'malformed'
-  return { sessionId: stringifyUuid(signed, 0), generation: signed.readUInt32BE(16), secret: Buffer.from(signed.subarray(24)), hash: hashRefreshToken(token) }
+  return { sessionId: stringifyUuid(signed, 0), generation: signed.readUInt32BE(16), secret: Buffer.from(signed.subarray(24)), hash: hashToken(token) }
+}
+
+/**
+ * As `parseRefreshToken`, for whoever needs to know: null for what is no token.
+ *
+ * @throws StoreUnavailable for one that another node has made, with a secret that this one was not given: no reason to sign anybody out
+ */
+export function readRefreshToken(token: string, peppers: Peppers): RefreshToken | null {
+  const parsed = parseRefreshToken(token, peppers)
+  if (parsed === 'unknown_pepper') throw new StoreUnavailable(new Error('the pepper of a refresh token is not configured here (AUTH_SECRET_PREVIOUS)'))
+  return parsed === 'malformed' ? null : parsed
 }
 
 /** Whether a text claims to be a refresh token. */
@@ -66,11 +79,7 @@ export function newSalt(): string {
 
 /** What the store keeps of an idempotency key. Keys are bound to their session, for clients may choose poor ones. */
 export function hashIdempotencyKey(sessionId: string, key: string): string {
-  return `h1_${createHash('sha256').update(`${sessionId}|${key}`).digest('base64url')}`
-}
-
-function hashRefreshToken(token: string): string {
-  return `h1_${createHash('sha256').update(token).digest('base64url')}`
+  return hashToken(`${sessionId}|${key}`)
 }
 
 function write(sessionId: string, generation: number, secret: Buffer, pepper: Pepper): { token: string, hash: string } {
@@ -81,7 +90,7 @@ function write(sessionId: string, generation: number, secret: Buffer, pepper: Pe
   const signed = Buffer.concat([parseUuid(sessionId), numbers, secret])
   const checked = Buffer.concat([signed, mac(signed, pepper)])
   const token = PREFIX + Buffer.concat([checked, checksum(checked)]).toString('base64url')
-  return { token, hash: hashRefreshToken(token) }
+  return { token, hash: hashToken(token) }
 }
 
 function mac(signed: Uint8Array, pepper: Pepper): Buffer {

@@ -6,9 +6,9 @@ import { rolesOf, type SessionRow } from '../session/session.js'
 import { mintSessionToken, parseSessionToken, sameHash } from '../session/session-token.js'
 import { findSession } from '../session/store.js'
 import type { Peppers } from '../auth/keys.js'
-import { Refusal, StoreUnavailable } from '../errors.js'
+import { Refusal } from '../errors.js'
 import type { Refreshed, RefreshGrant, RefreshRequest } from './refresh-grant.js'
-import { looksLikeRefreshToken, parseRefreshToken } from './refresh-token.js'
+import { looksLikeRefreshToken, parseRefreshToken, readRefreshToken } from './refresh-token.js'
 import type { TokenSet } from './token-set.js'
 import type { Tally } from '../tally.js'
 
@@ -88,11 +88,7 @@ export class TokenService {
 
   async #sessionIdOf(token: string): Promise<string | null> {
     const { prisma, accessTokens, reader, peppers } = this.#options
-    if (looksLikeRefreshToken(token)) {
-      const parsed = parseRefreshToken(token, peppers)
-      if (parsed === 'unknown_pepper') throw new StoreUnavailable(new Error('the pepper of a refresh token is not configured here (AUTH_SECRET_PREVIOUS)'))
-      return parsed === 'malformed' ? null : parsed.sessionId
-    }
+    if (looksLikeRefreshToken(token)) return readRefreshToken(token, peppers)?.sessionId ?? null
     // With its signature or without: whoever has the secret in a session token may end its session.
     const parsed = reader.parse({ kind: 'signed', value: token }) ?? parseSessionToken(token)
     if (!parsed) return accessTokens.sessionIdOf(token)

@@ -35,6 +35,14 @@ async function scene(stage: Stage, { warm = false, deaf = false } = {}): Promise
 
 const copyIn = (port: number, { sessionId }: Ticket) => until('a copy to be there', async () => (await command(port, 'KEYS', `*{${sessionId}}:session`) as Buffer[])[0]?.toString())
 
+/** A node with a copy, from which something is held back while the session is revoked elsewhere. */
+const revokedUnheard = (hold: (node: StageNode) => void) => async (stage: Stage): Promise<void> => {
+  const { node, revoker, session } = await scene(stage, { warm: true })
+  hold(node)
+  await stage.revoke(revoker, session)
+  await stage.check(node, session)
+}
+
 /** Interleavings by the protection that alone stands between a revocation and a stale answer, and some that no single one stands for. */
 export const ambushes: Record<keyof Protections | 'two servers' | 'second revocation', (stage: Stage) => Promise<void>> = {
   // The node's fill is on its way while the session is revoked; Redis loses the tombstone; the fill arrives. A new node reads it.
@@ -82,28 +90,13 @@ export const ambushes: Record<keyof Protections | 'two servers' | 'second revoca
   },
 
   // The node's subscription is slow; its lease still stands.
-  async acknowledgements(stage) {
-    const { node, revoker, session } = await scene(stage, { warm: true })
-    holdSubscription(node)
-    await stage.revoke(revoker, session)
-    await stage.check(node, session)
-  },
+  acknowledgements: revokedUnheard(holdSubscription),
 
   // The node hears nothing of anybody; the revoker has waited for its lease to end.
-  async leaseCheck(stage) {
-    const { node, revoker, session } = await scene(stage, { warm: true })
-    holdRedis(node)
-    await stage.revoke(revoker, session)
-    await stage.check(node, session)
-  },
+  leaseCheck: revokedUnheard(holdRedis),
 
   // The subscription is silently lost, while commands are answered: renewals must not count.
-  async heartbeatBySubscription(stage) {
-    const { node, revoker, session } = await scene(stage, { warm: true })
-    holdSubscription(node)
-    await stage.revoke(revoker, session)
-    await stage.check(node, session)
-  },
+  heartbeatBySubscription: revokedUnheard(holdSubscription),
 
   // Redis has forgotten the lease of a node that still believes in it.
   async youngTableWait(stage) {
