@@ -41,7 +41,8 @@ export function countHeaders(request: FastifyRequest, name: string): number {
   const { rawHeaders } = request.raw
   let count = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]?.toLowerCase() === name) count++
+    const sent = rawHeaders[i]
+    if (sent?.length === name.length && sent.toLowerCase() === name) count++
   }
   return count
 }

@@ -1,16 +1,30 @@
+import { hash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
+import { BoundedMap } from '../src/bounded-map.js'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import { limits } from '../src/limits.js'
+import { hashToken } from '../src/session/session-token.js'
 import { addressOf } from './budgets.js'
 import { countHeaders } from './credential.js'
 
-/** An id with a secret, as a gateway shows them. */
+/** An id with a secret, as a form may have them. */
 export interface ClientCredentials {
   id: string
   secret: string
 }
+
+/** What a gateway shows: its secret is looked at by its hash alone. */
+interface Presented {
+  id: string
+  hash: string
+  /** Under what it is to be remembered once it was found right; absent where it already is, or came in a form. */
+  key?: string
+}
+
+/** Headers that are remembered at most. */
+const REMEMBERED = 1_000
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -31,13 +45,18 @@ declare module 'fastify' {
 /** Tells which gateway sent a request. */
 async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
   app.decorateRequest('gateway', null)
+  // What was right, by the hash of the header: to read HTTP Basic costs more than the check behind it. No secret is kept, and each is asked about anew.
+  const known = new BoundedMap<Presented>(REMEMBERED)
 
   async function authenticate(request: FastifyRequest, reply: FastifyReply, form: Partial<ClientCredentials> = {}): Promise<string> {
     if (!holdfast.ready()) throw new Refusal('store_unavailable')
-    const credentials = credentialsOf(request, form)
+    const presented = presentedBy(request, form, known)
     // No guess: some clients send nothing until they are challenged, with every request anew.
-    if (!credentials) throw new Refusal('gateway_unknown')
-    if (await holdfast.gateways.authenticate(credentials.id, credentials.secret)) return credentials.id
+    if (!presented) throw new Refusal('gateway_unknown')
+    if (await holdfast.gateways.authenticate(presented.id, presented.hash)) {
+      if (presented.key !== undefined) known.set(presented.key, { id: presented.id, hash: presented.hash })
+      return presented.id
+    }
     // Only after the fact: who shows the right secret is never limited, whatever else comes from that address.
     await app.budgets?.take(reply, limits.gatewayByAddress, addressOf(request))
     throw new Refusal('gateway_unknown')
@@ -50,23 +69,24 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
  * The one way in which a request shows who asks. RFC 6749 2.3 allows no second: two parties that look at different ones would see
  * different gateways.
  */
-function credentialsOf(request: FastifyRequest, { id, secret }: Partial<ClientCredentials>): ClientCredentials | null {
+function presentedBy(request: FastifyRequest, { id, secret }: Partial<ClientCredentials>, known: BoundedMap<Presented>): Presented | null {
   const { authorization } = request.headers
   if (authorization !== undefined && countHeaders(request, 'authorization') > 1) throw new Refusal('credential_ambiguous')
-  if (authorization === undefined) return id === undefined || secret === undefined ? null : { id, secret }
-  const basic = parseBasic(authorization)
+  if (authorization === undefined) return id === undefined || secret === undefined ? null : { id, hash: hashToken(secret) }
+  const key = hash('sha256', authorization, 'base64')
+  const basic = known.get(key) ?? parseBasic(authorization, key)
   if (secret !== undefined || (id !== undefined && id !== basic?.id)) throw new Refusal('credential_ambiguous', 'Client credentials were sent in more than one way.')
   return basic
 }
 
 /** HTTP Basic (RFC 7617), whose two parts are form-encoded first (RFC 6749 2.3.1). */
-function parseBasic(authorization: string): ClientCredentials | null {
+function parseBasic(authorization: string, key: string): Presented | null {
   const encoded = /^basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(authorization)?.[1]
   if (encoded === undefined) return null
   const pair = Buffer.from(encoded, 'base64').toString('utf8')
   const colon = pair.indexOf(':')
   const [id, secret] = [formDecode(pair.slice(0, colon)), formDecode(pair.slice(colon + 1))]
-  return colon < 0 || id === null || secret === null ? null : { id, secret }
+  return colon < 0 || id === null || secret === null ? null : { id, hash: hashToken(secret), key }
 }
 
 function formDecode(text: string): string | null {

@@ -56,7 +56,10 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
   app.addHook('onClose', () => holdfast.close())
   app.decorate('holdfast', holdfast)
   // On the way out, a connection that is kept would be closed under somebody's next request.
-  app.addHook('onSend', async (_request, reply) => { if (holdfast.draining) reply.header('connection', 'close') })
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    if (holdfast.draining) reply.header('connection', 'close')
+    done()
+  })
   const counts = openCounts(app, holdfast)
   app.decorate('budgets', counts?.budgets ?? null)
   await app.register(guard, { holdfast })

@@ -1,7 +1,7 @@
 import cluster from 'node:cluster'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest, onResponseHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { AggregatorRegistry, Registry } from 'prom-client'
 import { isLoopback } from '../src/config.js'
@@ -13,9 +13,16 @@ import { createMetrics, NO_ROUTE } from './prometheus.js'
 async function metrics(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
   const { host, metricsPort } = holdfast.config
   const { registry, note } = createMetrics(holdfast)
-  app.addHook('onResponse', (request, reply, done) => {
-    note(request.method, request.routeOptions.url ?? NO_ROUTE, reply.statusCode, reply.elapsedTime / 1000)
+  const noting = (url: string): onResponseHookHandler => (request, reply, done) => {
+    note(request.method, url, reply.statusCode, reply.elapsedTime / 1000)
     done()
+  }
+  // Not one hook for all: a request tells its route by an object that is made for the question.
+  app.addHook('onRoute', (route) => { route.onResponse = [noting(route.url), ...[route.onResponse ?? []].flat()] })
+  const notingNoRoute = noting(NO_ROUTE)
+  app.addHook('onResponse', function (request, reply, done) {
+    if (request.is404) notingNoRoute.call(this, request, reply, done)
+    else done()
   })
   const isWorker = holdfast.config.workers > 1 && cluster.isWorker
   if (isWorker) answerSupervisor(registry)

@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Holdfast } from '../src/holdfast.js'
+import { Durations } from './durations.js'
 
 /** The metrics of one Holdfast, in a registry of their own: an application around it may have others. */
 export interface Metrics {
@@ -15,15 +16,16 @@ export const NO_ROUTE = 'none'
 export function createMetrics(holdfast: Holdfast): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  const requests = new Histogram({
-    name: 'holdfast_http_request_duration_seconds', help: 'Requests answered, by route and status.', labelNames: ['method', 'route', 'status'],
-    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5], registers: [registry]
+  const requests = new Durations({
+    name: 'holdfast_http_request_duration_seconds', help: 'Requests answered, by route and status.',
+    bounds: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
   })
+  registry.registerMetric(requests.asMetric())
   countTally(registry, holdfast)
   gaugeStats(registry, holdfast)
   return {
     registry,
-    note: (method, route, status, seconds) => requests.observe({ method, route, status }, seconds)
+    note: (method, route, status, seconds) => requests.note(method, route, status, seconds)
   }
 }
 

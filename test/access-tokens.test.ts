@@ -3,7 +3,6 @@ import { createLocalJWKSet, createRemoteJWKSet, decodeJwt, decodeProtectedHeader
 import t from 'tap'
 import { openCodec } from '../plugins/jwt.js'
 import { AccessTokens, type AccessTokenClaims } from '../src/token/access-token.js'
-import { VerifiedTokens } from '../src/token/verified-tokens.js'
 import { Browser, build, makeAdmin, password, sessionState, signUp, type Person } from './helper.js'
 import { counting } from './services/count.js'
 import { until } from './services/poll.js'
@@ -233,18 +232,6 @@ t.test('a check of an access token that was seen before asks nobody', async (t) 
     return queries + commands === 0 && { queries, commands }
   })
   t.strictSame(counts, { queries: 0, commands: 0 })
-})
-
-t.test('what is remembered is bounded, and the token used longest ago goes first', async (t) => {
-  const remembered = new VerifiedTokens<number>(3)
-  for (const [i, token] of ['a', 'b', 'c'].entries()) remembered.add(token, i)
-  t.equal(remembered.find('a'), 0)
-  remembered.add('d', 3)
-  t.equal(remembered.size, 3)
-  t.equal(remembered.find('b'), null)
-  remembered.add('e'.repeat(2_049), 4)
-  t.equal(remembered.size, 3, 'a very long one is not kept')
-  t.equal(remembered.find('a'), 0)
 })
 
 t.test('a session that is gone, or whose person is banned, refuses its access tokens', async (t) => {

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { Tally } from '../src/tally.js'
 import { decodeRecord, encodeRecord } from '../src/cache/entry.js'
+import { BoundedMap } from '../src/bounded-map.js'
 import { LocalCache } from '../src/cache/local-cache.js'
 import { allProtections } from '../src/cache/protections.js'
 import { connectRedis } from '../src/cache/redis.js'
@@ -183,6 +184,21 @@ t.test('a copy reads as it was written', (t) => {
   }
   t.equal(decodeRecord('a', '{"session":{}}'), null, 'a form that this version does not know is no copy')
   t.equal(decodeRecord('a', '[0]'), null)
+  t.end()
+})
+
+t.test('a bounded map gives a second chance to what was used', (t) => {
+  const map = new BoundedMap<number>(3)
+  for (const [i, key] of ['a', 'b', 'c'].entries()) map.set(key, i)
+  t.equal(map.get('a'), 0)
+  map.set('d', 3)
+  t.equal(map.size, 3)
+  t.strictSame(['a', 'b', 'c', 'd'].map((key) => map.get(key)), [0, undefined, 2, 3])
+  map.set('e', 4)
+  t.equal(map.get('e'), 4, 'where all the others are in use, the newcomer stays all the same')
+  t.equal(map.get('c'), undefined, 'and the oldest goes')
+  map.set('a', 5)
+  t.strictSame([map.get('a'), map.size], [5, 3])
   t.end()
 })
 

@@ -101,7 +101,7 @@ t.test('a warm check allocates little', async (t) => {
     child.once('message', (message: { bytes: number }) => resolve(message.bytes))
     child.once('exit', (code) => reject(new Error(`the server that counts ended with ${code}`)))
   })
-  t.ok(bytes > 0 && bytes <= 1_500, `${bytes.toFixed(0)} bytes`)
+  t.ok(bytes > 0 && bytes <= 400, `${bytes.toFixed(0)} bytes`)
 })
 
 /** The plan for whatever its parameters are, where a sequential scan is chosen only if there is nothing else. */

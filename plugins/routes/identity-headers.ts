@@ -1,17 +1,28 @@
-import type { Check } from '../../src/session/session.js'
+import type { ActiveCheck, Session } from '../../src/session/session.js'
+
+/** No cache may keep an answer: it is about this moment. */
+const uncached = { 'cache-control': 'no-store' }
 
 /** The five headers, empty: every 200 has all of them, for a proxy that copies what it finds would else let a client's own through. */
-export const noIdentity = { 'remote-user': '', 'remote-email': '', 'remote-name': '', 'remote-groups': '', 'x-session-id': '' }
+export const noIdentity = { 'remote-user': '', 'remote-email': '', 'remote-name': '', 'remote-groups': '', 'x-session-id': '', ...uncached }
 
-/** Who a request comes from, for what stands behind the proxy. An e-mail address that nobody has verified is left out. */
-export function identityHeaders({ session, user }: Check & { active: true }): typeof noIdentity {
-  return {
+/** Where a session that is shown again and again keeps what was made of it. */
+const HEADERS = Symbol('identity headers')
+
+/**
+ * Who a request comes from, for what stands behind the proxy. An e-mail address that nobody has verified is left out. Remembered for as
+ * long as the copy of the session is.
+ */
+export function identityHeaders({ session, user }: Pick<ActiveCheck, 'user'> & { session: Session & { [HEADERS]?: typeof noIdentity } }): typeof noIdentity {
+  session[HEADERS] ??= {
     'remote-user': user.id,
     'remote-email': user.emailVerified ? encode(user.email) : '',
     'remote-name': encode(user.name),
     'remote-groups': user.roles.map(encode).join(','),
-    'x-session-id': session.id
+    'x-session-id': session.id,
+    ...uncached
   }
+  return session[HEADERS]
 }
 
 /** Percent-encodes as UTF-8 what a header cannot carry, or a proxy might cut: control characters, non-ASCII, outer spaces; and the percent sign. */

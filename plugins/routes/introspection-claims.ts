@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import type { Check } from '../../src/session/session.js'
+import type { Check, Session } from '../../src/session/session.js'
 import type { TokenParties } from '../../src/token/codec.js'
 
 const seconds = Type.Integer()
@@ -52,6 +52,24 @@ export function introspectionOf(check: Check, { issuer, audience }: TokenParties
     ...email,
     ...(session.impersonatedBy === null ? {} : { act: { sub: session.impersonatedBy } })
   }
+}
+
+/** Where what is shown again and again, a session or an access token, keeps the text that was made of it, and for which copy. */
+const TEXT = Symbol('introspection')
+
+type Keeper = object & { [TEXT]?: { session: Session, text: string } }
+
+/**
+ * The same as JSON. It is remembered for as long as the copy of the session is, or the access token: nothing in it changes before those do.
+ *
+ * @param parties the same at every call: a process has one issuer
+ */
+export function introspectionText(check: Check, parties: TokenParties): string {
+  if (!check.active) return '{"active":false}'
+  const { session, token } = check
+  const keeper: Keeper = token ?? session
+  if (keeper[TEXT]?.session !== session) keeper[TEXT] = { session, text: JSON.stringify(introspectionOf(check, parties)) }
+  return keeper[TEXT].text
 }
 
 function inSeconds(date: Date): number {

@@ -7,7 +7,8 @@ import type { Check } from '../../src/session/session.js'
 import { credentialOfToken } from '../credential.js'
 import { sendNotFound } from '../errors.js'
 import { oauthErrors, sendOAuthError } from '../oauth-errors.js'
-import { introspectionOf, IntrospectionSchema } from './introspection-claims.js'
+import { quiet } from '../quiet.js'
+import { introspectionOf, IntrospectionSchema, introspectionText } from './introspection-claims.js'
 
 const SIGNED = 'application/token-introspection+jwt'
 
@@ -32,15 +33,14 @@ const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (
 
   // Else the preflight of a trusted origin would be answered by the routes that browsers may ask.
   app.options('/oauth2/introspect', { schema: { hide: true } }, sendNotFound)
-  app.post('/oauth2/introspect', { logLevel: 'warn', schema: { ...described, body: Body, response: { 200: Answer, ...oauthErrors(400, 401, 413, 415, 429, 503) } } }, async (request, reply) => {
+  app.post('/oauth2/introspect', { ...quiet(app), schema: { ...described, body: Body, response: { 200: Answer, ...oauthErrors(400, 401, 413, 415, 429, 503) } } }, async (request, reply) => {
     const { token, client_id: id, client_secret: secret } = request.body
     const gateway = await app.authenticateGateway(request, reply, { ...(id === undefined ? {} : { id }), ...(secret === undefined ? {} : { secret }) })
     const credential = credentialOfToken(token)
-    const check: Check = credential ? await holdfast.reader.check(credential) : { active: false, cause: 'credential_malformed' }
-    const answer = introspectionOf(check, holdfast.parties)
+    const check: Check = credential ? await holdfast.reader.answer(credential) : { active: false, cause: 'credential_malformed' }
     reply.header('cache-control', 'no-store')
-    if (!wantsSigned(request)) return answer
-    const claims = { iss: issuer, aud: gateway, iat: Math.floor(Date.now() / 1000), token_introspection: answer }
+    if (!wantsSigned(request)) return reply.type('application/json; charset=utf-8').send(introspectionText(check, holdfast.parties))
+    const claims = { iss: issuer, aud: gateway, iat: Math.floor(Date.now() / 1000), token_introspection: introspectionOf(check, holdfast.parties) }
     return reply.type(SIGNED).send(await holdfast.accessTokens.sign('token-introspection+jwt', claims))
   })
 }

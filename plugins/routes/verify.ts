@@ -4,10 +4,10 @@ import { Type, type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
-import type { Credential } from '../../src/session/reader.js'
 import type { Check } from '../../src/session/session.js'
 import { credentialOf } from '../credential.js'
 import { beginRefusal, refusalOf } from '../errors.js'
+import { quiet } from '../quiet.js'
 import type { ForwardedRequest } from '../trusted-proxy.js'
 import { identityHeaders, noIdentity } from './identity-headers.js'
 
@@ -29,7 +29,8 @@ interface Question {
   request: FastifyRequest
   reply: FastifyReply
   wanted: Wanted
-  forwarded: ForwardedRequest
+  /** What the proxy says of the request that it asks about; looked for where it counts. */
+  forwarded: () => ForwardedRequest
 }
 
 const empty = (description: string) => ({ description, type: 'null' })
@@ -44,6 +45,7 @@ const schema = {
 /** Where a proxy must require nothing but a session. No role is called so. */
 const ANY = '*'
 const none: readonly string[] = []
+const nothingButASession: Wanted = { roles: none }
 const methods = METHODS.filter((method) => method !== 'CONNECT')
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND'])
 
@@ -59,18 +61,19 @@ export default async function verify(app: FastifyInstance, { holdfast }: { holdf
 
   const answer = (read: (request: FastifyRequest) => Wanted) => (request: FastifyRequest, reply: FastifyReply): void => {
     try {
-      decide(holdfast, { request, reply, wanted: read(request), forwarded: app.forwardedRequest(request) })
+      decide(holdfast, { request, reply, wanted: read(request), forwarded: () => app.forwardedRequest(request) })
     } catch (error) {
       reply.send(error)
     }
   }
-  const route = { method: methods, logLevel: 'warn' as const, schema, handler: () => { throw new Error('answered before') } }
+  const route = { method: methods, ...quiet(app), schema, handler: () => { throw new Error('answered before') } }
   app.route({ ...route, url: '/verify', onRequest: answer(wantedByQuery) })
   // For proxies that append the original path and query to what they ask (Envoy): all of that is ignored.
   for (const url of ['/verify/for/:roles', '/verify/for/:roles/*']) app.route({ ...route, url, onRequest: answer(wantedByPath) })
 }
 
 function wantedByQuery({ query: sent }: FastifyRequest): Wanted {
+  if (isEmpty(sent)) return nothingButASession
   if (!query.Check(sent)) throw new Refusal('invalid_input')
   const { role, ...wanted } = sent
   return { ...wanted, roles: role === undefined ? none : typeof role === 'string' ? [role] : role }
@@ -78,7 +81,7 @@ function wantedByQuery({ query: sent }: FastifyRequest): Wanted {
 
 function wantedByPath({ params }: FastifyRequest): Wanted {
   const named = (params as { roles: string }).roles
-  if (named === ANY) return { roles: none }
+  if (named === ANY) return nothingButASession
   const listed = named.split(',')
   if (!roles.Check(listed)) throw new Refusal('invalid_input')
   return { roles: listed }
@@ -87,19 +90,19 @@ function wantedByPath({ params }: FastifyRequest): Wanted {
 /** Answers at once where this process knows; a promise is made only where somebody must be asked. */
 function decide(holdfast: Holdfast, question: Question): void {
   const { request, reply, wanted, forwarded } = question
-  if (wanted.preflight && isPreflight(request, forwarded)) return pass(reply, noIdentity)
+  if (wanted.preflight && isPreflight(request, forwarded())) return pass(reply, noIdentity)
   if (!holdfast.ready()) throw new Refusal('store_unavailable')
   const presented = credentialOf(request, holdfast.auth.cookieName)
   if (!presented || (wanted.credential && presented.from !== wanted.credential)) return refuse(holdfast, question, new Refusal('credential_missing'))
-  if (presented.from === 'cookie') refuseForgery(request, forwarded, holdfast.auth.trustedOrigins)
-  const known = holdfast.reader.peek(presented.credential)
-  if (known) conclude(holdfast, question, known)
-  else void ask(holdfast, question, presented.credential)
+  if (presented.from === 'cookie') refuseForgery(request, forwarded(), holdfast.auth.trustedOrigins)
+  const answer = holdfast.reader.answer(presented.credential)
+  if (answer instanceof Promise) void wait(holdfast, question, answer)
+  else conclude(holdfast, question, answer)
 }
 
-async function ask(holdfast: Holdfast, question: Question, credential: Credential): Promise<void> {
+async function wait(holdfast: Holdfast, question: Question, answer: Promise<Check>): Promise<void> {
   try {
-    conclude(holdfast, question, await holdfast.reader.check(credential))
+    conclude(holdfast, question, await answer)
   } catch (error) {
     question.reply.send(error)
   }
@@ -107,18 +110,25 @@ async function ask(holdfast: Holdfast, question: Question, credential: Credentia
 
 function conclude(holdfast: Holdfast, question: Question, check: Check): void {
   if (!check.active) return refuse(holdfast, question, new Refusal(check.cause))
-  if (!question.wanted.roles.every((role) => check.user.roles.includes(role))) throw new Refusal('role_missing')
+  for (const role of question.wanted.roles) {
+    if (!check.user.roles.includes(role)) throw new Refusal('role_missing')
+  }
   pass(question.reply, identityHeaders(check))
 }
 
 function refuse(holdfast: Holdfast, { request, reply, wanted, forwarded }: Question, refusal: Refusal): void {
-  const page = wanted.redirect === undefined ? null : signInPage(wanted.redirect, request, forwarded, holdfast.auth.trustedOrigins)
+  const page = wanted.redirect === undefined ? null : signInPage(wanted.redirect, request, forwarded(), holdfast.auth.trustedOrigins)
   if (!page) throw refusal
   reply.code(302).header('location', page).header('cache-control', 'no-store').send()
 }
 
-function pass(reply: FastifyReply, identity: Record<string, string>): void {
-  reply.headers(identity).header('cache-control', 'no-store').send()
+function pass(reply: FastifyReply, headers: Record<string, string>): void {
+  reply.headers(headers).send()
+}
+
+function isEmpty(object: unknown): boolean {
+  for (const _key in object as object) return false
+  return true
 }
 
 function isPreflight({ method, headers }: FastifyRequest, forwarded: ForwardedRequest): boolean {

@@ -116,7 +116,7 @@ export function openCaches({ config, database, events, serves, tally, protection
 /** The right to copies in Redis: to hear of every change, to be where the others are, and to have heard what was said before. */
 function both(lease: NodeLease, registration: Registration, caughtUp: () => boolean): Authority {
   return {
-    held: () => lease.held() && registration.held() && caughtUp(),
+    held: (now) => lease.held(now) && registration.held(now) && caughtUp(),
     get epoch() { return lease.epoch + registration.epoch },
     get stamp() { return lease.stamp }
   }

@@ -2,18 +2,16 @@
 export const DRIFT = 0.05
 export const CLOCK_STEP_MS = 100
 
-const offset = () => Date.now() - performance.now()
-
 /** Notices that the machine was suspended, or its clock was set: the monotonic clock, on which leases are counted, may have stood still. */
 export class StepWatch {
-  #offset = offset()
+  #offset = Date.now() - performance.now()
 
-  /** Whether the clocks have parted since the last `reset`. */
-  stepped(): boolean {
-    return Math.abs(offset() - this.#offset) > CLOCK_STEP_MS
+  /** Whether the clocks have parted since the last `reset`. @param now the monotonic clock, for whoever has just read it */
+  stepped(now = performance.now()): boolean {
+    return Math.abs(Date.now() - now - this.#offset) > CLOCK_STEP_MS
   }
 
   reset(): void {
-    this.#offset = offset()
+    this.#offset = Date.now() - performance.now()
   }
 }

@@ -1,4 +1,4 @@
-import { findCause, type SessionRecord } from '../session/session.js'
+import { findCause, type SessionRecord, type SessionRow } from '../session/session.js'
 
 /** What is known of a session: its rows, that it is revoked, or that there is none. */
 export type Found = SessionRecord | 'revoked' | null
@@ -9,10 +9,10 @@ export interface Aged {
   ageMs: number
 }
 
-/** Whether a copy fits the credential that was shown. */
-export type Matches = (record: SessionRecord) => boolean
+/** Whether a copy fits the credential that was shown: by the hash of its token, or by whose it is. */
+export type Matches = (session: Pick<SessionRow, 'token' | 'userId'>) => boolean
 
 /** Whether a copy settles the question. One that does not match, or looks expired, is a miss: a stale "no" is a sign-out. */
 export function fits(record: SessionRecord, matches: Matches | undefined): boolean {
-  return matches?.(record) === true && findCause(record) === null
+  return matches?.(record.session) === true && findCause(record) === null
 }

@@ -1,11 +1,19 @@
-import { showActive, type ActiveCheck, type SessionRecord } from '../session/session.js'
+import { evict } from '../bounded-map.js'
+import { showActive, validFor, type ActiveCheck, type SessionRecord } from '../session/session.js'
 import { decodeRecord } from './entry.js'
 
 /** A copy of a session in this process. Times are monotonic milliseconds. */
 export interface LocalEntry {
   record: SessionRecord
-  /** What a check shows while the session is active; null where the person is gone. */
+  /** What a check shows while the session is active; null where it was not when it was read. */
   active: ActiveCheck | null
+  /** Until when it is, unless somebody changes it: a check compares one number, and does not walk through the rows. */
+  activeUntil: number
+  /** What credentials are held against, from the rows. */
+  token: string
+  userId: string
+  /** When its use was last noted. */
+  notedAt: number
   /** When its read began: the database's clock in it is carried forward from here. */
   readAt: number
   /** When the copy must be read anew. */
@@ -13,9 +21,17 @@ export interface LocalEntry {
 }
 
 /** A copy as it is kept: its text takes a quarter of the room that its objects take. */
-export interface PackedEntry extends Omit<LocalEntry, 'record' | 'active'> {
+export interface PackedEntry extends Pick<LocalEntry, 'readAt' | 'freshUntil'> {
   /** As `encodeRecord` writes it. */
   text: string
+}
+
+/** A packed copy in its place. */
+interface Slot extends PackedEntry {
+  /** Whether it was used since eviction last passed it by. */
+  used: boolean
+  /** The copy's objects, while it is one of those that were unpacked last. */
+  unpacked: LocalEntry | null
 }
 
 export interface LocalCacheOptions {
@@ -25,14 +41,17 @@ export interface LocalCacheOptions {
 
 /** Bytes that an entry costs beside its text: the id, numbers, map slots. */
 const ENTRY_OVERHEAD_BYTES = 300
-/** Copies that were used a moment ago are kept unpacked as well: so many at most, about 20 MB. */
+/** Copies that were unpacked last are kept so as well: so many at most, about 20 MB. */
 const UNPACKED = 10_000
 
-/** Sessions in this process, bounded by entries and bytes; the least recently used goes first. It decides nothing. */
+/** Sessions in this process, bounded by entries and bytes. What makes room is old and was not used for a round (second chance). It decides nothing. */
 export class LocalCache {
-  readonly #entries = new Map<string, PackedEntry>()
-  readonly #unpacked = new Map<string, LocalEntry>()
+  /** The oldest first. A use moves nothing: in a map that would cost more than all the rest of a check's look-up. */
+  readonly #slots = new Map<string, Slot>()
+  /** Whose objects are kept: a ring, whose next place is that of the oldest. */
+  readonly #unpacked: (Slot | undefined)[] = []
   readonly #options: LocalCacheOptions
+  #next = 0
   #bytes = 0
 
   constructor(options: LocalCacheOptions) {
@@ -40,7 +59,7 @@ export class LocalCache {
   }
 
   get size(): number {
-    return this.#entries.size
+    return this.#slots.size
   }
 
   get bytes(): number {
@@ -48,64 +67,62 @@ export class LocalCache {
   }
 
   find(sessionId: string, now: number): LocalEntry | null {
-    const entry = this.#entries.get(sessionId)
-    if (!entry) return null
-    if (entry.freshUntil <= now) {
+    const slot = this.#slots.get(sessionId)
+    if (!slot) return null
+    if (slot.freshUntil <= now) {
       this.delete(sessionId)
       return null
     }
-    // A map keeps the order of insertion: the first key is the one that was not used for longest.
-    this.#entries.delete(sessionId)
-    this.#entries.set(sessionId, entry)
-    return this.#unpacked.get(sessionId) ?? this.#unpack(sessionId, entry)
+    slot.used = true
+    return slot.unpacked ?? this.#unpack(sessionId, slot)
   }
 
-  set(sessionId: string, entry: PackedEntry): void {
+  set(sessionId: string, { text, readAt, freshUntil }: PackedEntry): void {
     this.delete(sessionId)
-    this.#entries.set(sessionId, compact(entry))
-    this.#bytes += bytesOf(entry)
-    for (const oldest of this.#entries.keys()) {
-      if (this.#entries.size <= this.#options.maxEntries && this.#bytes <= this.#options.maxBytes) break
-      this.delete(oldest)
-    }
+    const { maxEntries, maxBytes } = this.#options
+    const bytes = bytesOf(text)
+    // Room is made first: where all the others are in use, it would else be the newcomer that goes.
+    while (this.#slots.size > 0 && (this.#slots.size >= maxEntries || this.#bytes + bytes > maxBytes)) evict(this.#slots, (oldest) => this.delete(oldest))
+    if (bytes > maxBytes) return
+    // V8 keeps whole numbers in the slot, and fractions in an object of their own. Rounded down, a copy looks older and ends earlier.
+    this.#slots.set(sessionId, { text, readAt: Math.floor(readAt), freshUntil: Math.floor(freshUntil), used: false, unpacked: null })
+    this.#bytes += bytes
   }
 
   delete(sessionId: string): void {
-    const entry = this.#entries.get(sessionId)
-    if (!entry) return
-    this.#bytes -= bytesOf(entry)
-    this.#entries.delete(sessionId)
-    this.#unpacked.delete(sessionId)
+    const slot = this.#slots.get(sessionId)
+    if (!slot) return
+    this.#bytes -= bytesOf(slot.text)
+    slot.unpacked = null
+    this.#slots.delete(sessionId)
   }
 
   clear(): void {
-    this.#entries.clear()
-    this.#unpacked.clear()
+    this.#slots.clear()
+    this.#unpacked.length = 0
+    this.#next = 0
     this.#bytes = 0
   }
 
-  #unpack(sessionId: string, { text, readAt, freshUntil }: PackedEntry): LocalEntry | null {
-    const decoded = decodeRecord(sessionId, text)
+  #unpack(sessionId: string, slot: Slot): LocalEntry | null {
+    const decoded = decodeRecord(sessionId, slot.text)
     if (!decoded) return null
     const { record } = decoded
-    const entry: LocalEntry = { record, active: record.user && showActive(record.session, record.user), readAt, freshUntil }
-    this.#unpacked.set(sessionId, entry)
-    if (this.#unpacked.size > UNPACKED) {
-      for (const first of this.#unpacked.keys()) {
-        this.#unpacked.delete(first)
-        break
-      }
+    const { readAt, freshUntil } = slot
+    const lives = validFor(record)
+    slot.unpacked = {
+      token: record.session.token, userId: record.session.userId, notedAt: -Infinity, activeUntil: Math.min(freshUntil, Math.floor(readAt + lives)),
+      active: lives > 0 && record.user ? showActive(record.session, record.user) : null, record, readAt, freshUntil
     }
-    return entry
+    const oldest = this.#unpacked[this.#next]
+    if (oldest && oldest !== slot) oldest.unpacked = null
+    this.#unpacked[this.#next] = slot
+    this.#next = (this.#next + 1) % UNPACKED
+    return slot.unpacked
   }
 }
 
-// V8 keeps whole numbers in the entry, and fractions in an object of their own. Rounded down, a copy looks older and ends earlier.
-function compact({ text, readAt, freshUntil }: PackedEntry): PackedEntry {
-  return { text, readAt: Math.floor(readAt), freshUntil: Math.floor(freshUntil) }
-}
-
 // A text that holds anything beyond Latin-1 takes two bytes for each character: counted so for all.
-function bytesOf({ text }: PackedEntry): number {
+function bytesOf(text: string): number {
   return ENTRY_OVERHEAD_BYTES + 2 * text.length
 }

@@ -100,12 +100,12 @@ export class NodeLease {
     this.#timer.unref()
   }
 
-  /** Whether this node may answer from its caches at this moment. */
-  held(): boolean {
+  /** Whether this node may answer from its caches at this moment. @param now the monotonic clock, for whoever has just read it */
+  held(now = performance.now()): boolean {
     if (!this.#options.protections.leaseCheck) return this.stamp !== ''
-    if (performance.now() >= this.#heldUntil) return false
+    if (now >= this.#heldUntil) return false
     // The machine was suspended, or its clock was set: the monotonic clock may have stood still.
-    if (this.#steps.stepped()) {
+    if (this.#steps.stepped(now)) {
       this.#lapse()
       return false
     }

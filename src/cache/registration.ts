@@ -66,8 +66,8 @@ export class Registration {
   }
 
   /** Whether at this moment no other node can be at work that would not hear of this one's changes, nor this one of its. */
-  held(): boolean {
-    return this.#agreed && performance.now() < this.#heldUntil && !this.#steps.stepped()
+  held(now = performance.now()): boolean {
+    return this.#agreed && now < this.#heldUntil && !this.#steps.stepped(now)
   }
 
   /**

@@ -14,7 +14,8 @@ import type { Layer, Tally } from '../tally.js'
 
 /** The right to answer from caches: a node's lease, or for the only process on a store the certainty of being it. */
 export interface Authority {
-  held(): boolean
+  /** @param now the monotonic clock, for whoever has just read it */
+  held(now?: number): boolean
   readonly epoch: number
   readonly stamp: string
 }
@@ -34,6 +35,9 @@ const UNKNOWN_TTL_MS = 5_000
 /** A reader whose neighbour is filling looks again this often, this far apart. */
 const WAITS = 4
 const WAIT_MS = 8
+
+/** A copy in this process of a session that is active. */
+export type ActiveCopy = LocalEntry & { active: ActiveCheck }
 
 type Lease = SharedAnswer & { kind: 'lease' }
 
@@ -69,30 +73,18 @@ export class SessionCache {
     })
   }
 
-  /** What a check shows of a session that a copy in this process calls active; null where only a read can tell. Costs no I/O, and no turn of the event loop. */
-  peekActive(sessionId: string, matches: Matches): ActiveCheck | null {
-    const now = performance.now()
-    const copy = this.#findLocal(sessionId, now)
-    if (!copy || !matches(copy.record)) return null
-    if (findCause(copy.record, copy.record.now.getTime() + now - copy.readAt) !== null) return null
-    this.#options.tally.checks.local.active++
-    return copy.active
-  }
-
-  /** The copy in this process that says "active", with the clock carried forward; null where only a read can tell. */
-  peek(sessionId: string, matches: Matches, maxAgeMs = Infinity): SessionRecord | null {
-    const now = performance.now()
-    const copy = this.#findLocal(sessionId, now)
-    if (!copy || now - copy.readAt > maxAgeMs) return null
-    const record = agedBy(copy.record, now - copy.readAt)
-    if (!fits(record, matches)) return null
-    this.#options.tally.checks.local.active++
-    return record
-  }
-
-  #findLocal(sessionId: string, now: number): LocalEntry | null {
-    const { local, authority } = this.#options
-    return local && authority.held() ? local.find(sessionId, now) : null
+  /**
+   * The copy in this process, where it says "active" at this moment; null where only a read can tell. Costs no I/O, and no turn of the event loop.
+   *
+   * @param now the monotonic clock, read just now
+   * @param maxAgeMs how old the copy may be
+   */
+  peek(sessionId: string, matches: Matches, now: number, maxAgeMs = Infinity): ActiveCopy | null {
+    const { local, authority, tally } = this.#options
+    const copy = local && authority.held(now) ? local.find(sessionId, now) : null
+    if (!copy?.active || now >= copy.activeUntil || now - copy.readAt > maxAgeMs || !matches(copy)) return null
+    tally.checks.local.active++
+    return copy as ActiveCopy
   }
 
   /**
@@ -102,8 +94,9 @@ export class SessionCache {
    * @throws StoreUnavailable when neither a copy nor the store answers
    */
   async find(sessionId: string, matches: Matches): Promise<Found> {
-    const copy = this.peek(sessionId, matches)
-    if (copy) return copy
+    const now = performance.now()
+    const copy = this.peek(sessionId, matches, now)
+    if (copy) return agedBy(copy.record, now - copy.readAt)
     const found = await this.#join(sessionId, false)
     const isSettled = found === null || found === 'revoked' || fits(found, matches)
     return this.#count(isSettled ? found : await this.#join(sessionId, true), matches)
@@ -147,8 +140,9 @@ export class SessionCache {
     const { epoch } = this.#options.authority
     const open = new Map<string, Beginning>()
     for (const [id, matches] of wanted) {
-      const copy = maxAgeMs > 0 ? this.peek(id, matches, maxAgeMs) : null
-      if (copy) known.set(id, { found: copy, ageMs: copy.ageMs ?? 0 })
+      const now = performance.now()
+      const copy = maxAgeMs > 0 ? this.peek(id, matches, now, maxAgeMs) : null
+      if (copy) known.set(id, { found: agedBy(copy.record, now - copy.readAt), ageMs: now - copy.readAt })
       else open.set(id, { epoch, overtaken: false })
     }
     if (open.size === 0) return known

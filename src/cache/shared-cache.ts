@@ -105,6 +105,8 @@ export class SharedCache {
   readonly #protections: Protections
   /** Names the store: several may share one Redis. Known when the store has answered, and nothing is asked before. */
   namespace = ''
+  readonly #name = randomBytes(12).toString('base64url')
+  #attempts = 0
   #reads: { stamp: string, gathering: Gathering<SharedAnswer> } | null = null
 
   constructor(redis: RedisConnection, breaker: Breaker, protections: Protections) {
@@ -130,7 +132,7 @@ export class SharedCache {
   /** As `read` for many sessions, in one command; in a cluster, where each has its own slot, in one round trip to each shard. */
   async readAll(sessionIds: readonly string[], stamp: string): Promise<SharedAnswer[]> {
     if (isCluster(this.#redis)) return Promise.all(sessionIds.map((id) => this.#readOne(id)))
-    const token = randomBytes(12).toString('base64url')
+    const token = this.#nextToken()
     const keys = sessionIds.flatMap((id) => this.#keysOf(id))
     const replies = await this.#breaker.run(() => this.#redis.hfReadAll(keys.length, ...keys, stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp)))
     return replies.map((reply) => answerOf(reply, token))
@@ -164,8 +166,13 @@ export class SharedCache {
   }
 
   async #readOne(sessionId: string): Promise<SharedAnswer> {
-    const token = randomBytes(12).toString('base64url')
+    const token = this.#nextToken()
     return answerOf(await this.#breaker.run(() => this.#redis.hfRead(...this.#keysOf(sessionId), '', token, FILL_LEASE_MS, flag(this.#protections.stamp))), token)
+  }
+
+  /** Names one attempt to fill, among all of all processes. */
+  #nextToken(): string {
+    return `${this.#name}-${++this.#attempts}`
   }
 
   #keysOf(sessionId: string): [entry: string, fill: string] {

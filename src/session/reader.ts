@@ -5,7 +5,7 @@ import { callStore } from '../database/fault.js'
 import type { AccessTokenClaims, AccessTokens } from '../token/access-token.js'
 import type { Activity } from './activity.js'
 import { judge, type Check, type SessionRecord } from './session.js'
-import { parseSessionToken, sameHash, type ParsedToken } from './session-token.js'
+import { parseSessionToken, type ParsedToken } from './session-token.js'
 import { holdSession } from './store.js'
 import { SignedTokens } from './signed-tokens.js'
 import type { Tally } from '../tally.js'
@@ -48,6 +48,9 @@ interface Proof {
 /** Why a credential names no session. */
 type Refused = Check & { active: false }
 
+/** A session that is used all the time is noted this often: what is shown of it is to the second anyway. */
+const NOTE_MS = 1_000
+
 const malformed: Refused = { active: false, cause: 'credential_malformed' }
 const revoked: Refused = { active: false, cause: 'session_revoked' }
 const unknown: Refused = { active: false, cause: 'session_unknown' }
@@ -77,26 +80,25 @@ export class SessionReader {
    * @throws StoreUnavailable when nobody knows
    */
   async check(credential: Credential): Promise<Check> {
-    return (await this.read(credential)).check
+    return this.answer(credential)
+  }
+
+  /**
+   * As `check`, at once where this process knows: it is the whole cost of a warm check, and a promise is made only where somebody must be
+   * asked. Such checks of one session are one object, for callers that remember what they made of it.
+   */
+  answer(credential: Credential): Check | Promise<Check> {
+    const answer = this.#answerAtOnce(credential, Infinity)
+    return 'check' in answer ? answer.check : this.#find(answer)
   }
 
   /** As `check`, with the rows. Pass a transaction to keep the session from being revoked until it ends. */
   async read(credential: Credential, transaction?: Queryable): Promise<Reading> {
-    const proof = await this.#prove(credential)
+    const proof = this.#proveAtOnce(credential) ?? await this.#proveByAsking(credential)
     if ('active' in proof) return { check: proof, record: null }
     // Requests share reads: a fault must be told to each of them, and not only to the one whose read it was.
     const found = await this.#ask<Found>(() => (transaction ? holdSession(transaction, proof.sessionId) : this.#options.cache.find(proof.sessionId, proof.matches)))
     return this.#judge(found, proof)
-  }
-
-  /** As `check`, where this process can answer at once; null where it must ask somebody. It is the whole cost of a warm check. */
-  peek(credential: Credential): Check | null {
-    const proof = credential.kind === 'access' ? this.#peekAccess(credential.value) : this.#proveSession(credential)
-    if (!proof || 'active' in proof) return proof
-    const check = this.#options.cache.peekActive(proof.sessionId, proof.matches)
-    if (!check) return null
-    this.#options.activity.note(proof.sessionId)
-    return proof.claims ? { ...check, token: proof.claims } : check
   }
 
   /**
@@ -105,20 +107,8 @@ export class SessionReader {
    * @throws StoreUnavailable when nobody knows of one of them
    */
   async checkAll(credentials: readonly (Credential | null)[], { maxAgeMs }: Consistency): Promise<AgedCheck[]> {
-    const proofs = await Promise.all(credentials.map(async (credential) => (credential ? this.#prove(credential) : malformed)))
-    const wanted = new Map<string, Matches>()
-    for (const proof of proofs) {
-      if ('active' in proof) continue
-      // A copy must fit every credential that names its session; one that does not is read from the store, for each to be judged by.
-      const others = wanted.get(proof.sessionId)
-      wanted.set(proof.sessionId, others ? (record) => others(record) && proof.matches(record) : proof.matches)
-    }
-    const found = await this.#ask(() => this.#options.cache.findAll(wanted, maxAgeMs))
-    return proofs.map((proof) => {
-      if ('active' in proof) return { check: proof, ageMs: 0 }
-      const { found: record, ageMs } = found.get(proof.sessionId) ?? { found: null, ageMs: 0 }
-      return { check: this.#judge(record, proof).check, ageMs }
-    })
+    const answers = credentials.map((credential) => (credential ? this.#answerAtOnce(credential, maxAgeMs) : { check: malformed, ageMs: 0 }))
+    return answers.every(isAnswer) ? answers : this.#findAll(await Promise.all(answers.map(async (answer) => answer)), maxAgeMs)
   }
 
   /** Verifies signature and shape of a session token without asking anybody; null for what this server never issued. */
@@ -127,10 +117,50 @@ export class SessionReader {
     return credential.kind === 'signed' ? this.#tokens.read(credential.value) : parseSessionToken(credential.value)
   }
 
-  async #prove(credential: Credential): Promise<Proof | Refused> {
-    if (credential.kind !== 'access') return this.#proveSession(credential)
-    const known = this.#peekAccess(credential.value)
-    if (known) return known
+  /** The answer where this process has it, and else what there is to ask. */
+  #answerAtOnce(credential: Credential, maxAgeMs: number): AgedCheck | Proof | Promise<Proof | Refused> {
+    const proof = this.#proveAtOnce(credential)
+    if (!proof) return this.#proveByAsking(credential)
+    if ('active' in proof) return { check: proof, ageMs: 0 }
+    const now = performance.now()
+    const copy = maxAgeMs > 0 ? this.#options.cache.peek(proof.sessionId, proof.matches, now, maxAgeMs) : null
+    if (!copy) return proof
+    if (now - copy.notedAt >= NOTE_MS) {
+      copy.notedAt = now
+      this.#options.activity.note(proof.sessionId)
+    }
+    return { check: proof.claims ? { active: true, session: copy.active.session, user: copy.active.user, token: proof.claims } : copy.active, ageMs: now - copy.readAt }
+  }
+
+  async #find(proven: Proof | Promise<Proof | Refused>): Promise<Check> {
+    const proof = await proven
+    if ('active' in proof) return proof
+    return this.#judge(await this.#ask<Found>(() => this.#options.cache.find(proof.sessionId, proof.matches)), proof).check
+  }
+
+  async #findAll(questions: readonly (AgedCheck | Proof | Refused)[], maxAgeMs: number): Promise<AgedCheck[]> {
+    const wanted = new Map<string, Matches>()
+    for (const question of questions) {
+      if (!('matches' in question)) continue
+      // A copy must fit every credential that names its session; one that does not is read from the store, for each to be judged by.
+      const others = wanted.get(question.sessionId)
+      wanted.set(question.sessionId, others ? (session) => others(session) && question.matches(session) : question.matches)
+    }
+    const found = await this.#ask(() => this.#options.cache.findAll(wanted, maxAgeMs))
+    return questions.map((question) => {
+      if ('check' in question) return question
+      if ('active' in question) return { check: question, ageMs: 0 }
+      const { found: record, ageMs } = found.get(question.sessionId) ?? { found: null, ageMs: 0 }
+      return { check: this.#judge(record, question).check, ageMs }
+    })
+  }
+
+  /** What a credential proves by itself; null for an access token that must be verified first, which may take a question. */
+  #proveAtOnce(credential: Credential): Proof | Refused | null {
+    return credential.kind === 'access' ? this.#peekAccess(credential.value) : this.#proveSession(credential)
+  }
+
+  async #proveByAsking(credential: Credential): Promise<Proof | Refused> {
     const verified = await this.#ask(() => this.#options.accessTokens.verify(credential.value))
     return verified.claims ? proofOf(verified.claims) : this.#refused({ active: false, cause: verified.cause })
   }
@@ -151,7 +181,7 @@ export class SessionReader {
 
   #proveSession(credential: Credential): Proof | Refused {
     const parsed = this.parse(credential)
-    return parsed ? { sessionId: parsed.sessionId, matches: ({ session }) => sameHash(session.token, parsed.hash) } : this.#refused(malformed)
+    return parsed ? { sessionId: parsed.sessionId, matches: ({ token }) => token === parsed.hash } : this.#refused(malformed)
   }
 
   #peekAccess(token: string): Proof | null {
@@ -161,7 +191,7 @@ export class SessionReader {
 
   #judge(found: Found, { matches, claims }: Proof): Reading {
     if (found === 'revoked') return { check: revoked, record: null }
-    if (!found || !matches(found)) return { check: unknown, record: null }
+    if (!found || !matches(found.session)) return { check: unknown, record: null }
     const check = judge(found)
     if (!check.active) return { check, record: null }
     this.#options.activity.note(found.session.id)
@@ -169,7 +199,11 @@ export class SessionReader {
   }
 }
 
+function isAnswer(answer: AgedCheck | object): answer is AgedCheck {
+  return 'check' in answer
+}
+
 /** An access token proves itself; the session that it names must be active all the same, and the same person's. */
 function proofOf(claims: AccessTokenClaims): Proof {
-  return { sessionId: claims.sid, matches: ({ session }) => session.userId === claims.sub, claims }
+  return { sessionId: claims.sid, matches: ({ userId }) => userId === claims.sub, claims }
 }

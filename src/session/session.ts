@@ -44,7 +44,7 @@ export interface ActiveCheck {
   session: Session
   user: User
   /** Where an access token was shown. */
-  token?: AccessTokenClaims
+  token?: Readonly<AccessTokenClaims>
 }
 
 /** Something that happened to a session. */
@@ -109,6 +109,13 @@ export function findCause({ session, user, now }: SessionRecord, nowMs = now.get
   if (!user) return 'user_gone'
   if (user.banned && (!user.banExpires || user.banExpires.getTime() > nowMs)) return 'user_banned'
   return null
+}
+
+/** For how many milliseconds from the clock in the record on the session is valid, unless somebody changes it; 0 where it is not. */
+export function validFor(record: SessionRecord): number {
+  if (findCause(record) !== null) return 0
+  const { session: { expiresAt, absoluteExpiresAt }, now } = record
+  return Math.min(expiresAt.getTime(), absoluteExpiresAt.getTime()) - now.getTime()
 }
 
 /** Decides, by the database's clock, whether the session is valid. */

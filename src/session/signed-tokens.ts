@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import { BoundedMap } from '../bounded-map.js'
 import { parseSessionToken, verifySignedToken, type ParsedToken } from './session-token.js'
 
 /** Tokens that one process remembers: about 20 MB. */
@@ -11,7 +12,7 @@ const REMEMBERED = 50_000
  */
 export class SignedTokens {
   readonly #secrets: readonly string[]
-  readonly #known = new Map<string, ParsedToken>()
+  readonly #known = new BoundedMap<ParsedToken>(REMEMBERED)
 
   constructor(secrets: readonly string[]) {
     this.#secrets = secrets
@@ -24,17 +25,7 @@ export class SignedTokens {
     if (known) return known
     const token = verifySignedToken(signed, this.#secrets)
     const parsed = token === null ? null : parseSessionToken(token)
-    if (parsed) this.#remember(key, parsed)
+    if (parsed) this.#known.set(key, parsed)
     return parsed
-  }
-
-  // The oldest goes first, in use or not: it is verified again, which costs some microseconds.
-  #remember(key: string, parsed: ParsedToken): void {
-    this.#known.set(key, parsed)
-    if (this.#known.size <= REMEMBERED) return
-    for (const oldest of this.#known.keys()) {
-      this.#known.delete(oldest)
-      break
-    }
   }
 }

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import { BoundedMap } from '../bounded-map.js'
 import { StoreUnavailable } from '../errors.js'
 import type { SessionRow } from '../session/session.js'
 import { ALGORITHM, type TokenParties, type TokenType } from './codec.js'
 import type { SigningKeys } from './signing-keys.js'
-import { VerifiedTokens } from './verified-tokens.js'
 
 /** What an access token says (RFC 9068). Times are seconds since the epoch. */
 export interface AccessTokenClaims {
@@ -50,6 +50,10 @@ export const CLOCK_TOLERANCE_SECONDS = 5
 /** Longest token that is looked at; ours have some 700 characters, and more with many roles. */
 const LONGEST_TOKEN = 8_192
 
+/** Tokens that are remembered at most, and how long they may be: some 2 KiB each, and never more than 80 MiB in all. */
+const REMEMBERED = 10_000
+const LONGEST_REMEMBERED = 2_048
+
 /** By how much a life is shortened at random, at most: tokens of one moment should not all be refreshed at one moment. */
 const JITTER = 0.1
 
@@ -59,7 +63,11 @@ const expired: VerifiedToken = { claims: null, cause: 'token_expired' }
 /** Issues and verifies access tokens. Whether the session in a token is active is another question. */
 export class AccessTokens {
   readonly #options: AccessTokensOptions
-  readonly #verified = new VerifiedTokens<AccessTokenClaims>()
+  /**
+   * Tokens whose signature was found right: verifying one costs more than all the rest of a check. Failures are not kept; times are compared
+   * at every use; and all are forgotten when a key goes.
+   */
+  readonly #verified = new BoundedMap<AccessTokenClaims>(REMEMBERED)
 
   constructor(options: AccessTokensOptions) {
     this.#options = options
@@ -114,9 +122,9 @@ export class AccessTokens {
 
   /** What a token says that was verified before and still counts; null for any other, which `verify` must read. Asks nobody. */
   peek(token: string): AccessTokenClaims | null {
-    const claims = this.#verified.find(token)
+    const claims = this.#verified.get(token)
     const now = this.#options.now() / 1000
-    return claims && !hasExpired(claims, now) && !isNotYet(claims, now) ? claims : null
+    return claims !== undefined && !hasExpired(claims, now) && !isNotYet(claims, now) ? claims : null
   }
 
   /**
@@ -125,7 +133,7 @@ export class AccessTokens {
    * @throws StoreUnavailable when the key is unknown here and the store cannot be asked
    */
   async verify(token: string): Promise<VerifiedToken> {
-    const claims = this.#verified.find(token) ?? await this.#read(token)
+    const claims = this.#verified.get(token) ?? await this.#read(token)
     if (claims === null) return malformed
     const now = this.#options.now() / 1000
     if (claims === 'expired' || hasExpired(claims, now)) {
@@ -137,7 +145,7 @@ export class AccessTokens {
 
   /** The session that a token of this server names, also when it has expired; null for anything else. @throws StoreUnavailable as `verify` */
   async sessionIdOf(token: string): Promise<string | null> {
-    const claims = this.#verified.find(token) ?? await this.#read(token)
+    const claims = this.#verified.get(token) ?? await this.#read(token)
     return claims === null || claims === 'expired' ? null : claims.sid
   }
 
@@ -156,7 +164,7 @@ export class AccessTokens {
     const key = await keys.find(kid)
     const claims = key?.codec.verify(token) as AccessTokenClaims | null | undefined
     if (!claims) return null
-    this.#verified.add(token, Object.freeze(claims))
+    if (token.length <= LONGEST_REMEMBERED) this.#verified.set(token, claims)
     return claims
   }
 }

@@ -3,7 +3,7 @@ import type { PrismaClient } from '../database/database.js'
 import type { SessionReader } from '../session/reader.js'
 import type { Revoked, Revoker } from '../session/revoker.js'
 import { rolesOf, type SessionRow } from '../session/session.js'
-import { mintSessionToken, parseSessionToken, sameHash } from '../session/session-token.js'
+import { mintSessionToken, parseSessionToken } from '../session/session-token.js'
 import { findSession } from '../session/store.js'
 import type { Peppers } from '../auth/keys.js'
 import { Refusal } from '../errors.js'
@@ -93,7 +93,7 @@ export class TokenService {
     const parsed = reader.parse({ kind: 'signed', value: token }) ?? parseSessionToken(token)
     if (!parsed) return accessTokens.sessionIdOf(token)
     const record = await findSession(prisma, parsed.sessionId)
-    return record && sameHash(record.session.token, parsed.hash) ? parsed.sessionId : null
+    return record?.session.token === parsed.hash ? parsed.sessionId : null
   }
 
   async #tokensOf(session: SessionRow, roles: string[], generation: number, refreshToken: string): Promise<TokenSet> {
