@@ -46,13 +46,14 @@ export async function drive(load: Load): Promise<Sample> {
   const latencies: number[] = []
   const wrong: string[] = []
   const before = await server.usage()
-  const start = performance.now()
-  let end = start
+  let start = 0
+  let end = 0
   await run(load, (instance) => {
     // The latencies as they are: autocannon's histogram rounds to milliseconds.
     instance.on('response', (_client, statusCode, _bytes, latency) => {
-      latencies.push(latency)
+      // From the first answer on: until then connections are opened.
       end = performance.now()
+      if (latencies.push(latency) === 1) start = end
       if (statusCode !== status) wrong.push(`status ${statusCode}`)
     })
     instance.on('reqMismatch' as 'reqError', (body: unknown) => wrong.push(`body ${String(body).slice(0, 200)}`))
@@ -61,13 +62,12 @@ export async function drive(load: Load): Promise<Sample> {
   const { cpuMicros } = await server.usage()
   if (wrong.length > 0 || latencies.length === 0) throw new Error(`${wrong.length} of ${latencies.length} answers of ${server.url} were wrong; the first: ${wrong[0] ?? 'there was none'}`)
   latencies.sort((a, b) => a - b)
-  const spent = cpuMicros - before.cpuMicros
+  const spent = cpuMicros === null || before.cpuMicros === null ? null : cpuMicros - before.cpuMicros
   return {
-    perSecond: latencies.length / ((end - start) / 1_000),
-    cpuMicros: spent / latencies.length,
+    perSecond: (latencies.length - 1) / ((end - start) / 1_000),
     medianMs: quantile(latencies, 0.5),
     p99Ms: quantile(latencies, 0.99),
-    busy: spent / 1_000 / (end - start)
+    ...(spent === null ? {} : { cpuMicros: spent / latencies.length, busy: spent / 1_000 / (end - start) })
   }
 }
 

@@ -13,38 +13,47 @@ export interface Figure {
   /** Null where the figure is only shown. */
   bound: Bound | null
   unit?: string
-  value: (sides: Samples) => number
+  value: (rounds: Rounds) => number
 }
 
+/** What each side showed in one round. */
 export type Samples = Readonly<Record<string, Sample>>
+export type Rounds = readonly Samples[]
 
 /** Figures that are measured together, on servers that run side by side. */
 export interface Family {
   name: string
-  /** Starts what is needed. Each side then runs once unmeasured, and in every round. */
+  /** Starts what is needed. Each side is then warmed up, and runs in every round. */
   prepare: (stage: Stage) => Promise<Record<string, Side>>
+  rounds?: number
+  /** Whether it takes too long for a quick run. */
+  long?: boolean
   figures: readonly Figure[]
 }
 
-/** How many rounds are measured. */
-export const ROUNDS = 3
+/** How many rounds are measured, for a family that does not say otherwise. */
+export const ROUNDS = 7
+const QUICK_ROUNDS = 3
 
-/** Runs the sides of a family in turns, each round in the opposite order of the one before; returns the median of each number. */
-export async function measure(family: Family, stage: Stage): Promise<Samples> {
+/** Runs the sides of a family in turns, each round in the opposite order of the one before. */
+export async function measure(family: Family, stage: Stage): Promise<Rounds> {
   const sides = Object.entries(await family.prepare(stage))
-  const rounds = new Map<string, Sample[]>(sides.map(([name]) => [name, []]))
-  for (let round = 0; round <= ROUNDS; round++) {
-    for (const [name, side] of round % 2 === 0 ? sides : sides.toReversed()) {
-      const sample = await side()
-      if (round > 0) rounds.get(name)?.push(sample)
-    }
+  const rounds: Samples[] = []
+  for (let round = 0; round < (stage.quick ? QUICK_ROUNDS : family.rounds ?? ROUNDS); round++) {
+    const samples: Record<string, Sample> = {}
+    for (const [name, side] of round % 2 === 0 ? sides : sides.toReversed()) samples[name] = await side()
+    rounds.push(samples)
   }
-  return Object.fromEntries([...rounds].map(([name, samples]) => [name, medianOf(samples)]))
+  return rounds
 }
 
-function medianOf(samples: readonly Sample[]): Sample {
-  const measures = Object.keys(samples[0] ?? {}) as (keyof Sample)[]
-  return Object.fromEntries(measures.map((measure) => [measure, median(samples.map((sample) => sample[measure] ?? Number.NaN))]))
+/** The median of each number of each side. */
+export function mediansOf(rounds: Rounds): Samples {
+  const medians = Object.entries(rounds[0] ?? {}).map(([side, sample]) => {
+    const measures = Object.keys(sample) as (keyof Sample)[]
+    return [side, Object.fromEntries(measures.map((measure) => [measure, medianOf(rounds, side, measure)]))] as const
+  })
+  return Object.fromEntries(medians)
 }
 
 /**
@@ -52,20 +61,27 @@ function medianOf(samples: readonly Sample[]): Sample {
  * cores it is the driver that limits the cheapest routes, and answers per second alone would flatter the dearer one.
  */
 export function share(side: string, peer: string): Figure['value'] {
-  return (samples) => Math.min(
-    numberOf(samples, side, 'perSecond') / numberOf(samples, peer, 'perSecond'),
-    numberOf(samples, peer, 'cpuMicros') / numberOf(samples, side, 'cpuMicros')
-  )
+  return (rounds) => Math.min(ratioOf(rounds, 'perSecond', side, peer), ratioOf(rounds, 'cpuMicros', peer, side))
 }
 
-/** One number of one side. */
-export function numberOf(samples: Samples, side: string, measure: keyof Sample): number {
+/** The median of a ratio, taken within each round: a machine is as fast as its neighbours let it be, which changes from second to second. */
+export function ratioOf(rounds: Rounds, measure: keyof Sample, side: string, peer: string): number {
+  return median(rounds.map((samples) => numberOf(samples, side, measure) / numberOf(samples, peer, measure)))
+}
+
+/** The median of one number of one side. */
+export function medianOf(rounds: Rounds, side: string, measure: keyof Sample): number {
+  return median(rounds.map((samples) => numberOf(samples, side, measure)))
+}
+
+function numberOf(samples: Samples, side: string, measure: keyof Sample): number {
   const number = samples[side]?.[measure]
   if (number === undefined) throw new Error(`nobody has measured ${measure} of ${side}`)
   return number
 }
 
-/** A side that drives one load for as long as a run of this kind takes. */
-export function loading(stage: Stage, load: Load): Side {
-  return () => drive({ forMs: stage.quick ? 400 : 2_000, ...load })
+/** A side that drives one load for as long as a round of this kind takes. It has run for long enough before that its code is compiled. */
+export async function loading(stage: Stage, load: Load): Promise<Side> {
+  await drive({ ...load, forMs: stage.quick ? 500 : 4_000 })
+  return () => drive({ ...load, forMs: stage.quick ? 150 : 400 })
 }

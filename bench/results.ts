@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { cpus, release, totalmem, type as system } from 'node:os'
 import Table from 'cli-table3'
-import { ROUNDS, type Bound, type Family, type Figure, type Samples } from './figure.js'
+import { mediansOf, type Bound, type Family, type Figure, type Rounds, type Samples } from './figure.js'
 
 const sideHead = ['family', 'side', 'answers/s', 'CPU µs each', 'of a core', 'median ms', 'p99 ms', 'bytes']
 const figureHead = ['figure', 'measured', 'to reach', 'reached']
@@ -20,10 +20,10 @@ export class Results {
   readonly figures: Row[] = []
   readonly sides: { family: string, samples: Samples }[] = []
 
-  add(family: Family, samples: Samples): void {
-    this.sides.push({ family: family.name, samples })
+  add(family: Family, rounds: Rounds): void {
+    this.sides.push({ family: family.name, samples: mediansOf(rounds) })
     for (const figure of family.figures) {
-      const measured = figure.value(samples)
+      const measured = figure.value(rounds)
       this.figures.push({ ...figure, measured, reached: reaches(measured, figure.bound) })
     }
   }
@@ -43,7 +43,7 @@ Written by \`npm run bench\`; what is measured and how is in [README.md](README.
 
 ${machine().map((line) => `- ${line}`).join('\n')}
 
-Each number is the median of ${ROUNDS} rounds in which the sides of a table take turns. Compare numbers within one table only.
+Each number is a median of rounds in which the sides of a family take turns, and each ratio one of ratios within a round. Compare numbers within one family only.
 
 ${line(figureHead)}
 ${line(figureHead.map(() => '---'))}

@@ -5,7 +5,7 @@ import { print, Results } from './results.js'
 import { Stage } from './stage.js'
 
 /*
- * `npm run bench`: every figure, against its peers, on this machine. `-- --quick` takes less than a minute and keeps nothing;
+ * `npm run bench`: every figure, against its peers, on this machine. `-- --quick` takes less than a minute, leaves out what takes long, and keeps nothing;
  * `-- --only verify` runs the families whose names contain that; `-- --cpu-prof` has the servers write profiles into the current directory.
  */
 const { values: { quick, only, 'cpu-prof': profile } } = parseArgs({
@@ -14,12 +14,15 @@ const { values: { quick, only, 'cpu-prof': profile } } = parseArgs({
 
 const stage = await Stage.open({ quick, execArgv: profile ? ['--cpu-prof'] : [] })
 const results = new Results()
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => { void stage.close().finally(() => process.exit(1)) })
+const giveUp = (cause?: Error) => {
+  if (cause) process.stderr.write(`${cause.stack}\n`)
+  void stage.close().finally(() => process.exit(1))
 }
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => giveUp())
+process.once('uncaughtException', giveUp) // of a driver's socket, say: the stores must not outlive it
 try {
   for (const family of families) {
-    if (!family.name.includes(only)) continue
+    if (!family.name.includes(only) || (quick && family.long)) continue
     const started = performance.now()
     results.add(family, await measure(family, stage))
     await stage.clear()

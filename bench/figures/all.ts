@@ -8,6 +8,7 @@ import { revocation } from './revocation.js'
 import { scale } from './scale.js'
 import { cold, shared } from './stores.js'
 import { verify } from './verify.js'
+import { workers } from './workers.js'
 
 /** Every family of figures, in the order in which they run. */
-export const families: readonly Family[] = [verify, introspection, shared, cold, batch, refresh, interference, scale, memory, revocation]
+export const families: readonly Family[] = [verify, workers, introspection, shared, cold, batch, refresh, interference, scale, memory, revocation]

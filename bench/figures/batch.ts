@@ -1,6 +1,6 @@
-import { drive, type LoadRequest } from '../drive.js'
-import { loading, numberOf, type Family } from '../figure.js'
-import { bearersOf, makeSessions, verifying } from '../sessions.js'
+import type { LoadRequest } from '../drive.js'
+import { loading, ratioOf, type Family } from '../figure.js'
+import { bearersOf, makeSessions, parts, verifying } from '../sessions.js'
 import { gateway } from '../stage.js'
 
 const SESSIONS = 1_000
@@ -18,20 +18,19 @@ export const batch: Family = {
     const databaseUrl = await stage.database('batches')
     const tickets = await makeSessions(databaseUrl, SESSIONS)
     const server = await stage.start('holdfast', databaseUrl)
-    const single = { server, connections: CONNECTIONS, requests: verifying(bearersOf(tickets)), isRight: (body: string) => body === '' }
-    await drive({ ...single, amount: CONNECTIONS * SESSIONS })
+    const single = { server, connections: CONNECTIONS, requests: parts(verifying(bearersOf(tickets)), CONNECTIONS), isRight: (body: string) => body === '' }
     const requests: LoadRequest[] = []
     for (let start = 0; start < tickets.length; start += SIZE) {
       const tokens = tickets.slice(start, start + SIZE).map(({ bearer }) => bearer)
       requests.push({ method: 'POST', path: '/sessions/check', headers: { authorization: basic, 'content-type': 'application/json' }, body: JSON.stringify({ tokens }) })
     }
     return {
-      '/verify': loading(stage, single),
-      'batches of 100': loading(stage, { server, connections: CONNECTIONS, requests, isRight: isAllActive })
+      '/verify': await loading(stage, single),
+      'batches of 100': await loading(stage, { server, connections: CONNECTIONS, requests, isRight: isAllActive })
     }
   },
   figures: [{
     name: 'checks per second in /sessions/check batches of 100, warm ÷ single /verify calls per second', bound: { atLeast: 10 },
-    value: (samples) => SIZE * numberOf(samples, 'batches of 100', 'perSecond') / numberOf(samples, '/verify', 'perSecond')
+    value: (rounds) => SIZE * ratioOf(rounds, 'perSecond', 'batches of 100', '/verify')
   }]
 }

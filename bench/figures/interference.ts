@@ -1,6 +1,6 @@
 import { hashPassword } from '../../src/auth/password.js'
 import { drive } from '../drive.js'
-import { numberOf, type Family } from '../figure.js'
+import { ratioOf, type Family } from '../figure.js'
 import { bearersOf, makePerson, makeSessions, verifying } from '../sessions.js'
 
 const SESSIONS = 1_000
@@ -13,6 +13,8 @@ const email = 'ada@example.com'
 /** Whether sign-ins, each of which hashes a password for as long as many thousand checks take, hold checks up. */
 export const interference: Family = {
   name: 'verify, beside sign-ins',
+  long: true,
+  rounds: 3,
   async prepare(stage) {
     const databaseUrl = await stage.database('interference')
     const tickets = await makeSessions(databaseUrl, SESSIONS)
@@ -20,7 +22,7 @@ export const interference: Family = {
     const server = await stage.start('holdfast', databaseUrl)
     const checks = { server, connections: CONNECTIONS, requests: verifying(bearersOf(tickets)), isRight: (body: string) => body === '' }
     await drive({ ...checks, amount: CONNECTIONS * SESSIONS })
-    const forMs = stage.quick ? 1_000 : 4_000
+    const forMs = 3_000
     const rate = Math.max(1, Math.floor(await hashesPerSecond()))
     const signIns = {
       server, connections: Math.min(rate, 8), rate, forMs, isRight: (body: string) => body.startsWith('{"redirect":false,"token":"'),
@@ -33,7 +35,7 @@ export const interference: Family = {
   },
   figures: [{
     name: 'p99 of /verify while sign-ins run at what one core can hash ÷ p99 idle', bound: { atMost: 3 },
-    value: (samples) => numberOf(samples, 'beside sign-ins', 'p99Ms') / numberOf(samples, 'idle', 'p99Ms')
+    value: (rounds) => ratioOf(rounds, 'p99Ms', 'beside sign-ins', 'idle')
   }]
 }
 

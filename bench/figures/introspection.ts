@@ -1,6 +1,6 @@
-import { drive, type LoadRequest } from '../drive.js'
+import type { LoadRequest } from '../drive.js'
 import { loading, share, type Family } from '../figure.js'
-import { makeSessions } from '../sessions.js'
+import { makeSessions, parts } from '../sessions.js'
 import { gateway } from '../stage.js'
 import { issueElsewhere } from '../peers.js'
 
@@ -21,12 +21,11 @@ export const introspection: Family = {
     const bare = await stage.bare(databaseUrl, holdfast, tickets[0]?.bearer ?? '')
     const provider = await stage.start('oidc-provider', databaseUrl)
     const theirs = asking('/token/introspection', await issueElsewhere(provider.url, basic))
-    const common = { connections: CONNECTIONS, requests, isRight: isActive }
-    for (const server of [bare, holdfast]) await drive({ ...common, server, amount: CONNECTIONS * SESSIONS })
+    const common = { connections: CONNECTIONS, requests: parts(requests, CONNECTIONS), isRight: isActive }
     return {
-      floor: loading(stage, { ...common, server: bare }),
-      introspection: loading(stage, { ...common, server: holdfast }),
-      'oidc-provider': loading(stage, { ...common, server: provider, requests: [theirs] })
+      floor: await loading(stage, { ...common, server: bare }),
+      introspection: await loading(stage, { ...common, server: holdfast }),
+      'oidc-provider': await loading(stage, { ...common, server: provider, requests: [theirs] })
     }
   },
   figures: [

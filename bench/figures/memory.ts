@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { drive, type LoadRequest } from '../drive.js'
-import { numberOf, type Family } from '../figure.js'
+import { medianOf, type Family } from '../figure.js'
 import type { BenchServer } from '../server.js'
 import { makeSessions, type Ticket } from '../sessions.js'
 import { gateway } from '../stage.js'
@@ -14,6 +14,8 @@ const basic = `Basic ${Buffer.from(`${gateway.id}:${gateway.secret}`).toString('
 /** What a session costs that a process keeps. */
 export const memory: Family = {
   name: 'memory',
+  long: true,
+  rounds: 3,
   async prepare(stage) {
     const databaseUrl = await stage.database('memory')
     const tickets = await makeSessions(databaseUrl, BEFORE + ADDED)
@@ -29,7 +31,7 @@ export const memory: Family = {
       }
     }
   },
-  figures: [{ name: 'resident memory per cached session', unit: ' bytes', bound: { atMost: 1_024 }, value: (samples) => numberOf(samples, 'cached session', 'bytes') }]
+  figures: [{ name: 'resident memory per cached session', unit: ' bytes', bound: { atMost: 1_024 }, value: (rounds) => medianOf(rounds, 'cached session', 'bytes') }]
 }
 
 /** Has a server read sessions, in batches, one after the other. */

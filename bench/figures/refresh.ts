@@ -1,4 +1,4 @@
-import { drive, type LoadRequest } from '../drive.js'
+import type { LoadRequest } from '../drive.js'
 import { loading, share, type Family } from '../figure.js'
 import { makeSessions, type Ticket } from '../sessions.js'
 
@@ -19,8 +19,7 @@ export const refresh: Family = {
     const ours = { server, connections: CONNECTIONS, requests: (connection: number) => chains[connection % CONNECTIONS] ?? [], isRight: isTokenSet }
     const updates = tickets.slice(CONNECTIONS).map(({ sessionId }): LoadRequest[] => [{ method: 'GET', path: `/update/${sessionId}` }])
     const theirs = { server: bare, connections: CONNECTIONS, requests: (connection: number) => updates[connection % CONNECTIONS] ?? [], isRight: isUpdated }
-    for (const load of [ours, theirs]) await drive({ ...load, amount: CONNECTIONS * 100 })
-    return { 'bare UPDATE … RETURNING': loading(stage, theirs), refresh: loading(stage, ours) }
+    return { 'bare UPDATE … RETURNING': await loading(stage, theirs), refresh: await loading(stage, ours) }
   },
   figures: [{ name: 'refreshes per second ÷ a bare route with one UPDATE … RETURNING', bound: { atLeast: 0.6 }, value: share('refresh', 'bare UPDATE … RETURNING') }]
 }

@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import { drive, type LoadRequest } from '../drive.js'
 import { loading, ROUNDS, share, type Family, type Side } from '../figure.js'
+import type { BenchServer } from '../server.js'
 import { bearersOf, makeSessions, parts, verifying, type Ticket } from '../sessions.js'
 
 const SESSIONS = 1_000
@@ -17,13 +18,12 @@ export const shared: Family = {
     const server = await stage.start('holdfast', databaseUrl, { LOCAL_CACHE: 'off' })
     const first = tickets[0]?.bearer ?? ''
     const bare = await stage.bare(databaseUrl, server, first)
-    const ours = { server, connections: CONNECTIONS, requests: verifying(bearersOf(tickets)), isRight: isEmpty }
-    const theirs = { ...ours, server: bare, requests: byId('redis', tickets) }
+    const ours = { server, connections: CONNECTIONS, requests: parts(verifying(bearersOf(tickets)), CONNECTIONS), isRight: isEmpty }
+    const theirs = { ...ours, server: bare, requests: parts(byId('redis', tickets), CONNECTIONS) }
     await copyTo(stage.redisUrl, tickets)
-    for (const load of [ours, theirs]) await drive({ ...load, amount: CONNECTIONS * SESSIONS })
     return {
-      'bare Redis route': loading(stage, theirs),
-      L2: loading(stage, ours)
+      'bare Redis route': await loading(stage, theirs),
+      L2: await loading(stage, ours)
     }
   },
   figures: [{ name: '/verify, LOCAL_CACHE=off, warm L2 ÷ bare Redis route', bound: { atLeast: 0.9 }, value: share('L2', 'bare Redis route') }]
@@ -34,20 +34,24 @@ export const cold: Family = {
   name: 'verify, from PostgreSQL',
   async prepare(stage) {
     const databaseUrl = await stage.database('cold')
-    const perRound = stage.quick ? 1_600 : 8_000
-    const tickets = await makeSessions(databaseUrl, perRound * (ROUNDS + 1))
+    const [first, perRound] = stage.quick ? [1_600, 400] : [16_000, 1_600]
+    const tickets = await makeSessions(databaseUrl, first + perRound * ROUNDS)
     // A session of its own: those of the rounds are to be unknown.
-    const [{ bearer: first } = { bearer: '' }] = await makeSessions(databaseUrl, 1)
+    const [{ bearer } = { bearer: '' }] = await makeSessions(databaseUrl, 1)
     const server = await stage.start('holdfast', databaseUrl)
-    const bare = await stage.bare(databaseUrl, server, first)
-    let round = 0
-    const once = (target: typeof server, requestsOf: (tickets: readonly Ticket[]) => LoadRequest[], turn: () => number): Side => () => {
-      const mine = tickets.slice(turn() * perRound).slice(0, perRound)
-      return drive({ server: target, connections: CONNECTIONS, amount: perRound, requests: parts(requestsOf(mine), CONNECTIONS), isRight: isEmpty })
+    const bare = await stage.bare(databaseUrl, server, bearer)
+    const once = async (target: BenchServer, requestsOf: (tickets: readonly Ticket[]) => LoadRequest[]): Promise<Side> => {
+      let used = 0
+      const next = (amount: number) => {
+        const requests = requestsOf(tickets.slice(used, used += amount))
+        return drive({ server: target, connections: CONNECTIONS, amount, requests: parts(requests, CONNECTIONS), isRight: isEmpty })
+      }
+      await next(first)
+      return () => next(perRound)
     }
     return {
-      'bare pg route': once(bare, (mine) => byId('select', mine), () => 0),
-      cold: once(server, (mine) => verifying(bearersOf(mine)), () => round++)
+      'bare pg route': await once(bare, (mine) => byId('select', mine)),
+      cold: await once(server, (mine) => verifying(bearersOf(mine)))
     }
   },
   figures: [{ name: '/verify, cold (each session once, from PostgreSQL) ÷ bare pg route', bound: { atLeast: 0.7 }, value: share('cold', 'bare pg route') }]

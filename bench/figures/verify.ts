@@ -1,6 +1,6 @@
-import { drive, type Load } from '../drive.js'
-import { loading, share, type Family } from '../figure.js'
-import { accessTokensOf, bearersOf, makeSessions, verifying } from '../sessions.js'
+import type { Load } from '../drive.js'
+import { loading, share, type Family, type Side } from '../figure.js'
+import { accessTokensOf, bearersOf, makeSessions, parts, verifying } from '../sessions.js'
 import type { Stage } from '../stage.js'
 import { signUpElsewhere } from '../peers.js'
 
@@ -21,16 +21,14 @@ export const verify: Family = {
     const holdfast = await stage.start('holdfast', databaseUrl)
     const bare = await stage.bare(databaseUrl, holdfast, bearersOf(tickets)[0] ?? '')
     const common = { connections: CONNECTIONS, isRight: isEmpty }
-    const session = { ...common, server: holdfast, requests: verifying(bearersOf(tickets)) }
-    const access = { ...common, server: holdfast, requests: verifying(await accessTokensOf(holdfast.url, tickets)) }
+    const session = { ...common, server: holdfast, requests: parts(verifying(bearersOf(tickets)), CONNECTIONS) }
+    const access = { ...common, server: holdfast, requests: parts(verifying(await accessTokensOf(holdfast.url, tickets)), CONNECTIONS) }
     const [floor, accessFloor] = [{ ...session, server: bare }, { ...access, server: bare }]
-    // Every session once, so that no round begins with reads of the store; and the floor alike, so that its code is as warm.
-    for (const load of [floor, session, accessFloor, access]) await drive({ ...load, amount: CONNECTIONS * SESSIONS })
     return {
-      floor: loading(stage, floor),
-      'session token': loading(stage, session),
-      'floor, longer token': loading(stage, accessFloor),
-      'access token': loading(stage, access),
+      floor: await loading(stage, floor),
+      'session token': await loading(stage, session),
+      'floor, longer token': await loading(stage, accessFloor),
+      'access token': await loading(stage, access),
       ...await betterAuth(stage)
     }
   },
@@ -39,18 +37,18 @@ export const verify: Family = {
     { name: '/verify, access token, warm L1 ÷ floor', bound: { atLeast: 0.85 }, value: share('access token', 'floor, longer token') },
     {
       name: '/verify warm ÷ better-auth get-session, its fastest mode', bound: { atLeast: 30 },
-      value: (samples) => Math.min(...modes.map((mode) => share('session token', `better-auth, ${mode}`)(samples)))
+      value: (rounds) => Math.min(...modes.map((mode) => share('session token', `better-auth, ${mode}`)(rounds)))
     }
   ]
 }
 
-async function betterAuth(stage: Stage): Promise<Record<string, () => ReturnType<typeof drive>>> {
-  const sides: Record<string, () => ReturnType<typeof drive>> = {}
+async function betterAuth(stage: Stage): Promise<Record<string, Side>> {
+  const sides: Record<string, Side> = {}
   for (const mode of modes) {
     const server = await stage.start('better-auth', await stage.emptyDatabase(`better_auth_${mode}`), { BENCH_MODE: mode })
     const cookie = await signUpElsewhere(server.url)
     const load: Load = { server, connections: CONNECTIONS, requests: [{ method: 'GET', path: '/api/auth/get-session', headers: { cookie } }], isRight: isSession }
-    sides[`better-auth, ${mode}`] = loading(stage, load)
+    sides[`better-auth, ${mode}`] = await loading(stage, load)
   }
   return sides
 }

@@ -8,8 +8,8 @@ export interface Question {
 /** What a process has used so far. */
 export interface Usage {
   id: number
-  /** User and system time of all its threads, in microseconds. */
-  cpuMicros: number
+  /** User and system time of all its threads, in microseconds; null where that is not known. */
+  cpuMicros: number | null
   /** Resident memory in bytes. */
   residentBytes: number
 }
