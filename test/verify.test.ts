@@ -198,6 +198,14 @@ t.test('a revoked session is refused by the next request', async (t) => {
   t.equal((await ask('/verify?role=admin', admin)).status, 200, 'a new role counts at once')
 })
 
+t.test('a check is not written into the log, and every other request is', async (t) => {
+  const talkative = await build(t, { logLevel: 'info' })
+  t.equal((await ask('/verify', {}, { base: talkative.url })).status, 401)
+  t.equal((await ask('/session', {}, { base: talkative.url })).status, 401)
+  const paths = talkative.log.filter((line) => line.includes('incoming request')).map((line) => (JSON.parse(line) as { req: { url?: string } }).req.url)
+  t.strictSame(paths, ['/session'])
+})
+
 function warnings({ log }: Running): string[] {
   return log.filter((line) => line.includes('forwarded headers'))
 }
