@@ -8,5 +8,5 @@ export function quiet({ log }: FastifyInstance): Pick<RouteShorthandOptions, 'ch
   // Where the whole log is as quiet, or more so, there is nothing to do.
   if (['warn', 'error', 'fatal', 'silent'].includes(log.level)) return {}
   const parent = log.child({}, { level: 'warn' })
-  return { childLoggerFactory: (_logger, bindings, options) => parent.child(bindings, options) }
+  return { childLoggerFactory: (_logger, bindings, { serializers }) => parent.child(bindings, serializers ? { serializers } : {}) }
 }

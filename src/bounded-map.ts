@@ -44,10 +44,14 @@ export class BoundedMap<Value> {
   }
 }
 
-/** Drops the oldest entry that was not used since its last turn; those that were go to the end. It ends, for nobody uses anything meanwhile. */
+/** So many entries are given their second chance at once: where all are in use, one must go, and nobody may wait until all were looked at. */
+const CHANCES = 64
+
+/** Drops the oldest entry that was not used since its last turn; those that were go to the end. */
 export function evict<S extends { used: boolean }>(slots: Map<string, S>, drop: (key: string) => void): void {
+  let chances = CHANCES
   for (const [key, slot] of slots) {
-    if (!slot.used) {
+    if (!slot.used || chances-- === 0) {
       drop(key)
       return
     }

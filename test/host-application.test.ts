@@ -17,6 +17,8 @@ async function hostApplication(t: Test): Promise<{ app: FastifyInstance, url: st
   app.get('/public', async () => ({ open: true }))
   app.get('/private', { preHandler: [app.requireSession] }, async (request) => ({ hello: request.identity?.user.name }))
   app.get('/admin', { preHandler: [app.requireRole('admin')] }, async (request) => ({ roles: request.identity?.user.roles }))
+  // An application that changes what it was handed changes it for its own request, and for nobody else.
+  app.get('/promoted', { preHandler: [app.requireSession] }, async ({ identity }) => ({ roles: identity?.user.roles.push('admin'), methods: identity?.session.amr.push('x') }))
   app.post('/orders', { preHandler: [app.requireSession] }, async (request) => ({ body: request.body }))
   app.get('/broken', async () => { throw new Error('the host is broken') })
   t.teardown(() => app.close())
@@ -114,4 +116,14 @@ t.test('what would surprise later refuses the registration', async (t) => {
   process.env['BETTER_AUTH_SECRETS'] = '1:somebody else set this'
   t.teardown(() => { delete process.env['BETTER_AUTH_SECRETS'] })
   await t.rejects(register({}), { message: /^BETTER_AUTH_SECRETS: must not be set/ })
+})
+
+t.test('what an application does to the identity of a request stays with that request', async (t) => {
+  const browser = await signUpBelowPrefix('grace@example.com')
+  for (let i = 0; i < 3; i++) {
+    const answer = await browser.get('/promoted')
+    t.strictSame(await answer.json(), { roles: 2, methods: 2 })
+    t.equal((await browser.get('/admin')).status, 403)
+    t.equal((await browser.get('/identity/verify?role=admin')).status, 403)
+  }
 })

@@ -93,8 +93,10 @@ export class LocalCache {
     const slot = this.#slots.get(sessionId)
     if (!slot) return
     this.#bytes -= bytesOf(slot.text)
-    slot.unpacked = null
     this.#slots.delete(sessionId)
+    // The ring may know it a while longer: it is to weigh nothing there.
+    slot.unpacked = null
+    slot.text = ''
   }
 
   clear(): void {

@@ -75,17 +75,20 @@ export class SessionReader {
   }
 
   /**
-   * Whether the credential stands for an active session.
+   * Whether the credential stands for an active session. What it returns is the caller's own.
    *
    * @throws StoreUnavailable when nobody knows
    */
   async check(credential: Credential): Promise<Check> {
-    return this.answer(credential)
+    const check = await this.answer(credential)
+    if (!check.active) return check
+    const { session, user } = check
+    return { ...check, session: { ...session, amr: [...session.amr] }, user: { ...user, roles: [...user.roles] } }
   }
 
   /**
    * As `check`, at once where this process knows: it is the whole cost of a warm check, and a promise is made only where somebody must be
-   * asked. Such checks of one session are one object, for callers that remember what they made of it.
+   * asked. Such checks of one session share their objects, for callers that remember what they made of them, and change nothing.
    */
   answer(credential: Credential): Check | Promise<Check> {
     const answer = this.#answerAtOnce(credential, Infinity)
