@@ -85,3 +85,11 @@ export async function loading(stage: Stage, load: Load): Promise<Side> {
   await drive({ ...load, forMs: stage.quick ? 500 : 4_000 })
   return () => drive({ ...load, forMs: stage.quick ? 150 : 400 })
 }
+
+/** A side that uses up a list: a first part to warm up, and another in each round. */
+export async function usingUp<T>(all: readonly T[], { first, perRound }: { first: number, perRound: number }, run: (part: readonly T[]) => Promise<Sample>): Promise<Side> {
+  let used = 0
+  const next = (amount: number) => run(all.slice(used, used += amount))
+  await next(first)
+  return () => next(perRound)
+}

@@ -1,5 +1,5 @@
 import { median, quantile } from '../drive.js'
-import { medianOf, ROUNDS, type Family, type Side } from '../figure.js'
+import { medianOf, ROUNDS, usingUp, type Family } from '../figure.js'
 import type { BenchServer } from '../server.js'
 import { makeSessions, type Ticket } from '../sessions.js'
 
@@ -13,14 +13,13 @@ export const revocation: Family = {
     const perRound = stage.quick ? 8 : 30
     const tickets = await makeSessions(databaseUrl, perRound * (ROUNDS + 1))
     const nodes = await Promise.all(Array.from({ length: NODES }, () => stage.start('holdfast', databaseUrl)))
-    const next: Side = async () => {
+    const revoking = await usingUp(tickets, { first: perRound, perRound }, async (mine) => {
       const times: number[] = []
-      for (const ticket of tickets.splice(0, perRound)) times.push(await revoke(nodes, ticket))
+      for (const ticket of mine) times.push(await revoke(nodes, ticket))
       const sorted = times.toSorted((a, b) => a - b)
       return { medianMs: median(sorted), p99Ms: quantile(sorted, 0.99) }
-    }
-    await next()
-    return { 'three nodes': next }
+    })
+    return { 'three nodes': revoking }
   },
   figures: [{ name: 'revocation acknowledged on three nodes, median', unit: ' ms', bound: { atMost: 20 }, value: (rounds) => medianOf(rounds, 'three nodes', 'medianMs') }]
 }

@@ -1,6 +1,6 @@
 import { Client } from 'pg'
 import { drive } from '../drive.js'
-import { ratioOf, ROUNDS, type Family, type Side } from '../figure.js'
+import { ratioOf, ROUNDS, usingUp, type Family, type Side } from '../figure.js'
 import { bearersOf, makeSessions, verifying, type Ticket } from '../sessions.js'
 import type { Stage } from '../stage.js'
 
@@ -28,13 +28,9 @@ async function filled(stage: Stage, name: string, sessions: number): Promise<Sid
   const databaseUrl = await stage.database(name)
   const tickets = await fill(databaseUrl, sessions, FIRST + PER_ROUND * ROUNDS)
   const server = await stage.start('holdfast', databaseUrl)
-  let used = 0
-  const next = (amount: number) => {
-    const requests = verifying(bearersOf(tickets.slice(used, used += amount)))
-    return drive({ server, connections: CONNECTIONS, amount, requests, isRight: (body) => body === '' })
-  }
-  await next(FIRST)
-  return () => next(PER_ROUND)
+  return usingUp(tickets, { first: FIRST, perRound: PER_ROUND }, (mine) => (
+    drive({ server, connections: CONNECTIONS, amount: mine.length, requests: verifying(bearersOf(mine)), isRight: (body) => body === '' })
+  ))
 }
 
 /** Sessions of others between which those that are asked for lie: as far apart as they can be, and asked for in no order. */

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { drive, type LoadRequest } from '../drive.js'
-import { loading, ROUNDS, share, type Family, type Side } from '../figure.js'
+import { loading, ROUNDS, share, usingUp, type Family, type Side } from '../figure.js'
 import type { BenchServer } from '../server.js'
 import { bearersOf, makeSessions, parts, verifying, type Ticket } from '../sessions.js'
 
@@ -40,15 +40,9 @@ export const cold: Family = {
     const [{ bearer } = { bearer: '' }] = await makeSessions(databaseUrl, 1)
     const server = await stage.start('holdfast', databaseUrl)
     const bare = await stage.bare(databaseUrl, server, bearer)
-    const once = async (target: BenchServer, requestsOf: (tickets: readonly Ticket[]) => LoadRequest[]): Promise<Side> => {
-      let used = 0
-      const next = (amount: number) => {
-        const requests = requestsOf(tickets.slice(used, used += amount))
-        return drive({ server: target, connections: CONNECTIONS, amount, requests: parts(requests, CONNECTIONS), isRight: isEmpty })
-      }
-      await next(first)
-      return () => next(perRound)
-    }
+    const once = (target: BenchServer, requestsOf: (tickets: readonly Ticket[]) => LoadRequest[]): Promise<Side> => (
+      usingUp(tickets, { first, perRound }, (mine) => drive({ server: target, connections: CONNECTIONS, amount: mine.length, requests: parts(requestsOf(mine), CONNECTIONS), isRight: isEmpty }))
+    )
     return {
       'bare pg route': await once(bare, (mine) => byId('select', mine)),
       cold: await once(server, (mine) => verifying(bearersOf(mine)))

@@ -43,7 +43,6 @@ export function hashToken(token: string): string {
   return `h1_${digest('sha256', token, 'base64url')}`
 }
 
-
 /** Whether a bearer credential claims to be a session token: then it alone decides. */
 export function looksLikeSessionToken(credential: string): boolean {
   return credential.startsWith(PREFIX)

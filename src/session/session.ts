@@ -102,8 +102,9 @@ export function rolesOf(role: string | null): string[] {
   return role ? role.split(',').map((name) => name.trim()).filter(Boolean) : []
 }
 
-/** Why the session is not valid, by the database's clock; null when it is. @param nowMs that clock, in milliseconds */
-export function findCause({ session, user, now }: SessionRecord, nowMs = now.getTime()): InactiveCause | null {
+/** Why the session is not valid, by the database's clock; null when it is. */
+export function findCause({ session, user, now }: SessionRecord): InactiveCause | null {
+  const nowMs = now.getTime()
   if (session.revokedAt) return 'session_revoked'
   if (session.expiresAt.getTime() <= nowMs || session.absoluteExpiresAt.getTime() <= nowMs) return 'session_expired'
   if (!user) return 'user_gone'
