@@ -117,7 +117,9 @@ try {
   const modes = [...(only === 'postgres' ? [] : [await embedded()]), ...(services ? [services] : [])]
   let [passed, failed, status] = [0, 0, 0]
   for (const [index, mode] of modes.entries()) {
-    const result = await run(mode, files.filter((name) => index === 0 || !storeless.has(name)).map((name) => join(here, name)))
+    const chosen = files.filter((name) => index === 0 || !storeless.has(name))
+    if (chosen.length === 0) continue // tap would take an empty list for "everything"
+    const result = await run(mode, chosen.map((name) => join(here, name)))
     passed += result.passed
     failed += result.failed
     status ||= result.status
