@@ -1,5 +1,6 @@
+import { availableParallelism } from 'node:os'
 import t from 'tap'
-import { hashPassword, verifyPassword } from '../src/auth/password.js'
+import { hashesAtOnce, hashPassword, verifyPassword } from '../src/auth/password.js'
 
 t.test('a password is known by its hash', async (t) => {
   const hash = await hashPassword('correct horse battery staple')
@@ -9,4 +10,20 @@ t.test('a password is known by its hash', async (t) => {
   t.equal(await verifyPassword({ hash, password: 'correct horse battery stable' }), false)
   t.equal(await verifyPassword({ hash: await hashPassword('e\u0301'), password: '\u00e9' }), true, 'one text in two encodings is one password')
   await t.rejects(verifyPassword({ hash: 'no hash', password: 'a' }), 'what is no hash is no "no"')
+})
+
+t.test('a core is left to the event loop, and a thread of libuv to others', async (t) => {
+  t.strictSame([1, 2, 3, 4, 64].map(hashesAtOnce), [1, 1, 2, 3, 3])
+})
+
+t.test('hashes wait their turn, and a failed one keeps nobody waiting', async (t) => {
+  const atOnce = hashesAtOnce(availableParallelism())
+  const ended: number[] = []
+  const all = Array.from({ length: 3 * atOnce }, async (_, i) => {
+    if (i === 0) await t.rejects(verifyPassword({ hash: 'no hash', password: 'a' }))
+    else await hashPassword(`password ${i}`)
+    ended.push(i)
+  })
+  await Promise.all(all)
+  for (const [place, i] of ended.entries()) t.ok(Math.abs(place - i) < atOnce + 1, `number ${i} ended at place ${place}`)
 })
