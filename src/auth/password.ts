@@ -10,7 +10,7 @@ const parameters = { algorithm: ARGON2ID, memoryCost: 19_456, timeCost: 2, paral
  * How many hashes a process computes at once; further ones wait their turn, the oldest first. One core is left to the event loop, and with
  * it to everybody's checks. libuv's pool has four threads, which DNS and files need as well.
  *
- * @param cores of this machine, or of this container
+ * @param cores that this process may run on
  */
 export function hashesAtOnce(cores: number): number {
   return Math.min(Math.max(1, cores - 1), 3)
