@@ -65,9 +65,10 @@ export class AccessTokens {
   readonly #options: AccessTokensOptions
   /**
    * Tokens whose signature was found right: verifying one costs more than all the rest of a check. Failures are not kept; times are compared
-   * at every use; and all are forgotten when a key goes.
+   * at every use; and all are forgotten when a key goes. Found by their signature: to hash the whole of a token for a map costs more than to
+   * compare it.
    */
-  readonly #verified = new BoundedMap<AccessTokenClaims>(REMEMBERED)
+  readonly #verified = new BoundedMap<{ token: string, claims: AccessTokenClaims }>(REMEMBERED)
 
   constructor(options: AccessTokensOptions) {
     this.#options = options
@@ -122,9 +123,9 @@ export class AccessTokens {
 
   /** What a token says that was verified before and still counts; null for any other, which `verify` must read. Asks nobody. */
   peek(token: string): AccessTokenClaims | null {
-    const claims = this.#verified.get(token)
+    const claims = this.#remembered(token)
     const now = this.#options.now() / 1000
-    return claims !== undefined && !hasExpired(claims, now) && !isNotYet(claims, now) ? claims : null
+    return claims !== null && !hasExpired(claims, now) && !isNotYet(claims, now) ? claims : null
   }
 
   /**
@@ -133,11 +134,11 @@ export class AccessTokens {
    * @throws StoreUnavailable when the key is unknown here and the store cannot be asked
    */
   async verify(token: string): Promise<VerifiedToken> {
-    const claims = this.#verified.get(token) ?? await this.#read(token)
+    const claims = this.#remembered(token) ?? await this.#read(token)
     if (claims === null) return malformed
     const now = this.#options.now() / 1000
     if (claims === 'expired' || hasExpired(claims, now)) {
-      this.#verified.delete(token)
+      this.#verified.delete(signatureOf(token))
       return expired
     }
     return isNotYet(claims, now) ? malformed : { claims }
@@ -145,13 +146,18 @@ export class AccessTokens {
 
   /** The session that a token of this server names, also when it has expired; null for anything else. @throws StoreUnavailable as `verify` */
   async sessionIdOf(token: string): Promise<string | null> {
-    const claims = this.#verified.get(token) ?? await this.#read(token)
+    const claims = this.#remembered(token) ?? await this.#read(token)
     return claims === null || claims === 'expired' ? null : claims.sid
   }
 
   /** Forgets what was verified: a key has gone. */
   forget(): void {
     this.#verified.clear()
+  }
+
+  #remembered(token: string): AccessTokenClaims | null {
+    const known = this.#verified.get(signatureOf(token))
+    return known?.token === token ? known.claims : null
   }
 
   async #read(token: string): Promise<AccessTokenClaims | 'expired' | null> {
@@ -164,7 +170,7 @@ export class AccessTokens {
     const key = await keys.find(kid)
     const claims = key?.codec.verify(token) as AccessTokenClaims | null | undefined
     if (!claims) return null
-    if (token.length <= LONGEST_REMEMBERED) this.#verified.set(token, claims)
+    if (token.length <= LONGEST_REMEMBERED) this.#verified.set(signatureOf(token), { token, claims })
     return claims
   }
 }
@@ -175,6 +181,10 @@ export class AccessTokens {
  */
 export function looksLikeAccessToken(credential: string): boolean {
   return credential.startsWith('ey') && isAccessTokenType(headerOf(credential)?.['typ'])
+}
+
+function signatureOf(token: string): string {
+  return token.slice(token.lastIndexOf('.') + 1)
 }
 
 function isAccessTokenType(type: unknown): boolean {
