@@ -69,7 +69,7 @@ export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): Acco
   const taken = new WeakMap<FastifyRequest, string>()
   return {
     async preHandler(request, reply) {
-      const presented = credentialOf(request, holdfast.auth.cookieName)
+      const presented = credentialOf(request.raw, holdfast.auth.cookieName)
       const sessionId = presented && (presented.credential.kind === 'access'
         ? await holdfast.accessTokens.sessionIdOf(presented.credential.value)
         : holdfast.reader.parse(presented.credential)?.sessionId)

@@ -1,5 +1,5 @@
+import type { IncomingMessage } from 'node:http'
 import { fastifyCookie } from '@fastify/cookie'
-import type { FastifyRequest } from 'fastify'
 import { Refusal } from '../src/errors.js'
 import type { Credential } from '../src/session/reader.js'
 import { looksLikeSessionToken } from '../src/session/session-token.js'
@@ -18,9 +18,19 @@ export interface PresentedCredential {
  * @throws Refusal 400 `credential_ambiguous` for more than one Authorization header or session cookie: two parties that
  *   read different ones would see different people
  */
-export function credentialOf(request: FastifyRequest, cookieName: string): PresentedCredential | null {
-  const { authorization, cookie } = request.headers
-  if (authorization !== undefined && countHeaders(request, 'authorization') > 1) throw new Refusal('credential_ambiguous')
+export function credentialOf({ rawHeaders }: IncomingMessage, cookieName: string): PresentedCredential | null {
+  let authorization: string | undefined
+  let cookie: string | undefined
+  // Not `headers`: that object is made of all of them when it is first asked for, and keeps the first of several.
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] ?? ''
+    if (name.length === 13 && name.toLowerCase() === 'authorization') {
+      if (authorization !== undefined) throw new Refusal('credential_ambiguous')
+      authorization = rawHeaders[i + 1]
+    } else if (name.length === 6 && name.toLowerCase() === 'cookie') {
+      cookie = cookie === undefined ? rawHeaders[i + 1] : `${cookie}; ${rawHeaders[i + 1]}`
+    }
+  }
   if (cookie !== undefined && countCookies(cookie, cookieName) > 1) throw new Refusal('credential_ambiguous')
   const bearer = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization)?.[1]
   const shown = bearer === undefined ? null : credentialOfToken(bearer)
@@ -37,8 +47,7 @@ export function credentialOfToken(token: string): Credential | null {
 }
 
 /** How often a header was sent: Node keeps the first of several Authorization headers and says nothing. */
-export function countHeaders(request: FastifyRequest, name: string): number {
-  const { rawHeaders } = request.raw
+export function countHeaders({ rawHeaders }: IncomingMessage, name: string): number {
   let count = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const sent = rawHeaders[i]

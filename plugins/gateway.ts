@@ -71,7 +71,7 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
  */
 function presentedBy(request: FastifyRequest, { id, secret }: Partial<ClientCredentials>, known: BoundedMap<Presented>): Presented | null {
   const { authorization } = request.headers
-  if (authorization !== undefined && countHeaders(request, 'authorization') > 1) throw new Refusal('credential_ambiguous')
+  if (authorization !== undefined && countHeaders(request.raw, 'authorization') > 1) throw new Refusal('credential_ambiguous')
   if (authorization === undefined) return id === undefined || secret === undefined ? null : { id, hash: hashToken(secret) }
   const key = hash('sha256', authorization, 'base64')
   const basic = known.get(key) ?? parseBasic(authorization, key)

@@ -32,7 +32,7 @@ async function guard(app: FastifyInstance, { holdfast }: { holdfast: Holdfast })
 
   async function identify(request: FastifyRequest, roles: readonly string[]): Promise<void> {
     if (!holdfast.ready()) throw new Refusal('store_unavailable')
-    const presented = credentialOf(request, holdfast.auth.cookieName)
+    const presented = credentialOf(request.raw, holdfast.auth.cookieName)
     if (!presented) throw new Refusal('credential_missing')
     if (presented.from === 'cookie') refuseForgery(request, holdfast.auth.trustedOrigins)
     const check = await holdfast.reader.check(presented.credential)

@@ -4,6 +4,7 @@ import { ConfigError, refuseForeignVariables, resolveConfig, type HoldfastOption
 import type { Protections } from '../src/cache/protections.js'
 import { openHoldfast, type Holdfast } from '../src/holdfast.js'
 import errors from './errors.js'
+import type { FastPath } from './fast-path.js'
 import gateway from './gateway.js'
 import guard from './guard.js'
 import { openCodec } from './jwt.js'
@@ -36,13 +37,15 @@ export interface PluginOptions extends HoldfastOptions {
   onUnfit?: (error: Error) => void
   /** For the tests of the cache alone: steps of its protocol to leave out. */
   protections?: Protections
+  /** For the stand-alone server: where checks may be answered ahead of Fastify, whose hooks do not see them. */
+  fastPath?: FastPath | null
 }
 
 /**
  * The whole server as one Fastify plugin: `app.register(holdfast, options)`. The application around it gets `requireSession` and
  * `requireRole(…)` for its own routes; Holdfast's routes, their errors and parsers stay in a scope of their own below `prefix`.
  */
-async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfit, protections, ...options }: PluginOptions): Promise<void> {
+async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfit, protections, fastPath = null, ...options }: PluginOptions): Promise<void> {
   refuseForeignVariables(process.env)
   const prefix = below.replace(/\/+$/, '')
   if (prefix !== '' && !prefix.startsWith('/')) throw new ConfigError(`prefix: must begin with a slash (it is ${JSON.stringify(below)})`)
@@ -66,7 +69,7 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
   await app.register(async (scope) => {
     await scope.register(errors)
     await scope.register(tracing, { config })
-    await scope.register(metrics, { holdfast })
+    await scope.register(metrics, { holdfast, fastPath })
     await scope.register(openapi, { holdfast, prefix: app.prefix + prefix })
     await scope.register(rateLimit, { counts })
     await scope.register(gateway, { holdfast })
@@ -78,7 +81,7 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
       await web.register(sessions, { holdfast })
       await web.register(token, { holdfast })
     })
-    await scope.register(verify, { holdfast })
+    await scope.register(verify, { holdfast, fastPath })
     await scope.register(introspection, { holdfast })
     await scope.register(sessionCheck, { holdfast })
     await scope.register(health, { holdfast })

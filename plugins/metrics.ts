@@ -7,12 +7,14 @@ import { AggregatorRegistry, Registry } from 'prom-client'
 import { isLoopback } from '../src/config.js'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
+import type { FastPath } from './fast-path.js'
 import { createMetrics, NO_ROUTE } from './prometheus.js'
 
 /** Counts the requests of Holdfast's routes, and serves `/metrics`: on METRICS_PORT where it is set, else to this machine alone. */
-async function metrics(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
+async function metrics(app: FastifyInstance, { holdfast, fastPath }: { holdfast: Holdfast, fastPath: FastPath | null }): Promise<void> {
   const { host, metricsPort } = holdfast.config
   const { registry, note } = createMetrics(holdfast)
+  fastPath?.noteTo(note)
   const noting = (url: string): onResponseHookHandler => (request, reply, done) => {
     note(request.method, url, reply.statusCode, reply.elapsedTime / 1000)
     done()

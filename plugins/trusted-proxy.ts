@@ -1,5 +1,6 @@
+import type { IncomingMessage } from 'node:http'
 import { BlockList, isIPv4, type Socket } from 'node:net'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.js'
 
@@ -13,7 +14,7 @@ export interface ForwardedRequest {
 declare module 'fastify' {
   interface FastifyInstance {
     /** What the proxy in front says of the original request; nothing where the peer is not one of TRUSTED_PROXIES. */
-    forwardedRequest: (request: FastifyRequest) => ForwardedRequest
+    forwardedRequest: (request: IncomingMessage) => ForwardedRequest
   }
 }
 
@@ -32,10 +33,10 @@ async function trustedProxy(app: FastifyInstance, { config }: { config: Config }
     return known
   }
 
-  app.decorate('forwardedRequest', (request: FastifyRequest): ForwardedRequest => {
+  app.decorate('forwardedRequest', (request: IncomingMessage): ForwardedRequest => {
     if (!forwarded.some((name) => request.headers[name] !== undefined)) return nothing
-    if (isTrusted(request.raw.socket)) return read(request)
-    if (!warned) request.log.warn({ peer: request.raw.socket.remoteAddress }, 'forwarded headers are ignored: their sender is not in TRUSTED_PROXIES')
+    if (isTrusted(request.socket)) return read(request)
+    if (!warned) app.log.warn({ peer: request.socket.remoteAddress }, 'forwarded headers are ignored: their sender is not in TRUSTED_PROXIES')
     warned = true
     return nothing
   })
@@ -57,7 +58,7 @@ function isIn(list: BlockList, peer: string): boolean {
   return list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')
 }
 
-function read({ headers }: FastifyRequest): ForwardedRequest {
+function read({ headers }: IncomingMessage): ForwardedRequest {
   const method = single(headers['x-forwarded-method'])
   const host = single(headers['x-forwarded-host'])
   const target = headers['x-forwarded-uri']

@@ -5,6 +5,7 @@ import { v7 as uuidV7 } from 'uuid'
 import holdfast from '../plugins/holdfast.js'
 import security from '../plugins/security.js'
 import { sendNotFound, sendRefusal } from '../plugins/errors.js'
+import { FastPath } from '../plugins/fast-path.js'
 import type { Config } from './config.js'
 import { problemOf, refusalFor } from './errors.js'
 
@@ -40,7 +41,11 @@ export async function buildApp(config: Config, { logger, onUnfit }: AppOptions =
     await nowhere.register(security, { config: { ...config, trustedOrigins: [] } })
     nowhere.setNotFoundHandler(sendNotFound)
   })
-  await app.register(holdfast, { ...config, ...(onUnfit ? { onUnfit } : {}) })
+  const fastPath = new FastPath()
+  // A span is made for each request by hooks.
+  if (config.otlpEndpoint === undefined) fastPath.install(app.server)
+  app.addHook('preClose', async () => fastPath.close())
+  await app.register(holdfast, { ...config, fastPath, ...(onUnfit ? { onUnfit } : {}) })
   return app
 }
 

@@ -61,7 +61,7 @@ export async function makeFamily({ app, options }: Running): Promise<TestFamily>
 }
 
 /** An access token of somebody's session, as the token routes issue it; with `changed` claims, signed all the same. */
-export async function accessTokenOf({ app }: Running, sessionId: string, changed: Record<string, unknown> = {}): Promise<string> {
+export async function accessTokenOf({ app }: Pick<Running, 'app'>, sessionId: string, changed: Record<string, unknown> = {}): Promise<string> {
   const { accessTokens, prisma } = app.holdfast
   const session = await prisma.session.findUniqueOrThrow({ where: { id: sessionId } })
   const { token } = await accessTokens.issue({ session, roles: ['user'], generation: session.refreshGeneration })

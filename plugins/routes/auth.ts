@@ -44,7 +44,7 @@ async function forward(holdfast: Holdfast, request: FastifyRequest, reply: Fasti
   const { pathname } = new URL(request.raw.url ?? '/', holdfast.config.baseUrl)
   if (pathname !== pathOf(request)) throw new Refusal('not_found')
   const { auth, tokens } = holdfast
-  const presented = credentialOf(request, auth.cookieName)
+  const presented = credentialOf(request.raw, auth.cookieName)
   const transport = transportOf(request, presented, pathname)
   if (transport === 'body' && pathname.endsWith('/one-time-token/verify') && isFromPage(request)) throw new Refusal('invalid_input', 'A page is given no tokens for a one-time token')
   const scope = createAuthScope({

@@ -1,28 +1,38 @@
-import type { ActiveCheck, Session } from '../../src/session/session.js'
+import type { ActiveCheck } from '../../src/session/session.js'
 
-/** No cache may keep an answer: it is about this moment. */
-const uncached = { 'cache-control': 'no-store' }
+/** No cache may keep an answer, which is about this moment; and there is no body. */
+const always = { 'cache-control': 'no-store', 'content-length': '0' }
+
+/** Who a request comes from, for what stands behind the proxy. */
+export interface Identity {
+  headers: Record<string, string>
+  body: ''
+}
 
 /** The five headers, empty: every 200 has all of them, for a proxy that copies what it finds would else let a client's own through. */
-export const noIdentity = { 'remote-user': '', 'remote-email': '', 'remote-name': '', 'remote-groups': '', 'x-session-id': '', ...uncached }
+export const noIdentity: Identity = {
+  headers: { 'remote-user': '', 'remote-email': '', 'remote-name': '', 'remote-groups': '', 'x-session-id': '', ...always }, body: ''
+}
 
-/** Where a session that is shown again and again keeps what was made of it. */
-const HEADERS = Symbol('identity headers')
+/** Where a check that is shown again and again keeps what was made of it. */
+const IDENTITY = Symbol('identity')
 
-/**
- * Who a request comes from, for what stands behind the proxy. An e-mail address that nobody has verified is left out. Remembered for as
- * long as the copy of the session is.
- */
-export function identityHeaders({ session, user }: Pick<ActiveCheck, 'user'> & { session: Session & { [HEADERS]?: typeof noIdentity } }): typeof noIdentity {
-  session[HEADERS] ??= {
+/** Whose session it is, in headers. An e-mail address that nobody has verified is left out. Remembered for as long as the check is. */
+export function identityOf(check: ActiveCheck & { [IDENTITY]?: Identity }): Identity {
+  check[IDENTITY] ??= identify(check)
+  return check[IDENTITY]
+}
+
+function identify({ session, user }: ActiveCheck): Identity {
+  const headers = {
     'remote-user': user.id,
     'remote-email': user.emailVerified ? encode(user.email) : '',
     'remote-name': encode(user.name),
     'remote-groups': user.roles.map(encode).join(','),
     'x-session-id': session.id,
-    ...uncached
+    ...always
   }
-  return session[HEADERS]
+  return { headers, body: '' }
 }
 
 /** Percent-encodes as UTF-8 what a header cannot carry, or a proxy might cut: control characters, non-ASCII, outer spaces; and the percent sign. */

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import type { Check, Session } from '../../src/session/session.js'
+import type { Check } from '../../src/session/session.js'
 import type { TokenParties } from '../../src/token/codec.js'
 
 const seconds = Type.Integer()
@@ -54,22 +54,18 @@ export function introspectionOf(check: Check, { issuer, audience }: TokenParties
   }
 }
 
-/** Where what is shown again and again, a session or an access token, keeps the text that was made of it, and for which copy. */
+/** Where a check that is shown again and again keeps the text that was made of it. */
 const TEXT = Symbol('introspection')
 
-type Keeper = object & { [TEXT]?: { session: Session, text: string } }
-
 /**
- * The same as JSON. It is remembered for as long as the copy of the session is, or the access token: nothing in it changes before those do.
+ * The same as JSON. It is remembered for as long as the check is: nothing in it changes before that.
  *
  * @param parties the same at every call: a process has one issuer
  */
-export function introspectionText(check: Check, parties: TokenParties): string {
+export function introspectionText(check: Check & { [TEXT]?: string }, parties: TokenParties): string {
   if (!check.active) return '{"active":false}'
-  const { session, token } = check
-  const keeper: Keeper = token ?? session
-  if (keeper[TEXT]?.session !== session) keeper[TEXT] = { session, text: JSON.stringify(introspectionOf(check, parties)) }
-  return keeper[TEXT].text
+  check[TEXT] ??= JSON.stringify(introspectionOf(check, parties))
+  return check[TEXT]
 }
 
 function inSeconds(date: Date): number {

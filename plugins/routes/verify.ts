@@ -1,15 +1,14 @@
-import { METHODS } from 'node:http'
+import { METHODS, type IncomingMessage } from 'node:http'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { Type, type Static } from 'typebox'
+import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
+import { BoundedMap } from '../../src/bounded-map.js'
 import { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
-import type { Check } from '../../src/session/session.js'
-import { credentialOf } from '../credential.js'
 import { beginRefusal, refusalOf } from '../errors.js'
+import type { FastPath } from '../fast-path.js'
 import { quiet } from '../quiet.js'
-import type { ForwardedRequest } from '../trusted-proxy.js'
-import { identityHeaders, noIdentity } from './identity-headers.js'
+import { ForwardAuth, type Wanted } from './forward-auth.js'
 
 const Role = Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$' })
 
@@ -23,16 +22,6 @@ const Query = Type.Object({
 const query = Compile(Query)
 const roles = Compile(Type.Array(Role))
 
-type Wanted = Omit<Static<typeof Query>, 'role'> & { roles: readonly string[] }
-
-interface Question {
-  request: FastifyRequest
-  reply: FastifyReply
-  wanted: Wanted
-  /** What the proxy says of the request that it asks about; looked for where it counts. */
-  forwarded: () => ForwardedRequest
-}
-
 const empty = (description: string) => ({ description, type: 'null' })
 const schema = {
   summary: 'May this request pass?', tags: ['Gateways'], security: [{ cookie: [] }, { bearer: [] }] as Record<string, string[]>[],
@@ -44,39 +33,86 @@ const schema = {
 
 /** Where a proxy must require nothing but a session. No role is called so. */
 const ANY = '*'
-const none: readonly string[] = []
-const nothingButASession: Wanted = { roles: none }
+const nothingButASession: Wanted = { roles: [] }
 const methods = METHODS.filter((method) => method !== 'CONNECT')
-const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND'])
+
+/** Addresses that are remembered, and how long they may be: proxies ask by a handful. */
+const REMEMBERED = 1_000
+const LONGEST_REMEMBERED = 256
+
+/** A question that was asked before by the same address: the route that read it, and what it found. */
+interface Question {
+  route: string
+  wanted: Wanted
+}
 
 /**
  * Forward auth: may this request pass? Asked by proxies for every request, by any method. It is answered in `onRequest`, before
  * anything looks at a body, and never with a body of its own, which some proxies would pass on.
+ *
+ * @param options.fastPath where a yes may be said ahead of Fastify: to questions that a route here has read before
  */
-export default async function verify(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
+export default async function verify(app: FastifyInstance, { holdfast, fastPath }: { holdfast: Holdfast, fastPath: FastPath | null }): Promise<void> {
   for (const method of methods) {
     if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
   }
   app.setErrorHandler<FastifyError | Refusal>((error, request, reply) => beginRefusal(reply, refusalOf(error, request)).send())
 
-  const answer = (read: (request: FastifyRequest) => Wanted) => (request: FastifyRequest, reply: FastifyReply): void => {
+  const forwardAuth = new ForwardAuth(holdfast, app.forwardedRequest)
+  const questions = new BoundedMap<Question>(REMEMBERED)
+  /** What the fast path found, and was no yes: nobody is asked twice. */
+  const refusals = new WeakMap<IncomingMessage, unknown>()
+  const below = `${app.prefix}/verify/for/`
+
+  const answer = (url: string, read: (request: FastifyRequest) => Wanted) => async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const { raw } = request
+    const wanted = read(request)
+    const address = addressOf(raw, below)
+    if (address !== null && address.length <= LONGEST_REMEMBERED) questions.set(address, { route: app.prefix + url, wanted })
     try {
-      decide(holdfast, { request, reply, wanted: read(request), forwarded: () => app.forwardedRequest(request) })
+      if (refusals.has(raw)) throw refusals.get(raw)
+      const { headers } = await forwardAuth.identify(raw, wanted)
+      return reply.headers(headers).send()
     } catch (error) {
-      reply.send(error)
+      const isSignedOut = error instanceof Refusal && error.statusCode === 401
+      const page = isSignedOut && wanted.redirect !== undefined ? forwardAuth.signInPage(wanted.redirect, raw) : null
+      if (page === null) throw error
+      return reply.code(302).header('location', page).header('cache-control', 'no-store').send()
     }
   }
-  const route = { method: methods, ...quiet(app), schema, handler: () => { throw new Error('answered before') } }
-  app.route({ ...route, url: '/verify', onRequest: answer(wantedByQuery) })
+  const route = (url: string, read: (request: FastifyRequest) => Wanted) => app.route({
+    method: methods, url, ...quiet(app), schema, onRequest: answer(url, read), handler: () => { throw new Error('answered before') }
+  })
+  route('/verify', wantedByQuery)
   // For proxies that append the original path and query to what they ask (Envoy): all of that is ignored.
-  for (const url of ['/verify/for/:roles', '/verify/for/:roles/*']) app.route({ ...route, url, onRequest: answer(wantedByPath) })
+  route('/verify/for/:roles', wantedByPath)
+  route('/verify/for/:roles/*', wantedByPath)
+
+  fastPath?.add<Question>({
+    find(request) {
+      const address = addressOf(request, below)
+      return address === null || holdfast.draining ? undefined : questions.get(address)
+    },
+    answer: (request, { wanted }) => forwardAuth.identify(request, wanted),
+    refuse: (request, reason) => { refusals.set(request, reason) }
+  })
+}
+
+/** What of a request's address tells what is asked: all of it, or all before the tail that is ignored. Null for a tail that may be no address at all. */
+function addressOf({ url = '' }: IncomingMessage, below: string): string | null {
+  if (!url.startsWith(below)) return url
+  for (let i = below.length; i < url.length; i++) {
+    const character = url[i]
+    if (character === '/' || character === '?' || character === '#') return url.includes('%', i) ? null : url.slice(0, i + 1)
+  }
+  return url
 }
 
 function wantedByQuery({ query: sent }: FastifyRequest): Wanted {
   if (isEmpty(sent)) return nothingButASession
   if (!query.Check(sent)) throw new Refusal('invalid_input')
   const { role, ...wanted } = sent
-  return { ...wanted, roles: role === undefined ? none : typeof role === 'string' ? [role] : role }
+  return { ...wanted, roles: role === undefined ? [] : typeof role === 'string' ? [role] : role }
 }
 
 function wantedByPath({ params }: FastifyRequest): Wanted {
@@ -87,73 +123,7 @@ function wantedByPath({ params }: FastifyRequest): Wanted {
   return { roles: listed }
 }
 
-/** Answers at once where this process knows; a promise is made only where somebody must be asked. */
-function decide(holdfast: Holdfast, question: Question): void {
-  const { request, reply, wanted, forwarded } = question
-  if (wanted.preflight && isPreflight(request, forwarded())) return pass(reply, noIdentity)
-  if (!holdfast.ready()) throw new Refusal('store_unavailable')
-  const presented = credentialOf(request, holdfast.auth.cookieName)
-  if (!presented || (wanted.credential && presented.from !== wanted.credential)) return refuse(holdfast, question, new Refusal('credential_missing'))
-  if (presented.from === 'cookie') refuseForgery(request, forwarded(), holdfast.auth.trustedOrigins)
-  const answer = holdfast.reader.answer(presented.credential)
-  if (answer instanceof Promise) void wait(holdfast, question, answer)
-  else conclude(holdfast, question, answer)
-}
-
-async function wait(holdfast: Holdfast, question: Question, answer: Promise<Check>): Promise<void> {
-  try {
-    conclude(holdfast, question, await answer)
-  } catch (error) {
-    question.reply.send(error)
-  }
-}
-
-function conclude(holdfast: Holdfast, question: Question, check: Check): void {
-  if (!check.active) return refuse(holdfast, question, new Refusal(check.cause))
-  for (const role of question.wanted.roles) {
-    if (!check.user.roles.includes(role)) throw new Refusal('role_missing')
-  }
-  pass(question.reply, identityHeaders(check))
-}
-
-function refuse(holdfast: Holdfast, { request, reply, wanted, forwarded }: Question, refusal: Refusal): void {
-  const page = wanted.redirect === undefined ? null : signInPage(wanted.redirect, request, forwarded(), holdfast.auth.trustedOrigins)
-  if (!page) throw refusal
-  reply.code(302).header('location', page).header('cache-control', 'no-store').send()
-}
-
-function pass(reply: FastifyReply, headers: Record<string, string>): void {
-  reply.headers(headers).send()
-}
-
 function isEmpty(object: unknown): boolean {
   for (const _key in object as object) return false
   return true
-}
-
-function isPreflight({ method, headers }: FastifyRequest, forwarded: ForwardedRequest): boolean {
-  return (method === 'OPTIONS' || forwarded.method === 'OPTIONS') && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
-}
-
-/** A browser sends cookies with requests that other sites make it send. What is changed here is behind the proxy: its method and origin count. */
-function refuseForgery({ method, headers }: FastifyRequest, forwarded: ForwardedRequest, trustedOrigins: readonly string[]): void {
-  if (safeMethods.has(method) && (forwarded.method === undefined || safeMethods.has(forwarded.method))) return
-  const { origin, host, 'sec-fetch-site': site } = headers
-  if (site === 'same-origin' || site === 'none') return
-  if (origin === undefined && site === undefined) return // no browser
-  const isOwn = origin !== undefined && (trustedOrigins.includes(origin) || origin === forwarded.address?.origin || hostOf(origin) === host)
-  if (!isOwn) throw new Refusal('origin_refused')
-}
-
-/** Where a browser that opens a page shall sign in, and come back to; null where nobody is looking. */
-function signInPage(redirect: string, { method, headers }: FastifyRequest, { method: original = method, address }: ForwardedRequest, trustedOrigins: readonly string[]): string | null {
-  const page = URL.canParse(redirect) ? new URL(redirect) : null
-  if (!page || !trustedOrigins.includes(page.origin)) throw new Refusal('invalid_input')
-  if ((original !== 'GET' && original !== 'HEAD') || !/\btext\/html\b/i.test(headers.accept ?? '')) return null
-  if (address && trustedOrigins.includes(address.origin)) page.searchParams.set('return_to', address.href)
-  return page.href
-}
-
-function hostOf(origin: string): string | null {
-  return URL.canParse(origin) ? new URL(origin).host : null
 }

@@ -2,13 +2,19 @@ import { evict } from '../bounded-map.js'
 import { showActive, validFor, type ActiveCheck, type SessionRecord } from '../session/session.js'
 import { decodeRecord } from './entry.js'
 
-/** A copy of a session in this process. Times are monotonic milliseconds. */
+/**
+ * A copy of a session in this process. Times are monotonic milliseconds. Whoever keeps it looks at `activeUntil` before every use: a copy
+ * that the cache has dropped is not active any more.
+ */
 export interface LocalEntry {
-  record: SessionRecord
+  /** Null once it was dropped: whoever keeps it is to keep no more than it. */
+  record: SessionRecord | null
   /** What a check shows while the session is active; null where it was not when it was read. */
   active: ActiveCheck | null
   /** Until when it is, unless somebody changes it: a check compares one number, and does not walk through the rows. */
   activeUntil: number
+  /** Whether it was used since eviction last passed it by. */
+  used: boolean
   /** What credentials are held against, from the rows. */
   token: string
   userId: string
@@ -27,11 +33,36 @@ export interface PackedEntry extends Pick<LocalEntry, 'readAt' | 'freshUntil'> {
 }
 
 /** A packed copy in its place. */
-interface Slot extends PackedEntry {
-  /** Whether it was used since eviction last passed it by. */
-  used: boolean
+class Slot implements PackedEntry {
+  text: string
+  readonly readAt: number
+  readonly freshUntil: number
   /** The copy's objects, while it is one of those that were unpacked last. */
-  unpacked: LocalEntry | null
+  unpacked: LocalEntry | null = null
+
+  constructor({ text, readAt, freshUntil }: PackedEntry) {
+    this.text = text
+    // V8 keeps whole numbers in the object, and fractions in one of their own. Rounded down, a copy looks older and ends earlier.
+    this.readAt = Math.floor(readAt)
+    this.freshUntil = Math.floor(freshUntil)
+  }
+
+  get used(): boolean {
+    return this.unpacked?.used === true
+  }
+
+  set used(used: boolean) {
+    if (this.unpacked) this.unpacked.used = used
+  }
+
+  /** Ends the copy for whoever keeps it. */
+  pack(): void {
+    if (!this.unpacked) return
+    this.unpacked.activeUntil = 0
+    this.unpacked.active = null
+    this.unpacked.record = null
+    this.unpacked = null
+  }
 }
 
 export interface LocalCacheOptions {
@@ -73,8 +104,9 @@ export class LocalCache {
       this.delete(sessionId)
       return null
     }
-    slot.used = true
-    return slot.unpacked ?? this.#unpack(sessionId, slot)
+    const entry = slot.unpacked ?? this.#unpack(sessionId, slot)
+    if (entry) entry.used = true
+    return entry
   }
 
   set(sessionId: string, { text, readAt, freshUntil }: PackedEntry): void {
@@ -84,8 +116,7 @@ export class LocalCache {
     // Room is made first: where all the others are in use, it would else be the newcomer that goes.
     while (this.#slots.size > 0 && (this.#slots.size >= maxEntries || this.#bytes + bytes > maxBytes)) evict(this.#slots, (oldest) => this.delete(oldest))
     if (bytes > maxBytes) return
-    // V8 keeps whole numbers in the slot, and fractions in an object of their own. Rounded down, a copy looks older and ends earlier.
-    this.#slots.set(sessionId, { text, readAt: Math.floor(readAt), freshUntil: Math.floor(freshUntil), used: false, unpacked: null })
+    this.#slots.set(sessionId, new Slot({ text, readAt, freshUntil }))
     this.#bytes += bytes
   }
 
@@ -95,12 +126,13 @@ export class LocalCache {
     this.#bytes -= bytesOf(slot.text)
     this.#slots.delete(sessionId)
     // The ring may know it a while longer: it is to weigh nothing there.
-    slot.unpacked = null
+    slot.pack()
     slot.text = ''
   }
 
   clear(): void {
     this.#slots.clear()
+    for (const slot of this.#unpacked) slot?.pack()
     this.#unpacked.length = 0
     this.#next = 0
     this.#bytes = 0
@@ -114,10 +146,10 @@ export class LocalCache {
     const lives = validFor(record)
     slot.unpacked = {
       token: record.session.token, userId: record.session.userId, notedAt: -Infinity, activeUntil: Math.min(freshUntil, Math.floor(readAt + lives)),
-      active: lives > 0 && record.user ? showActive(record.session, record.user) : null, record, readAt, freshUntil
+      active: lives > 0 && record.user ? showActive(record.session, record.user) : null, record, readAt, freshUntil, used: false
     }
     const oldest = this.#unpacked[this.#next]
-    if (oldest && oldest !== slot) oldest.unpacked = null
+    if (oldest !== slot) oldest?.pack()
     this.#unpacked[this.#next] = slot
     this.#next = (this.#next + 1) % UNPACKED
     return slot.unpacked

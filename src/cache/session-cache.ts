@@ -37,7 +37,7 @@ const WAITS = 4
 const WAIT_MS = 8
 
 /** A copy in this process of a session that is active. */
-export type ActiveCopy = LocalEntry & { active: ActiveCheck }
+export type ActiveCopy = LocalEntry & { active: ActiveCheck, record: SessionRecord }
 
 type Lease = SharedAnswer & { kind: 'lease' }
 
@@ -80,11 +80,25 @@ export class SessionCache {
    * @param maxAgeMs how old the copy may be
    */
   peek(sessionId: string, matches: Matches, now: number, maxAgeMs = Infinity): ActiveCopy | null {
-    const { local, authority, tally } = this.#options
+    const { local, authority } = this.#options
     const copy = local && authority.held(now) ? local.find(sessionId, now) : null
-    if (!copy?.active || now >= copy.activeUntil || now - copy.readAt > maxAgeMs || !matches(copy)) return null
-    tally.checks.local.active++
-    return copy as ActiveCopy
+    return copy && matches(copy) && this.#isActive(copy, now, maxAgeMs) ? copy : null
+  }
+
+  /**
+   * Whether a copy that `peek` has returned before may answer again, as if it had been looked for anew: its place in this process is the
+   * dearest part of a check, for whatever was last in the processor's caches has gone since.
+   */
+  isCurrent(copy: LocalEntry, now: number, maxAgeMs = Infinity): copy is ActiveCopy {
+    if (!this.#options.authority.held(now) || !this.#isActive(copy, now, maxAgeMs)) return false
+    copy.used = true
+    return true
+  }
+
+  #isActive(copy: LocalEntry, now: number, maxAgeMs: number): copy is ActiveCopy {
+    if (!copy.active || now >= copy.activeUntil || now - copy.readAt > maxAgeMs) return false
+    this.#options.tally.checks.local.active++
+    return true
   }
 
   /**
@@ -120,7 +134,7 @@ export class SessionCache {
     const { id, version } = record.session
     const now = performance.now()
     const copy = local?.find(id, now)
-    if (local && copy && copy.record.session.version < version && !this.#floors.isAbove(version, id)) {
+    if (local && copy?.record && copy.record.session.version < version && !this.#floors.isAbove(version, id)) {
       // Of both estimates of the database's clock the later one: a session must not seem to live longer.
       const clock = new Date(Math.max(record.now.getTime(), copy.record.now.getTime() + now - copy.readAt))
       local.set(id, { text: encodeRecord({ ...record, now: clock }, ttlMs), readAt: now, freshUntil: copy.freshUntil })

@@ -1,9 +1,10 @@
 import type { Found, Matches } from '../cache/found.js'
-import type { SessionCache } from '../cache/session-cache.js'
+import type { ActiveCopy, SessionCache } from '../cache/session-cache.js'
 import type { Queryable } from '../database/database.js'
 import { callStore } from '../database/fault.js'
 import type { AccessTokenClaims, AccessTokens } from '../token/access-token.js'
 import type { Activity } from './activity.js'
+import { Proof } from './proof.js'
 import { judge, type Check, type SessionRecord } from './session.js'
 import { parseSessionToken, type ParsedToken } from './session-token.js'
 import { holdSession } from './store.js'
@@ -36,13 +37,6 @@ export interface Consistency {
 export interface AgedCheck {
   check: Check
   ageMs: number
-}
-
-/** What a credential says of itself: the session that it names, and which rows it fits. Whether that session is active is another question. */
-interface Proof {
-  sessionId: string
-  matches: Matches
-  claims?: AccessTokenClaims
 }
 
 /** Why a credential names no session. */
@@ -117,7 +111,7 @@ export class SessionReader {
   /** Verifies signature and shape of a session token without asking anybody; null for what this server never issued. */
   parse(credential: Credential): ParsedToken | null {
     if (credential.kind === 'access') return null
-    return credential.kind === 'signed' ? this.#tokens.read(credential.value) : parseSessionToken(credential.value)
+    return credential.kind === 'signed' ? this.#tokens.read(credential.value)?.token ?? null : parseSessionToken(credential.value)
   }
 
   /** The answer where this process has it, and else what there is to ask. */
@@ -126,13 +120,21 @@ export class SessionReader {
     if (!proof) return this.#proveByAsking(credential)
     if ('active' in proof) return { check: proof, ageMs: 0 }
     const now = performance.now()
-    const copy = maxAgeMs > 0 ? this.#options.cache.peek(proof.sessionId, proof.matches, now, maxAgeMs) : null
+    const copy = maxAgeMs > 0 ? this.#peek(proof, now, maxAgeMs) : null
     if (!copy) return proof
     if (now - copy.notedAt >= NOTE_MS) {
       copy.notedAt = now
       this.#options.activity.note(proof.sessionId)
     }
-    return { check: proof.claims ? { active: true, session: copy.active.session, user: copy.active.user, token: proof.claims } : copy.active, ageMs: now - copy.readAt }
+    return { check: proof.checkOf(copy), ageMs: now - copy.readAt }
+  }
+
+  #peek(proof: Proof, now: number, maxAgeMs: number): ActiveCopy | null {
+    const { cache } = this.#options
+    if (proof.copy && cache.isCurrent(proof.copy, now, maxAgeMs)) return proof.copy
+    const copy = cache.peek(proof.sessionId, proof.matches, now, maxAgeMs)
+    proof.copy = copy
+    return copy
   }
 
   async #find(proven: Proof | Promise<Proof | Refused>): Promise<Check> {
@@ -182,9 +184,10 @@ export class SessionReader {
     return refused
   }
 
-  #proveSession(credential: Credential): Proof | Refused {
-    const parsed = this.parse(credential)
-    return parsed ? { sessionId: parsed.sessionId, matches: ({ token }) => token === parsed.hash } : this.#refused(malformed)
+  #proveSession({ kind, value }: Credential): Proof | Refused {
+    if (kind === 'signed') return this.#tokens.read(value) ?? this.#refused(malformed)
+    const parsed = parseSessionToken(value)
+    return parsed ? Proof.ofToken(parsed) : this.#refused(malformed)
   }
 
   #peekAccess(token: string): Proof | null {
@@ -206,7 +209,10 @@ function isAnswer(answer: AgedCheck | object): answer is AgedCheck {
   return 'check' in answer
 }
 
-/** An access token proves itself; the session that it names must be active all the same, and the same person's. */
-function proofOf(claims: AccessTokenClaims): Proof {
-  return { sessionId: claims.sid, matches: ({ userId }) => userId === claims.sub, claims }
+/** Where what an access token says keeps what it proves. */
+const PROOF = Symbol('proof')
+
+function proofOf(claims: AccessTokenClaims & { [PROOF]?: Proof }): Proof {
+  claims[PROOF] ??= Proof.ofClaims(claims)
+  return claims[PROOF]
 }

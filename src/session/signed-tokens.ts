@@ -1,8 +1,9 @@
 import { hash } from 'node:crypto'
 import { BoundedMap } from '../bounded-map.js'
-import { parseSessionToken, verifySignedToken, type ParsedToken } from './session-token.js'
+import { Proof } from './proof.js'
+import { parseSessionToken, verifySignedToken } from './session-token.js'
 
-/** Tokens that one process remembers: about 20 MB. */
+/** Tokens that one process remembers: about 25 MB. */
 const REMEMBERED = 50_000
 
 /**
@@ -12,20 +13,22 @@ const REMEMBERED = 50_000
  */
 export class SignedTokens {
   readonly #secrets: readonly string[]
-  readonly #known = new BoundedMap<ParsedToken>(REMEMBERED)
+  readonly #known = new BoundedMap<Proof>(REMEMBERED)
 
   constructor(secrets: readonly string[]) {
     this.#secrets = secrets
   }
 
-  /** What a token says; null for what this server never issued. */
-  read(signed: string): ParsedToken | null {
+  /** What a token proves; null for what this server never issued. */
+  read(signed: string): Proof | null {
     const key = hash('sha256', signed, 'base64')
     const known = this.#known.get(key)
     if (known) return known
     const token = verifySignedToken(signed, this.#secrets)
     const parsed = token === null ? null : parseSessionToken(token)
-    if (parsed) this.#known.set(key, parsed)
-    return parsed
+    if (!parsed) return null
+    const proof = Proof.ofToken(parsed)
+    this.#known.set(key, proof)
+    return proof
   }
 }

@@ -1,0 +1,94 @@
+import type { IncomingMessage } from 'node:http'
+import { Refusal } from '../../src/errors.js'
+import type { Holdfast } from '../../src/holdfast.js'
+import type { Check } from '../../src/session/session.js'
+import { credentialOf } from '../credential.js'
+import type { ForwardedRequest } from '../trusted-proxy.js'
+import { identityOf, noIdentity, type Identity } from './identity-headers.js'
+
+/** What a proxy's configuration asks for. */
+export interface Wanted {
+  /** All of them are required. */
+  roles: readonly string[]
+  /** Where the credential must stand; anywhere where absent. */
+  credential?: 'cookie' | 'bearer'
+  /** Whether a CORS preflight passes, without identity. */
+  preflight?: 'allow'
+  /** Where a browser is sent to sign in. */
+  redirect?: string
+}
+
+const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND'])
+
+/** Decides for proxies whether a request may pass. It knows nothing of Fastify's requests, for not all that it judges become one. */
+export class ForwardAuth {
+  readonly #holdfast: Holdfast
+  readonly #forwardedRequest: (request: IncomingMessage) => ForwardedRequest
+
+  /** @param forwardedRequest what the proxy says of the request that it asks about; looked for where it counts */
+  constructor(holdfast: Holdfast, forwardedRequest: (request: IncomingMessage) => ForwardedRequest) {
+    this.#holdfast = holdfast
+    this.#forwardedRequest = forwardedRequest
+  }
+
+  /**
+   * Whom a request comes from that may pass. At once where this process knows; a promise is made only where somebody must be
+   * asked.
+   *
+   * @throws Refusal (or rejects with it) where the request may not pass, or nobody knows
+   */
+  identify(request: IncomingMessage, wanted: Wanted): Identity | Promise<Identity> {
+    if (wanted.preflight && this.#isPreflight(request)) return noIdentity
+    const { auth, reader } = this.#holdfast
+    if (!this.#holdfast.ready()) throw new Refusal('store_unavailable')
+    const presented = credentialOf(request, auth.cookieName)
+    if (!presented || (wanted.credential && presented.from !== wanted.credential)) throw new Refusal('credential_missing')
+    if (presented.from === 'cookie') this.#refuseForgery(request)
+    const answer = reader.answer(presented.credential)
+    return answer instanceof Promise ? answer.then((check) => identityFor(check, wanted)) : identityFor(answer, wanted)
+  }
+
+  /**
+   * Where a browser that opens a page shall sign in, and come back to; null where nobody is looking.
+   *
+   * @throws Refusal 400 `invalid_input` for a page of an origin that is not trusted
+   */
+  signInPage(redirect: string, request: IncomingMessage): string | null {
+    const { method, headers } = request
+    const { method: original = method, address } = this.#forwardedRequest(request)
+    const { trustedOrigins } = this.#holdfast.auth
+    const page = URL.canParse(redirect) ? new URL(redirect) : null
+    if (!page || !trustedOrigins.includes(page.origin)) throw new Refusal('invalid_input')
+    if ((original !== 'GET' && original !== 'HEAD') || !/\btext\/html\b/i.test(headers.accept ?? '')) return null
+    if (address && trustedOrigins.includes(address.origin)) page.searchParams.set('return_to', address.href)
+    return page.href
+  }
+
+  #isPreflight(request: IncomingMessage): boolean {
+    const { method, headers } = request
+    return (method === 'OPTIONS' || this.#forwardedRequest(request).method === 'OPTIONS') && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
+  }
+
+  /** A browser sends cookies with requests that other sites make it send. What is changed here is behind the proxy: its method and origin count. */
+  #refuseForgery(request: IncomingMessage): void {
+    const { method, address } = this.#forwardedRequest(request)
+    if (safeMethods.has(request.method ?? '') && (method === undefined || safeMethods.has(method))) return
+    const { origin, host, 'sec-fetch-site': site } = request.headers
+    if (site === 'same-origin' || site === 'none') return
+    if (origin === undefined && site === undefined) return // no browser
+    const isOwn = origin !== undefined && (this.#holdfast.auth.trustedOrigins.includes(origin) || origin === address?.origin || hostOf(origin) === host)
+    if (!isOwn) throw new Refusal('origin_refused')
+  }
+}
+
+function identityFor(check: Check, { roles }: Wanted): Identity {
+  if (!check.active) throw new Refusal(check.cause)
+  for (const role of roles) {
+    if (!check.user.roles.includes(role)) throw new Refusal('role_missing')
+  }
+  return identityOf(check)
+}
+
+function hostOf(origin: string): string | null {
+  return URL.canParse(origin) ? new URL(origin).host : null
+}
