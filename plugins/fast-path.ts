@@ -7,27 +7,41 @@ export interface FastAnswer {
   body: string
 }
 
+/** What a request asks. */
+export interface FastQuestion {
+  /** The route, as metrics name it. */
+  readonly route: string
+  /** Whether the answer depends on the body, whose length was announced and is within bounds. */
+  readonly hasBody: boolean
+}
+
 /** What a route can answer without Fastify. */
-export interface FastRoute<Question extends { route: string }> {
-  /** What a request asks, and the route that metrics name; undefined for what is not to be answered here. Costs next to nothing. */
+export interface FastRoute<Question extends FastQuestion> {
+  /** What a request asks; undefined for what is not to be answered here. Costs next to nothing. */
   find(request: IncomingMessage): Question | undefined
-  /** @throws (or rejects with) whatever stands against a plain yes */
-  answer(request: IncomingMessage, question: Question): FastAnswer | Promise<FastAnswer>
-  /** Keeps why there is no yes, for the route that is to say so: nobody is asked twice. */
-  refuse(request: IncomingMessage, reason: unknown): void
+  /**
+   * The answer; null where the route itself is to look at the request.
+   *
+   * @param body empty where the question has none
+   * @throws (or rejects with) whatever stands against a plain yes
+   */
+  answer(request: IncomingMessage, question: Question, body: Buffer): FastAnswer | null | Promise<FastAnswer | null>
 }
 
 /** A request that waits for its answer. */
 interface Waiting {
   request: IncomingMessage
   response: ServerResponse
-  route: FastRoute<{ route: string }>
-  question: { route: string }
+  route: FastRoute<FastQuestion>
+  question: FastQuestion
+  body: Buffer
   /** When it came: monotonic milliseconds. */
   began: number
   /** Null until it is known. */
   answer: FastAnswer | null
 }
+
+const noBody = Buffer.alloc(0)
 
 /** So many requests wait for each other at most: the first of them should not wait for a crowd. */
 const TOGETHER = 64
@@ -35,20 +49,23 @@ const TOGETHER = 64
 /**
  * What stands in front of Fastify, in the stand-alone server alone: routes that are asked for every request of somebody else's service
  * say a plain yes here, without the objects, hooks and turns of the event loop that a request costs there, which are several times a
- * check. Nothing is refused here: whatever is no yes is handed on, and answered by the route of the same name.
+ * check. Nothing is refused here: whatever is no yes is handed on, and answered by the route of the same name, which is told what was found
+ * (nobody is asked twice) and what was read of the body.
  *
  * Requests of one turn of the event loop are answered together at its end: first all are decided, then all answers are sent. To parse a
  * request, to check a session and to write to a socket push each other's code and data out of the processor's caches; in turns of their own
  * all of them cost less (Larus and Parkes, Using Cohort Scheduling to Enhance Server Performance, 2002).
  */
 export class FastPath {
-  readonly #routes: FastRoute<{ route: string }>[] = []
+  readonly #routes: FastRoute<FastQuestion>[] = []
   #next: RequestListener = () => {}
   #note: Metrics['note'] = () => {}
   #isOpen = true
   #waiting: Waiting[] = []
   #outgoing: Waiting[] = []
   #isScheduled = false
+  readonly #reasons = new WeakMap<IncomingMessage, unknown>()
+  readonly #bodies = new WeakMap<IncomingMessage, Buffer>()
 
   /** Puts this in front of what listens to a server's requests. */
   install(server: Server): void {
@@ -61,7 +78,7 @@ export class FastPath {
     })
   }
 
-  add<Question extends { route: string }>(route: FastRoute<Question>): void {
+  add<Question extends FastQuestion>(route: FastRoute<Question>): void {
     this.#routes.push(route)
   }
 
@@ -75,17 +92,40 @@ export class FastPath {
     this.#isOpen = false
   }
 
+  /** Why a request that was handed on got no yes; undefined where that is for its route to find out. */
+  reasonOf(request: IncomingMessage): unknown {
+    return this.#reasons.get(request)
+  }
+
+  /** The body of a request that was handed on after it was read; undefined where it still waits to be read. */
+  bodyOf(request: IncomingMessage): Buffer | undefined {
+    return this.#bodies.get(request)
+  }
+
   #isTaken(request: IncomingMessage, response: ServerResponse): boolean {
     if (!this.#isOpen) return false
     for (const route of this.#routes) {
       const question = route.find(request)
       if (question === undefined) continue
-      this.#waiting.push({ request, response, route, question, began: performance.now(), answer: null })
-      if (this.#waiting.length >= TOGETHER) this.#run()
-      else this.#schedule()
+      const waiting = { request, response, route, question, body: noBody, began: performance.now(), answer: null }
+      if (question.hasBody) this.#read(waiting)
+      else this.#add(waiting)
       return true
     }
     return false
+  }
+
+  /** A client that goes away before its body has come needs no answer. */
+  #read(waiting: Waiting): void {
+    const { request } = waiting
+    request.on('data', (chunk: Buffer) => { waiting.body = waiting.body.length === 0 ? chunk : Buffer.concat([waiting.body, chunk]) })
+    request.on('end', () => this.#add(waiting))
+  }
+
+  #add(waiting: Waiting): void {
+    this.#waiting.push(waiting)
+    if (this.#waiting.length >= TOGETHER) this.#run()
+    else this.#schedule()
   }
 
   #schedule(): void {
@@ -105,32 +145,38 @@ export class FastPath {
   }
 
   #decide(waiting: Waiting): void {
-    const { request, route, question } = waiting
+    const { request, route, question, body } = waiting
     try {
-      const answer = route.answer(request, question)
+      const answer = route.answer(request, question, body)
       if (answer instanceof Promise) void this.#wait(waiting, answer)
-      else this.#ready(waiting, answer)
+      else this.#conclude(waiting, answer)
     } catch (reason) {
       this.#refuse(waiting, reason)
     }
   }
 
-  async #wait(waiting: Waiting, promise: Promise<FastAnswer>): Promise<void> {
+  async #wait(waiting: Waiting, promise: Promise<FastAnswer | null>): Promise<void> {
     try {
-      this.#ready(waiting, await promise)
+      this.#conclude(waiting, await promise)
       this.#schedule()
     } catch (reason) {
       this.#refuse(waiting, reason)
     }
   }
 
-  #ready(waiting: Waiting, answer: FastAnswer): void {
+  #conclude(waiting: Waiting, answer: FastAnswer | null): void {
     waiting.answer = answer
-    this.#outgoing.push(waiting)
+    if (answer) this.#outgoing.push(waiting)
+    else this.#handOn(waiting)
   }
 
-  #refuse({ request, response, route }: Waiting, reason: unknown): void {
-    route.refuse(request, reason)
+  #refuse(waiting: Waiting, reason: unknown): void {
+    this.#reasons.set(waiting.request, reason)
+    this.#handOn(waiting)
+  }
+
+  #handOn({ request, response, question, body }: Waiting): void {
+    if (question.hasBody) this.#bodies.set(request, body)
     this.#next(request, response)
   }
 
@@ -142,7 +188,7 @@ export class FastPath {
         one.response.writeHead(200, one.answer?.headers).end(one.answer?.body)
       } catch {
         one.answer = null
-        this.#next(one.request, one.response) // a header that cannot be sent: Fastify fails at it as well, and says so
+        this.#handOn(one) // a header that cannot be sent: Fastify fails at it as well, and says so
       }
     }
     const now = performance.now()

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { BoundedMap } from '../src/bounded-map.js'
@@ -36,6 +37,8 @@ declare module 'fastify' {
     authenticateGateway: (request: FastifyRequest, reply: FastifyReply, form?: Partial<ClientCredentials>) => Promise<string>
     /** An `onRequest` hook that lets only gateways with HTTP Basic pass, before their body is read, and sets `request.gateway`. */
     requireGateway: onRequestAsyncHookHandler
+    /** Whether a request shows in its header a gateway that was found right before, and still is; false says nothing. @throws StoreUnavailable */
+    recognizesGateway: (request: IncomingMessage) => boolean | Promise<boolean>
   }
   interface FastifyRequest {
     gateway: string | null
@@ -62,6 +65,12 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
     throw new Refusal('gateway_unknown')
   }
   app.decorate('authenticateGateway', authenticate)
+  app.decorate('recognizesGateway', (request: IncomingMessage): boolean | Promise<boolean> => {
+    const { authorization } = request.headers
+    if (authorization === undefined || countHeaders(request, 'authorization') > 1) return false
+    const presented = known.get(hash('sha256', authorization, 'base64'))
+    return presented !== undefined && holdfast.gateways.authenticate(presented.id, presented.hash)
+  })
   app.decorate('requireGateway', async (request: FastifyRequest, reply: FastifyReply) => { request.gateway = await authenticate(request, reply) })
 }
 

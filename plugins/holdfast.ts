@@ -82,7 +82,7 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
       await web.register(token, { holdfast })
     })
     await scope.register(verify, { holdfast, fastPath })
-    await scope.register(introspection, { holdfast })
+    await scope.register(introspection, { holdfast, fastPath })
     await scope.register(sessionCheck, { holdfast })
     await scope.register(health, { holdfast })
     await scope.register(wellKnown, { holdfast })

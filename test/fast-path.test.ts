@@ -5,6 +5,7 @@ import holdfast from '../plugins/holdfast.js'
 import type { HoldfastOptions } from '../src/config.js'
 import { accessTokenOf } from './families.js'
 import { build, freshStore, signUp, type Person } from './helper.js'
+import { until } from './services/poll.js'
 import { freePort } from './services/ports.js'
 
 interface Watched {
@@ -74,6 +75,43 @@ t.test('many at once are answered each with its own', async (t) => {
     return { status, sessionId: headers.get('x-session-id') }
   }))
   t.strictSame(answers, asked.map((person) => (person ? { status: 200, sessionId: person.sessionId } : { status: 401, sessionId: null })))
+})
+
+t.test('a gateway that is known is told ahead of Fastify, and every other request is answered by its route', async (t) => {
+  const secret = 'a-secret-of-the-gateway-in-this-test'
+  const server = await watched(t, { gatewayClients: [`edge:${secret}`] })
+  const ada = await signUp(server.url)
+  const token = encodeURIComponent(decodeURIComponent(ada.bearer))
+  const ask = async (body: string, { by = `edge:${secret}`, headers = {} }: { by?: string, headers?: Record<string, string> } = {}) => {
+    server.seen.length = 0
+    const response = await fetch(`${server.url}/oauth2/introspect`, {
+      method: 'POST', body, headers: { authorization: `Basic ${Buffer.from(by).toString('base64')}`, 'content-type': 'application/x-www-form-urlencoded', ...headers }
+    })
+    return { status: response.status, type: response.headers.get('content-type'), caching: response.headers.get('cache-control'), body: await response.text(), byFastify: server.seen.length > 0 }
+  }
+  const { byFastify, ...first } = await ask(`token=${token}`)
+  t.equal(byFastify, true)
+  t.match(first, { status: 200, caching: 'no-store', body: /^{"active":true,/ })
+  for (const body of [`token=${token}`, `token=${await accessTokenOf(server, ada.sessionId)}`, 'token=nonsense', `token=${token}&token_type_hint=access_token`]) {
+    t.match(await ask(body), { ...first, body: /^{"active":(true|false)/, byFastify: false }, body)
+  }
+  t.strictSame(await ask(`token=${token}`), { ...first, byFastify: false })
+  t.match(await ask(`token=${token}`, { headers: { accept: 'application/token-introspection+jwt' } }), { status: 200, type: 'application/token-introspection+jwt' })
+  // Read before it was clear that the route is to look at it: the route gets it all the same.
+  for (const [body, status, how] of [
+    [`token_type_hint=x&token=${token}`, 200, {}], [`token=${token}&token=${token}`, 400, {}], ['', 400, {}], ['token=', 400, {}], ['token=%zz', 200, {}], [`token=${token}&client_id=other`, 400, {}],
+    [`token=${token}`, 401, { by: `edge:${secret}x` }], [`token=${token}`, 401, { by: 'nobody:x' }], [`token=${'x'.repeat(17_000)}`, 413, {}], ['{}', 415, { headers: { 'content-type': 'application/json' } }]
+  ] as const) t.match(await ask(body, how), { status, byFastify: true }, body.slice(0, 100))
+  const inPieces = new ReadableStream({ start(stream) { for (const piece of [`token=${token.slice(0, 40)}`, token.slice(40)]) stream.enqueue(new TextEncoder().encode(piece)); stream.close() } })
+  const chunked = await fetch(`${server.url}/oauth2/introspect`, {
+    method: 'POST', body: inPieces, duplex: 'half', headers: { authorization: `Basic ${Buffer.from(`edge:${secret}`).toString('base64')}`, 'content-type': 'application/x-www-form-urlencoded' }
+  } as RequestInit)
+  t.match(await chunked.json(), { active: true })
+
+  await ada.browser.post('/api/auth/sign-out')
+  t.match(await ask(`token=${token}`), { status: 200, body: '{"active":false}', byFastify: false })
+  await server.app.holdfast.prisma.$executeRaw`UPDATE "gateway_client" SET "disabledAt" = now()`
+  await until('the disabled gateway to be refused', async () => (await ask(`token=${token}`)).status === 401)
 })
 
 t.test('whoever must be asked is asked once', async (t) => {

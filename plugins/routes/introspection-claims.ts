@@ -54,18 +54,33 @@ export function introspectionOf(check: Check, { issuer, audience }: TokenParties
   }
 }
 
-/** Where a check that is shown again and again keeps the text that was made of it. */
-const TEXT = Symbol('introspection')
+/** What is the same in every plain answer. */
+const always = { 'cache-control': 'no-store', 'content-type': 'application/json; charset=utf-8' }
+
+/** An answer in plain JSON, with its headers. */
+export interface IntrospectionAnswer {
+  headers: Record<string, string>
+  body: string
+}
+
+const inactive = answerOf('{"active":false}')
+
+/** Where a check that is shown again and again keeps the answer that was made of it. */
+const ANSWER = Symbol('introspection')
 
 /**
  * The same as JSON. It is remembered for as long as the check is: nothing in it changes before that.
  *
  * @param parties the same at every call: a process has one issuer
  */
-export function introspectionText(check: Check & { [TEXT]?: string }, parties: TokenParties): string {
-  if (!check.active) return '{"active":false}'
-  check[TEXT] ??= JSON.stringify(introspectionOf(check, parties))
-  return check[TEXT]
+export function introspectionAnswer(check: Check & { [ANSWER]?: IntrospectionAnswer }, parties: TokenParties): IntrospectionAnswer {
+  if (!check.active) return inactive
+  check[ANSWER] ??= answerOf(JSON.stringify(introspectionOf(check, parties)))
+  return check[ANSWER]
+}
+
+function answerOf(body: string): IntrospectionAnswer {
+  return { headers: { ...always, 'content-length': String(Buffer.byteLength(body)) }, body }
 }
 
 function inSeconds(date: Date): number {

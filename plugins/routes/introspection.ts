@@ -1,14 +1,17 @@
+import type { IncomingMessage } from 'node:http'
+import { Readable } from 'node:stream'
 import formbody from '@fastify/formbody'
 import { Type, TypeBoxValidatorCompiler, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyError, FastifyRequest } from 'fastify'
+import type { FastifyError } from 'fastify'
 import type { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import type { Check } from '../../src/session/session.js'
 import { credentialOfToken } from '../credential.js'
 import { sendNotFound } from '../errors.js'
+import type { FastPath, FastQuestion } from '../fast-path.js'
 import { oauthErrors, sendOAuthError } from '../oauth-errors.js'
 import { quiet } from '../quiet.js'
-import { introspectionOf, IntrospectionSchema, introspectionText } from './introspection-claims.js'
+import { introspectionAnswer, introspectionOf, IntrospectionSchema } from './introspection-claims.js'
 
 const SIGNED = 'application/token-introspection+jwt'
 
@@ -23,29 +26,76 @@ const Body = Type.Object({
 const described = { summary: 'What a token stands for (RFC 7662)', tags: ['Gateways'], security: [{ gateway: [] }], consumes: ['application/x-www-form-urlencoded'] }
 const Answer = { description: 'Signed where `Accept` asks for it (RFC 9701).', content: { 'application/json': { schema: IntrospectionSchema }, [SIGNED]: { schema: Type.String() } } }
 
+const BODY_LIMIT = 16 * 1024
+const FORM = /^application\/x-www-form-urlencoded(?:; ?charset=utf-8)?$/i
+/** A body that says no more than which token. */
+const PLAIN = /^token=([\w.~%-]{1,8192})(?:&token_type_hint=[\w.~%-]*)?$/
+
 /** What a token stands for, asked by a gateway (RFC 7662), signed where it wants to show the answer to others (RFC 9701). */
-const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
+const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: FastPath | null }> = async (app, { holdfast, fastPath }) => {
   const { issuer } = holdfast.parties
+  const url = '/oauth2/introspect'
   app.removeAllContentTypeParsers()
-  await app.register(formbody, { bodyLimit: 16 * 1024 })
+  await app.register(formbody, { bodyLimit: BODY_LIMIT })
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
   app.setErrorHandler<FastifyError | Refusal>(sendOAuthError)
+  app.addHook('preParsing', async ({ raw }, _reply, payload) => {
+    const body = fastPath?.bodyOf(raw)
+    return body ? Readable.from([body]) : payload
+  })
 
+  const check = (token: string): Check | Promise<Check> => {
+    const credential = credentialOfToken(token)
+    return credential ? holdfast.reader.answer(credential) : { active: false, cause: 'credential_malformed' }
+  }
   // Else the preflight of a trusted origin would be answered by the routes that browsers may ask.
-  app.options('/oauth2/introspect', { schema: { hide: true } }, sendNotFound)
-  app.post('/oauth2/introspect', { ...quiet(app), schema: { ...described, body: Body, response: { 200: Answer, ...oauthErrors(400, 401, 413, 415, 429, 503) } } }, async (request, reply) => {
+  app.options(url, { schema: { hide: true } }, sendNotFound)
+  app.post(url, { ...quiet(app), schema: { ...described, body: Body, response: { 200: Answer, ...oauthErrors(400, 401, 413, 415, 429, 503) } } }, async (request, reply) => {
     const { token, client_id: id, client_secret: secret } = request.body
     const gateway = await app.authenticateGateway(request, reply, { ...(id === undefined ? {} : { id }), ...(secret === undefined ? {} : { secret }) })
-    const credential = credentialOfToken(token)
-    const check: Check = credential ? await holdfast.reader.answer(credential) : { active: false, cause: 'credential_malformed' }
-    reply.header('cache-control', 'no-store')
-    if (!wantsSigned(request)) return reply.type('application/json; charset=utf-8').send(introspectionText(check, holdfast.parties))
-    const claims = { iss: issuer, aud: gateway, iat: Math.floor(Date.now() / 1000), token_introspection: introspectionOf(check, holdfast.parties) }
-    return reply.type(SIGNED).send(await holdfast.accessTokens.sign('token-introspection+jwt', claims))
+    const reason = fastPath?.reasonOf(request.raw)
+    if (reason !== undefined) throw reason
+    const checked = await check(token)
+    if (!wantsSigned(request.raw)) {
+      const { headers, body } = introspectionAnswer(checked, holdfast.parties)
+      return reply.headers(headers).send(body)
+    }
+    const claims = { iss: issuer, aud: gateway, iat: Math.floor(Date.now() / 1000), token_introspection: introspectionOf(checked, holdfast.parties) }
+    return reply.header('cache-control', 'no-store').type(SIGNED).send(await holdfast.accessTokens.sign('token-introspection+jwt', claims))
+  })
+
+  const question: FastQuestion = { route: app.prefix + url, hasBody: true }
+  const answerTo = (token: string) => {
+    const checked = check(token)
+    return checked instanceof Promise ? checked.then((known) => introspectionAnswer(known, holdfast.parties)) : introspectionAnswer(checked, holdfast.parties)
+  }
+  fastPath?.add({
+    find: (request) => (request.method === 'POST' && request.url === question.route && isPlain(request) && holdfast.ready() && !holdfast.draining ? question : undefined),
+    answer(request, _question, body) {
+      const token = plainTokenOf(body)
+      const isKnown = token !== null && app.recognizesGateway(request)
+      if (isKnown instanceof Promise) return isKnown.then((known) => (known && token !== null ? answerTo(token) : null))
+      return isKnown ? answerTo(token) : null
+    }
   })
 }
 
-function wantsSigned({ headers }: FastifyRequest): boolean {
+function isPlain({ headers }: IncomingMessage): boolean {
+  return headers['authorization'] !== undefined && FORM.test(headers['content-type'] ?? '') && Number(headers['content-length'] ?? NaN) <= BODY_LIMIT && !wantsSigned({ headers })
+}
+
+/** The token of a body that has no more than it; null for any other, which wants a parser. */
+function plainTokenOf(body: Buffer): string | null {
+  const token = PLAIN.exec(body.toString('latin1'))?.[1]
+  if (!token?.includes('%')) return token ?? null
+  try {
+    return decodeURIComponent(token)
+  } catch {
+    return null
+  }
+}
+
+function wantsSigned({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
   return headers.accept?.toLowerCase().includes(SIGNED) === true
 }
 

@@ -6,7 +6,7 @@ import { BoundedMap } from '../../src/bounded-map.js'
 import { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { beginRefusal, refusalOf } from '../errors.js'
-import type { FastPath } from '../fast-path.js'
+import type { FastPath, FastQuestion } from '../fast-path.js'
 import { quiet } from '../quiet.js'
 import { ForwardAuth, type Wanted } from './forward-auth.js'
 
@@ -40,9 +40,8 @@ const methods = METHODS.filter((method) => method !== 'CONNECT')
 const REMEMBERED = 1_000
 const LONGEST_REMEMBERED = 256
 
-/** A question that was asked before by the same address: the route that read it, and what it found. */
-interface Question {
-  route: string
+/** A question that was asked before by the same address. */
+interface Question extends FastQuestion {
   wanted: Wanted
 }
 
@@ -60,17 +59,16 @@ export default async function verify(app: FastifyInstance, { holdfast, fastPath 
 
   const forwardAuth = new ForwardAuth(holdfast, app.forwardedRequest)
   const questions = new BoundedMap<Question>(REMEMBERED)
-  /** What the fast path found, and was no yes: nobody is asked twice. */
-  const refusals = new WeakMap<IncomingMessage, unknown>()
   const below = `${app.prefix}/verify/for/`
 
   const answer = (url: string, read: (request: FastifyRequest) => Wanted) => async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const { raw } = request
     const wanted = read(request)
     const address = addressOf(raw, below)
-    if (address !== null && address.length <= LONGEST_REMEMBERED) questions.set(address, { route: app.prefix + url, wanted })
+    if (address !== null && address.length <= LONGEST_REMEMBERED) questions.set(address, { route: app.prefix + url, hasBody: false, wanted })
     try {
-      if (refusals.has(raw)) throw refusals.get(raw)
+      const reason = fastPath?.reasonOf(raw)
+      if (reason !== undefined) throw reason
       const { headers } = await forwardAuth.identify(raw, wanted)
       return reply.headers(headers).send()
     } catch (error) {
@@ -93,8 +91,7 @@ export default async function verify(app: FastifyInstance, { holdfast, fastPath 
       const address = addressOf(request, below)
       return address === null || holdfast.draining ? undefined : questions.get(address)
     },
-    answer: (request, { wanted }) => forwardAuth.identify(request, wanted),
-    refuse: (request, reason) => { refusals.set(request, reason) }
+    answer: (request, { wanted }) => forwardAuth.identify(request, wanted)
   })
 }
 
