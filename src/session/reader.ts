@@ -85,8 +85,11 @@ export class SessionReader {
    * asked. Such checks of one session share their objects, for callers that remember what they made of them, and change nothing.
    */
   answer(credential: Credential): Check | Promise<Check> {
-    const answer = this.#answerAtOnce(credential, Infinity)
-    return 'check' in answer ? answer.check : this.#find(answer)
+    const proof = this.#proveAtOnce(credential)
+    if (!proof) return this.#find(this.#proveByAsking(credential))
+    if (!(proof instanceof Proof)) return proof
+    const copy = this.#copyFor(proof, performance.now(), Infinity)
+    return copy ? proof.checkOf(copy) : this.#find(proof)
   }
 
   /** As `check`, with the rows. Pass a transaction to keep the session from being revoked until it ends. */
@@ -118,22 +121,22 @@ export class SessionReader {
   #answerAtOnce(credential: Credential, maxAgeMs: number): AgedCheck | Proof | Promise<Proof | Refused> {
     const proof = this.#proveAtOnce(credential)
     if (!proof) return this.#proveByAsking(credential)
-    if ('active' in proof) return { check: proof, ageMs: 0 }
+    if (!(proof instanceof Proof)) return { check: proof, ageMs: 0 }
     const now = performance.now()
-    const copy = maxAgeMs > 0 ? this.#peek(proof, now, maxAgeMs) : null
-    if (!copy) return proof
-    if (now - copy.notedAt >= NOTE_MS) {
-      copy.notedAt = now
-      this.#options.activity.note(proof.sessionId)
-    }
-    return { check: proof.checkOf(copy), ageMs: now - copy.readAt }
+    const copy = maxAgeMs > 0 ? this.#copyFor(proof, now, maxAgeMs) : null
+    return copy ? { check: proof.checkOf(copy), ageMs: now - copy.readAt } : proof
   }
 
-  #peek(proof: Proof, now: number, maxAgeMs: number): ActiveCopy | null {
-    const { cache } = this.#options
-    if (proof.copy && cache.isCurrent(proof.copy, now, maxAgeMs)) return proof.copy
-    const copy = cache.peek(proof.sessionId, proof.matches, now, maxAgeMs)
-    proof.copy = copy
+  /** The copy in this process that answers; null where somebody must be asked. */
+  #copyFor(proof: Proof, now: number, maxAgeMs: number): ActiveCopy | null {
+    const { cache, activity } = this.#options
+    const kept = proof.copy
+    const copy = kept && cache.isCurrent(kept, now, maxAgeMs) ? kept : cache.peek(proof.sessionId, proof.matches, now, maxAgeMs)
+    if (copy !== kept) proof.copy = copy
+    if (copy && now - copy.notedAt >= NOTE_MS) {
+      copy.notedAt = now
+      activity.note(proof.sessionId)
+    }
     return copy
   }
 
