@@ -4,7 +4,7 @@ import { accountKey } from '../src/auth/device.js'
 import type { Holdfast } from '../src/holdfast.js'
 import { limits, type Limit } from '../src/limits.js'
 import { addressOf, type Budgets } from './budgets.js'
-import { credentialOf } from './credential.js'
+import { asked, credentialOf } from './credential.js'
 
 /** What a request has taken, to be given back if it does not count. */
 type Takings = [limit: Limit, of: string][]
@@ -69,7 +69,7 @@ export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): Acco
   const taken = new WeakMap<FastifyRequest, string>()
   return {
     async preHandler(request, reply) {
-      const presented = credentialOf(request.raw, holdfast.auth.cookieName)
+      const presented = credentialOf(asked(request), holdfast.auth.cookieName)
       const sessionId = presented && (presented.credential.kind === 'access'
         ? await holdfast.accessTokens.sessionIdOf(presented.credential.value)
         : holdfast.reader.parse(presented.credential)?.sessionId)

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { fastifyCookie } from '@fastify/cookie'
+import type { FastifyRequest } from 'fastify'
 import { Refusal } from '../src/errors.js'
 import type { Credential } from '../src/session/reader.js'
 import { looksLikeSessionToken } from '../src/session/session-token.js'
@@ -11,6 +12,14 @@ export interface PresentedCredential {
   credential: Credential
 }
 
+/** A request, as far as credentials and their protection are concerned; not every one is Fastify's. */
+export type Asked = Pick<IncomingMessage, 'method' | 'headers' | 'rawHeaders' | 'socket'>
+
+/** A request of Fastify's, with the headers as its hooks have left them. */
+export function asked({ method, headers, raw }: FastifyRequest): Asked {
+  return { method, headers, rawHeaders: raw.rawHeaders, socket: raw.socket }
+}
+
 /**
  * Which credential of a request counts. A bearer token in Holdfast's form, session token or access token, decides alone; otherwise the
  * session cookie does; other schemes and foreign tokens are ignored.
@@ -18,19 +27,9 @@ export interface PresentedCredential {
  * @throws Refusal 400 `credential_ambiguous` for more than one Authorization header or session cookie: two parties that
  *   read different ones would see different people
  */
-export function credentialOf({ rawHeaders }: IncomingMessage, cookieName: string): PresentedCredential | null {
-  let authorization: string | undefined
-  let cookie: string | undefined
-  // Not `headers`: that object is made of all of them when it is first asked for, and keeps the first of several.
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i] ?? ''
-    if (name.length === 13 && name.toLowerCase() === 'authorization') {
-      if (authorization !== undefined) throw new Refusal('credential_ambiguous')
-      authorization = rawHeaders[i + 1]
-    } else if (name.length === 6 && name.toLowerCase() === 'cookie') {
-      cookie = cookie === undefined ? rawHeaders[i + 1] : `${cookie}; ${rawHeaders[i + 1]}`
-    }
-  }
+export function credentialOf(asked: Asked, cookieName: string): PresentedCredential | null {
+  const { authorization, cookie } = asked.headers
+  if (authorization !== undefined && countHeaders(asked, 'authorization') > 1) throw new Refusal('credential_ambiguous')
   if (cookie !== undefined && countCookies(cookie, cookieName) > 1) throw new Refusal('credential_ambiguous')
   const bearer = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization)?.[1]
   const shown = bearer === undefined ? null : credentialOfToken(bearer)
@@ -47,7 +46,7 @@ export function credentialOfToken(token: string): Credential | null {
 }
 
 /** How often a header was sent: Node keeps the first of several Authorization headers and says nothing. */
-export function countHeaders({ rawHeaders }: IncomingMessage, name: string): number {
+export function countHeaders({ rawHeaders }: Pick<Asked, 'rawHeaders'>, name: string): number {
   let count = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const sent = rawHeaders[i]

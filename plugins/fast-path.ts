@@ -39,6 +39,18 @@ interface Waiting {
   began: number
   /** Null until it is known. */
   answer: FastAnswer | null
+  /** Why there is none. */
+  reason: unknown
+}
+
+/** What was found of a request that is handed on. */
+export interface HandedOn {
+  /** Why there is no yes; undefined where that is for the route to find out. */
+  reason: unknown
+  /** The body; null where it still waits to be read. */
+  body: Buffer | null
+  /** How long it has waited, in milliseconds. */
+  waitedMs: number
 }
 
 const noBody = Buffer.alloc(0)
@@ -49,8 +61,8 @@ const TOGETHER = 64
 /**
  * What stands in front of Fastify, in the stand-alone server alone: routes that are asked for every request of somebody else's service
  * say a plain yes here, without the objects, hooks and turns of the event loop that a request costs there, which are several times a
- * check. Nothing is refused here: whatever is no yes is handed on, and answered by the route of the same name, which is told what was found
- * (nobody is asked twice) and what was read of the body.
+ * check. Nothing is refused here: whatever is no yes is handed on, and answered by the route of the same name, which is told why, and
+ * what was read of the body.
  *
  * Requests of one turn of the event loop are answered together at its end: first all are decided, then all answers are sent. To parse a
  * request, to check a session and to write to a socket push each other's code and data out of the processor's caches; in turns of their own
@@ -64,8 +76,8 @@ export class FastPath {
   #waiting: Waiting[] = []
   #outgoing: Waiting[] = []
   #isScheduled = false
-  readonly #reasons = new WeakMap<IncomingMessage, unknown>()
-  readonly #bodies = new WeakMap<IncomingMessage, Buffer>()
+  #isDraining = () => false
+  readonly #handedOn = new WeakMap<IncomingMessage, HandedOn>()
 
   /** Puts this in front of what listens to a server's requests. */
   install(server: Server): void {
@@ -87,27 +99,31 @@ export class FastPath {
     this.#note = note
   }
 
-  /** From now on takes nothing: Fastify tells clients to use another connection. */
+  /** While that says so nothing is taken, and what was taken before is told to use another connection. */
+  drainWhen(isDraining: () => boolean): void {
+    this.#isDraining = isDraining
+  }
+
+  /** As while draining, for good. */
   close(): void {
     this.#isOpen = false
   }
 
-  /** Why a request that was handed on got no yes; undefined where that is for its route to find out. */
-  reasonOf(request: IncomingMessage): unknown {
-    return this.#reasons.get(request)
+  /** What was found of a request before its route got it; undefined for one that went straight there. */
+  handedOn(request: IncomingMessage): HandedOn | undefined {
+    return this.#handedOn.get(request)
   }
 
-  /** The body of a request that was handed on after it was read; undefined where it still waits to be read. */
-  bodyOf(request: IncomingMessage): Buffer | undefined {
-    return this.#bodies.get(request)
+  get #isTaking(): boolean {
+    return this.#isOpen && !this.#isDraining()
   }
 
   #isTaken(request: IncomingMessage, response: ServerResponse): boolean {
-    if (!this.#isOpen) return false
+    if (!this.#isTaking) return false
     for (const route of this.#routes) {
       const question = route.find(request)
       if (question === undefined) continue
-      const waiting = { request, response, route, question, body: noBody, began: performance.now(), answer: null }
+      const waiting = { request, response, route, question, body: noBody, began: performance.now(), answer: null, reason: undefined }
       if (question.hasBody) this.#read(waiting)
       else this.#add(waiting)
       return true
@@ -145,23 +161,27 @@ export class FastPath {
   }
 
   #decide(waiting: Waiting): void {
-    const { request, route, question, body } = waiting
+    const answer = this.#ask(waiting)
+    if (answer instanceof Promise) void this.#wait(waiting, answer)
+    else this.#conclude(waiting, answer)
+  }
+
+  #ask(waiting: Waiting): FastAnswer | null | Promise<FastAnswer | null> {
     try {
-      const answer = route.answer(request, question, body)
-      if (answer instanceof Promise) void this.#wait(waiting, answer)
-      else this.#conclude(waiting, answer)
+      return waiting.route.answer(waiting.request, waiting.question, waiting.body)
     } catch (reason) {
-      this.#refuse(waiting, reason)
+      waiting.reason = reason
+      return null
     }
   }
 
   async #wait(waiting: Waiting, promise: Promise<FastAnswer | null>): Promise<void> {
-    try {
-      this.#conclude(waiting, await promise)
-      this.#schedule()
-    } catch (reason) {
-      this.#refuse(waiting, reason)
-    }
+    const answer = await promise.catch((reason: unknown) => {
+      waiting.reason = reason
+      return null
+    })
+    this.#conclude(waiting, answer)
+    this.#schedule()
   }
 
   #conclude(waiting: Waiting, answer: FastAnswer | null): void {
@@ -170,21 +190,18 @@ export class FastPath {
     else this.#handOn(waiting)
   }
 
-  #refuse(waiting: Waiting, reason: unknown): void {
-    this.#reasons.set(waiting.request, reason)
-    this.#handOn(waiting)
-  }
-
-  #handOn({ request, response, question, body }: Waiting): void {
-    if (question.hasBody) this.#bodies.set(request, body)
+  #handOn({ request, response, question, body, reason, began }: Waiting): void {
+    this.#handedOn.set(request, { reason, body: question.hasBody ? body : null, waitedMs: performance.now() - began })
     this.#next(request, response)
   }
 
   #send(): void {
     const outgoing = this.#outgoing
     this.#outgoing = []
+    const isTaking = this.#isTaking
     for (const one of outgoing) {
       try {
+        if (!isTaking) one.response.setHeader('connection', 'close')
         one.response.writeHead(200, one.answer?.headers).end(one.answer?.body)
       } catch {
         one.answer = null

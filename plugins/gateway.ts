@@ -68,8 +68,14 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
   app.decorate('recognizesGateway', (request: IncomingMessage): boolean | Promise<boolean> => {
     const { authorization } = request.headers
     if (authorization === undefined || countHeaders(request, 'authorization') > 1) return false
-    const presented = known.get(hash('sha256', authorization, 'base64'))
-    return presented !== undefined && holdfast.gateways.authenticate(presented.id, presented.hash)
+    const key = hash('sha256', authorization, 'base64')
+    const presented = known.get(key)
+    const answer = presented !== undefined && holdfast.gateways.authenticate(presented.id, presented.hash)
+    if (!(answer instanceof Promise)) return answer
+    return answer.then((isRight) => {
+      if (!isRight) known.delete(key)
+      return isRight
+    })
   })
   app.decorate('requireGateway', async (request: FastifyRequest, reply: FastifyReply) => { request.gateway = await authenticate(request, reply) })
 }

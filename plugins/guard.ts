@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import type { Session, User } from '../src/session/session.js'
-import { credentialOf } from './credential.js'
+import { asked, credentialOf } from './credential.js'
 import { sendRefusal } from './errors.js'
 
 /** Who sent a request, as `requireSession` found it. */
@@ -32,7 +32,7 @@ async function guard(app: FastifyInstance, { holdfast }: { holdfast: Holdfast })
 
   async function identify(request: FastifyRequest, roles: readonly string[]): Promise<void> {
     if (!holdfast.ready()) throw new Refusal('store_unavailable')
-    const presented = credentialOf(request.raw, holdfast.auth.cookieName)
+    const presented = credentialOf(asked(request), holdfast.auth.cookieName)
     if (!presented) throw new Refusal('credential_missing')
     if (presented.from === 'cookie') refuseForgery(request, holdfast.auth.trustedOrigins)
     const check = await holdfast.reader.check(presented.credential)

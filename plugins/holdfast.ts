@@ -63,6 +63,7 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
     if (holdfast.draining) reply.header('connection', 'close')
     done()
   })
+  fastPath?.drainWhen(() => holdfast.draining)
   const counts = openCounts(app, holdfast)
   app.decorate('budgets', counts?.budgets ?? null)
   await app.register(guard, { holdfast })

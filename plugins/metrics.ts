@@ -16,7 +16,8 @@ async function metrics(app: FastifyInstance, { holdfast, fastPath }: { holdfast:
   const { registry, note } = createMetrics(holdfast)
   fastPath?.noteTo(note)
   const noting = (url: string): onResponseHookHandler => (request, reply, done) => {
-    note(request.method, url, reply.statusCode, reply.elapsedTime / 1000)
+    const waitedMs = fastPath?.handedOn(request.raw)?.waitedMs ?? 0 // before Fastify's clock began
+    note(request.method, url, reply.statusCode, (waitedMs + reply.elapsedTime) / 1000)
     done()
   }
   // Not one hook for all: a request tells its route by an object that is made for the question.

@@ -1,8 +1,8 @@
-import type { IncomingMessage } from 'node:http'
 import { BlockList, isIPv4, type Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.js'
+import type { Asked } from './credential.js'
 
 /** What a proxy says of the request that it asks about; what it does not say is absent. */
 export interface ForwardedRequest {
@@ -14,7 +14,7 @@ export interface ForwardedRequest {
 declare module 'fastify' {
   interface FastifyInstance {
     /** What the proxy in front says of the original request; nothing where the peer is not one of TRUSTED_PROXIES. */
-    forwardedRequest: (request: IncomingMessage) => ForwardedRequest
+    forwardedRequest: (request: Asked) => ForwardedRequest
   }
 }
 
@@ -28,12 +28,12 @@ async function trustedProxy(app: FastifyInstance, { config }: { config: Config }
   let warned = false
 
   function isTrusted(socket: Socket): boolean {
-    const known = peers.get(socket) ?? isIn(trusted, socket.remoteAddress ?? '')
+    const known = peers.get(socket) ?? (socket.remoteAddress !== undefined && isIn(trusted, socket.remoteAddress)) // undefined once it has gone
     peers.set(socket, known)
     return known
   }
 
-  app.decorate('forwardedRequest', (request: IncomingMessage): ForwardedRequest => {
+  app.decorate('forwardedRequest', (request: Asked): ForwardedRequest => {
     if (!forwarded.some((name) => request.headers[name] !== undefined)) return nothing
     if (isTrusted(request.socket)) return read(request)
     if (!warned) app.log.warn({ peer: request.socket.remoteAddress }, 'forwarded headers are ignored: their sender is not in TRUSTED_PROXIES')
@@ -58,7 +58,7 @@ function isIn(list: BlockList, peer: string): boolean {
   return list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')
 }
 
-function read({ headers }: IncomingMessage): ForwardedRequest {
+function read({ headers }: Asked): ForwardedRequest {
   const method = single(headers['x-forwarded-method'])
   const host = single(headers['x-forwarded-host'])
   const target = headers['x-forwarded-uri']

@@ -1,8 +1,12 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { FastPath } from '../plugins/fast-path.js'
 import holdfast from '../plugins/holdfast.js'
 import type { HoldfastOptions } from '../src/config.js'
+import { StoreUnavailable } from '../src/errors.js'
 import { accessTokenOf } from './families.js'
 import { build, freshStore, signUp, type Person } from './helper.js'
 import { until } from './services/poll.js'
@@ -92,7 +96,7 @@ t.test('a gateway that is known is told ahead of Fastify, and every other reques
   const { byFastify, ...first } = await ask(`token=${token}`)
   t.equal(byFastify, true)
   t.match(first, { status: 200, caching: 'no-store', body: /^{"active":true,/ })
-  for (const body of [`token=${token}`, `token=${await accessTokenOf(server, ada.sessionId)}`, 'token=nonsense', `token=${token}&token_type_hint=access_token`]) {
+  for (const body of [`token=${token}`, `token=${ada.bearer.replaceAll('+', '%2B')}`, `token=${await accessTokenOf(server, ada.sessionId)}`, 'token=nonsense', `token=${token}&token_type_hint=access_token`]) {
     t.match(await ask(body), { ...first, body: /^{"active":(true|false)/, byFastify: false }, body)
   }
   t.strictSame(await ask(`token=${token}`), { ...first, byFastify: false })
@@ -144,10 +148,46 @@ t.test('on the way out nothing is taken: Fastify closes the connections', async 
   t.equal((await ask()).headers.get('connection'), 'close')
 })
 
-t.test('metrics count what does not enter Fastify', async (t) => {
+t.test('what was begun before the way out is answered, and told to use another connection', async (t) => {
+  const secret = 'a-secret-of-the-gateway-in-this-test'
+  const { app, url } = await watched(t, { gatewayClients: [`edge:${secret}`] })
+  const ada = await signUp(url)
+  const body = `token=${encodeURIComponent(decodeURIComponent(ada.bearer))}`
+  const authorization = `Basic ${Buffer.from(`edge:${secret}`).toString('base64')}`
+  const head = `POST /oauth2/introspect HTTP/1.1\r\nHost: x\r\nAuthorization: ${authorization}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: ${body.length}\r\n\r\n`
+  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+  let answers = ''
+  socket.on('data', (chunk) => { answers += chunk.toString() })
+  for (let i = 1; i <= 2; i++) {
+    socket.write(head + body)
+    await until('an answer', async () => answers.split('HTTP/1.1 200 OK').length > i)
+  }
+  t.match(answers, /connection: keep-alive/i)
+  answers = ''
+  socket.write(head + body.slice(0, 20))
+  await fetch(`${url}/health/live`) // by then the half has come
+  app.holdfast.drain()
+  const closing = app.close()
+  socket.write(body.slice(20))
+  await once(socket, 'close')
+  t.match(answers, /^HTTP\/1\.1 200 OK\r\n[^]*connection: close\r\n[^]*{"active":true/i)
+  await closing
+})
+
+t.test('metrics count what does not enter Fastify, and how long it waited before it did', async (t) => {
   const running = await build(t)
   const ada = await signUp(running.url)
   for (let i = 0; i < 5; i++) await fetch(`${running.url}/verify`, { headers: { authorization: `Bearer ${ada.bearer}` } })
   const metrics = await (await fetch(`${running.url}/metrics`)).text()
   t.match(metrics, /holdfast_http_request_duration_seconds_count\{method="GET",route="\/verify",status="200"\} 5\n/)
+
+  // A store that answers late, and a question that nobody can answer: the time goes by ahead of Fastify.
+  const { reader } = running.app.holdfast
+  reader.answer = async () => {
+    await sleep(120)
+    throw new StoreUnavailable(new Error('away'))
+  }
+  t.equal((await fetch(`${running.url}/verify`, { headers: { authorization: `Bearer ${ada.bearer}` } })).status, 503)
+  const seconds = /holdfast_http_request_duration_seconds_sum\{method="GET",route="\/verify",status="503"\} (\S+)/.exec(await (await fetch(`${running.url}/metrics`)).text())?.[1]
+  t.ok(Number(seconds) >= 0.1, `${seconds} s`)
 })

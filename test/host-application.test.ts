@@ -13,6 +13,12 @@ async function hostApplication(t: Test): Promise<{ app: FastifyInstance, url: st
   app.setErrorHandler<FastifyError>((error, _request, reply) => reply.code(error.statusCode ?? 500).send({ host: error.message }))
   app.setNotFoundHandler((_request, reply) => reply.code(404).send({ host: 'nothing' }))
   app.addContentTypeParser('text/csv', { parseAs: 'string' }, (_request, body, done) => done(null, String(body).split(',')))
+  // An application that takes credentials from elsewhere, or takes some away: what its hooks have left is what was shown.
+  app.addHook('onRequest', async (request) => {
+    const { token, strip } = request.query as { token?: string, strip?: string }
+    if (token !== undefined) request.headers.authorization = `Bearer ${token}`
+    if (strip !== undefined) delete request.headers.authorization
+  })
   await app.register(holdfast, { ...await freshStore(t), prefix: '/identity', baseUrl: url, port, rateLimit: false })
   app.get('/public', async () => ({ open: true }))
   app.get('/private', { preHandler: [app.requireSession] }, async (request) => ({ hello: request.identity?.user.name }))
@@ -51,6 +57,17 @@ t.test("requireSession guards the host's routes", async (t) => {
   t.match(await refused.json(), { cause: 'credential_missing' })
   const browser = await signUpBelowPrefix('private@example.com')
   t.strictSame(await (await browser.get('/private')).json(), { hello: 'Ada Lovelace' })
+})
+
+t.test('a guard sees the headers as the hooks of the host have left them', async (t) => {
+  const signedUp = await fetch(`${url}/identity/api/auth/sign-up/email`, {
+    method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ name: 'Ada', email: 'hooks@example.com', password })
+  })
+  const bearer = signedUp.headers.get('set-auth-token') ?? ''
+  for (const path of ['/private', '/identity/session']) {
+    t.equal((await fetch(`${url}${path}?token=${encodeURIComponent(bearer)}`)).status, 200, path)
+    t.equal((await fetch(`${url}${path}?strip=1`, { headers: { authorization: `Bearer ${bearer}` } })).status, 401, path)
+  }
 })
 
 t.test("requireRole guards the host's routes", async (t) => {

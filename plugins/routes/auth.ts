@@ -8,7 +8,7 @@ import type { Holdfast } from '../../src/holdfast.js'
 import { withoutTokens } from '../../src/session/session-token.js'
 import { limits, secondFactorLockout } from '../../src/limits.js'
 import { limitGuesses, limitMails, limitPasswords } from '../account-limit.js'
-import { credentialOf } from '../credential.js'
+import { asked, credentialOf } from '../credential.js'
 import { limitedBy } from '../rate-limit.js'
 import { additionTo, transportOf } from '../token-transport.js'
 import { isFromPage, toWebRequest } from '../web-request.js'
@@ -44,7 +44,7 @@ async function forward(holdfast: Holdfast, request: FastifyRequest, reply: Fasti
   const { pathname } = new URL(request.raw.url ?? '/', holdfast.config.baseUrl)
   if (pathname !== pathOf(request)) throw new Refusal('not_found')
   const { auth, tokens } = holdfast
-  const presented = credentialOf(request.raw, auth.cookieName)
+  const presented = credentialOf(asked(request), auth.cookieName)
   const transport = transportOf(request, presented, pathname)
   if (transport === 'body' && pathname.endsWith('/one-time-token/verify') && isFromPage(request)) throw new Refusal('invalid_input', 'A page is given no tokens for a one-time token')
   const scope = createAuthScope({

@@ -1,8 +1,7 @@
-import type { IncomingMessage } from 'node:http'
 import { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import type { Check } from '../../src/session/session.js'
-import { credentialOf } from '../credential.js'
+import { credentialOf, type Asked } from '../credential.js'
 import type { ForwardedRequest } from '../trusted-proxy.js'
 import { identityOf, noIdentity, type Identity } from './identity-headers.js'
 
@@ -23,10 +22,10 @@ const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND'])
 /** Decides for proxies whether a request may pass. It knows nothing of Fastify's requests, for not all that it judges become one. */
 export class ForwardAuth {
   readonly #holdfast: Holdfast
-  readonly #forwardedRequest: (request: IncomingMessage) => ForwardedRequest
+  readonly #forwardedRequest: (request: Asked) => ForwardedRequest
 
   /** @param forwardedRequest what the proxy says of the request that it asks about; looked for where it counts */
-  constructor(holdfast: Holdfast, forwardedRequest: (request: IncomingMessage) => ForwardedRequest) {
+  constructor(holdfast: Holdfast, forwardedRequest: (request: Asked) => ForwardedRequest) {
     this.#holdfast = holdfast
     this.#forwardedRequest = forwardedRequest
   }
@@ -37,7 +36,7 @@ export class ForwardAuth {
    *
    * @throws Refusal (or rejects with it) where the request may not pass, or nobody knows
    */
-  identify(request: IncomingMessage, wanted: Wanted): Identity | Promise<Identity> {
+  identify(request: Asked, wanted: Wanted): Identity | Promise<Identity> {
     if (wanted.preflight && this.#isPreflight(request)) return noIdentity
     const { auth, reader } = this.#holdfast
     if (!this.#holdfast.ready()) throw new Refusal('store_unavailable')
@@ -53,7 +52,7 @@ export class ForwardAuth {
    *
    * @throws Refusal 400 `invalid_input` for a page of an origin that is not trusted
    */
-  signInPage(redirect: string, request: IncomingMessage): string | null {
+  signInPage(redirect: string, request: Asked): string | null {
     const { method, headers } = request
     const { method: original = method, address } = this.#forwardedRequest(request)
     const { trustedOrigins } = this.#holdfast.auth
@@ -64,13 +63,13 @@ export class ForwardAuth {
     return page.href
   }
 
-  #isPreflight(request: IncomingMessage): boolean {
+  #isPreflight(request: Asked): boolean {
     const { method, headers } = request
     return (method === 'OPTIONS' || this.#forwardedRequest(request).method === 'OPTIONS') && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
   }
 
   /** A browser sends cookies with requests that other sites make it send. What is changed here is behind the proxy: its method and origin count. */
-  #refuseForgery(request: IncomingMessage): void {
+  #refuseForgery(request: Asked): void {
     const { method, address } = this.#forwardedRequest(request)
     if (safeMethods.has(request.method ?? '') && (method === undefined || safeMethods.has(method))) return
     const { origin, host, 'sec-fetch-site': site } = request.headers

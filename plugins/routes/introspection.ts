@@ -29,7 +29,7 @@ const Answer = { description: 'Signed where `Accept` asks for it (RFC 9701).', c
 const BODY_LIMIT = 16 * 1024
 const FORM = /^application\/x-www-form-urlencoded(?:; ?charset=utf-8)?$/i
 /** A body that says no more than which token. */
-const PLAIN = /^token=([\w.~%-]{1,8192})(?:&token_type_hint=[\w.~%-]*)?$/
+const PLAIN = /^token=([\w.~%=/-]{1,8192})(?:&token_type_hint=[\w.~%-]*)?$/
 
 /** What a token stands for, asked by a gateway (RFC 7662), signed where it wants to show the answer to others (RFC 9701). */
 const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: FastPath | null }> = async (app, { holdfast, fastPath }) => {
@@ -40,7 +40,7 @@ const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: F
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
   app.setErrorHandler<FastifyError | Refusal>(sendOAuthError)
   app.addHook('preParsing', async ({ raw }, _reply, payload) => {
-    const body = fastPath?.bodyOf(raw)
+    const body = fastPath?.handedOn(raw)?.body
     return body ? Readable.from([body]) : payload
   })
 
@@ -51,10 +51,10 @@ const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: F
   // Else the preflight of a trusted origin would be answered by the routes that browsers may ask.
   app.options(url, { schema: { hide: true } }, sendNotFound)
   app.post(url, { ...quiet(app), schema: { ...described, body: Body, response: { 200: Answer, ...oauthErrors(400, 401, 413, 415, 429, 503) } } }, async (request, reply) => {
+    const reason = fastPath?.handedOn(request.raw)?.reason
+    if (reason !== undefined) throw reason
     const { token, client_id: id, client_secret: secret } = request.body
     const gateway = await app.authenticateGateway(request, reply, { ...(id === undefined ? {} : { id }), ...(secret === undefined ? {} : { secret }) })
-    const reason = fastPath?.reasonOf(request.raw)
-    if (reason !== undefined) throw reason
     const checked = await check(token)
     if (!wantsSigned(request.raw)) {
       const { headers, body } = introspectionAnswer(checked, holdfast.parties)
@@ -70,7 +70,7 @@ const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: F
     return checked instanceof Promise ? checked.then((known) => introspectionAnswer(known, holdfast.parties)) : introspectionAnswer(checked, holdfast.parties)
   }
   fastPath?.add({
-    find: (request) => (request.method === 'POST' && request.url === question.route && isPlain(request) && holdfast.ready() && !holdfast.draining ? question : undefined),
+    find: (request) => (request.method === 'POST' && request.url === question.route && isPlain(request) && holdfast.ready() ? question : undefined),
     answer(request, _question, body) {
       const token = plainTokenOf(body)
       const isKnown = token !== null && app.recognizesGateway(request)

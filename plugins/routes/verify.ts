@@ -5,6 +5,7 @@ import { Compile } from 'typebox/compile'
 import { BoundedMap } from '../../src/bounded-map.js'
 import { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
+import { asked } from '../credential.js'
 import { beginRefusal, refusalOf } from '../errors.js'
 import type { FastPath, FastQuestion } from '../fast-path.js'
 import { quiet } from '../quiet.js'
@@ -61,19 +62,22 @@ export default async function verify(app: FastifyInstance, { holdfast, fastPath 
   const questions = new BoundedMap<Question>(REMEMBERED)
   const below = `${app.prefix}/verify/for/`
 
+  const remember = (address: string | null, question: Question) => {
+    if (address === null || address.length > LONGEST_REMEMBERED || questions.get(address)) return
+    // Copied: a slice would keep the whole of what it was cut from, with the tail, where one-time tokens travel.
+    questions.set(Buffer.from(address, 'latin1').toString('latin1'), question)
+  }
   const answer = (url: string, read: (request: FastifyRequest) => Wanted) => async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    const { raw } = request
     const wanted = read(request)
-    const address = addressOf(raw, below)
-    if (address !== null && address.length <= LONGEST_REMEMBERED) questions.set(address, { route: app.prefix + url, hasBody: false, wanted })
+    remember(addressOf(request.raw, below), { route: app.prefix + url, hasBody: false, wanted })
     try {
-      const reason = fastPath?.reasonOf(raw)
+      const reason = fastPath?.handedOn(request.raw)?.reason
       if (reason !== undefined) throw reason
-      const { headers } = await forwardAuth.identify(raw, wanted)
+      const { headers } = await forwardAuth.identify(asked(request), wanted)
       return reply.headers(headers).send()
     } catch (error) {
       const isSignedOut = error instanceof Refusal && error.statusCode === 401
-      const page = isSignedOut && wanted.redirect !== undefined ? forwardAuth.signInPage(wanted.redirect, raw) : null
+      const page = isSignedOut && wanted.redirect !== undefined ? forwardAuth.signInPage(wanted.redirect, asked(request)) : null
       if (page === null) throw error
       return reply.code(302).header('location', page).header('cache-control', 'no-store').send()
     }
@@ -89,7 +93,7 @@ export default async function verify(app: FastifyInstance, { holdfast, fastPath 
   fastPath?.add<Question>({
     find(request) {
       const address = addressOf(request, below)
-      return address === null || holdfast.draining ? undefined : questions.get(address)
+      return address === null ? undefined : questions.get(address)
     },
     answer: (request, { wanted }) => forwardAuth.identify(request, wanted)
   })

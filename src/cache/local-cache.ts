@@ -11,6 +11,8 @@ export interface LocalEntry {
   record: SessionRecord | null
   /** What a check shows while the session is active; null where it was not when it was read. */
   active: ActiveCheck | null
+  /** The same for the access token that was shown last. */
+  shown: ActiveCheck | null
   /** Until when it is, unless somebody changes it: a check compares one number, and does not walk through the rows. */
   activeUntil: number
   /** Whether it was used since eviction last passed it by. */
@@ -60,6 +62,7 @@ class Slot implements PackedEntry {
     if (!this.unpacked) return
     this.unpacked.activeUntil = 0
     this.unpacked.active = null
+    this.unpacked.shown = null
     this.unpacked.record = null
     this.unpacked = null
   }
@@ -146,7 +149,7 @@ export class LocalCache {
     const lives = validFor(record)
     slot.unpacked = {
       token: record.session.token, userId: record.session.userId, notedAt: -Infinity, activeUntil: Math.min(freshUntil, Math.floor(readAt + lives)),
-      active: lives > 0 && record.user ? showActive(record.session, record.user) : null, record, readAt, freshUntil, used: false
+      active: lives > 0 && record.user ? showActive(record.session, record.user) : null, shown: null, record, readAt, freshUntil, used: false
     }
     const oldest = this.#unpacked[this.#next]
     if (oldest !== slot) oldest?.pack()

@@ -18,7 +18,6 @@ export class Proof {
   readonly claims: AccessTokenClaims | null
   /** The copy that last answered; it says itself whether it still may. */
   copy: LocalEntry | null = null
-  #check: ActiveCheck | null = null
 
   private constructor({ sessionId, matches, token, claims }: Pick<Proof, 'sessionId' | 'matches' | 'token' | 'claims'>) {
     this.sessionId = sessionId
@@ -37,11 +36,11 @@ export class Proof {
     return new Proof({ sessionId: claims.sid, matches: ({ userId }) => userId === claims.sub, token: null, claims })
   }
 
-  /** What a copy that fits answers; the same object for as long as the copy is. */
+  /** What a copy that fits answers; the same object for as long as the copy is, which keeps it. */
   checkOf(copy: ActiveCopy): ActiveCheck {
-    if (!this.claims) return copy.active
-    const { session, user } = copy.active
-    if (this.#check?.session !== session) this.#check = { active: true, session, user, token: this.claims }
-    return this.#check
+    const { claims } = this
+    if (!claims) return copy.active
+    if (copy.shown?.token !== claims) copy.shown = { active: true, session: copy.active.session, user: copy.active.user, token: claims }
+    return copy.shown
   }
 }

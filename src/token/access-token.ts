@@ -134,11 +134,12 @@ export class AccessTokens {
    * @throws StoreUnavailable when the key is unknown here and the store cannot be asked
    */
   async verify(token: string): Promise<VerifiedToken> {
-    const claims = this.#remembered(token) ?? await this.#read(token)
+    const known = this.#remembered(token)
+    const claims = known ?? await this.#read(token)
     if (claims === null) return malformed
     const now = this.#options.now() / 1000
     if (claims === 'expired' || hasExpired(claims, now)) {
-      this.#verified.delete(signatureOf(token))
+      if (known) this.#verified.delete(signatureOf(token))
       return expired
     }
     return isNotYet(claims, now) ? malformed : { claims }
