@@ -22,7 +22,7 @@ export const interference: Family = {
     const server = await stage.start('holdfast', databaseUrl)
     const checks = { server, connections: CONNECTIONS, requests: verifying(bearersOf(tickets)), isRight: (body: string) => body === '' }
     await drive({ ...checks, amount: CONNECTIONS * SESSIONS })
-    const forMs = 3_000
+    const forMs = 2_500
     const rate = Math.max(1, Math.floor(await hashesPerSecond()))
     const signIns = {
       server, connections: Math.min(rate, 8), rate, forMs, isRight: (body: string) => body.startsWith('{"redirect":false,"token":"'),

@@ -13,7 +13,7 @@ const isEmpty = (body: string) => body === ''
 const isSession = (body: string) => body.startsWith('{"session":{') && body.includes('ada@example.com')
 
 /** Rounds of the cheapest routes are short and many: what a machine does for its neighbours changes from second to second. */
-const SHORT_ROUNDS = 21
+const SHORT_ROUNDS = 15
 const SHORT_MS = 200
 
 /** What a check costs where this process knows the session, beside a route that checks nothing. */

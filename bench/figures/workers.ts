@@ -8,6 +8,7 @@ const CONNECTIONS = 16
 export const workers: Family = {
   name: 'verify, by workers',
   long: true,
+  rounds: 3,
   async prepare(stage) {
     const databaseUrl = await stage.database('workers')
     const requests = parts(verifying(bearersOf(await makeSessions(databaseUrl, SESSIONS))), CONNECTIONS)
