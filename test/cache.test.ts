@@ -152,11 +152,11 @@ t.test('a put replaces an older local copy for the time it has left, and makes n
   const written = (ahead: number): SessionRecord => ({ ...read, session: { ...read.session, version: version + ahead, name: `write ${ahead}` } })
   const before = shown()
   for (const ahead of [2, 1, 0]) cache.put(written(ahead))
-  t.equal(shown()?.record?.session.name, 'write 2', 'never by an older one')
+  t.equal(shown()?.record.session.name, 'write 2', 'never by an older one')
   t.equal(shown()?.freshUntil, before?.freshUntil)
   held = false
   cache.put(written(3))
-  t.equal(shown()?.record?.session.name, 'write 2', 'not without the lease')
+  t.equal(shown()?.record.session.name, 'write 2', 'not without the lease')
   held = true
   cache.invalidate([{ sessionId: ada.sessionId, version: version + 5 }])
   for (const ahead of [4, 6]) cache.put(written(ahead))

@@ -63,19 +63,28 @@ export interface IntrospectionAnswer {
   body: string
 }
 
-const inactive = answerOf('{"active":false}')
+const INACTIVE = '{"active":false}'
+const inactive = answerOf(INACTIVE)
 
-/** Where a check that is shown again and again keeps the answer that was made of it. */
-const ANSWER = Symbol('introspection')
+/** Where a check that is shown again and again keeps what was made of it: the text, and the answer around it. */
+const TEXT = Symbol('introspection')
+const ANSWER = Symbol('introspection answer')
 
 /**
  * The same as JSON. It is remembered for as long as the check is: nothing in it changes before that.
  *
  * @param parties the same at every call: a process has one issuer
  */
+export function introspectionText(check: Check & { [TEXT]?: string }, parties: TokenParties): string {
+  if (!check.active) return INACTIVE
+  check[TEXT] ??= JSON.stringify(introspectionOf(check, parties))
+  return check[TEXT]
+}
+
+/** That text as a whole answer, remembered alike. */
 export function introspectionAnswer(check: Check & { [ANSWER]?: IntrospectionAnswer }, parties: TokenParties): IntrospectionAnswer {
   if (!check.active) return inactive
-  check[ANSWER] ??= answerOf(JSON.stringify(introspectionOf(check, parties)))
+  check[ANSWER] ??= answerOf(introspectionText(check, parties))
   return check[ANSWER]
 }
 

@@ -2,13 +2,10 @@ import { evict } from '../bounded-map.js'
 import { showActive, validFor, type ActiveCheck, type SessionRecord } from '../session/session.js'
 import { decodeRecord } from './entry.js'
 
-/**
- * A copy of a session in this process. Times are monotonic milliseconds. Whoever keeps it looks at `activeUntil` before every use: a copy
- * that the cache has dropped is not active any more.
- */
+/** A copy of a session in this process. Times are monotonic milliseconds. */
 export interface LocalEntry {
-  /** Null once it was dropped: whoever keeps it is to keep no more than it. */
-  record: SessionRecord | null
+  readonly place: Place
+  record: SessionRecord
   /** What a check shows while the session is active; null where it was not when it was read. */
   active: ActiveCheck | null
   /** The same for the access token that was shown last. */
@@ -28,6 +25,11 @@ export interface LocalEntry {
   freshUntil: number
 }
 
+/** Where a copy lies, for whoever comes back to it: empty once the cache has dropped the copy, or packed it. */
+export interface Place {
+  readonly unpacked: LocalEntry | null
+}
+
 /** A copy as it is kept: its text takes a quarter of the room that its objects take. */
 export interface PackedEntry extends Pick<LocalEntry, 'readAt' | 'freshUntil'> {
   /** As `encodeRecord` writes it. */
@@ -35,7 +37,7 @@ export interface PackedEntry extends Pick<LocalEntry, 'readAt' | 'freshUntil'> {
 }
 
 /** A packed copy in its place. */
-class Slot implements PackedEntry {
+class Slot implements PackedEntry, Place {
   text: string
   readonly readAt: number
   readonly freshUntil: number
@@ -55,16 +57,6 @@ class Slot implements PackedEntry {
 
   set used(used: boolean) {
     if (this.unpacked) this.unpacked.used = used
-  }
-
-  /** Ends the copy for whoever keeps it. */
-  pack(): void {
-    if (!this.unpacked) return
-    this.unpacked.activeUntil = 0
-    this.unpacked.active = null
-    this.unpacked.shown = null
-    this.unpacked.record = null
-    this.unpacked = null
   }
 }
 
@@ -129,13 +121,13 @@ export class LocalCache {
     this.#bytes -= bytesOf(slot.text)
     this.#slots.delete(sessionId)
     // The ring may know it a while longer: it is to weigh nothing there.
-    slot.pack()
+    slot.unpacked = null
     slot.text = ''
   }
 
   clear(): void {
     this.#slots.clear()
-    for (const slot of this.#unpacked) slot?.pack()
+    for (const slot of this.#unpacked) if (slot) slot.unpacked = null
     this.#unpacked.length = 0
     this.#next = 0
     this.#bytes = 0
@@ -149,10 +141,10 @@ export class LocalCache {
     const lives = validFor(record)
     slot.unpacked = {
       token: record.session.token, userId: record.session.userId, notedAt: -Infinity, activeUntil: Math.min(freshUntil, Math.floor(readAt + lives)),
-      active: lives > 0 && record.user ? showActive(record.session, record.user) : null, shown: null, record, readAt, freshUntil, used: false
+      active: lives > 0 && record.user ? showActive(record.session, record.user) : null, shown: null, place: slot, record, readAt, freshUntil, used: false
     }
     const oldest = this.#unpacked[this.#next]
-    if (oldest !== slot) oldest?.pack()
+    if (oldest && oldest !== slot) oldest.unpacked = null
     this.#unpacked[this.#next] = slot
     this.#next = (this.#next + 1) % UNPACKED
     return slot.unpacked

@@ -37,7 +37,7 @@ const WAITS = 4
 const WAIT_MS = 8
 
 /** A copy in this process of a session that is active. */
-export type ActiveCopy = LocalEntry & { active: ActiveCheck, record: SessionRecord }
+export type ActiveCopy = LocalEntry & { active: ActiveCheck }
 
 type Lease = SharedAnswer & { kind: 'lease' }
 
@@ -86,8 +86,8 @@ export class SessionCache {
   }
 
   /**
-   * Whether a copy that `peek` has returned before may answer again, as if it had been looked for anew: its place in this process is the
-   * dearest part of a check, for whatever was last in the processor's caches has gone since.
+   * Whether the copy in a place that `peek` has found before may answer again, as if it had been looked for anew: to look for it is the
+   * dearest part of a check, for whatever was in the processor's caches has gone since.
    */
   isCurrent(copy: LocalEntry, now: number, maxAgeMs = Infinity): copy is ActiveCopy {
     if (!this.#options.authority.held(now) || !this.#isActive(copy, now, maxAgeMs)) return false
@@ -134,7 +134,7 @@ export class SessionCache {
     const { id, version } = record.session
     const now = performance.now()
     const copy = local?.find(id, now)
-    if (local && copy?.record && copy.record.session.version < version && !this.#floors.isAbove(version, id)) {
+    if (local && copy && copy.record.session.version < version && !this.#floors.isAbove(version, id)) {
       // Of both estimates of the database's clock the later one: a session must not seem to live longer.
       const clock = new Date(Math.max(record.now.getTime(), copy.record.now.getTime() + now - copy.readAt))
       local.set(id, { text: encodeRecord({ ...record, now: clock }, ttlMs), readAt: now, freshUntil: copy.freshUntil })

@@ -1,39 +1,44 @@
+import type { Place } from '../cache/local-cache.js'
 import type { ActiveCopy } from '../cache/session-cache.js'
-import type { LocalEntry } from '../cache/local-cache.js'
-import type { Matches } from '../cache/found.js'
 import type { AccessTokenClaims } from '../token/access-token.js'
-import type { ActiveCheck } from './session.js'
+import type { ActiveCheck, SessionRow } from './session.js'
 import type { ParsedToken } from './session-token.js'
 
 /**
  * What a credential says of itself: the session that it names, and which rows it fits. Whether that session is active is another question.
- * Proofs are remembered, and each keeps what it was last answered from.
+ * Proofs are remembered, many of them: they are kept small.
  */
 export class Proof {
   readonly sessionId: string
-  readonly matches: Matches
-  /** What a session token says. */
-  readonly token: ParsedToken | null
+  /** What the store should hold for a session token. */
+  readonly hash: string | null
   /** What an access token says. */
   readonly claims: AccessTokenClaims | null
-  /** The copy that last answered; it says itself whether it still may. */
-  copy: LocalEntry | null = null
+  /** Where the copy lies that last answered, and that fits. */
+  place: Place | null = null
 
-  private constructor({ sessionId, matches, token, claims }: Pick<Proof, 'sessionId' | 'matches' | 'token' | 'claims'>) {
+  private constructor(sessionId: string, hash: string | null, claims: AccessTokenClaims | null) {
     this.sessionId = sessionId
-    this.matches = matches
-    this.token = token
+    this.hash = hash
     this.claims = claims
   }
 
-  static ofToken(token: ParsedToken): Proof {
-    const { sessionId, hash } = token
-    return new Proof({ sessionId, matches: (session) => session.token === hash, token, claims: null })
+  static ofToken({ sessionId, hash }: ParsedToken): Proof {
+    return new Proof(sessionId, hash, null)
+  }
+
+  static ofClaims(claims: AccessTokenClaims): Proof {
+    return new Proof(claims.sid, null, claims)
   }
 
   /** An access token proves itself; the session that it names must be active all the same, and the same person's. */
-  static ofClaims(claims: AccessTokenClaims): Proof {
-    return new Proof({ sessionId: claims.sid, matches: ({ userId }) => userId === claims.sub, token: null, claims })
+  fits({ token, userId }: Pick<SessionRow, 'token' | 'userId'>): boolean {
+    return this.claims ? userId === this.claims.sub : token === this.hash
+  }
+
+  /** What a session token says; null for an access token. */
+  get token(): ParsedToken | null {
+    return this.hash === null ? null : { sessionId: this.sessionId, hash: this.hash }
   }
 
   /** What a copy that fits answers; the same object for as long as the copy is, which keeps it. */

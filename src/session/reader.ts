@@ -97,7 +97,7 @@ export class SessionReader {
     const proof = this.#proveAtOnce(credential) ?? await this.#proveByAsking(credential)
     if ('active' in proof) return { check: proof, record: null }
     // Requests share reads: a fault must be told to each of them, and not only to the one whose read it was.
-    const found = await this.#ask<Found>(() => (transaction ? holdSession(transaction, proof.sessionId) : this.#options.cache.find(proof.sessionId, proof.matches)))
+    const found = await this.#ask<Found>(() => (transaction ? holdSession(transaction, proof.sessionId) : this.#options.cache.find(proof.sessionId, (session) => proof.fits(session))))
     return this.#judge(found, proof)
   }
 
@@ -130,9 +130,9 @@ export class SessionReader {
   /** The copy in this process that answers; null where somebody must be asked. */
   #copyFor(proof: Proof, now: number, maxAgeMs: number): ActiveCopy | null {
     const { cache, activity } = this.#options
-    const kept = proof.copy
-    const copy = kept && cache.isCurrent(kept, now, maxAgeMs) ? kept : cache.peek(proof.sessionId, proof.matches, now, maxAgeMs)
-    if (copy !== kept) proof.copy = copy
+    const kept = proof.place?.unpacked
+    const copy = kept && cache.isCurrent(kept, now, maxAgeMs) ? kept : cache.peek(proof.sessionId, (session) => proof.fits(session), now, maxAgeMs)
+    if (copy !== kept) proof.place = copy?.place ?? null
     if (copy && now - copy.notedAt >= NOTE_MS) {
       copy.notedAt = now
       activity.note(proof.sessionId)
@@ -143,16 +143,16 @@ export class SessionReader {
   async #find(proven: Proof | Promise<Proof | Refused>): Promise<Check> {
     const proof = await proven
     if ('active' in proof) return proof
-    return this.#judge(await this.#ask<Found>(() => this.#options.cache.find(proof.sessionId, proof.matches)), proof).check
+    return this.#judge(await this.#ask<Found>(() => this.#options.cache.find(proof.sessionId, (session) => proof.fits(session))), proof).check
   }
 
   async #findAll(questions: readonly (AgedCheck | Proof | Refused)[], maxAgeMs: number): Promise<AgedCheck[]> {
     const wanted = new Map<string, Matches>()
     for (const question of questions) {
-      if (!('matches' in question)) continue
+      if (!(question instanceof Proof)) continue
       // A copy must fit every credential that names its session; one that does not is read from the store, for each to be judged by.
       const others = wanted.get(question.sessionId)
-      wanted.set(question.sessionId, others ? (session) => others(session) && question.matches(session) : question.matches)
+      wanted.set(question.sessionId, (session) => question.fits(session) && others?.(session) !== false)
     }
     const found = await this.#ask(() => this.#options.cache.findAll(wanted, maxAgeMs))
     return questions.map((question) => {
@@ -198,13 +198,13 @@ export class SessionReader {
     return claims && proofOf(claims)
   }
 
-  #judge(found: Found, { matches, claims }: Proof): Reading {
+  #judge(found: Found, proof: Proof): Reading {
     if (found === 'revoked') return { check: revoked, record: null }
-    if (!found || !matches(found.session)) return { check: unknown, record: null }
+    if (!found || !proof.fits(found.session)) return { check: unknown, record: null }
     const check = judge(found)
     if (!check.active) return { check, record: null }
     this.#options.activity.note(found.session.id)
-    return { check: claims ? { ...check, token: claims } : check, record: found }
+    return { check: proof.claims ? { ...check, token: proof.claims } : check, record: found }
   }
 }
 

@@ -3,7 +3,7 @@ import { BoundedMap } from '../bounded-map.js'
 import { Proof } from './proof.js'
 import { parseSessionToken, verifySignedToken } from './session-token.js'
 
-/** Tokens that one process remembers: 40 MB at most. */
+/** Tokens that one process remembers: about 20 MB. */
 const REMEMBERED = 50_000
 
 /**
