@@ -7,7 +7,7 @@ import { gateway } from '../stage.js'
 
 /** Sessions that a server knows before it is looked at, so that its code is compiled and its heap has grown; and those that are added. */
 const BEFORE = 10_000
-const ADDED = 40_000
+const ADDED = 30_000
 const SIZE = 500
 const basic = `Basic ${Buffer.from(`${gateway.id}:${gateway.secret}`).toString('base64')}`
 

@@ -34,7 +34,7 @@ export const cold: Family = {
   name: 'verify, from PostgreSQL',
   async prepare(stage) {
     const databaseUrl = await stage.database('cold')
-    const [first, perRound] = stage.quick ? [1_600, 400] : [16_000, 1_600]
+    const [first, perRound] = stage.quick ? [1_600, 400] : [10_000, 1_600]
     const tickets = await makeSessions(databaseUrl, first + perRound * ROUNDS)
     // A session of its own: those of the rounds are to be unknown.
     const [{ bearer } = { bearer: '' }] = await makeSessions(databaseUrl, 1)

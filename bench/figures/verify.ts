@@ -45,6 +45,7 @@ export const verify: Family = {
 export const betterAuth: Family = {
   name: 'verify and better-auth',
   long: true,
+  rounds: 5,
   async prepare(stage) {
     const databaseUrl = await stage.database('beside_better_auth')
     const tickets = await makeSessions(databaseUrl, SESSIONS)
