@@ -12,6 +12,9 @@ export interface PresentedCredential {
   credential: Credential
 }
 
+/** Methods that change nothing: a cookie authenticates them whoever made the browser send them. */
+export const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND'])
+
 /** A request, as far as credentials and their protection are concerned; not every one is Fastify's. */
 export type Asked = Pick<IncomingMessage, 'method' | 'headers' | 'rawHeaders' | 'socket'>
 
@@ -27,9 +30,9 @@ export function asked({ method, headers, raw }: FastifyRequest): Asked {
  * @throws Refusal 400 `credential_ambiguous` for more than one Authorization header or session cookie: two parties that
  *   read different ones would see different people
  */
-export function credentialOf(asked: Asked, cookieName: string): PresentedCredential | null {
-  const { authorization, cookie } = asked.headers
-  if (authorization !== undefined && countHeaders(asked, 'authorization') > 1) throw new Refusal('credential_ambiguous')
+export function credentialOf(request: Asked, cookieName: string): PresentedCredential | null {
+  const { authorization, cookie } = request.headers
+  if (authorization !== undefined && countHeaders(request, 'authorization') > 1) throw new Refusal('credential_ambiguous')
   if (cookie !== undefined && countCookies(cookie, cookieName) > 1) throw new Refusal('credential_ambiguous')
   const bearer = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization)?.[1]
   const shown = bearer === undefined ? null : credentialOfToken(bearer)

@@ -1,9 +1,9 @@
-import type { IncomingMessage, OutgoingHttpHeaders, RequestListener, Server, ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import type { Metrics } from './prometheus.js'
 
 /** An answer with status 200. */
 export interface FastAnswer {
-  headers: OutgoingHttpHeaders
+  headers: Record<string, string>
   body: string
 }
 

@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import type { Session, User } from '../src/session/session.js'
-import { asked, credentialOf } from './credential.js'
+import { asked, credentialOf, safeMethods } from './credential.js'
 import { sendRefusal } from './errors.js'
 
 /** Who sent a request, as `requireSession` found it. */
@@ -23,8 +23,6 @@ declare module 'fastify' {
     identity: Identity | null
   }
 }
-
-const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND'])
 
 /** The hooks that guard routes: those of Holdfast and those of an application that registers it. They answer refusals themselves. */
 async function guard(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {

@@ -41,10 +41,10 @@ export async function buildApp(config: Config, { logger, onUnfit }: AppOptions =
     await nowhere.register(security, { config: { ...config, trustedOrigins: [] } })
     nowhere.setNotFoundHandler(sendNotFound)
   })
-  const fastPath = new FastPath()
-  // A span is made for each request by hooks.
-  if (config.otlpEndpoint === undefined) fastPath.install(app.server)
-  app.addHook('preClose', async () => fastPath.close())
+  // Spans are made by hooks, which see no request that is answered ahead of them.
+  const fastPath = config.otlpEndpoint === undefined ? new FastPath() : null
+  fastPath?.install(app.server)
+  app.addHook('preClose', async () => fastPath?.close())
   await app.register(holdfast, { ...config, fastPath, ...(onUnfit ? { onUnfit } : {}) })
   return app
 }

@@ -1,9 +1,10 @@
 import { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import type { Check } from '../../src/session/session.js'
-import { credentialOf, type Asked } from '../credential.js'
+import { credentialOf, safeMethods, type Asked } from '../credential.js'
+import type { FastAnswer } from '../fast-path.js'
 import type { ForwardedRequest } from '../trusted-proxy.js'
-import { identityOf, noIdentity, type Identity } from './identity-headers.js'
+import { identityOf, noIdentity } from './identity-headers.js'
 
 /** What a proxy's configuration asks for. */
 export interface Wanted {
@@ -16,8 +17,6 @@ export interface Wanted {
   /** Where a browser is sent to sign in. */
   redirect?: string
 }
-
-const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND'])
 
 /** Decides for proxies whether a request may pass. It knows nothing of Fastify's requests, for not all that it judges become one. */
 export class ForwardAuth {
@@ -36,7 +35,7 @@ export class ForwardAuth {
    *
    * @throws Refusal (or rejects with it) where the request may not pass, or nobody knows
    */
-  identify(request: Asked, wanted: Wanted): Identity | Promise<Identity> {
+  identify(request: Asked, wanted: Wanted): FastAnswer | Promise<FastAnswer> {
     if (wanted.preflight && this.#isPreflight(request)) return noIdentity
     const { auth, reader } = this.#holdfast
     if (!this.#holdfast.ready()) throw new Refusal('store_unavailable')
@@ -80,7 +79,7 @@ export class ForwardAuth {
   }
 }
 
-function identityFor(check: Check, { roles }: Wanted): Identity {
+function identityFor(check: Check, { roles }: Wanted): FastAnswer {
   if (!check.active) throw new Refusal(check.cause)
   for (const role of roles) {
     if (!check.user.roles.includes(role)) throw new Refusal('role_missing')

@@ -1,16 +1,11 @@
 import type { ActiveCheck } from '../../src/session/session.js'
+import type { FastAnswer } from '../fast-path.js'
 
 /** No cache may keep an answer, which is about this moment; and there is no body. */
 const always = { 'cache-control': 'no-store', 'content-length': '0' }
 
-/** Who a request comes from, for what stands behind the proxy. */
-export interface Identity {
-  headers: Record<string, string>
-  body: ''
-}
-
 /** The five headers, empty: every 200 has all of them, for a proxy that copies what it finds would else let a client's own through. */
-export const noIdentity: Identity = {
+export const noIdentity: FastAnswer = {
   headers: { 'remote-user': '', 'remote-email': '', 'remote-name': '', 'remote-groups': '', 'x-session-id': '', ...always }, body: ''
 }
 
@@ -18,12 +13,12 @@ export const noIdentity: Identity = {
 const IDENTITY = Symbol('identity')
 
 /** Whose session it is, in headers. An e-mail address that nobody has verified is left out. Remembered for as long as the check is. */
-export function identityOf(check: ActiveCheck & { [IDENTITY]?: Identity }): Identity {
+export function identityOf(check: ActiveCheck & { [IDENTITY]?: FastAnswer }): FastAnswer {
   check[IDENTITY] ??= identify(check)
   return check[IDENTITY]
 }
 
-function identify({ session, user }: ActiveCheck): Identity {
+function identify({ session, user }: ActiveCheck): FastAnswer {
   const headers = {
     'remote-user': user.id,
     'remote-email': user.emailVerified ? encode(user.email) : '',

@@ -1,6 +1,7 @@
 import { Type, type Static } from 'typebox'
 import type { Check } from '../../src/session/session.js'
 import type { TokenParties } from '../../src/token/codec.js'
+import type { FastAnswer } from '../fast-path.js'
 
 const seconds = Type.Integer()
 
@@ -57,12 +58,6 @@ export function introspectionOf(check: Check, { issuer, audience }: TokenParties
 /** What is the same in every plain answer. */
 const always = { 'cache-control': 'no-store', 'content-type': 'application/json; charset=utf-8' }
 
-/** An answer in plain JSON, with its headers. */
-export interface IntrospectionAnswer {
-  headers: Record<string, string>
-  body: string
-}
-
 const INACTIVE = '{"active":false}'
 const inactive = answerOf(INACTIVE)
 
@@ -82,13 +77,13 @@ export function introspectionText(check: Check & { [TEXT]?: string }, parties: T
 }
 
 /** That text as a whole answer, remembered alike. */
-export function introspectionAnswer(check: Check & { [ANSWER]?: IntrospectionAnswer }, parties: TokenParties): IntrospectionAnswer {
+export function introspectionAnswer(check: Check & { [ANSWER]?: FastAnswer }, parties: TokenParties): FastAnswer {
   if (!check.active) return inactive
   check[ANSWER] ??= answerOf(introspectionText(check, parties))
   return check[ANSWER]
 }
 
-function answerOf(body: string): IntrospectionAnswer {
+function answerOf(body: string): FastAnswer {
   return { headers: { ...always, 'content-length': String(Buffer.byteLength(body)) }, body }
 }
 

@@ -69,7 +69,7 @@ export default async function verify(app: FastifyInstance, { holdfast, fastPath 
   }
   const answer = (url: string, read: (request: FastifyRequest) => Wanted) => async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const wanted = read(request)
-    remember(addressOf(request.raw, below), { route: app.prefix + url, hasBody: false, wanted })
+    if (fastPath) remember(addressOf(request.raw, below), { route: app.prefix + url, hasBody: false, wanted })
     try {
       const reason = fastPath?.handedOn(request.raw)?.reason
       if (reason !== undefined) throw reason

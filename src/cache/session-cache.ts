@@ -89,7 +89,7 @@ export class SessionCache {
    * Whether the copy in a place that `peek` has found before may answer again, as if it had been looked for anew: to look for it is the
    * dearest part of a check, for whatever was in the processor's caches has gone since.
    */
-  isCurrent(copy: LocalEntry, now: number, maxAgeMs = Infinity): copy is ActiveCopy {
+  isCurrent(copy: LocalEntry, now: number, maxAgeMs: number): copy is ActiveCopy {
     if (!this.#options.authority.held(now) || !this.#isActive(copy, now, maxAgeMs)) return false
     copy.used = true
     return true
