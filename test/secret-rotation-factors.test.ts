@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
+import { deriveKeys } from '../src/auth/keys.js'
+import { encryptFactorsAnew, secretVersion } from '../src/auth/previous-secrets.js'
 import { anotherDevice, enrol, newPerson, totp } from './device.js'
 import { Browser, build, makeAdmin, password, restart, type Running } from './helper.js'
 import { until } from './services/poll.js'
@@ -32,6 +34,34 @@ t.test('second factors are read under the previous secret, and go over to the ne
   t.equal(await signInWithFactor(later, 'verify-totp', totp(totpURI)), 200, 'the old secret can be forgotten')
   t.equal(await signInWithFactor(later, 'verify-backup-code', backupCodes[1] ?? ''), 200)
   t.equal(await signInWithFactor(later, 'verify-backup-code', backupCodes[0] ?? ''), 401, 'a code that was used stays used')
+})
+
+t.test('a code that is used while its factors are encrypted anew stays used, and they are encrypted anew after all', async (t) => {
+  const running = await build(t)
+  const { prisma } = running.app.holdfast
+  const ada = await newPerson(running.url)
+  const { backupCodes } = await enrol(ada)
+  const use = async ({ url }: Running, code = '') => {
+    const browser = new Browser(url)
+    await browser.post('/api/auth/sign-in/email', { email: ada.email, password })
+    return (await browser.post('/api/auth/two-factor/verify-backup-code', { code })).status
+  }
+  const secret = newSecret()
+  const keys = deriveKeys(secret, [secretOf(running)])
+  await prisma.keyCheck.update({ where: { purpose: 'auth_secret' }, data: { value: keys.check } })
+  const used: number[] = []
+  const updateMany = async (update: Parameters<typeof prisma.twoFactor.updateMany>[0]) => {
+    if (used.length === 0) used.push(await use(running, backupCodes[0]))
+    return prisma.twoFactor.updateMany(update)
+  }
+  await encryptFactorsAnew(new Proxy(prisma, { get: (target, key) => (key === 'twoFactor' ? { updateMany } : Reflect.get(target, key)) as unknown }), keys)
+  t.strictSame(used, [200])
+  const row = await prisma.twoFactor.findFirstOrThrow({ where: { userId: ada.id } })
+  const anew = new RegExp(`^\\$ba\\$${secretVersion(keys)}\\$`)
+  t.match(row, { secret: anew, backupCodes: anew })
+  const later = await restart(t, running, { authSecret: secret, authSecretPrevious: [secretOf(running)] })
+  t.equal(await use(later, backupCodes[0]), 401)
+  t.equal(await use(later, backupCodes[1]), 200)
 })
 
 t.test('what better-auth has begun under the previous secret can be finished', async (t) => {

@@ -44,10 +44,10 @@ export async function encryptFactorsAnew(prisma: PrismaClient, keys: Keys): Prom
     if (rows.length === 0) return
     for (const { id, ...before } of rows) {
       const [secret, backupCodes] = [await encryptAnew(keys, before.secret), await encryptAnew(keys, before.backupCodes)]
-      // Unless a code was used meanwhile: the next round finds the row again.
-      await prisma.twoFactor.updateMany({ where: { id, ...before }, data: { secret, backupCodes } })
+      const { count } = await prisma.twoFactor.updateMany({ where: { id, ...before }, data: { secret, backupCodes } })
+      if (count === 0) break // a code was used meanwhile, or the factors were removed: the row is read anew
+      after = id
     }
-    after = rows.at(-1)?.id ?? after
   }
 }
 
