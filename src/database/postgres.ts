@@ -1,7 +1,8 @@
 import { PrismaPg } from '@prisma/adapter-pg'
-import { Client, DatabaseError, Pool } from 'pg'
+import { Client, Pool } from 'pg'
 import { createPrisma, STATEMENT_TIMEOUT_MS, withWholeScripts, type Database, type MigrationSession } from './database.js'
 import { withDirectQueries } from './direct.js'
+import { GrowingPool } from './pool.js'
 
 export interface PostgresOptions {
   databaseUrl: string
@@ -15,9 +16,8 @@ const CONNECTION_TIMEOUT_MS = 900
 
 /** Opens PostgreSQL. Connects lazily: a server may start, and wait, while the database is down. */
 export function openPostgres({ databaseUrl, poolSize, onError }: PostgresOptions): Database {
-  const pool = new Pool({
+  const pool = new GrowingPool({
     connectionString: databaseUrl,
-    Client: Connection,
     max: poolSize,
     connectionTimeoutMillis: CONNECTION_TIMEOUT_MS,
     query_timeout: STATEMENT_TIMEOUT_MS,
@@ -40,22 +40,6 @@ export function openPostgres({ databaseUrl, poolSize, onError }: PostgresOptions
       await prisma.$disconnect()
       await pool.end()
     }
-  }
-}
-
-/**
- * A connection that ends when a statement on it got no answer: the server may still be at it. Prisma would give it back to the pool,
- * where the next request's statements would run inside the transaction that was given up, be answered, and never be committed.
- */
-class Connection extends Client {
-  override query(...args: never[]): never {
-    const result: unknown = super.query(...args as [never])
-    if (result instanceof Promise) {
-      result.catch((error: unknown) => {
-        if (!(error instanceof DatabaseError)) this.end().catch(() => {})
-      })
-    }
-    return result as never
   }
 }
 
