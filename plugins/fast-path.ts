@@ -176,10 +176,12 @@ export class FastPath {
   }
 
   async #wait(waiting: Waiting, promise: Promise<FastAnswer | null>): Promise<void> {
-    const answer = await promise.catch((reason: unknown) => {
+    let answer: FastAnswer | null = null
+    try {
+      answer = await promise
+    } catch (reason) {
       waiting.reason = reason
-      return null
-    })
+    }
     this.#conclude(waiting, answer)
     this.#schedule()
   }

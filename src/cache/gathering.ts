@@ -14,13 +14,14 @@ export class Gathering<Answer> {
   }
 
   /** Asks about one id, together with whoever else asks now. A fault is told to all of them. */
-  async ask(id: string): Promise<Answer> {
+  ask(id: string): Promise<Answer> {
     this.#open ??= this.#begin()
     const { ids, answers } = this.#open
     const index = ids.push(id) - 1
-    const all = await answers
-    if (index >= all.length) throw new Error('fewer answers than questions')
-    return all[index] as Answer
+    return answers.then((all) => {
+      if (index >= all.length) throw new Error('fewer answers than questions')
+      return all[index] as Answer
+    })
   }
 
   #begin(): { ids: string[], answers: Promise<readonly Answer[]> } {

@@ -39,6 +39,9 @@ const WAIT_MS = 8
 /** A copy in this process of a session that is active. */
 export type ActiveCopy = LocalEntry & { active: ActiveCheck }
 
+/** Stands for a load that has just been made, and begins in the same breath. */
+const never = new Promise<never>(() => {})
+
 type Lease = SharedAnswer & { kind: 'lease' }
 
 interface Beginning {
@@ -48,8 +51,14 @@ interface Beginning {
 }
 
 interface Load extends Beginning {
-  running: Promise<Found>
-  next: Promise<Found> | null
+  running: Promise<Answered>
+  next: Promise<Answered> | null
+}
+
+/** What a load found, and who said so. */
+interface Answered {
+  found: Found
+  layer: Layer
 }
 
 /**
@@ -61,8 +70,6 @@ export class SessionCache {
   readonly #loads = new Map<string, Load>()
   readonly #batches = new Set<Map<string, Beginning>>()
   readonly #floors = new VersionFloors()
-  /** Records that came from the shared cache, for the count of who answers. */
-  readonly #fromShared = new WeakSet<SessionRecord>()
   readonly #store: Gathering<SessionRecord | null>
 
   constructor(options: SessionCacheOptions) {
@@ -111,13 +118,13 @@ export class SessionCache {
     const now = performance.now()
     const copy = this.peek(sessionId, matches, now)
     if (copy) return agedBy(copy.record, now - copy.readAt)
-    const found = await this.#join(sessionId, false)
+    const answered = await this.#join(sessionId, false)
+    const { found } = answered
     const isSettled = found === null || found === 'revoked' || fits(found, matches)
-    return this.#count(isSettled ? found : await this.#join(sessionId, true), matches)
+    return this.#count(isSettled ? answered : await this.#join(sessionId, true), matches)
   }
 
-  #count(found: Found, matches: Matches | undefined): Found {
-    const layer: Layer = found === 'revoked' || (found && this.#fromShared.has(found)) ? 'shared' : 'store'
+  #count({ found, layer }: Answered, matches: Matches | undefined): Found {
     this.#options.tally.checks[layer][found === null ? 'unknown' : found === 'revoked' ? 'revoked' : fits(found, matches) ? 'active' : 'refused']++
     return found
   }
@@ -194,7 +201,7 @@ export class SessionCache {
   }
 
   /** Whoever comes while a load is running waits for the next one: no answer comes from a read that began before the question. */
-  #join(sessionId: string, storeOnly: boolean): Promise<Found> {
+  #join(sessionId: string, storeOnly: boolean): Promise<Answered> {
     const key = storeOnly ? `${sessionId} store` : sessionId
     const load = this.#loads.get(key)
     if (!load) return this.#begin(key, sessionId, storeOnly)
@@ -203,43 +210,50 @@ export class SessionCache {
     return load.next
   }
 
-  async #afterwards(load: Load, begin: () => Promise<Found>): Promise<Found> {
+  async #afterwards(load: Load, begin: () => Promise<Answered>): Promise<Answered> {
     await load.running.catch(() => {}) // its error is for those who waited for it
     return begin()
   }
 
-  #begin(key: string, sessionId: string, storeOnly: boolean): Promise<Found> {
-    const load: Load = { epoch: this.#options.authority.epoch, overtaken: false, running: Promise.resolve(null), next: null }
+  #begin(key: string, sessionId: string, storeOnly: boolean): Promise<Answered> {
+    const load: Load = { epoch: this.#options.authority.epoch, overtaken: false, running: never, next: null }
     this.#loads.set(key, load)
-    load.running = this.#read(sessionId, load, storeOnly).finally(() => {
-      if (this.#loads.get(key) === load && !load.next) this.#loads.delete(key)
-    })
+    load.running = this.#run(key, sessionId, load, storeOnly)
     return load.running
   }
 
-  async #read(sessionId: string, load: Load, storeOnly: boolean): Promise<Found> {
-    const { shared, authority } = this.#options
-    const answer = shared && !storeOnly && authority.held() ? await this.#readShared(sessionId, shared, load) : null
-    if (answer?.kind === 'found') return answer.found
+  async #run(key: string, sessionId: string, load: Load, storeOnly: boolean): Promise<Answered> {
+    try {
+      const { shared, authority } = this.#options
+      const answer = shared && !storeOnly && authority.held() ? await this.#readShared(sessionId, shared, load) : null
+      if (answer?.kind === 'found') return answer
+      return { found: await this.#readStore(sessionId, load, answer), layer: 'store' }
+    } finally {
+      if (this.#loads.get(key) === load && !load.next) this.#loads.delete(key)
+    }
+  }
+
+  async #readStore(sessionId: string, load: Load, lease: Lease | null): Promise<SessionRecord | null> {
     const readAt = performance.now()
     // The store's pool is the limit here: what it cannot serve soon it refuses, and that is a 503.
     const record = await this.#store.ask(sessionId)
-    this.#offer(sessionId, record, readAt, answer, load)
+    this.#offer(sessionId, record, readAt, lease, load)
     return record
   }
 
-  async #readShared(sessionId: string, shared: SharedCache, load: Load): Promise<Aged & { kind: 'found' } | Lease | null> {
-    for (let attempt = 0; attempt <= WAITS; attempt++) {
-      const readAt = performance.now()
-      const answer = await shared.read(sessionId, this.#options.authority.stamp).catch(() => null)
-      if (!answer) return null
-      if (answer.kind === 'lease') return answer
-      if (answer.kind !== 'wait') {
-        const taken = this.#take(sessionId, answer, readAt, load)
-        return taken && { kind: 'found', ...taken }
+  async #readShared(sessionId: string, shared: SharedCache, load: Load): Promise<Answered & { kind: 'found' } | Lease | null> {
+    try {
+      for (let attempt = 0; attempt <= WAITS; attempt++) {
+        const readAt = performance.now()
+        const answer = await shared.read(sessionId, this.#options.authority.stamp)
+        if (answer.kind === 'lease') return answer
+        if (answer.kind !== 'wait') {
+          const taken = this.#take(sessionId, answer, readAt, load)
+          return taken && { kind: 'found', found: taken.found, layer: 'shared' }
+        }
+        await sleep(WAIT_MS)
       }
-      await sleep(WAIT_MS)
-    }
+    } catch {} // whatever the shared cache cannot say, the store can
     return null
   }
 
@@ -256,7 +270,7 @@ export class SessionCache {
       if (answer?.kind !== 'hit' && answer?.kind !== 'tombstone') continue
       const taken = this.#take(id, answer, readAt, load)
       const isEnough = taken && taken.ageMs <= maxAgeMs && (taken.found === null || taken.found === 'revoked' || fits(taken.found, wanted.get(id)))
-      if (isEnough) known.set(id, { ...taken, found: this.#count(taken.found, wanted.get(id)) })
+      if (isEnough) known.set(id, { ...taken, found: this.#count({ found: taken.found, layer: 'shared' }, wanted.get(id)) })
     }
     return leases
   }
@@ -269,7 +283,7 @@ export class SessionCache {
     for (const id of missing) {
       const record = records.get(id) ?? null
       this.#offer(id, record, readAt, leases.get(id) ?? null, open.get(id))
-      known.set(id, { found: this.#count(record, wanted.get(id)), ageMs: 0 })
+      known.set(id, { found: this.#count({ found: record, layer: 'store' }, wanted.get(id)), ageMs: 0 })
     }
   }
 
@@ -286,9 +300,7 @@ export class SessionCache {
     const { record, livesMs } = decoded
     const ageMs = Math.max(0, livesMs - answer.remainingMs)
     this.#keep(sessionId, record.session.version, { text: answer.body, readAt: readAt - ageMs, freshUntil: readAt - ageMs + livesMs }, load)
-    const aged = agedBy(record, ageMs)
-    this.#fromShared.add(aged)
-    return { found: aged, ageMs }
+    return { found: agedBy(record, ageMs), ageMs }
   }
 
   /** Offers what the store has said to the caches. */

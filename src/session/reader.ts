@@ -141,7 +141,7 @@ export class SessionReader {
   }
 
   async #find(proven: Proof | Promise<Proof | Refused>): Promise<Check> {
-    const proof = await proven
+    const proof = proven instanceof Promise ? await proven : proven
     if ('active' in proof) return proof
     return this.#judge(await this.#ask<Found>(() => this.#options.cache.find(proof.sessionId, (session) => proof.fits(session))), proof).check
   }
