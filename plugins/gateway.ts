@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
-import { BoundedMap } from '../src/bounded-map.js'
+import { BoundedMap, type Evictable } from '../src/bounded-map.js'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import { limits } from '../src/limits.js'
@@ -17,7 +17,7 @@ export interface ClientCredentials {
 }
 
 /** What a gateway shows: its secret is looked at by its hash alone. */
-interface Presented {
+interface Presented extends Evictable {
   id: string
   hash: string
   /** Under what it is to be remembered once it was found right; absent where it already is, or came in a form. */
@@ -57,7 +57,7 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
     // No guess: some clients send nothing until they are challenged, with every request anew.
     if (!presented) throw new Refusal('gateway_unknown')
     if (await holdfast.gateways.authenticate(presented.id, presented.hash)) {
-      if (presented.key !== undefined) known.set(presented.key, { id: presented.id, hash: presented.hash })
+      if (presented.key !== undefined) known.set(presented.key, { id: presented.id, hash: presented.hash, used: false })
       return presented.id
     }
     // Only after the fact: who shows the right secret is never limited, whatever else comes from that address.
@@ -87,7 +87,7 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
 function presentedBy(request: FastifyRequest, { id, secret }: Partial<ClientCredentials>, known: BoundedMap<Presented>): Presented | null {
   const { authorization } = request.headers
   if (authorization !== undefined && countHeaders(request.raw, 'authorization') > 1) throw new Refusal('credential_ambiguous')
-  if (authorization === undefined) return id === undefined || secret === undefined ? null : { id, hash: hashToken(secret) }
+  if (authorization === undefined) return id === undefined || secret === undefined ? null : { id, hash: hashToken(secret), used: false }
   const key = hash('sha256', authorization, 'base64')
   const basic = known.get(key) ?? parseBasic(authorization, key)
   if (secret !== undefined || (id !== undefined && id !== basic?.id)) throw new Refusal('credential_ambiguous', 'Client credentials were sent in more than one way.')
@@ -101,7 +101,7 @@ function parseBasic(authorization: string, key: string): Presented | null {
   const pair = Buffer.from(encoded, 'base64').toString('utf8')
   const colon = pair.indexOf(':')
   const [id, secret] = [formDecode(pair.slice(0, colon)), formDecode(pair.slice(colon + 1))]
-  return colon < 0 || id === null || secret === null ? null : { id, hash: hashToken(secret), key }
+  return colon < 0 || id === null || secret === null ? null : { id, hash: hashToken(secret), key, used: false }
 }
 
 function formDecode(text: string): string | null {

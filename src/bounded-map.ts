@@ -1,5 +1,5 @@
-interface Slot<Value> {
-  value: Value
+/** What has its second chance when it was used. It marks that itself: an object around each would be one more to find, and to keep. */
+export interface Evictable {
   /** Whether it was used since eviction last passed it by. */
   used: boolean
 }
@@ -8,9 +8,9 @@ interface Slot<Value> {
  * A map that holds so many entries at most. What makes room is old and was not used for a round (second chance): a use moves nothing, for to
  * move an entry in a map costs more than to find it.
  */
-export class BoundedMap<Value> {
+export class BoundedMap<Value extends Evictable> {
   /** The oldest first. */
-  readonly #slots = new Map<string, Slot<Value>>()
+  readonly #values = new Map<string, Value>()
   readonly #max: number
 
   constructor(max: number) {
@@ -18,29 +18,28 @@ export class BoundedMap<Value> {
   }
 
   get size(): number {
-    return this.#slots.size
+    return this.#values.size
   }
 
   get(key: string): Value | undefined {
-    const slot = this.#slots.get(key)
-    if (!slot) return undefined
-    slot.used = true
-    return slot.value
+    const value = this.#values.get(key)
+    if (value) value.used = true
+    return value
   }
 
   set(key: string, value: Value): void {
-    this.#slots.delete(key)
+    this.#values.delete(key)
     // Room is made first: where all the others are in use, it would else be the newcomer that goes.
-    while (this.#slots.size >= this.#max) evict(this.#slots, (oldest) => this.#slots.delete(oldest))
-    this.#slots.set(key, { value, used: false })
+    while (this.#values.size >= this.#max) evict(this.#values, (oldest) => this.#values.delete(oldest))
+    this.#values.set(key, value)
   }
 
   delete(key: string): void {
-    this.#slots.delete(key)
+    this.#values.delete(key)
   }
 
   clear(): void {
-    this.#slots.clear()
+    this.#values.clear()
   }
 }
 
@@ -48,15 +47,15 @@ export class BoundedMap<Value> {
 const CHANCES = 64
 
 /** Drops the oldest entry that was not used since its last turn; those that were go to the end. */
-export function evict<S extends { used: boolean }>(slots: Map<string, S>, drop: (key: string) => void): void {
+export function evict<Value extends Evictable>(values: Map<string, Value>, drop: (key: string) => void): void {
   let chances = CHANCES
-  for (const [key, slot] of slots) {
-    if (!slot.used || chances-- === 0) {
+  for (const [key, value] of values) {
+    if (!value.used || chances-- === 0) {
       drop(key)
       return
     }
-    slot.used = false
-    slots.delete(key)
-    slots.set(key, slot)
+    value.used = false
+    values.delete(key)
+    values.set(key, value)
   }
 }

@@ -58,28 +58,29 @@ export function introspectionOf(check: Check, { issuer, audience }: TokenParties
 /** What is the same in every plain answer. */
 const always = { 'cache-control': 'no-store', 'content-type': 'application/json; charset=utf-8' }
 
-const INACTIVE = '{"active":false}'
-const inactive = answerOf(INACTIVE)
+const INACTIVE = '{"active":false'
+const inactive = answerOf(`${INACTIVE}}`)
 
-/** Where a check that is shown again and again keeps what was made of it: the text, and the answer around it. */
-const TEXT = Symbol('introspection')
+/** Where a check that is shown again and again keeps what was made of it: the beginning of the text, and the answer around it. */
+const BEGINNING = Symbol('introspection')
 const ANSWER = Symbol('introspection answer')
 
 /**
- * The same as JSON. It is remembered for as long as the check is: nothing in it changes before that.
+ * The same as JSON, but for the last brace: more members may follow. It is remembered for as long as the check is, for nothing in it changes
+ * before that.
  *
  * @param parties the same at every call: a process has one issuer
  */
-export function introspectionText(check: Check & { [TEXT]?: string }, parties: TokenParties): string {
+export function introspectionBeginning(check: Check & { [BEGINNING]?: string }, parties: TokenParties): string {
   if (!check.active) return INACTIVE
-  check[TEXT] ??= JSON.stringify(introspectionOf(check, parties))
-  return check[TEXT]
+  check[BEGINNING] ??= JSON.stringify(introspectionOf(check, parties)).slice(0, -1)
+  return check[BEGINNING]
 }
 
-/** That text as a whole answer, remembered alike. */
+/** That text, ended, as a whole answer, remembered alike. */
 export function introspectionAnswer(check: Check & { [ANSWER]?: FastAnswer }, parties: TokenParties): FastAnswer {
   if (!check.active) return inactive
-  check[ANSWER] ??= answerOf(introspectionText(check, parties))
+  check[ANSWER] ??= answerOf(`${introspectionBeginning(check, parties)}}`)
   return check[ANSWER]
 }
 

@@ -6,7 +6,7 @@ import { credentialOfToken } from '../credential.js'
 import { sendNotFound } from '../errors.js'
 import { quiet } from '../quiet.js'
 import { refusals } from '../problem-schema.js'
-import { IntrospectionSchema, introspectionText } from './introspection-claims.js'
+import { IntrospectionSchema, introspectionBeginning } from './introspection-claims.js'
 
 /** Room for a thousand access tokens. */
 const BODY_LIMIT = 2 * 1024 * 1024
@@ -50,8 +50,7 @@ const sessionCheck: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (a
 }
 
 function textOf({ check, ageMs }: AgedCheck, parties: TokenParties): string {
-  const known = introspectionText(check, parties)
-  return `${known.slice(0, -1)}${check.active ? '' : `,"cause":"${check.cause}"`},"age_ms":${Math.ceil(ageMs)}}`
+  return `${introspectionBeginning(check, parties)}${check.active ? '' : `,"cause":"${check.cause}"`},"age_ms":${Math.ceil(ageMs)}}`
 }
 
 export default sessionCheck

@@ -2,7 +2,7 @@ import { METHODS, type IncomingMessage } from 'node:http'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
-import { BoundedMap } from '../../src/bounded-map.js'
+import { BoundedMap, type Evictable } from '../../src/bounded-map.js'
 import { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { asked } from '../credential.js'
@@ -42,7 +42,7 @@ const REMEMBERED = 1_000
 const LONGEST_REMEMBERED = 256
 
 /** A question that was asked before by the same address. */
-interface Question extends FastQuestion {
+interface Question extends FastQuestion, Evictable {
   wanted: Wanted
 }
 
@@ -69,7 +69,7 @@ export default async function verify(app: FastifyInstance, { holdfast, fastPath 
   }
   const answer = (url: string, read: (request: FastifyRequest) => Wanted) => async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const wanted = read(request)
-    if (fastPath) remember(addressOf(request.raw, below), { route: app.prefix + url, hasBody: false, wanted })
+    if (fastPath) remember(addressOf(request.raw, below), { route: app.prefix + url, hasBody: false, wanted, used: false })
     try {
       const reason = fastPath?.handedOn(request.raw)?.reason
       if (reason !== undefined) throw reason

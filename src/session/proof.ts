@@ -1,3 +1,4 @@
+import type { Evictable } from '../bounded-map.js'
 import type { Place } from '../cache/local-cache.js'
 import type { ActiveCopy } from '../cache/session-cache.js'
 import type { AccessTokenClaims } from '../token/access-token.js'
@@ -8,7 +9,7 @@ import type { ParsedToken } from './session-token.js'
  * What a credential says of itself: the session that it names, and which rows it fits. Whether that session is active is another question.
  * Proofs are remembered, many of them: they are kept small.
  */
-export class Proof {
+export class Proof implements Evictable {
   readonly sessionId: string
   /** What the store should hold for a session token. */
   readonly hash: string | null
@@ -16,6 +17,7 @@ export class Proof {
   readonly claims: AccessTokenClaims | null
   /** Where the copy lies that last answered, and that fits. */
   place: Place | null = null
+  used = false
 
   private constructor(sessionId: string, hash: string | null, claims: AccessTokenClaims | null) {
     this.sessionId = sessionId

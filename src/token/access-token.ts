@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { BoundedMap } from '../bounded-map.js'
+import { BoundedMap, type Evictable } from '../bounded-map.js'
 import { StoreUnavailable } from '../errors.js'
 import type { SessionRow } from '../session/session.js'
 import { ALGORITHM, type TokenParties, type TokenType } from './codec.js'
@@ -68,7 +68,7 @@ export class AccessTokens {
    * at every use; and all are forgotten when a key goes. Found by their signature: to hash the whole of a token for a map costs more than to
    * compare it.
    */
-  readonly #verified = new BoundedMap<{ token: string, claims: AccessTokenClaims }>(REMEMBERED)
+  readonly #verified = new BoundedMap<Evictable & { token: string, claims: AccessTokenClaims }>(REMEMBERED)
 
   constructor(options: AccessTokensOptions) {
     this.#options = options
@@ -171,7 +171,7 @@ export class AccessTokens {
     const key = await keys.find(kid)
     const claims = key?.codec.verify(token) as AccessTokenClaims | null | undefined
     if (!claims) return null
-    if (token.length <= LONGEST_REMEMBERED) this.#verified.set(signatureOf(token), { token, claims })
+    if (token.length <= LONGEST_REMEMBERED) this.#verified.set(signatureOf(token), { token, claims, used: false })
     return claims
   }
 }
