@@ -45,12 +45,12 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
   app.addHook('onSend', async (_request, reply) => { reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }) })
 
   app.post('/oauth2/token', { schema: { ...described('Exchanges a refresh token', 'Once; a retry is given the same successor. See docs/tokens.md.'), headers: Headers, body: RefreshBody, response: { 200: TokenAnswer, ...refused } } }, async (request, reply) => {
-    const { grant_type: grantType, refresh_token: refreshToken, client_id: clientId = null } = request.body
+    const { grant_type: grantType, refresh_token: sent, client_id: clientId = null } = request.body
     if (grantType !== 'refresh_token') throw new Refusal('grant_type_unsupported')
-    if (refreshToken === undefined) throw new Refusal('invalid_input', 'refresh_token is missing')
+    if (sent === undefined) throw new Refusal('invalid_input', 'refresh_token is missing')
     const idempotencyKey = idempotencyKeyOf(request)
-    const sessionId = holdfast.tokens.familyOf(refreshToken)
-    if (sessionId !== null) await app.budgets?.take(reply, limits.refreshBySession, sessionId)
+    const refreshToken = holdfast.tokens.parse(sent)
+    if (typeof refreshToken !== 'string') await app.budgets?.take(reply, limits.refreshBySession, refreshToken.sessionId)
     const { tokens } = await holdfast.tokens.refresh({ refreshToken, clientId, idempotencyKey, ipAddress: request.ip })
     return tokens
   })

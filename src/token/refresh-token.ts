@@ -57,12 +57,11 @@ export function parseRefreshToken(token: string, peppers: Peppers): ParsedRefres
 }
 
 /**
- * As `parseRefreshToken`, for whoever needs to know: null for what is no token.
+ * The token, for whoever needs to know: null for what is none.
  *
  * @throws StoreUnavailable for one that another node has made, with a secret that this one was not given: no reason to sign anybody out
  */
-export function readRefreshToken(token: string, peppers: Peppers): RefreshToken | null {
-  const parsed = parseRefreshToken(token, peppers)
+export function tokenIn(parsed: ParsedRefreshToken): RefreshToken | null {
   if (parsed === 'unknown_pepper') throw new StoreUnavailable(new Error('the pepper of a refresh token is not configured here (AUTH_SECRET_PREVIOUS)'))
   return parsed === 'malformed' ? null : parsed
 }

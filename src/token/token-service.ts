@@ -8,7 +8,7 @@ import { findSession } from '../session/store.js'
 import type { Peppers } from '../auth/keys.js'
 import { Refusal } from '../errors.js'
 import type { Refreshed, RefreshGrant, RefreshRequest } from './refresh-grant.js'
-import { looksLikeRefreshToken, parseRefreshToken, readRefreshToken } from './refresh-token.js'
+import { looksLikeRefreshToken, parseRefreshToken, tokenIn, type ParsedRefreshToken } from './refresh-token.js'
 import type { TokenSet } from './token-set.js'
 import type { Tally } from '../tally.js'
 
@@ -60,10 +60,9 @@ export class TokenService {
     }
   }
 
-  /** The session that a refresh token names; null for what this server never issued. Costs no I/O. */
-  familyOf(refreshToken: string): string | null {
-    const parsed = parseRefreshToken(refreshToken, this.#options.peppers)
-    return typeof parsed === 'string' ? null : parsed.sessionId
+  /** Reads a refresh token, and with it which session it names. Costs no I/O. */
+  parse(refreshToken: string): ParsedRefreshToken {
+    return parseRefreshToken(refreshToken, this.#options.peppers)
   }
 
   /**
@@ -87,8 +86,8 @@ export class TokenService {
   }
 
   async #sessionIdOf(token: string): Promise<string | null> {
-    const { prisma, accessTokens, reader, peppers } = this.#options
-    if (looksLikeRefreshToken(token)) return readRefreshToken(token, peppers)?.sessionId ?? null
+    const { prisma, accessTokens, reader } = this.#options
+    if (looksLikeRefreshToken(token)) return tokenIn(this.parse(token))?.sessionId ?? null
     // With its signature or without: whoever has the secret in a session token may end its session.
     const parsed = reader.parse({ kind: 'signed', value: token }) ?? parseSessionToken(token)
     if (!parsed) return accessTokens.sessionIdOf(token)
