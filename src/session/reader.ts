@@ -107,8 +107,7 @@ export class SessionReader {
    * @throws StoreUnavailable when nobody knows of one of them
    */
   async checkAll(credentials: readonly (Credential | null)[], { maxAgeMs }: Consistency): Promise<AgedCheck[]> {
-    const now = performance.now() // nothing that this process hears of can come between them
-    const answers = credentials.map((credential) => (credential ? this.#answerAtOnce(credential, maxAgeMs, now) : { check: malformed, ageMs: 0 }))
+    const answers = credentials.map((credential) => (credential ? this.#answerAtOnce(credential, maxAgeMs) : { check: malformed, ageMs: 0 }))
     return answers.every(isAnswer) ? answers : this.#findAll(await Promise.all(answers.map(async (answer) => answer)), maxAgeMs)
   }
 
@@ -119,10 +118,11 @@ export class SessionReader {
   }
 
   /** The answer where this process has it, and else what there is to ask. */
-  #answerAtOnce(credential: Credential, maxAgeMs: number, now: number): AgedCheck | Proof | Promise<Proof | Refused> {
+  #answerAtOnce(credential: Credential, maxAgeMs: number): AgedCheck | Proof | Promise<Proof | Refused> {
     const proof = this.#proveAtOnce(credential)
     if (!proof) return this.#proveByAsking(credential)
     if (!(proof instanceof Proof)) return { check: proof, ageMs: 0 }
+    const now = performance.now() // anew for each: leases are held against it, and a long batch takes time
     const copy = maxAgeMs > 0 ? this.#copyFor(proof, now, maxAgeMs) : null
     return copy ? { check: proof.checkOf(copy), ageMs: now - copy.readAt } : proof
   }
