@@ -1,55 +1,93 @@
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { resolveConfig } from '../src/config.js'
-import { openDatabase } from '../src/holdfast.js'
+import { GrowingPool, type GrowingPoolConfig } from '../src/database/pool.js'
 import { Line, type Wire } from './consistency/line.js'
 import { freshStore, storage } from './helper.js'
 import { until } from './services/poll.js'
 
 const skip = storage === 'embedded' && 'embedded storage has one connection'
+const SIZE = 20
 
 t.test('a crowd that comes at once: few connections are opened at a time and serve it, and more where those are busy', { skip }, async (t) => {
-  const { line, prisma, pool } = await openBehindLine(t, 20)
+  const { line, pool } = await openBehindLine(t, { openingMs: 60_000 })
+  const opening = holdAnswers(line)
+  const crowd = ask(pool, 'SELECT 1', 100)
+  await until('connections to be opened', () => opening.size > 0)
+  t.equal(pool.totalCount, 4)
+  line.release()
+  t.strictSame(await crowd, ['fulfilled'])
+  t.ok(pool.totalCount < SIZE, 'those that are open serve the crowd')
+
+  const busy = ask(pool, 'SELECT pg_sleep(0.2)', 30)
+  await until('the pool to grow', () => pool.totalCount === SIZE)
+  t.strictSame(await busy, ['fulfilled'])
+})
+
+t.test('a database that is far away holds nobody back: what takes long to open does not keep others from being opened', { skip }, async (t) => {
+  const { line, pool } = await openBehindLine(t, {})
+  const opening = holdAnswers(line)
+  const crowd = ask(pool, 'SELECT pg_sleep(0.2)', SIZE)
+  await until('connections to be opened beside those that are', () => opening.size >= 12)
+  line.release()
+  t.strictSame(await crowd, ['fulfilled'])
+})
+
+t.test('connections that are refused or not answered are given up, and keep nobody out later', { skip }, async (t) => {
+  const { line, pool } = await openBehindLine(t, {})
+  line.cut()
+  t.strictSame(await ask(pool, 'SELECT 1', 30), ['rejected'])
+  line.mend()
+  line.watch(() => 'hold')
+  t.strictSame(await ask(pool, 'SELECT 1', 30), ['rejected'])
+  line.release()
+  t.strictSame(await ask(pool, 'SELECT 1', 30), ['fulfilled'])
+  t.ok(pool.totalCount <= SIZE)
+})
+
+t.test('a connection that cannot even be begun is told of, and everybody is answered', { skip }, async (t) => {
+  const certificate = join(t.testdir(), 'ca.pem')
+  writeFileSync(certificate, 'read anew for each connection')
+  const { pool, line, errors } = await openBehindLine(t, { parameters: { sslmode: 'disable', sslrootcert: certificate } })
+  const opening = holdAnswers(line)
+  const crowd = Promise.allSettled(Array.from({ length: SIZE }, () => pool.query('SELECT pg_sleep(0.1)')))
+  await until('connections to be opened', () => opening.size > 0)
+  rmSync(certificate)
+  line.release()
+  const answers = await crowd
+  t.ok(answers.filter(({ status }) => status === 'fulfilled').length >= 4, 'those that are open serve')
+  t.match(errors[0], { code: 'ENOENT' })
+  writeFileSync(certificate, 'and here again')
+  t.strictSame(await ask(pool, 'SELECT 1', 30), ['fulfilled'])
+})
+
+/** Holds whatever the database says. @returns the connections that have been begun */
+function holdAnswers(line: Line): ReadonlySet<Wire> {
   const opening = new Set<Wire>()
   line.watch((_text, direction, wire) => {
     opening.add(wire)
     return direction === 'toClient' ? 'hold' : 'pass'
   })
-  const crowd = Promise.all(Array.from({ length: 100 }, () => prisma.$queryRaw`SELECT 1`))
-  await until('connections to be opened', () => opening.size === 4)
-  t.equal(pool()?.total, 4)
-  line.release()
-  t.equal((await crowd).length, 100)
+  return opening
+}
 
-  const busy = Promise.all(Array.from({ length: 30 }, () => prisma.$queryRaw`SELECT pg_sleep(0.2)`))
-  await until('the pool to grow', () => pool()?.total === 20)
-  t.equal((await busy).length, 30)
-  t.equal(pool()?.total, 20)
-})
+/** How that many questions at once end, in one word each. */
+async function ask(pool: GrowingPool, sql: string, times: number): Promise<string[]> {
+  const asked = await Promise.allSettled(Array.from({ length: times }, () => pool.query(sql)))
+  return [...new Set(asked.map(({ status }) => status))]
+}
 
-t.test('connections that are refused or not answered are given up, and keep nobody out later', { skip }, async (t) => {
-  const { line, prisma, pool } = await openBehindLine(t, 20)
-  const ask = async () => {
-    const asked = await Promise.allSettled(Array.from({ length: 30 }, () => prisma.$queryRaw`SELECT 1`))
-    return [...new Set(asked.map(({ status }) => status))]
-  }
-  line.cut()
-  t.strictSame(await ask(), ['rejected'])
-  line.mend()
-  line.watch(() => 'hold')
-  t.strictSame(await ask(), ['rejected'])
-  line.release()
-  t.strictSame(await ask(), ['fulfilled'])
-  t.ok((pool()?.total ?? 0) <= 20)
-})
-
-/** Opens a store through a line, with so many connections at most. */
-async function openBehindLine(t: Test, databasePoolSize: number) {
-  const store = await freshStore(t)
-  const databaseUrl = new URL(store.databaseUrl ?? '')
-  const line = await Line.to(Number(databaseUrl.port))
+/** Opens a pool on a database through a line. */
+async function openBehindLine(t: Test, { parameters = {}, ...config }: Partial<GrowingPoolConfig> & { parameters?: Record<string, string> }) {
+  const { databaseUrl = '' } = await freshStore(t)
+  const url = new URL(databaseUrl)
+  const line = await Line.to(Number(url.port))
   t.teardown(() => line.close())
-  databaseUrl.port = String(line.port)
-  const database = await openDatabase(resolveConfig({ ...store, databaseUrl: databaseUrl.href, databasePoolSize, baseUrl: 'http://localhost:3000' }), { onWarning: () => {} })
-  t.teardown(() => database.close())
-  return { line, prisma: database.prisma, pool: () => database.pool() }
+  url.port = String(line.port)
+  for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
+  const pool = new GrowingPool({ connectionString: url.href, max: SIZE, connectionTimeoutMillis: 900, ...config })
+  const errors: Error[] = []
+  pool.on('error', (error) => errors.push(error))
+  t.teardown(() => pool.end())
+  return { line, pool, errors }
 }

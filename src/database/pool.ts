@@ -2,10 +2,19 @@ import { Client, DatabaseError, Pool, type ClientConfig, type PoolConfig } from 
 
 /** How many connections a pool opens at a time. */
 const OPENED_AT_A_TIME = 4
+/** For how long one counts as being opened, in milliseconds: what takes longer waits for a server that is far away, and keeps no machine busy. */
+const OPENING_MS = 100
 
-/** What makes pg's pool look at its queue. Its types name neither this nor `_isFull`, which it asks before it opens a connection: a test would miss them. */
+/** What of pg's pool its types do not name, beside `_isFull`, which it asks before it opens a connection; database-pool.test.ts fails where pg renames one. */
 interface Growth {
+  /** Hands an idle connection to whoever waits longest, or opens one for them; throws what the making of a client throws. */
   _pulseQueue(): void
+}
+
+export interface GrowingPoolConfig extends PoolConfig {
+  max: number
+  /** For a test's sake; `OPENING_MS` where absent. */
+  openingMs?: number
 }
 
 /**
@@ -14,26 +23,58 @@ interface Growth {
  * open, the next requests begin anew, and a healthy database serves next to nobody for as long as the crowd comes back.
  */
 export class GrowingPool extends Pool {
-  readonly #opening: Opening
-  readonly #max: number
+  readonly #openings: Openings
 
-  constructor(config: PoolConfig & { max: number }) {
-    const opening: Opening = { count: 0 }
-    const options = { ...config, Client: Connection as unknown as new () => Connection, opening }
+  constructor({ openingMs = OPENING_MS, ...config }: GrowingPoolConfig) {
+    const openings = new Openings(openingMs, () => this.#grow())
+    const options = { ...config, Client: Connection as unknown as new () => Connection, openings }
     super(options)
-    this.#opening = opening
-    this.#max = config.max
-    this.on('connect', () => (this as unknown as Growth)._pulseQueue())
+    this.#openings = openings
   }
 
   _isFull(): boolean {
-    return this.#opening.count >= OPENED_AT_A_TIME || this.totalCount >= this.#max
+    return this.#openings.count >= OPENED_AT_A_TIME || this.totalCount >= this.options.max
+  }
+
+  #grow(): void {
+    try {
+      (this as unknown as Growth)._pulseQueue()
+    } catch (error) {
+      this.emit('error', error) // whoever it was for goes on waiting, and is refused in time
+    }
   }
 }
 
-/** How many connections of a pool are being opened at this moment. */
-interface Opening {
-  count: number
+/** The connections of a pool that are being opened at this moment. */
+class Openings {
+  readonly #openingMs: number
+  readonly #onRoom: () => void
+  #count = 0
+
+  /** @param onRoom told when another one may be opened, once whoever waited for this one has it */
+  constructor(openingMs: number, onRoom: () => void) {
+    this.#openingMs = openingMs
+    this.#onRoom = onRoom
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  /** @returns what is to be called when the connection is open, or was given up */
+  begin(): () => void {
+    let counts = true
+    const end = () => {
+      if (!counts) return
+      counts = false
+      clearTimeout(timer)
+      this.#count--
+      process.nextTick(this.#onRoom)
+    }
+    const timer = setTimeout(end, this.#openingMs).unref()
+    this.#count++
+    return end
+  }
 }
 
 /**
@@ -41,18 +82,19 @@ interface Opening {
  * where the next request's statements would run inside the transaction that was given up, be answered, and never be committed.
  */
 class Connection extends Client {
-  readonly #opening: Opening
+  readonly #openings: Openings
 
-  constructor(config: ClientConfig & { opening: Opening }) {
+  constructor(config: ClientConfig & { openings: Openings }) {
     super(config)
-    this.#opening = config.opening
+    this.#openings = config.openings
   }
 
+  /** As the pool calls it, which never asks for a promise. */
   override connect(...args: never[]): never {
     const [opened] = args as unknown as [(error: Error | null) => void]
-    this.#opening.count++
+    const end = this.#openings.begin()
     return super.connect((error: Error | null) => {
-      this.#opening.count--
+      end()
       opened(error)
     }) as never
   }

@@ -11,7 +11,7 @@ export interface PostgresOptions {
   onError: (error: Error) => void
 }
 
-/** Longest wait for a connection, in milliseconds. A request may wait twice: for its turn, and then for a new connection. */
+/** Longest wait for a connection, in milliseconds: for a turn and for the opening of a new one together. */
 const CONNECTION_TIMEOUT_MS = 900
 
 /** Opens PostgreSQL. Connects lazily: a server may start, and wait, while the database is down. */
