@@ -17,12 +17,14 @@ export interface ClientCredentials {
 }
 
 /** What a gateway shows: its secret is looked at by its hash alone. */
-interface Presented extends Evictable {
+interface Presented {
   id: string
   hash: string
   /** Under what it is to be remembered once it was found right; absent where it already is, or came in a form. */
   key?: string
 }
+
+type Known = Presented & Evictable
 
 /** Headers that are remembered at most. */
 const REMEMBERED = 1_000
@@ -49,7 +51,7 @@ declare module 'fastify' {
 async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
   app.decorateRequest('gateway', null)
   // What was right, by the hash of the header: to read HTTP Basic costs more than the check behind it. No secret is kept, and each is asked about anew.
-  const known = new BoundedMap<Presented>(REMEMBERED)
+  const known = new BoundedMap<Known>(REMEMBERED)
 
   async function authenticate(request: FastifyRequest, reply: FastifyReply, form: Partial<ClientCredentials> = {}): Promise<string> {
     if (!holdfast.ready()) throw new Refusal('store_unavailable')
@@ -84,10 +86,10 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
  * The one way in which a request shows who asks. RFC 6749 2.3 allows no second: two parties that look at different ones would see
  * different gateways.
  */
-function presentedBy(request: FastifyRequest, { id, secret }: Partial<ClientCredentials>, known: BoundedMap<Presented>): Presented | null {
+function presentedBy(request: FastifyRequest, { id, secret }: Partial<ClientCredentials>, known: BoundedMap<Known>): Presented | null {
   const { authorization } = request.headers
   if (authorization !== undefined && countHeaders(request.raw, 'authorization') > 1) throw new Refusal('credential_ambiguous')
-  if (authorization === undefined) return id === undefined || secret === undefined ? null : { id, hash: hashToken(secret), used: false }
+  if (authorization === undefined) return id === undefined || secret === undefined ? null : { id, hash: hashToken(secret) }
   const key = hash('sha256', authorization, 'base64')
   const basic = known.get(key) ?? parseBasic(authorization, key)
   if (secret !== undefined || (id !== undefined && id !== basic?.id)) throw new Refusal('credential_ambiguous', 'Client credentials were sent in more than one way.')
@@ -101,7 +103,7 @@ function parseBasic(authorization: string, key: string): Presented | null {
   const pair = Buffer.from(encoded, 'base64').toString('utf8')
   const colon = pair.indexOf(':')
   const [id, secret] = [formDecode(pair.slice(0, colon)), formDecode(pair.slice(colon + 1))]
-  return colon < 0 || id === null || secret === null ? null : { id, hash: hashToken(secret), key, used: false }
+  return colon < 0 || id === null || secret === null ? null : { id, hash: hashToken(secret), key }
 }
 
 function formDecode(text: string): string | null {

@@ -49,9 +49,9 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
     if (grantType !== 'refresh_token') throw new Refusal('grant_type_unsupported')
     if (sent === undefined) throw new Refusal('invalid_input', 'refresh_token is missing')
     const idempotencyKey = idempotencyKeyOf(request)
-    const refreshToken = holdfast.tokens.parse(sent)
-    if (typeof refreshToken !== 'string') await app.budgets?.take(reply, limits.refreshBySession, refreshToken.sessionId)
-    const { tokens } = await holdfast.tokens.refresh({ refreshToken, clientId, idempotencyKey, ipAddress: request.ip })
+    const shown = holdfast.tokens.parse(sent)
+    if (typeof shown !== 'string') await app.budgets?.take(reply, limits.refreshBySession, shown.sessionId)
+    const { tokens } = await holdfast.tokens.refresh({ shown, clientId, idempotencyKey, ipAddress: request.ip })
     return tokens
   })
 

@@ -39,7 +39,7 @@ const WAIT_MS = 8
 /** A copy in this process of a session that is active. */
 export type ActiveCopy = LocalEntry & { active: ActiveCheck }
 
-/** Stands for a load that has just been made, and begins in the same breath. */
+/** Stands for a load that has just been made: it begins in the same turn, and before its first wait nobody comes to join it. */
 const never = new Promise<never>(() => {})
 
 type Lease = SharedAnswer & { kind: 'lease' }
@@ -242,18 +242,21 @@ export class SessionCache {
   }
 
   async #readShared(sessionId: string, shared: SharedCache, load: Load): Promise<Answered & { kind: 'found' } | Lease | null> {
-    try {
-      for (let attempt = 0; attempt <= WAITS; attempt++) {
-        const readAt = performance.now()
-        const answer = await shared.read(sessionId, this.#options.authority.stamp)
-        if (answer.kind === 'lease') return answer
-        if (answer.kind !== 'wait') {
-          const taken = this.#take(sessionId, answer, readAt, load)
-          return taken && { kind: 'found', found: taken.found, layer: 'shared' }
-        }
-        await sleep(WAIT_MS)
+    for (let attempt = 0; attempt <= WAITS; attempt++) {
+      const readAt = performance.now()
+      let answer: SharedAnswer
+      try {
+        answer = await shared.read(sessionId, this.#options.authority.stamp)
+      } catch {
+        return null // what the shared cache cannot say, the store can
       }
-    } catch {} // whatever the shared cache cannot say, the store can
+      if (answer.kind === 'lease') return answer
+      if (answer.kind !== 'wait') {
+        const taken = this.#take(sessionId, answer, readAt, load)
+        return taken && { kind: 'found', found: taken.found, layer: 'shared' }
+      }
+      await sleep(WAIT_MS)
+    }
     return null
   }
 

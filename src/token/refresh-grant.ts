@@ -7,13 +7,13 @@ import { Refusal, StoreUnavailable } from '../errors.js'
 import { revokeSessions } from '../session/revocation.js'
 import { judge, type SessionRecord, type UserRow } from '../session/session.js'
 import { findSession } from '../session/store.js'
-import { hashIdempotencyKey, newSalt, successorOf, tokenIn, type ParsedRefreshToken, type RefreshToken } from './refresh-token.js'
+import { getToken, hashIdempotencyKey, newSalt, successorOf, type ParsedRefreshToken, type RefreshToken } from './refresh-token.js'
 import { findFamily, judgeRefresh, noteReplay, noteReuse, rotate, type RefreshRecord, type Showing } from './rotation.js'
 
 /** A refresh request (RFC 6749, section 6). */
 export interface RefreshRequest {
-  /** As `parseRefreshToken` reads it. */
-  refreshToken: ParsedRefreshToken
+  /** What was shown, as `parseRefreshToken` reads it. */
+  shown: ParsedRefreshToken
   /** Must be the client that the session was begun by; null where the request names none. */
   clientId: string | null
   /** Chosen by the client for one attempt and its retries. */
@@ -56,8 +56,8 @@ export class RefreshGrant {
    * @throws Refusal when the token is no good; a token that was used before outside the rule has then ended its session, finally
    * @throws StoreUnavailable when nobody knows: the same request may be sent again, and is then answered as the first would have been
    */
-  async refresh({ refreshToken, clientId, idempotencyKey, ipAddress }: RefreshRequest): Promise<Refreshed> {
-    const token = tokenIn(refreshToken)
+  async refresh({ shown, clientId, idempotencyKey, ipAddress }: RefreshRequest): Promise<Refreshed> {
+    const token = getToken(shown)
     if (!token) throw new Refusal('refresh_malformed')
     const showing: Showing = { token, clientId, idempotencyHash: idempotencyKey === null ? null : hashIdempotencyKey(token.sessionId, idempotencyKey) }
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {

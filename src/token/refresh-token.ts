@@ -57,11 +57,11 @@ export function parseRefreshToken(token: string, peppers: Peppers): ParsedRefres
 }
 
 /**
- * The token, for whoever needs to know: null for what is none.
+ * The token that was read; null for what is none, which whoever shows it may be told.
  *
  * @throws StoreUnavailable for one that another node has made, with a secret that this one was not given: no reason to sign anybody out
  */
-export function tokenIn(parsed: ParsedRefreshToken): RefreshToken | null {
+export function getToken(parsed: ParsedRefreshToken): RefreshToken | null {
   if (parsed === 'unknown_pepper') throw new StoreUnavailable(new Error('the pepper of a refresh token is not configured here (AUTH_SECRET_PREVIOUS)'))
   return parsed === 'malformed' ? null : parsed
 }

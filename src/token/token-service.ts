@@ -8,7 +8,7 @@ import { findSession } from '../session/store.js'
 import type { Peppers } from '../auth/keys.js'
 import { Refusal } from '../errors.js'
 import type { Refreshed, RefreshGrant, RefreshRequest } from './refresh-grant.js'
-import { looksLikeRefreshToken, parseRefreshToken, tokenIn, type ParsedRefreshToken } from './refresh-token.js'
+import { getToken, looksLikeRefreshToken, parseRefreshToken, type ParsedRefreshToken } from './refresh-token.js'
 import type { TokenSet } from './token-set.js'
 import type { Tally } from '../tally.js'
 
@@ -87,7 +87,7 @@ export class TokenService {
 
   async #sessionIdOf(token: string): Promise<string | null> {
     const { prisma, accessTokens, reader } = this.#options
-    if (looksLikeRefreshToken(token)) return tokenIn(this.parse(token))?.sessionId ?? null
+    if (looksLikeRefreshToken(token)) return getToken(this.parse(token))?.sessionId ?? null
     // With its signature or without: whoever has the secret in a session token may end its session.
     const parsed = reader.parse({ kind: 'signed', value: token }) ?? parseSessionToken(token)
     if (!parsed) return accessTokens.sessionIdOf(token)

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
 
 /** Asks until the answer is truthy; fails when the deadline passes first. Errors count as "not yet". */
 export async function until<T>(what: string, ask: () => Promise<T> | T, deadlineMs = 20_000): Promise<NonNullable<T>> {
@@ -14,6 +15,6 @@ export async function until<T>(what: string, ask: () => Promise<T> | T, deadline
     }
     await sleep(25)
   }
-  const said = last instanceof Error ? last.message : JSON.stringify(last)
+  const said = (last instanceof Error ? last.message : inspect(last)).replace(/\s+/g, ' ').trim()
   throw new Error(`waited ${deadlineMs} ms for ${what}, and was last told: ${said}`, { cause: last })
 }
