@@ -21,7 +21,7 @@ export class SignedTokens {
 
   /** What a token proves; null for what this server never issued. */
   read(signed: string): Proof | null {
-    const key = hash('sha256', signed, 'binary') // a character for each byte: the shortest text there is
+    const key = hash('sha256', signed, 'binary') // Latin-1, a character for each byte: the shortest text there is
     const known = this.#known.get(key)
     if (known) return known
     const token = verifySignedToken(signed, this.#secrets)
