@@ -39,7 +39,7 @@ async function askOnce(path: string, headers: Record<string, string> = {}, { met
 }
 
 t.test('a good credential is answered with the identity, and never with a body', async (t) => {
-  for (const credential of [bearer, cookie, { authorization: `Bearer ${await accessTokenOf(running, ada.sessionId)}` }]) {
+  for (const credential of [bearer, cookie, { authorization: `Bearer ${await accessTokenOf(running, ada.sessionId)}` }, { authorization: `bEARER   ${ada.bearer}` }]) {
     const { status, headers, body } = await ask('/verify', credential)
     t.equal(status, 200)
     t.equal(body, '')
@@ -58,7 +58,8 @@ t.test('a bad one is refused with its cause in WWW-Authenticate, and with no bod
     { answer: await ask('/verify'), status: 401, challenge: 'Bearer' },
     { answer: await ask('/verify', { authorization: 'Bearer hst1_nonsense' }), status: 401, challenge: 'Bearer error="invalid_token", error_description="credential_malformed"' },
     { answer: await ask('/verify?role=admin', bearer), status: 403, challenge: 'Bearer error="insufficient_scope"' },
-    { answer: await ask('/verify', { authorization: 'Basic YTpi' }), status: 401, challenge: 'Bearer' }
+    { answer: await ask('/verify', { authorization: 'Basic YTpi' }), status: 401, challenge: 'Bearer' },
+    ...await Promise.all(['\t', ' x', '\u00a0', ', '].map(async (blank) => ({ answer: await ask('/verify', { authorization: `Bearer ${blank}${ada.bearer}${blank}x` }), status: 401, challenge: 'Bearer' })))
   ]
   for (const { answer, status, challenge } of refused) {
     t.match(answer, { status, body: '', headers: { 'www-authenticate': challenge, 'cache-control': 'no-store' } })

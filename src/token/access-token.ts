@@ -65,7 +65,7 @@ export class AccessTokens {
   readonly #options: AccessTokensOptions
   /**
    * Tokens whose signature was found right: verifying one costs more than all the rest of a check. Failures are not kept; times are compared
-   * at every use; and all are forgotten when a key goes. Found by their signature: to hash the whole of a token for a map costs more than to
+   * at every use; and all are forgotten when a key goes. Found by the end of their signature: to hash the whole of a token for a map costs more than to
    * compare it.
    */
   readonly #verified = new BoundedMap<Evictable & { token: string, claims: AccessTokenClaims }>(REMEMBERED)
@@ -139,7 +139,7 @@ export class AccessTokens {
     if (claims === null) return malformed
     const now = this.#options.now() / 1000
     if (claims === 'expired' || hasExpired(claims, now)) {
-      if (known) this.#verified.delete(signatureOf(token))
+      if (known) this.#verified.delete(keyOf(token))
       return expired
     }
     return isNotYet(claims, now) ? malformed : { claims }
@@ -157,21 +157,21 @@ export class AccessTokens {
   }
 
   #remembered(token: string): AccessTokenClaims | null {
-    const known = this.#verified.get(signatureOf(token))
+    const known = this.#verified.get(keyOf(token))
     return known?.token === token ? known.claims : null
   }
 
   async #read(token: string): Promise<AccessTokenClaims | 'expired' | null> {
     const { keys, now } = this.#options
     const header = token.length <= LONGEST_TOKEN ? headerOf(token) : null
-    if (!header || header['alg'] !== ALGORITHM || !isAccessTokenType(header['typ']) || typeof header['kid'] !== 'string') return null
-    const { kid } = header as { kid: string }
+    const kid = header?.isAccessToken && header.fields['alg'] === ALGORITHM ? header.fields['kid'] : null
+    if (typeof kid !== 'string') return null
     // A key outlives its tokens: where it has gone they have expired, and nobody need be asked.
     if (!keys.holds(kid) && keys.isOurs(kid) && hasExpired(payloadOf(token), now() / 1000)) return 'expired'
     const key = await keys.find(kid)
     const claims = key?.codec.verify(token) as AccessTokenClaims | null | undefined
     if (!claims) return null
-    if (token.length <= LONGEST_REMEMBERED) this.#verified.set(signatureOf(token), { token, claims, used: false })
+    if (token.length <= LONGEST_REMEMBERED) this.#verified.set(keyOf(token), { token, claims, used: false })
     return claims
   }
 }
@@ -181,26 +181,33 @@ export class AccessTokens {
  * somebody else's.
  */
 export function looksLikeAccessToken(credential: string): boolean {
-  return credential.startsWith('ey') && isAccessTokenType(headerOf(credential)?.['typ'])
+  return credential.startsWith('ey') && headerOf(credential)?.isAccessToken === true
 }
 
-function signatureOf(token: string): string {
-  return token.slice(token.lastIndexOf('.') + 1)
+/** Under what a token is remembered: the end of its signature, 192 bits of it. */
+function keyOf(token: string): string {
+  return token.slice(-32)
 }
 
 function isAccessTokenType(type: unknown): boolean {
   return typeof type === 'string' && type.toLowerCase().replace(/^application\//, '') === 'at+jwt'
 }
 
-// Every token of one key has the same header: the last one is remembered.
-let lastHeader: { segment: string, header: Record<string, unknown> | null } = { segment: '', header: null }
+interface Header {
+  fields: Record<string, unknown>
+  isAccessToken: boolean
+}
 
-function headerOf(token: string): Record<string, unknown> | null {
+// Every token of one key has the same header: the last one is remembered.
+let lastHeader: { segment: string, header: Header | null } = { segment: '', header: null }
+
+function headerOf(token: string): Header | null {
   const end = token.indexOf('.')
   if (end === -1) return null
   if (end === lastHeader.segment.length && token.startsWith(lastHeader.segment)) return lastHeader.header
   const segment = token.slice(0, end)
-  const header = /^[\w-]+$/.test(segment) ? parseObject(Buffer.from(segment, 'base64url').toString('utf8')) : null
+  const fields = /^[\w-]+$/.test(segment) ? parseObject(Buffer.from(segment, 'base64url').toString('utf8')) : null
+  const header = fields && { fields, isAccessToken: isAccessTokenType(fields['typ']) }
   // Not a slice, which would keep the whole token.
   if (header && end <= 256) lastHeader = { segment: Buffer.from(segment).toString(), header }
   return header
