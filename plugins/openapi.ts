@@ -24,6 +24,9 @@ const PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'un
 /** Collects the schemas of every route registered after it, and serves them with better-auth's as `/openapi.json` and as a page, `/docs`. */
 async function openapi(app: FastifyInstance, { holdfast, prefix }: { holdfast: Holdfast, prefix: string }): Promise<void> {
   let described: ApiDescription | null = null
+  // When somebody wants to read it, and not when the server starts: better-auth builds the whole, and by that alone makes Node 20 tell
+  // AsyncLocalStorage of every promise and every handle of the process from then on.
+  const describe = async () => { described ??= await holdfast.auth.describe() }
   await app.register(fastifySwagger, {
     openapi: {
       openapi: '3.1.0',
@@ -38,21 +41,24 @@ async function openapi(app: FastifyInstance, { holdfast, prefix }: { holdfast: H
       }
     }
   })
-  app.addHook('onReady', async () => { described = await holdfast.auth.describe() })
   const complete = (document: ApiDocument) => (described ? merge(document, described, holdfast.auth.basePath) : document)
   let text: string | null = null
   app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
+    await describe()
     text ??= JSON.stringify(complete(app.swagger() as ApiDocument))
     return reply.type('application/json').send(text)
   })
-  await app.register(fastifySwaggerUi, {
-    routePrefix: '/docs',
-    indexPrefix: prefix,
-    staticCSP: PAGE_POLICY,
-    theme: { title: 'Holdfast' },
-    uiConfig: { tryItOutEnabled: false, persistAuthorization: false },
-    transformSpecification: (document) => complete(document as ApiDocument) as Record<string, unknown>,
-    transformSpecificationClone: true
+  await app.register(async (page) => {
+    page.addHook('onRequest', describe)
+    await page.register(fastifySwaggerUi, {
+      routePrefix: '/docs',
+      indexPrefix: prefix,
+      staticCSP: PAGE_POLICY,
+      theme: { title: 'Holdfast' },
+      uiConfig: { tryItOutEnabled: false, persistAuthorization: false },
+      transformSpecification: (document) => complete(document as ApiDocument) as Record<string, unknown>,
+      transformSpecificationClone: true
+    })
   })
 }
 
