@@ -81,23 +81,34 @@ export class SessionCache {
   }
 
   /**
-   * The copy in this process, where it says "active" at this moment; null where only a read can tell. Costs no I/O, and no turn of the event loop.
+   * A moment, on the monotonic clock, at which copies in this process may answer; null while they may not. Whatever was asked before it may be
+   * answered as of it, however long that takes, until something is waited for.
+   */
+  moment(): number | null {
+    const now = performance.now()
+    const { local, authority } = this.#options
+    return local && authority.held(now) ? now : null
+  }
+
+  /**
+   * The copy in this process, where it says "active"; null where only a read can tell. Costs no I/O, and no turn of the event loop.
    *
-   * @param now the monotonic clock, read just now
+   * @param now a `moment`
    * @param maxAgeMs how old the copy may be
    */
   peek(sessionId: string, matches: Matches, now: number, maxAgeMs = Infinity): ActiveCopy | null {
-    const { local, authority } = this.#options
-    const copy = local && authority.held(now) ? local.find(sessionId, now) : null
+    const copy = this.#options.local?.find(sessionId, now)
     return copy && matches(copy) && this.#isActive(copy, now, maxAgeMs) ? copy : null
   }
 
   /**
    * Whether the copy in a place that `peek` has found before may answer again, as if it had been looked for anew: to look for it is the
    * dearest part of a check, for whatever was in the processor's caches has gone since.
+   *
+   * @param now a `moment`
    */
   isCurrent(copy: LocalEntry, now: number, maxAgeMs: number): copy is ActiveCopy {
-    if (!this.#options.authority.held(now) || !this.#isActive(copy, now, maxAgeMs)) return false
+    if (!this.#isActive(copy, now, maxAgeMs)) return false
     copy.used = true
     return true
   }
@@ -115,9 +126,9 @@ export class SessionCache {
    * @throws StoreUnavailable when neither a copy nor the store answers
    */
   async find(sessionId: string, matches: Matches): Promise<Found> {
-    const now = performance.now()
-    const copy = this.peek(sessionId, matches, now)
-    if (copy) return agedBy(copy.record, now - copy.readAt)
+    const now = this.moment()
+    const copy = now === null ? null : this.peek(sessionId, matches, now)
+    if (now !== null && copy) return agedBy(copy.record, now - copy.readAt)
     const answered = await this.#join(sessionId, false)
     const { found } = answered
     const isSettled = found === null || found === 'revoked' || fits(found, matches)
@@ -160,10 +171,10 @@ export class SessionCache {
     const known = new Map<string, Aged>()
     const { epoch } = this.#options.authority
     const open = new Map<string, Beginning>()
+    const now = maxAgeMs > 0 ? this.moment() : null
     for (const [id, matches] of wanted) {
-      const now = performance.now()
-      const copy = maxAgeMs > 0 ? this.peek(id, matches, now, maxAgeMs) : null
-      if (copy) known.set(id, { found: agedBy(copy.record, now - copy.readAt), ageMs: now - copy.readAt })
+      const copy = now === null ? null : this.peek(id, matches, now, maxAgeMs)
+      if (now !== null && copy) known.set(id, { found: agedBy(copy.record, now - copy.readAt), ageMs: now - copy.readAt })
       else open.set(id, { epoch, overtaken: false })
     }
     if (open.size === 0) return known

@@ -88,7 +88,8 @@ export class SessionReader {
     const proof = this.#proveAtOnce(credential)
     if (!proof) return this.#find(this.#proveByAsking(credential))
     if (!(proof instanceof Proof)) return proof
-    const copy = this.#copyFor(proof, performance.now(), Infinity)
+    const now = this.#options.cache.moment()
+    const copy = now === null ? null : this.#copyFor(proof, now, Infinity)
     return copy ? proof.checkOf(copy) : this.#find(proof)
   }
 
@@ -107,7 +108,8 @@ export class SessionReader {
    * @throws StoreUnavailable when nobody knows of one of them
    */
   async checkAll(credentials: readonly (Credential | null)[], { maxAgeMs }: Consistency): Promise<AgedCheck[]> {
-    const answers = credentials.map((credential) => (credential ? this.#answerAtOnce(credential, maxAgeMs) : { check: malformed, ageMs: 0 }))
+    const now = maxAgeMs > 0 ? this.#options.cache.moment() : null
+    const answers = credentials.map((credential) => (credential ? this.#answerAtOnce(credential, maxAgeMs, now) : { check: malformed, ageMs: 0 }))
     return answers.every(isAnswer) ? answers : this.#findAll(await Promise.all(answers.map(async (answer) => answer)), maxAgeMs)
   }
 
@@ -117,17 +119,16 @@ export class SessionReader {
     return credential.kind === 'signed' ? this.#tokens.read(credential.value)?.token ?? null : parseSessionToken(credential.value)
   }
 
-  /** The answer where this process has it, and else what there is to ask. */
-  #answerAtOnce(credential: Credential, maxAgeMs: number): AgedCheck | Proof | Promise<Proof | Refused> {
+  /** The answer where this process has it, and else what there is to ask. @param now a `moment` of the cache; null where no copy may answer */
+  #answerAtOnce(credential: Credential, maxAgeMs: number, now: number | null): AgedCheck | Proof | Promise<Proof | Refused> {
     const proof = this.#proveAtOnce(credential)
     if (!proof) return this.#proveByAsking(credential)
     if (!(proof instanceof Proof)) return { check: proof, ageMs: 0 }
-    const now = performance.now() // anew for each: leases are held against it, and a long batch takes time
-    const copy = maxAgeMs > 0 ? this.#copyFor(proof, now, maxAgeMs) : null
-    return copy ? { check: proof.checkOf(copy), ageMs: now - copy.readAt } : proof
+    const copy = now === null ? null : this.#copyFor(proof, now, maxAgeMs)
+    return now !== null && copy ? { check: proof.checkOf(copy), ageMs: now - copy.readAt } : proof
   }
 
-  /** The copy in this process that answers; null where somebody must be asked. */
+  /** The copy in this process that answers; null where somebody must be asked. @param now a `moment` of the cache */
   #copyFor(proof: Proof, now: number, maxAgeMs: number): ActiveCopy | null {
     const { cache, activity } = this.#options
     const kept = proof.place?.unpacked
