@@ -1,4 +1,6 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import type { preParsingAsyncHookHandler } from 'fastify'
 import type { Metrics } from './prometheus.js'
 
 /** An answer with status 200. */
@@ -112,6 +114,12 @@ export class FastPath {
   /** What was found of a request before its route got it; undefined for one that went straight there. */
   handedOn(request: IncomingMessage): HandedOn | undefined {
     return this.#handedOn.get(request)
+  }
+
+  /** For routes whose body may have been read here: lets them read it. */
+  readonly bodyAgain: preParsingAsyncHookHandler = async ({ raw }, _reply, payload) => {
+    const body = this.#handedOn.get(raw)?.body
+    return body ? Readable.from([body]) : payload
   }
 
   get #isTaking(): boolean {

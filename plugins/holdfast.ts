@@ -84,7 +84,7 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
     })
     await scope.register(verify, { holdfast, fastPath })
     await scope.register(introspection, { holdfast, fastPath })
-    await scope.register(sessionCheck, { holdfast })
+    await scope.register(sessionCheck, { holdfast, fastPath })
     await scope.register(health, { holdfast })
     await scope.register(wellKnown, { holdfast })
   }, { prefix })

@@ -118,6 +118,39 @@ t.test('a gateway that is known is told ahead of Fastify, and every other reques
   await until('the disabled gateway to be refused', async () => (await ask(`token=${token}`)).status === 401)
 })
 
+t.test('a batch of a known gateway is answered ahead of Fastify, and every other by its route', async (t) => {
+  const secret = 'a-secret-of-the-gateway-in-this-test'
+  const server = await watched(t, { gatewayClients: [`edge:${secret}`] })
+  const [ada, bob] = [await signUp(server.url), await signUp(server.url)]
+  const tokens = [ada.bearer, 'nonsense', await accessTokenOf(server, ada.sessionId), bob.bearer, ada.bearer]
+  const ask = async (body: string, { by = `edge:${secret}`, type = 'application/json', query = '' } = {}) => {
+    server.seen.length = 0
+    const response = await fetch(`${server.url}/sessions/check${query}`, { method: 'POST', body, headers: { authorization: `Basic ${Buffer.from(by).toString('base64')}`, 'content-type': type } })
+    const text = (await response.text()).replace(/"(checked_at|age_ms)":("[^"]*"|\d+)/g, '"$1":0')
+    return { status: response.status, type: response.headers.get('content-type'), caching: response.headers.get('cache-control'), text, byFastify: server.seen.length > 0 }
+  }
+  const batch = JSON.stringify({ tokens })
+  const { byFastify, ...first } = await ask(batch)
+  t.equal(byFastify, true)
+  t.match(first, { status: 200, caching: 'no-store', type: 'application/json; charset=utf-8', text: '{"consistency":"bounded","checked_at":0,"results":[{"active":true,' })
+  for (const type of ['application/json', 'application/json; charset=utf-8', 'APPLICATION/JSON;charset=UTF-8']) t.strictSame(await ask(batch, { type }), { ...first, byFastify: false })
+  t.match(await ask('{"tokens":[]}'), { status: 200, text: /"results":\[\]}$/, byFastify: false })
+  t.match(await ask(batch, { query: '?consistency=strict' }), { status: 200, text: first.text.replace('bounded', 'strict'), byFastify: true })
+  t.match(await ask(JSON.stringify({ tokens: Array.from({ length: 900 }, () => ada.bearer) })), { status: 200, byFastify: true }, 'a long body')
+  for (const [body, status, how] of [
+    ['', 400, {}], ['{', 400, {}], ['[]', 400, {}], ['null', 400, {}], ['{}', 400, {}], ['{"tokens":"x"}', 400, {}], ['{"tokens":[1]}', 400, {}], ['{"tokens":[],"max_age_ms":0}', 400, {}], ['{"tokens":[],"__proto__":{}}', 400, {}],
+    [JSON.stringify({ tokens: Array.from({ length: 1_001 }, () => 'x') }), 400, {}], [JSON.stringify({ tokens: ['x'.repeat(8_193)] }), 400, {}],
+    [batch, 401, { by: `edge:${secret}x` }], [batch, 401, { by: 'nobody:x' }], [batch, 415, { type: 'application/xml' }]
+  ] as const) t.match(await ask(body, how), { status, byFastify: true }, body.slice(0, 100))
+
+  await ada.browser.post('/api/auth/sign-out')
+  const after = await ask(batch)
+  t.match(after, { status: 200, byFastify: false })
+  t.strictSame((JSON.parse(after.text) as { results: { active: boolean }[] }).results.map(({ active }) => active), [false, false, false, true, false])
+  await server.app.holdfast.prisma.$executeRaw`UPDATE "gateway_client" SET "disabledAt" = now()`
+  await until('the disabled gateway to be refused', async () => (await ask(batch)).status === 401)
+})
+
 t.test('whoever must be asked is asked once', async (t) => {
   const server = await watched(t, { localCache: false })
   const [ada, bob] = [await signUp(server.url), await signUp(server.url)]

@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http'
-import { Readable } from 'node:stream'
 import formbody from '@fastify/formbody'
 import { Type, TypeBoxValidatorCompiler, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyError } from 'fastify'
@@ -39,10 +38,7 @@ const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: F
   await app.register(formbody, { bodyLimit: BODY_LIMIT })
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
   app.setErrorHandler<FastifyError | Refusal>(sendOAuthError)
-  app.addHook('preParsing', async ({ raw }, _reply, payload) => {
-    const body = fastPath?.handedOn(raw)?.body
-    return body ? Readable.from([body]) : payload
-  })
+  if (fastPath) app.addHook('preParsing', fastPath.bodyAgain)
 
   const check = (token: string): Check | Promise<Check> => {
     const credential = credentialOfToken(token)

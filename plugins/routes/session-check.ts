@@ -1,23 +1,33 @@
+import type { IncomingMessage } from 'node:http'
 import { Type, TypeBoxValidatorCompiler, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Compile } from 'typebox/compile'
 import type { Holdfast } from '../../src/holdfast.js'
 import type { AgedCheck } from '../../src/session/reader.js'
 import type { TokenParties } from '../../src/token/codec.js'
 import { credentialOfToken } from '../credential.js'
 import { sendNotFound } from '../errors.js'
+import type { FastAnswer, FastPath, FastQuestion } from '../fast-path.js'
 import { quiet } from '../quiet.js'
 import { refusals } from '../problem-schema.js'
 import { IntrospectionSchema, introspectionBeginning } from './introspection-claims.js'
 
 /** Room for a thousand access tokens. */
 const BODY_LIMIT = 2 * 1024 * 1024
+/** Room for some hundred session tokens: longer bodies are for the route to read, a piece at a time. */
+const FAST_BODY_LIMIT = 64 * 1024
+const JSON_TYPE = /^application\/json(?:; ?charset=utf-8)?$/i
 
 const Body = Type.Object({ tokens: Type.Array(Type.String({ maxLength: 8192 }), { maxItems: 1000 }) }, { additionalProperties: false })
+const isBody = Compile(Body)
 const Query = Type.Object({
   /** `strict` reads the store for every token. */
   consistency: Type.Optional(Type.Union([Type.Literal('strict'), Type.Literal('bounded')])),
   /** How old the knowledge behind an answer may be; without it, as old as copies get. */
   max_age_ms: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600_000 }))
 }, { additionalProperties: false })
+
+/** What is the same in every answer. */
+const always = { 'cache-control': 'no-store', 'content-type': 'application/json; charset=utf-8' }
 
 const Answer = Type.Object({
   consistency: Type.String(),
@@ -32,21 +42,53 @@ const Answer = Type.Object({
 })
 
 /** Many tokens in one question, asked by a gateway. */
-const sessionCheck: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
+const sessionCheck: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: FastPath | null }> = async (app, { holdfast, fastPath }) => {
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
+  if (fastPath) app.addHook('preParsing', fastPath.bodyAgain)
+  const url = '/sessions/check'
   const schema = {
     summary: 'What many tokens stand for', tags: ['Gateways'], security: [{ gateway: [] }],
     body: Body, querystring: Query, response: { 200: { description: 'In the order of the tokens.', content: { 'application/json': { schema: Type.Unsafe<string>(Answer) } } }, ...refusals(400, 401, 413, 415, 429, 503) }
   }
-  app.options('/sessions/check', { schema: { hide: true } }, sendNotFound) // no page asks this: no preflight of one is let through
-  app.post('/sessions/check', { ...quiet(app), bodyLimit: BODY_LIMIT, onRequest: app.requireGateway, schema }, async (request, reply) => {
-    const { consistency = 'bounded', max_age_ms: maxAgeMs = Infinity } = request.query
+  app.options(url, { schema: { hide: true } }, sendNotFound) // no page asks this: no preflight of one is let through
+  const check = async (tokens: readonly string[], consistency: 'strict' | 'bounded', maxAgeMs: number): Promise<FastAnswer> => {
     const checkedAt = new Date().toISOString()
-    const answers = await holdfast.reader.checkAll(request.body.tokens.map(credentialOfToken), { maxAgeMs: consistency === 'strict' ? 0 : maxAgeMs })
+    const answers = await holdfast.reader.checkAll(tokens.map(credentialOfToken), { maxAgeMs })
     const results = answers.map((answer) => textOf(answer, holdfast.parties)).join(',')
     // Written by hand, of parts that are remembered: to build objects and write them took most of the time.
-    return reply.header('cache-control', 'no-store').type('application/json; charset=utf-8').send(`{"consistency":"${consistency}","checked_at":"${checkedAt}","results":[${results}]}`)
+    const body = `{"consistency":"${consistency}","checked_at":"${checkedAt}","results":[${results}]}`
+    return { headers: { ...always, 'content-length': String(Buffer.byteLength(body)) }, body }
+  }
+  app.post(url, { ...quiet(app), bodyLimit: BODY_LIMIT, onRequest: app.requireGateway, schema }, async (request, reply) => {
+    const reason = fastPath?.handedOn(request.raw)?.reason
+    if (reason !== undefined) throw reason
+    const { consistency = 'bounded', max_age_ms: maxAgeMs = Infinity } = request.query
+    const { headers, body } = await check(request.body.tokens, consistency, consistency === 'strict' ? 0 : maxAgeMs)
+    return reply.headers(headers).send(body)
   })
+
+  const question: FastQuestion = { route: app.prefix + url, hasBody: true }
+  fastPath?.add({
+    find: (request) => (request.method === 'POST' && request.url === question.route && isPlain(request) && holdfast.ready() ? question : undefined),
+    async answer(request, _question, body) {
+      const tokens = await app.recognizesGateway(request) ? tokensIn(body) : null
+      return tokens && check(tokens, 'bounded', Infinity)
+    }
+  })
+}
+
+function isPlain({ headers }: IncomingMessage): boolean {
+  return headers['authorization'] !== undefined && JSON_TYPE.test(headers['content-type'] ?? '') && Number(headers['content-length'] ?? NaN) <= FAST_BODY_LIMIT
+}
+
+/** The tokens of a body that is as it should be; null for any other, which its route refuses. */
+function tokensIn(body: Buffer): string[] | null {
+  try {
+    const sent: unknown = JSON.parse(body.toString())
+    return isBody.Check(sent) ? sent.tokens : null
+  } catch {
+    return null
+  }
 }
 
 function textOf({ check, ageMs }: AgedCheck, parties: TokenParties): string {
