@@ -9,6 +9,7 @@ import { limits } from '../src/limits.js'
 import { hashToken } from '../src/session/session-token.js'
 import { addressOf } from './budgets.js'
 import { countHeaders } from './credential.js'
+import type { FastQuestion } from './fast-path.js'
 
 /** An id with a secret, as a form may have them. */
 export interface ClientCredentials {
@@ -20,14 +21,20 @@ export interface ClientCredentials {
 interface Presented {
   id: string
   hash: string
-  /** Under what it is to be remembered once it was found right; absent where it already is, or came in a form. */
+  /** Under what it is remembered once it was found right; absent where it came in a form. */
   key?: string
 }
 
-type Known = Presented & Evictable
+/** What a header shows that was found right before. */
+export interface KnownGateway extends Required<Presented>, Evictable {}
 
 /** Headers that are remembered at most. */
 const REMEMBERED = 1_000
+
+/** A question of a gateway that is answered ahead of Fastify. */
+export interface GatewaysQuestion extends FastQuestion {
+  gateway: KnownGateway
+}
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -39,8 +46,10 @@ declare module 'fastify' {
     authenticateGateway: (request: FastifyRequest, reply: FastifyReply, form?: Partial<ClientCredentials>) => Promise<string>
     /** An `onRequest` hook that lets only gateways with HTTP Basic pass, before their body is read, and sets `request.gateway`. */
     requireGateway: onRequestAsyncHookHandler
-    /** Whether a request shows in its header a gateway that was found right before, and still is; false says nothing. @throws StoreUnavailable */
-    recognizesGateway: (request: IncomingMessage) => boolean | Promise<boolean>
+    /** The gateway that a request shows in its header, where the very same header was found right before; undefined says nothing. Asks nobody. */
+    knownGateway: (request: IncomingMessage) => KnownGateway | undefined
+    /** Whether it still is right. @throws StoreUnavailable */
+    isStillRight: (gateway: KnownGateway) => boolean | Promise<boolean>
   }
   interface FastifyRequest {
     gateway: string | null
@@ -51,7 +60,7 @@ declare module 'fastify' {
 async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
   app.decorateRequest('gateway', null)
   // What was right, by the hash of the header: to read HTTP Basic costs more than the check behind it. No secret is kept, and each is asked about anew.
-  const known = new BoundedMap<Known>(REMEMBERED)
+  const known = new BoundedMap<KnownGateway>(REMEMBERED)
 
   async function authenticate(request: FastifyRequest, reply: FastifyReply, form: Partial<ClientCredentials> = {}): Promise<string> {
     if (!holdfast.ready()) throw new Refusal('store_unavailable')
@@ -59,7 +68,7 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
     // No guess: some clients send nothing until they are challenged, with every request anew.
     if (!presented) throw new Refusal('gateway_unknown')
     if (await holdfast.gateways.authenticate(presented.id, presented.hash)) {
-      if (presented.key !== undefined) known.set(presented.key, { id: presented.id, hash: presented.hash, used: false })
+      if (presented.key !== undefined && !known.get(presented.key)) known.set(presented.key, { id: presented.id, hash: presented.hash, key: presented.key, used: false })
       return presented.id
     }
     // Only after the fact: who shows the right secret is never limited, whatever else comes from that address.
@@ -67,12 +76,12 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
     throw new Refusal('gateway_unknown')
   }
   app.decorate('authenticateGateway', authenticate)
-  app.decorate('recognizesGateway', (request: IncomingMessage): boolean | Promise<boolean> => {
+  app.decorate('knownGateway', (request: IncomingMessage): KnownGateway | undefined => {
     const { authorization } = request.headers
-    if (authorization === undefined || countHeaders(request, 'authorization') > 1) return false
-    const key = hash('sha256', authorization, 'base64')
-    const presented = known.get(key)
-    const answer = presented !== undefined && holdfast.gateways.authenticate(presented.id, presented.hash)
+    return authorization === undefined || countHeaders(request, 'authorization') > 1 ? undefined : known.get(hash('sha256', authorization, 'base64'))
+  })
+  app.decorate('isStillRight', ({ id, hash: secretHash, key }: KnownGateway): boolean | Promise<boolean> => {
+    const answer = holdfast.gateways.authenticate(id, secretHash)
     if (!(answer instanceof Promise)) return answer
     return answer.then((isRight) => {
       if (!isRight) known.delete(key)
@@ -86,7 +95,7 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
  * The one way in which a request shows who asks. RFC 6749 2.3 allows no second: two parties that look at different ones would see
  * different gateways.
  */
-function presentedBy(request: FastifyRequest, { id, secret }: Partial<ClientCredentials>, known: BoundedMap<Known>): Presented | null {
+function presentedBy(request: FastifyRequest, { id, secret }: Partial<ClientCredentials>, known: BoundedMap<KnownGateway>): Presented | null {
   const { authorization } = request.headers
   if (authorization !== undefined && countHeaders(request.raw, 'authorization') > 1) throw new Refusal('credential_ambiguous')
   if (authorization === undefined) return id === undefined || secret === undefined ? null : { id, hash: hashToken(secret) }

@@ -217,6 +217,6 @@ export async function openDatabase(config: Config, { onWarning }: Pick<Events, '
   return openPostgres({
     databaseUrl: config.databaseUrl,
     poolSize: config.databasePoolSize,
-    onError: (error) => onWarning('a database connection was lost', error)
+    onError: (error) => onWarning('a database connection was lost, or could not be opened', error)
   })
 }

@@ -143,6 +143,12 @@ t.test('a batch of a known gateway is answered ahead of Fastify, and every other
     [batch, 401, { by: `edge:${secret}x` }], [batch, 401, { by: 'nobody:x' }], [batch, 415, { type: 'application/xml' }]
   ] as const) t.match(await ask(body, how), { status, byFastify: true }, body.slice(0, 100))
 
+  const stranger = connect(Number(new URL(server.url).port), '127.0.0.1')
+  stranger.write(`POST /sessions/check HTTP/1.1\r\nhost: x\r\nauthorization: Basic ${Buffer.from('edge:wrong').toString('base64')}\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\r\n`)
+  const [refusal] = await once(stranger, 'data') as [Buffer]
+  stranger.destroy()
+  t.match(refusal.toString(), /^HTTP\/1.1 401 /, "a stranger's body is not waited for")
+
   await ada.browser.post('/api/auth/sign-out')
   const after = await ask(batch)
   t.match(after, { status: 200, byFastify: false })

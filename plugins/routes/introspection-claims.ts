@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox'
 import type { Check } from '../../src/session/session.js'
 import type { TokenParties } from '../../src/token/codec.js'
-import type { FastAnswer } from '../fast-path.js'
+import { jsonAnswer, type FastAnswer } from '../fast-path.js'
 
 const seconds = Type.Integer()
 
@@ -55,11 +55,8 @@ export function introspectionOf(check: Check, { issuer, audience }: TokenParties
   }
 }
 
-/** What is the same in every plain answer. */
-const always = { 'cache-control': 'no-store', 'content-type': 'application/json; charset=utf-8' }
-
 const INACTIVE = '{"active":false'
-const inactive = answerOf(`${INACTIVE}}`)
+const inactive = jsonAnswer(`${INACTIVE}}`)
 
 /** Where a check that is shown again and again keeps what was made of it: the beginning of the text, and the answer around it. */
 const BEGINNING = Symbol('introspection')
@@ -80,12 +77,8 @@ export function introspectionBeginning(check: Check & { [BEGINNING]?: string }, 
 /** That text, ended, as a whole answer, remembered alike. */
 export function introspectionAnswer(check: Check & { [ANSWER]?: FastAnswer }, parties: TokenParties): FastAnswer {
   if (!check.active) return inactive
-  check[ANSWER] ??= answerOf(`${introspectionBeginning(check, parties)}}`)
+  check[ANSWER] ??= jsonAnswer(`${introspectionBeginning(check, parties)}}`)
   return check[ANSWER]
-}
-
-function answerOf(body: string): FastAnswer {
-  return { headers: { ...always, 'content-length': String(Buffer.byteLength(body)) }, body }
 }
 
 function inSeconds(date: Date): number {

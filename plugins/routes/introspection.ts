@@ -7,7 +7,8 @@ import type { Holdfast } from '../../src/holdfast.js'
 import type { Check } from '../../src/session/session.js'
 import { credentialOfToken } from '../credential.js'
 import { sendNotFound } from '../errors.js'
-import type { FastPath, FastQuestion } from '../fast-path.js'
+import type { FastPath } from '../fast-path.js'
+import type { GatewaysQuestion } from '../gateway.js'
 import { oauthErrors, sendOAuthError } from '../oauth-errors.js'
 import { quiet } from '../quiet.js'
 import { introspectionAnswer, introspectionOf, IntrospectionSchema } from './introspection-claims.js'
@@ -60,24 +61,29 @@ const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: F
     return reply.header('cache-control', 'no-store').type(SIGNED).send(await holdfast.accessTokens.sign('token-introspection+jwt', claims))
   })
 
-  const question: FastQuestion = { route: app.prefix + url, hasBody: true }
+  const path = app.prefix + url
   const answerTo = (token: string) => {
     const checked = check(token)
     return checked instanceof Promise ? checked.then((known) => introspectionAnswer(known, holdfast.parties)) : introspectionAnswer(checked, holdfast.parties)
   }
-  fastPath?.add({
-    find: (request) => (request.method === 'POST' && request.url === question.route && isPlain(request) && holdfast.ready() ? question : undefined),
-    answer(request, _question, body) {
+  fastPath?.add<GatewaysQuestion>({
+    find(request) {
+      if (request.method !== 'POST' || request.url !== path || !isPlain(request) || !holdfast.ready()) return undefined
+      const gateway = app.knownGateway(request)
+      return gateway && { route: path, hasBody: true, gateway }
+    },
+    answer(_request, { gateway }, body) {
       const token = plainTokenOf(body)
-      const isKnown = token !== null && app.recognizesGateway(request)
-      if (isKnown instanceof Promise) return isKnown.then((known) => (known && token !== null ? answerTo(token) : null))
-      return isKnown ? answerTo(token) : null
+      if (token === null) return null
+      const isRight = app.isStillRight(gateway)
+      if (isRight instanceof Promise) return isRight.then((right) => (right ? answerTo(token) : null))
+      return isRight ? answerTo(token) : null
     }
   })
 }
 
 function isPlain({ headers }: IncomingMessage): boolean {
-  return headers['authorization'] !== undefined && FORM.test(headers['content-type'] ?? '') && Number(headers['content-length'] ?? NaN) <= BODY_LIMIT && !wantsSigned({ headers })
+  return FORM.test(headers['content-type'] ?? '') && Number(headers['content-length'] ?? NaN) <= BODY_LIMIT && !wantsSigned({ headers })
 }
 
 /** The token of a body that has no more than it; null for any other, which wants a parser. */

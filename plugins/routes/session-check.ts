@@ -6,7 +6,8 @@ import type { AgedCheck } from '../../src/session/reader.js'
 import type { TokenParties } from '../../src/token/codec.js'
 import { credentialOfToken } from '../credential.js'
 import { sendNotFound } from '../errors.js'
-import type { FastAnswer, FastPath, FastQuestion } from '../fast-path.js'
+import { jsonAnswer, type FastAnswer, type FastPath } from '../fast-path.js'
+import type { GatewaysQuestion } from '../gateway.js'
 import { quiet } from '../quiet.js'
 import { refusals } from '../problem-schema.js'
 import { IntrospectionSchema, introspectionBeginning } from './introspection-claims.js'
@@ -25,9 +26,6 @@ const Query = Type.Object({
   /** How old the knowledge behind an answer may be; without it, as old as copies get. */
   max_age_ms: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600_000 }))
 }, { additionalProperties: false })
-
-/** What is the same in every answer. */
-const always = { 'cache-control': 'no-store', 'content-type': 'application/json; charset=utf-8' }
 
 const Answer = Type.Object({
   consistency: Type.String(),
@@ -56,8 +54,7 @@ const sessionCheck: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: Fa
     const answers = await holdfast.reader.checkAll(tokens.map(credentialOfToken), { maxAgeMs })
     const results = answers.map((answer) => textOf(answer, holdfast.parties)).join(',')
     // Written by hand, of parts that are remembered: to build objects and write them took most of the time.
-    const body = `{"consistency":"${consistency}","checked_at":"${checkedAt}","results":[${results}]}`
-    return { headers: { ...always, 'content-length': String(Buffer.byteLength(body)) }, body }
+    return jsonAnswer(`{"consistency":"${consistency}","checked_at":"${checkedAt}","results":[${results}]}`)
   }
   app.post(url, { ...quiet(app), bodyLimit: BODY_LIMIT, onRequest: app.requireGateway, schema }, async (request, reply) => {
     const reason = fastPath?.handedOn(request.raw)?.reason
@@ -67,18 +64,22 @@ const sessionCheck: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: Fa
     return reply.headers(headers).send(body)
   })
 
-  const question: FastQuestion = { route: app.prefix + url, hasBody: true }
-  fastPath?.add({
-    find: (request) => (request.method === 'POST' && request.url === question.route && isPlain(request) && holdfast.ready() ? question : undefined),
-    async answer(request, _question, body) {
-      const tokens = await app.recognizesGateway(request) ? tokensIn(body) : null
+  const path = app.prefix + url
+  fastPath?.add<GatewaysQuestion>({
+    find(request) {
+      if (request.method !== 'POST' || request.url !== path || !isPlain(request) || !holdfast.ready()) return undefined
+      const gateway = app.knownGateway(request)
+      return gateway && { route: path, hasBody: true, gateway }
+    },
+    async answer(_request, { gateway }, body) {
+      const tokens = await app.isStillRight(gateway) ? tokensIn(body) : null
       return tokens && check(tokens, 'bounded', Infinity)
     }
   })
 }
 
 function isPlain({ headers }: IncomingMessage): boolean {
-  return headers['authorization'] !== undefined && JSON_TYPE.test(headers['content-type'] ?? '') && Number(headers['content-length'] ?? NaN) <= FAST_BODY_LIMIT
+  return JSON_TYPE.test(headers['content-type'] ?? '') && Number(headers['content-length'] ?? NaN) <= FAST_BODY_LIMIT
 }
 
 /** The tokens of a body that is as it should be; null for any other, which its route refuses. */
