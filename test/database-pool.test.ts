@@ -56,7 +56,17 @@ t.test('a connection that cannot even be begun is told of, and everybody is answ
   const answers = await crowd
   t.ok(answers.filter(({ status }) => status === 'fulfilled').length >= 4, 'those that are open serve')
   t.match(errors[0], { code: 'ENOENT' })
-  writeFileSync(certificate, 'and here again')
+  // Where openings fail, the pool goes on to the next in pg's own callback.
+  const cut = await openBehindLine(t, { parameters: { sslmode: 'disable', sslrootcert: certificate } })
+  writeFileSync(certificate, 'here again')
+  const begun = holdAnswers(cut.line)
+  const refused = ask(cut.pool, 'SELECT 1', SIZE)
+  await until('connections to be opened', () => begun.size > 0)
+  rmSync(certificate)
+  cut.line.cut()
+  t.strictSame(await refused, ['rejected'])
+  t.match(cut.errors[0], { code: 'ENOENT' })
+  writeFileSync(certificate, 'and again')
   t.strictSame(await ask(pool, 'SELECT 1', 30), ['fulfilled'])
 })
 

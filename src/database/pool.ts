@@ -2,13 +2,13 @@ import { Client, DatabaseError, Pool, type ClientConfig, type PoolConfig } from 
 
 /** How many connections a pool opens at a time. */
 const OPENED_AT_A_TIME = 4
-/** For how long one counts as being opened, in milliseconds: what takes longer waits for a server that is far away, and keeps no machine busy. */
+/** For how long one counts as being opened, in milliseconds: what takes longer waits most likely for a server that is far away, and keeps no machine busy. */
 const OPENING_MS = 100
 
 /** What of pg's pool its types do not name, beside `_isFull`, which it asks before it opens a connection; database-pool.test.ts fails where pg renames one. */
-interface Growth {
+const growth = Pool.prototype as unknown as {
   /** Hands an idle connection to whoever waits longest, or opens one for them; throws what the making of a client throws. */
-  _pulseQueue(): void
+  _pulseQueue(this: Pool): void
 }
 
 export interface GrowingPoolConfig extends PoolConfig {
@@ -26,7 +26,7 @@ export class GrowingPool extends Pool {
   readonly #openings: Openings
 
   constructor({ openingMs = OPENING_MS, ...config }: GrowingPoolConfig) {
-    const openings = new Openings(openingMs, () => this.#grow())
+    const openings = new Openings(openingMs, () => this._pulseQueue())
     const options = { ...config, Client: Connection as unknown as new () => Connection, openings }
     super(options)
     this.#openings = openings
@@ -36,9 +36,10 @@ export class GrowingPool extends Pool {
     return this.#openings.count >= OPENED_AT_A_TIME || this.totalCount >= this.options.max
   }
 
-  #grow(): void {
+  /** pg's own pool calls it from callbacks of connections, where whatever it throws would end the process. */
+  _pulseQueue(): void {
     try {
-      (this as unknown as Growth)._pulseQueue()
+      growth._pulseQueue.call(this)
     } catch (error) {
       this.emit('error', error) // whoever it was for goes on waiting, and is refused in time
     }
@@ -71,7 +72,8 @@ class Openings {
       this.#count--
       process.nextTick(this.#onRoom)
     }
-    const timer = setTimeout(end, this.#openingMs).unref()
+    // What has come meanwhile is heard first: this process may have been busy for as long.
+    const timer = setTimeout(() => setImmediate(end), this.#openingMs).unref()
     this.#count++
     return end
   }
