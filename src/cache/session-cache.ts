@@ -36,6 +36,10 @@ const UNKNOWN_TTL_MS = 5_000
 const WAITS = 4
 const WAIT_MS = 8
 
+declare const MOMENT: unique symbol
+/** A time on the monotonic clock, in milliseconds, at which copies in this process may answer. Only `SessionCache.moment` makes one. */
+export type Moment = number & { readonly [MOMENT]: true }
+
 /** A copy in this process of a session that is active. */
 export type ActiveCopy = LocalEntry & { active: ActiveCheck }
 
@@ -81,22 +85,21 @@ export class SessionCache {
   }
 
   /**
-   * A moment, on the monotonic clock, at which copies in this process may answer; null while they may not. Whatever was asked before it may be
-   * answered as of it, however long that takes, until something is waited for.
+   * This moment, if copies in this process may answer; null while they may not. Whatever was asked before it may be answered as of it, however
+   * long that takes, until something is waited for: then it counts no more.
    */
-  moment(): number | null {
+  moment(): Moment | null {
     const now = performance.now()
     const { local, authority } = this.#options
-    return local && authority.held(now) ? now : null
+    return local && authority.held(now) ? now as Moment : null
   }
 
   /**
    * The copy in this process, where it says "active"; null where only a read can tell. Costs no I/O, and no turn of the event loop.
    *
-   * @param now a `moment`
    * @param maxAgeMs how old the copy may be
    */
-  peek(sessionId: string, matches: Matches, now: number, maxAgeMs = Infinity): ActiveCopy | null {
+  peek(sessionId: string, matches: Matches, now: Moment, maxAgeMs = Infinity): ActiveCopy | null {
     const copy = this.#options.local?.find(sessionId, now)
     return copy && matches(copy) && this.#isActive(copy, now, maxAgeMs) ? copy : null
   }
@@ -104,10 +107,8 @@ export class SessionCache {
   /**
    * Whether the copy in a place that `peek` has found before may answer again, as if it had been looked for anew: to look for it is the
    * dearest part of a check, for whatever was in the processor's caches has gone since.
-   *
-   * @param now a `moment`
    */
-  isCurrent(copy: LocalEntry, now: number, maxAgeMs: number): copy is ActiveCopy {
+  isCurrent(copy: LocalEntry, now: Moment, maxAgeMs: number): copy is ActiveCopy {
     if (!this.#isActive(copy, now, maxAgeMs)) return false
     copy.used = true
     return true

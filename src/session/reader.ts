@@ -1,5 +1,5 @@
 import type { Found, Matches } from '../cache/found.js'
-import type { ActiveCopy, SessionCache } from '../cache/session-cache.js'
+import type { ActiveCopy, Moment, SessionCache } from '../cache/session-cache.js'
 import type { Queryable } from '../database/database.js'
 import { callStore } from '../database/fault.js'
 import type { AccessTokenClaims, AccessTokens } from '../token/access-token.js'
@@ -119,8 +119,8 @@ export class SessionReader {
     return credential.kind === 'signed' ? this.#tokens.read(credential.value)?.token ?? null : parseSessionToken(credential.value)
   }
 
-  /** The answer where this process has it, and else what there is to ask. @param now a `moment` of the cache; null where no copy may answer */
-  #answerAtOnce(credential: Credential, maxAgeMs: number, now: number | null): AgedCheck | Proof | Promise<Proof | Refused> {
+  /** The answer where this process has it, and else what there is to ask. @param now null where no copy may answer */
+  #answerAtOnce(credential: Credential, maxAgeMs: number, now: Moment | null): AgedCheck | Proof | Promise<Proof | Refused> {
     const proof = this.#proveAtOnce(credential)
     if (!proof) return this.#proveByAsking(credential)
     if (!(proof instanceof Proof)) return { check: proof, ageMs: 0 }
@@ -128,8 +128,8 @@ export class SessionReader {
     return now !== null && copy ? { check: proof.checkOf(copy), ageMs: now - copy.readAt } : proof
   }
 
-  /** The copy in this process that answers; null where somebody must be asked. @param now a `moment` of the cache */
-  #copyFor(proof: Proof, now: number, maxAgeMs: number): ActiveCopy | null {
+  /** The copy in this process that answers; null where somebody must be asked. */
+  #copyFor(proof: Proof, now: Moment, maxAgeMs: number): ActiveCopy | null {
     const { cache, activity } = this.#options
     const kept = proof.place?.unpacked
     const copy = kept && cache.isCurrent(kept, now, maxAgeMs) ? kept : cache.peek(proof.sessionId, (session) => proof.fits(session), now, maxAgeMs)

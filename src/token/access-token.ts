@@ -184,7 +184,7 @@ export function looksLikeAccessToken(credential: string): boolean {
   return credential.startsWith('ey') && headerOf(credential)?.isAccessToken === true
 }
 
-/** Under what a token is remembered: the end of its signature, 192 bits of it. */
+/** Under what a token is remembered: the end of its signature, 188 random bits of it. */
 function keyOf(token: string): string {
   return token.slice(-32)
 }
