@@ -62,12 +62,6 @@ export async function makePerson(databaseUrl: string, email: string, password: s
   }
 }
 
-/** Signs somebody in whom `makePerson` has made: a server's first sign-in, from which on AsyncLocalStorage is in use in its process. */
-export async function signIn(url: string, person: { email: string, password: string }): Promise<void> {
-  const response = await fetch(`${url}/api/auth/sign-in/email`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(person) })
-  if (response.status !== 200) throw new Error(`a sign-in was answered ${response.status}: ${await response.text()}`)
-}
-
 /** Exchanges each session's refresh token; returns the access tokens. */
 export async function accessTokensOf(url: string, tickets: readonly Ticket[]): Promise<string[]> {
   const tokens: string[] = []
