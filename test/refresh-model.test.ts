@@ -114,7 +114,9 @@ async function check(t: Test, server: { running: Running }, extra: Arbitrary<Com
     steps.push(model.generation)
     await audit(t, server.running, system, model)
   }), { numRuns })
-  t.ok(steps.some((generation) => generation >= 2), 'families grew', { generations: steps })
+  // A handful of histories may all end early.
+  const grown = numRuns > 10 ? 2 : 1
+  t.ok(steps.some((generation) => generation >= grown), 'families grew', { generations: steps })
 }
 
 /** What the store and the session's events say when a run is over. */
