@@ -31,6 +31,13 @@ export interface KnownGateway extends Required<Presented>, Evictable {}
 /** Headers that are remembered at most. */
 const REMEMBERED = 1_000
 
+/** How a question must be sent to be answered ahead of Fastify: by POST, to this route, with a body of this type and of so many bytes at most. */
+export interface GatewaysForm {
+  route: string
+  type: RegExp
+  limit: number
+}
+
 /** A question of a gateway that is answered ahead of Fastify. */
 export interface GatewaysQuestion extends FastQuestion {
   gateway: KnownGateway
@@ -46,8 +53,8 @@ declare module 'fastify' {
     authenticateGateway: (request: FastifyRequest, reply: FastifyReply, form?: Partial<ClientCredentials>) => Promise<string>
     /** An `onRequest` hook that lets only gateways with HTTP Basic pass, before their body is read, and sets `request.gateway`. */
     requireGateway: onRequestAsyncHookHandler
-    /** The gateway that a request shows in its header, where the very same header was found right before; undefined says nothing. Asks nobody. */
-    knownGateway: (request: IncomingMessage) => KnownGateway | undefined
+    /** What a gateway asks with a body of `form`, whose very same header was found right before; undefined says nothing. Asks nobody. */
+    questionOfGateway: (request: IncomingMessage, form: GatewaysForm) => GatewaysQuestion | undefined
     /** Whether it still is right. @throws StoreUnavailable */
     isStillRight: (gateway: KnownGateway) => boolean | Promise<boolean>
   }
@@ -76,9 +83,12 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
     throw new Refusal('gateway_unknown')
   }
   app.decorate('authenticateGateway', authenticate)
-  app.decorate('knownGateway', (request: IncomingMessage): KnownGateway | undefined => {
-    const { authorization } = request.headers
-    return authorization === undefined || countHeaders(request, 'authorization') > 1 ? undefined : known.get(hash('sha256', authorization, 'base64'))
+  app.decorate('questionOfGateway', (request: IncomingMessage, { route, type, limit }: GatewaysForm): GatewaysQuestion | undefined => {
+    if (request.method !== 'POST' || request.url !== route || !holdfast.ready()) return undefined
+    const { authorization, 'content-type': sentType = '', 'content-length': length = NaN } = request.headers
+    if (authorization === undefined || countHeaders(request, 'authorization') > 1 || !type.test(sentType) || !(Number(length) <= limit)) return undefined
+    const gateway = known.get(hash('sha256', authorization, 'base64'))
+    return gateway && { route, hasBody: true, gateway }
   })
   app.decorate('isStillRight', ({ id, hash: secretHash, key }: KnownGateway): boolean | Promise<boolean> => {
     const answer = holdfast.gateways.authenticate(id, secretHash)

@@ -61,16 +61,15 @@ const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: F
     return reply.header('cache-control', 'no-store').type(SIGNED).send(await holdfast.accessTokens.sign('token-introspection+jwt', claims))
   })
 
-  const path = app.prefix + url
+  const form = { route: app.prefix + url, type: FORM, limit: BODY_LIMIT }
   const answerTo = (token: string) => {
     const checked = check(token)
     return checked instanceof Promise ? checked.then((known) => introspectionAnswer(known, holdfast.parties)) : introspectionAnswer(checked, holdfast.parties)
   }
   fastPath?.add<GatewaysQuestion>({
     find(request) {
-      if (request.method !== 'POST' || request.url !== path || !isPlain(request) || !holdfast.ready()) return undefined
-      const gateway = app.knownGateway(request)
-      return gateway && { route: path, hasBody: true, gateway }
+      const question = app.questionOfGateway(request, form)
+      return question && !wantsSigned(request) ? question : undefined
     },
     answer(_request, { gateway }, body) {
       const token = plainTokenOf(body)
@@ -80,10 +79,6 @@ const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: F
       return isRight ? answerTo(token) : null
     }
   })
-}
-
-function isPlain({ headers }: IncomingMessage): boolean {
-  return FORM.test(headers['content-type'] ?? '') && Number(headers['content-length'] ?? NaN) <= BODY_LIMIT && !wantsSigned({ headers })
 }
 
 /** The token of a body that has no more than it; null for any other, which wants a parser. */

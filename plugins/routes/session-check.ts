@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http'
 import { Type, TypeBoxValidatorCompiler, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Compile } from 'typebox/compile'
 import type { Holdfast } from '../../src/holdfast.js'
@@ -64,22 +63,14 @@ const sessionCheck: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: Fa
     return reply.headers(headers).send(body)
   })
 
-  const path = app.prefix + url
+  const form = { route: app.prefix + url, type: JSON_TYPE, limit: FAST_BODY_LIMIT }
   fastPath?.add<GatewaysQuestion>({
-    find(request) {
-      if (request.method !== 'POST' || request.url !== path || !isPlain(request) || !holdfast.ready()) return undefined
-      const gateway = app.knownGateway(request)
-      return gateway && { route: path, hasBody: true, gateway }
-    },
+    find: (request) => app.questionOfGateway(request, form),
     async answer(_request, { gateway }, body) {
       const tokens = await app.isStillRight(gateway) ? tokensIn(body) : null
       return tokens && check(tokens, 'bounded', Infinity)
     }
   })
-}
-
-function isPlain({ headers }: IncomingMessage): boolean {
-  return JSON_TYPE.test(headers['content-type'] ?? '') && Number(headers['content-length'] ?? NaN) <= FAST_BODY_LIMIT
 }
 
 /** The tokens of a body that is as it should be; null for any other, which its route refuses. */
