@@ -28,6 +28,14 @@ async function trySignIn(t: Test, email: string, secret = password): Promise<Bro
   return response.status === 200 ? browser : null
 }
 
+/** Until so many statements wait for a lock. */
+async function waitForLocks(wanted: number): Promise<void> {
+  await until(`${wanted} to wait for a lock`, async () => {
+    const [row] = await prisma.$queryRaw<{ count: number }[]>`SELECT count(*)::int AS "count" FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+    return row?.count === wanted
+  })
+}
+
 const present = <T>(items: (T | null)[]): T[] => items.filter((item) => item !== null)
 
 interface Change {
@@ -114,6 +122,27 @@ t.test('revocations that race each other never wait for each other, and never fa
       t.equal(revocations, 1, 'it was revoked once')
     }
   })
+})
+
+t.test('a session that is revoked while it ends all the others waits for that, and is not waited for', { skip: storage === 'embedded' && 'one connection' }, async (t) => {
+  const ends = [
+    ['DELETE /sessions', (browser: Browser) => browser.delete('/sessions?except=current')],
+    ['change-password', (browser: Browser) => browser.post('/api/auth/change-password', { currentPassword: password, newPassword })],
+    ['update-user', (browser: Browser) => browser.post('/api/auth/update-user', { name: 'Ada' })]
+  ] as const
+  for (const [what, end] of ends) {
+    const older = await signUp(url)
+    const newer = await signIn(url, older.email)
+    const [revocation, answer] = await prisma.$transaction(async (transaction) => {
+      await transaction.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${older.sessionId} FOR UPDATE`
+      const revoking = older.browser.delete(`/sessions/${newer.sessionId}`)
+      await waitForLocks(1)
+      const ending = end(newer.browser)
+      await waitForLocks(2)
+      return [revoking, ending] as const
+    }).then((both) => Promise.all(both))
+    t.strictSame([revocation.status, answer.status], [200, 401], what)
+  }
 })
 
 t.test('a write that a session authorised is not committed after its revocation was answered', async (t) => {

@@ -5,7 +5,7 @@ import type { Queryable } from '../database/database.js'
 import { advanceCredentialEpoch, dropPendingFactors, endImpersonationsBy, revokeSessionsOf } from '../session/revocation.js'
 import { judge } from '../session/session.js'
 import { endFamily } from '../token/rotation.js'
-import { bumpSessionsOf, holdSession } from '../session/store.js'
+import { bumpSessionsOf, holdSession, holdSessionsOf } from '../session/store.js'
 import { currentScope } from './scope.js'
 
 interface Write {
@@ -109,8 +109,9 @@ export async function lockUser(db: Queryable, userId: string, change: 'profile' 
     // The caller bumps the sessions: the trigger that does so for changes made by hand is told to leave this user alone.
     await db.$queryRaw`SELECT set_config('holdfast.bumped', "id", true) FROM "user" WHERE "id" = ${userId} FOR NO KEY UPDATE`
   }
-  if (!scope.authorisedBy || scope.authorityHeld) return
-  const record = await holdSession(db, scope.authorisedBy.id)
+  const { authorisedBy } = scope
+  if (!authorisedBy || scope.authorityHeld) return
+  const record = await (authorisedBy.userId === userId ? holdSessionsOf(db, userId, authorisedBy.id) : holdSession(db, authorisedBy.id))
   scope.authorityEnded = !record || !judge(record).active
   if (scope.authorityEnded) throw new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
   scope.authorityHeld = true

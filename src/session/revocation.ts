@@ -52,13 +52,13 @@ export async function dropPendingFactors(db: Queryable, userId: string): Promise
  * @returns what this call ended
  */
 export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId = null, reason }: BulkRevocation): Promise<Change[]> {
-  const theirs = Prisma.sql`("userId" = ${userId} OR "impersonatedBy" = ${userId}) AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})`
+  const theirs = Prisma.sql`("userId" = ${userId} OR "impersonatedBy" = ${userId}) AND "revokedAt" IS NULL AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})`
   return end(db, theirs, reason, { because: Prisma.sql`CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END` })
 }
 
 /** Ends the sessions in which a user impersonates others: what allowed it has changed. */
 export async function endImpersonationsBy(db: Queryable, userId: string): Promise<Change[]> {
-  return end(db, Prisma.sql`"impersonatedBy" = ${userId}`, 'impersonation_ended')
+  return end(db, Prisma.sql`"impersonatedBy" = ${userId} AND "revokedAt" IS NULL`, 'impersonation_ended')
 }
 
 /**

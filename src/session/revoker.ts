@@ -4,7 +4,7 @@ import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
 import { advanceCredentialEpoch, revokeSessions, revokeSessionsOf, type BulkRevocation } from './revocation.js'
 import { judge, type RevocationReason } from './session.js'
-import { findSession, holdSession } from './store.js'
+import { findSession, holdSessionsOf } from './store.js'
 
 /** What a revocation did. */
 export interface Revoked {
@@ -51,7 +51,7 @@ export class Revoker {
       const db = await transaction.forWrite()
       await advanceCredentialEpoch(db, bulk.userId)
       if (authority) {
-        const record = await holdSession(db, authority.sessionId)
+        const record = await holdSessionsOf(db, bulk.userId, authority.sessionId)
         if (!record || !judge(record).active) return null
       }
       return revokeSessionsOf(db, bulk)

@@ -137,6 +137,17 @@ export async function holdSession(db: Queryable, sessionId: string): Promise<Ses
   return findSession(db, sessionId)
 }
 
+/**
+ * As `holdSession`, for a transaction that goes on to change the other sessions of that user: locks all of them at once, in the order of
+ * their ids, as everybody does. Whoever locked one first and then the rest would wait for a revocation that waits for it.
+ */
+export async function holdSessionsOf(db: Queryable, userId: string, sessionId: string): Promise<SessionRecord | null> {
+  await db.$queryRaw`
+    SELECT 1 FROM "session" WHERE ("userId" = ${userId} OR "impersonatedBy" = ${userId}) AND ("revokedAt" IS NULL OR "id" = ${sessionId})
+    ORDER BY "id" FOR UPDATE`
+  return findSession(db, sessionId)
+}
+
 /** The active sessions of a user, or those among `sessionIds`; newest first, with no cap. */
 export async function listSessions(db: Queryable, filter: { userId?: string, sessionIds?: string[] }): Promise<SessionRow[]> {
   const conditions = [Prisma.sql`${live}`]
