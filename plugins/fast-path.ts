@@ -179,7 +179,7 @@ export class FastPath {
 
   #decide(waiting: Waiting): void {
     const answer = this.#ask(waiting)
-    if (answer instanceof Promise) void this.#wait(waiting, answer)
+    if (answer instanceof Promise) answer.then((known) => this.#concludeLater(waiting, known, undefined), (reason: unknown) => this.#concludeLater(waiting, null, reason))
     else this.#conclude(waiting, answer)
   }
 
@@ -192,13 +192,8 @@ export class FastPath {
     }
   }
 
-  async #wait(waiting: Waiting, promise: Promise<FastAnswer | null>): Promise<void> {
-    let answer: FastAnswer | null = null
-    try {
-      answer = await promise
-    } catch (reason) {
-      waiting.reason = reason
-    }
+  #concludeLater(waiting: Waiting, answer: FastAnswer | null, reason: unknown): void {
+    waiting.reason = reason
     this.#conclude(waiting, answer)
     this.#schedule()
   }

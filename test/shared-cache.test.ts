@@ -3,11 +3,14 @@ import t from 'tap'
 import { Breaker } from '../src/cache/breaker.js'
 import { allProtections } from '../src/cache/protections.js'
 import { connectRedis } from '../src/cache/redis.js'
-import { SharedCache } from '../src/cache/shared-cache.js'
+import { SharedCache, type Fill } from '../src/cache/shared-cache.js'
 import { redisUrl, storage } from './helper.js'
 
 // Found by the model: the lease of the old primary was still held, the copy that outlived its tombstone carried the same stamp.
 const skip = storage === 'embedded' && 'needs Redis'
+
+const read = async (cache: SharedCache, id: string, stamp: string) => (await cache.readAll([id], stamp))[0] ?? { kind: 'none' as const }
+const fill = async (cache: SharedCache, entry: Fill) => (await cache.fillAll([entry]))[0]
 
 t.test('a put replaces an older copy of the same history, keeps its time, and makes none', { skip }, async (t) => {
   const redis = connectRedis(redisUrl, { enableOfflineQueue: true })
@@ -18,22 +21,22 @@ t.test('a put replaces an older copy of the same history, keeps its time, and ma
   const key = `holdfast:${namespace}:{${id}}:session`
   t.equal(await cache.put(id, 2, 'two'), false, 'there is none')
   t.equal(await redis.exists(key), 0)
-  const lease = await cache.read(id, '')
+  const lease = await read(cache, id, '')
   if (lease.kind !== 'lease') throw new Error(lease.kind)
   await cache.put(id, 2, 'two')
-  t.equal(await cache.fill(id, lease, 1, 'one', 60_000), false, 'a reader who began before the write does not fill')
-  const next = await cache.read(id, '')
+  t.equal(await fill(cache, { sessionId: id, lease: lease, version: 1, body: 'one', ttlMs: 60_000 }), false, 'a reader who began before the write does not fill')
+  const next = await read(cache, id, '')
   if (next.kind !== 'lease') throw new Error(next.kind)
-  t.equal(await cache.fill(id, next, 2, 'two', 30_000), true)
+  t.equal(await fill(cache, { sessionId: id, lease: next, version: 2, body: 'two', ttlMs: 30_000 }), true)
   for (const [version, taken] of [[1, false], [2, false], [4, true], [3, false]] as const) t.equal(await cache.put(id, version, String(version)), taken, `version ${version}`)
-  const hit = await cache.read(id, next.stamp)
+  const hit = await read(cache, id, next.stamp)
   t.match(hit, { kind: 'hit', version: 4, body: '4' })
   t.ok(hit.kind === 'hit' && hit.remainingMs <= 30_000, 'it lives no longer')
   await redis.hset(key, 'stamp', 'old')
   t.equal(await cache.put(id, 5, '5'), false, 'another history')
   await cache.bury(id, 5, 'signed_out', 60_000)
   t.equal(await cache.put(id, 6, '6'), false, 'a tombstone')
-  t.match(await cache.read(id, next.stamp), { kind: 'tombstone', version: 5 })
+  t.match(await read(cache, id, next.stamp), { kind: 'tombstone', version: 5 })
 })
 
 t.test('a copy from another history is no hit, whatever the lease says', { skip }, async (t) => {
@@ -42,11 +45,11 @@ t.test('a copy from another history is no hit, whatever the lease says', { skip 
   const [namespace, id] = [randomUUID(), randomUUID()]
   const cache = new SharedCache(redis, new Breaker(), allProtections)
   cache.namespace = namespace
-  const lease = await cache.read(id, '')
+  const lease = await read(cache, id, '')
   if (lease.kind !== 'lease') throw new Error(lease.kind)
-  t.equal(await cache.fill(id, lease, 1, 'copy', 60_000), true)
-  t.match(await cache.read(id, lease.stamp), { kind: 'hit', body: 'copy' })
-  t.notMatch(await cache.read(id, 'old'), { kind: 'hit' }, 'the lease stands on another history')
+  t.equal(await fill(cache, { sessionId: id, lease: lease, version: 1, body: 'copy', ttlMs: 60_000 }), true)
+  t.match(await read(cache, id, lease.stamp), { kind: 'hit', body: 'copy' })
+  t.notMatch(await read(cache, id, 'old'), { kind: 'hit' }, 'the lease stands on another history')
   await redis.hset(`holdfast:${namespace}:{${id}}:session`, 'stamp', 'old')
-  t.notMatch(await cache.read(id, 'old'), { kind: 'hit' }, 'lease and copy agree, the server does not')
+  t.notMatch(await read(cache, id, 'old'), { kind: 'hit' }, 'lease and copy agree, the server does not')
 })

@@ -133,7 +133,7 @@ async function isReady(redis: RedisConnection): Promise<void> {
 }
 
 function connect(url: string, { onRedisLost, onRedisBack }: Pick<CacheEvents, 'onRedisLost' | 'onRedisBack'>): { redis: RedisConnection, subscriber: RedisConnection } {
-  const redis = connectRedis(url, { enableAutoPipelining: true })
+  const redis = connectRedis(url, { enableAutoPipelining: true, autoPipeliningIgnoredCommands: ['hfRead', 'hfFill'] })
   const subscriber = connectRedis(url, { autoResubscribe: false })
   let lost = false
   for (const connection of [redis, subscriber]) {

@@ -1,35 +1,73 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { AsyncResource } from 'node:async_hooks'
+
+/** How long questions wait at most while others are being answered, in milliseconds: twice as long for each of those, within a bound. */
+const PATIENCE_MS = 5
+const LONGEST_PATIENCE_MS = 250
+
+interface Open<Question, Answer> {
+  questions: Question[]
+  answers: Promise<readonly Answer[]>
+}
 
 /**
- * Joins the questions of one turn of the event loop into one. Each is asked after it came: nobody is answered from a read that began
- * before.
+ * Joins questions into one: those of one turn of the event loop, and all that come while the ones before are being answered. The more is
+ * asked, the less of it costs a journey of its own; and where answers are slow, a crowd does not become a crowd of journeys. Each is asked
+ * after it came: nobody is answered from a read that began before.
  */
-export class Gathering<Answer> {
-  readonly #askAll: (ids: readonly string[]) => Promise<readonly Answer[]>
-  #open: { ids: string[], answers: Promise<readonly Answer[]> } | null = null
+export class Gathering<Question, Answer> {
+  readonly #askAll: (questions: readonly Question[]) => Promise<readonly Answer[]>
+  /** Questions are asked for everybody: not in the asynchronous context of whoever happens to be the first. */
+  readonly #nobody = new AsyncResource('Gathering')
+  #open: Open<Question, Answer> | null = null
+  #running = 0
+  #onAnswer = () => {}
 
-  /** @param askAll answers in the order of the ids; an id may stand more than once */
-  constructor(askAll: (ids: readonly string[]) => Promise<readonly Answer[]>) {
+  /** @param askAll answers in the order of the questions */
+  constructor(askAll: (questions: readonly Question[]) => Promise<readonly Answer[]>) {
     this.#askAll = askAll
   }
 
-  /** Asks about one id, together with whoever else asks now. A fault is told to all of them. */
-  ask(id: string): Promise<Answer> {
+  /**
+   * Asks together with whoever else asks now. A fault is told to all of them.
+   *
+   * @param read what the caller makes of the answer: a promise less than to wait for it and go on
+   */
+  ask<T>(question: Question, read: (answer: Answer) => T | Promise<T>): Promise<T> {
     this.#open ??= this.#begin()
-    const { ids, answers } = this.#open
-    const index = ids.push(id) - 1
+    const { questions, answers } = this.#open
+    const index = questions.push(question) - 1
     return answers.then((all) => {
       if (index >= all.length) throw new Error('fewer answers than questions')
-      return all[index] as Answer
+      return read(all[index] as Answer)
     })
   }
 
-  #begin(): { ids: string[], answers: Promise<readonly Answer[]> } {
-    const ids: string[] = []
-    const answers = turn().then(() => {
-      this.#open = null
-      return this.#askAll(ids)
+  #begin(): Open<Question, Answer> {
+    const questions: Question[] = []
+    return { questions, answers: this.#nobody.runInAsyncScope(() => this.#run(questions)) }
+  }
+
+  async #run(questions: readonly Question[]): Promise<readonly Answer[]> {
+    await Promise.resolve() // until whoever asks in this moment has done so
+    if (this.#running > 0) await this.#anAnswer()
+    this.#open = null
+    this.#running++
+    try {
+      return await this.#askAll(questions)
+    } finally {
+      this.#running--
+      this.#onAnswer()
+    }
+  }
+
+  /** Until the next answer comes, or patience ends. */
+  #anAnswer(): Promise<void> {
+    return new Promise((resolve) => {
+      const patience = setTimeout(resolve, Math.min(PATIENCE_MS * 2 ** this.#running, LONGEST_PATIENCE_MS))
+      this.#onAnswer = () => {
+        clearTimeout(patience)
+        resolve()
+      }
     })
-    return { ids, answers }
   }
 }

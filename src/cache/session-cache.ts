@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queryable } from '../database/database.js'
 import { findCause, type ActiveCheck, type SessionRecord } from '../session/session.js'
 import { findSessions } from '../session/store.js'
@@ -9,7 +8,7 @@ import { Gathering } from './gathering.js'
 import type { LocalCache, LocalEntry, PackedEntry } from './local-cache.js'
 import type { Invalidation } from './node-lease.js'
 import type { Protections } from './protections.js'
-import type { SharedAnswer, SharedCache } from './shared-cache.js'
+import type { Fill, SharedAnswer, SharedCache } from './shared-cache.js'
 import type { Layer, Tally } from '../tally.js'
 
 /** The right to answer from caches: a node's lease, or for the only process on a store the certainty of being it. */
@@ -32,10 +31,6 @@ export interface SessionCacheOptions {
 
 /** A copy that says "there is no such session" lives this long: no id is ever given twice. */
 const UNKNOWN_TTL_MS = 5_000
-/** A reader whose neighbour is filling looks again this often, this far apart. */
-const WAITS = 4
-const WAIT_MS = 8
-
 declare const MOMENT: unique symbol
 /** A time on the monotonic clock, in milliseconds, at which copies in this process may answer. Only `SessionCache.moment` makes one. */
 export type Moment = number & { readonly [MOMENT]: true }
@@ -43,23 +38,28 @@ export type Moment = number & { readonly [MOMENT]: true }
 /** A copy in this process of a session that is active. */
 export type ActiveCopy = LocalEntry & { active: ActiveCheck }
 
-/** Stands for a load that has just been made: it begins in the same turn, and before its first wait nobody comes to join it. */
-const never = new Promise<never>(() => {})
-
 type Lease = SharedAnswer & { kind: 'lease' }
 
+/** What speaks against keeping what a read finds. */
 interface Beginning {
   epoch: number
-  /** Whether an invalidation of the key arrived since the load began. */
+  /** Whether an invalidation of the session arrived since the read began. */
   overtaken: boolean
 }
 
-interface Load extends Beginning {
-  running: Promise<Answered>
-  next: Promise<Answered> | null
+/** A read of sessions that is under way. */
+interface Read<T> {
+  beginnings: Map<string, Beginning>
+  answers: Promise<Map<string, T>>
 }
 
-/** What a load found, and who said so. */
+interface Question {
+  sessionId: string
+  /** What a copy must fit. */
+  matches: Matches
+}
+
+/** What was found, and who said so. */
 interface Answered {
   found: Found
   layer: Layer
@@ -71,17 +71,13 @@ interface Answered {
  */
 export class SessionCache {
   readonly #options: SessionCacheOptions
-  readonly #loads = new Map<string, Load>()
-  readonly #batches = new Set<Map<string, Beginning>>()
+  readonly #reads = new Set<Read<unknown>>()
   readonly #floors = new VersionFloors()
-  readonly #store: Gathering<SessionRecord | null>
+  readonly #askingShared = new Gathering((questions: readonly Question[]) => this.#answerFromShared(questions))
+  readonly #askingStore = new Gathering((questions: readonly (Question & { lease: Lease | null })[]) => this.#answerFromStore(questions))
 
   constructor(options: SessionCacheOptions) {
     this.#options = options
-    this.#store = new Gathering(async (ids) => {
-      const records = await findSessions(options.db, ids)
-      return ids.map((id) => records.get(id) ?? null)
-    })
   }
 
   /**
@@ -129,11 +125,29 @@ export class SessionCache {
   async find(sessionId: string, matches: Matches): Promise<Found> {
     const now = this.moment()
     const copy = now === null ? null : this.peek(sessionId, matches, now)
-    if (now !== null && copy) return agedBy(copy.record, now - copy.readAt)
-    const answered = await this.#join(sessionId, false)
-    const { found } = answered
-    const isSettled = found === null || found === 'revoked' || fits(found, matches)
-    return this.#count(isSettled ? answered : await this.#join(sessionId, true), matches)
+    return now !== null && copy ? agedBy(copy.record, now - copy.readAt) : this.load(sessionId, matches, (found) => found)
+  }
+
+  /**
+   * As `find`, for whoever has looked for a copy in this process before. Questions that come together are asked together.
+   *
+   * @param show what the caller makes of what is found
+   */
+  load<T>(sessionId: string, matches: Matches, show: (found: Found) => T): Promise<T> {
+    const question = { sessionId, matches }
+    const { shared, authority, protections } = this.#options
+    if (!protections.joinNext) {
+      for (const { beginnings, answers } of this.#reads) {
+        if (beginnings.has(sessionId)) return answers.then((known) => show(known.get(sessionId) as Found))
+      }
+    }
+    if (!shared || !authority.held()) return this.#load(question, null, show)
+    return this.#askingShared.ask(question, (answer) => (answer && 'layer' in answer ? show(this.#count(answer, matches)) : this.#load(question, answer, show)))
+  }
+
+  /** The store's pool is the limit here: what it cannot serve soon it refuses, and that is a 503. */
+  #load<T>(question: Question, lease: Lease | null, show: (found: Found) => T): Promise<T> {
+    return this.#askingStore.ask({ ...question, lease }, (found) => show(this.#count({ found, layer: 'store' }, question.matches)))
   }
 
   #count({ found, layer }: Answered, matches: Matches | undefined): Found {
@@ -170,21 +184,26 @@ export class SessionCache {
    */
   async findAll(wanted: ReadonlyMap<string, Matches>, maxAgeMs: number): Promise<Map<string, Aged>> {
     const known = new Map<string, Aged>()
-    const { epoch } = this.#options.authority
-    const open = new Map<string, Beginning>()
+    const leases = new Map<string, Lease>()
     const now = maxAgeMs > 0 ? this.moment() : null
+    const open = new Set(wanted.keys())
+    const settle = (id: string, aged: Aged) => {
+      known.set(id, aged)
+      open.delete(id)
+    }
     for (const [id, matches] of wanted) {
       const copy = now === null ? null : this.peek(id, matches, now, maxAgeMs)
-      if (now !== null && copy) known.set(id, { found: agedBy(copy.record, now - copy.readAt), ageMs: now - copy.readAt })
-      else open.set(id, { epoch, overtaken: false })
+      if (now !== null && copy) settle(id, { found: agedBy(copy.record, now - copy.readAt), ageMs: now - copy.readAt })
     }
-    if (open.size === 0) return known
-    this.#batches.add(open)
-    try {
-      const leases = maxAgeMs > 0 ? await this.#readSharedAll(open, wanted, maxAgeMs, known) : new Map<string, Lease>()
-      await this.#loadAll(open, leases, wanted, known)
-    } finally {
-      this.#batches.delete(open)
+    const { shared, authority } = this.#options
+    if (open.size > 0 && maxAgeMs > 0 && shared && authority.held()) {
+      for (const [id, answer] of await this.#readShared(open, shared)) {
+        if ('kind' in answer) leases.set(id, answer)
+        else if (answer.ageMs <= maxAgeMs && isSettled(answer.found, wanted.get(id))) settle(id, { ...answer, found: this.#count({ found: answer.found, layer: 'shared' }, wanted.get(id)) })
+      }
+    }
+    if (open.size > 0) {
+      for (const [id, found] of await this.#readStore(open, leases, 1)) settle(id, { found: this.#count({ found, layer: 'store' }, wanted.get(id)), ageMs: 0 })
     }
     return known
   }
@@ -195,13 +214,9 @@ export class SessionCache {
     for (const { sessionId, version } of changes) {
       this.#options.local?.delete(sessionId)
       this.#floors.raise(sessionId, version, until)
-      for (const key of [sessionId, `${sessionId} store`]) {
-        const load = this.#loads.get(key)
-        if (load) load.overtaken = true
-      }
-      for (const batch of this.#batches) {
-        const load = batch.get(sessionId)
-        if (load) load.overtaken = true
+      for (const { beginnings } of this.#reads) {
+        const beginning = beginnings.get(sessionId)
+        if (beginning) beginning.overtaken = true
       }
     }
     this.#floors.sweep(performance.now())
@@ -212,93 +227,72 @@ export class SessionCache {
     this.#options.local?.clear()
   }
 
-  /** Whoever comes while a load is running waits for the next one: no answer comes from a read that began before the question. */
-  #join(sessionId: string, storeOnly: boolean): Promise<Answered> {
-    const key = storeOnly ? `${sessionId} store` : sessionId
-    const load = this.#loads.get(key)
-    if (!load) return this.#begin(key, sessionId, storeOnly)
-    if (!this.#options.protections.joinNext) return load.running
-    load.next ??= this.#afterwards(load, () => this.#begin(key, sessionId, storeOnly))
-    return load.next
+  /** What Redis knows, or the right to fill that it gave; null where it can say nothing that counts, and the store can. */
+  async #answerFromShared(questions: readonly Question[]): Promise<(Answered | Lease | null)[]> {
+    const { shared } = this.#options
+    if (!shared) return questions.map(() => null)
+    const answers = await this.#readShared(idsOf(questions), shared)
+    return questions.map(({ sessionId, matches }) => {
+      const answer = answers.get(sessionId)
+      if (!answer || 'kind' in answer) return answer ?? null
+      return isSettled(answer.found, matches) ? { found: answer.found, layer: 'shared' } : null
+    })
   }
 
-  async #afterwards(load: Load, begin: () => Promise<Answered>): Promise<Answered> {
-    await load.running.catch(() => {}) // its error is for those who waited for it
-    return begin()
-  }
-
-  #begin(key: string, sessionId: string, storeOnly: boolean): Promise<Answered> {
-    const load: Load = { epoch: this.#options.authority.epoch, overtaken: false, running: never, next: null }
-    this.#loads.set(key, load)
-    load.running = this.#run(key, sessionId, load, storeOnly)
-    return load.running
-  }
-
-  async #run(key: string, sessionId: string, load: Load, storeOnly: boolean): Promise<Answered> {
-    try {
-      const { shared, authority } = this.#options
-      const answer = shared && !storeOnly && authority.held() ? await this.#readShared(sessionId, shared, load) : null
-      if (answer?.kind === 'found') return answer
-      return { found: await this.#readStore(sessionId, load, answer), layer: 'store' }
-    } finally {
-      if (this.#loads.get(key) === load && !load.next) this.#loads.delete(key)
-    }
-  }
-
-  async #readStore(sessionId: string, load: Load, lease: Lease | null): Promise<SessionRecord | null> {
-    const readAt = performance.now()
-    // The store's pool is the limit here: what it cannot serve soon it refuses, and that is a 503.
-    const record = await this.#store.ask(sessionId)
-    this.#offer(sessionId, record, readAt, lease, load)
-    return record
-  }
-
-  async #readShared(sessionId: string, shared: SharedCache, load: Load): Promise<Answered & { kind: 'found' } | Lease | null> {
-    for (let attempt = 0; attempt <= WAITS; attempt++) {
-      const readAt = performance.now()
-      let answer: SharedAnswer
-      try {
-        answer = await shared.read(sessionId, this.#options.authority.stamp)
-      } catch {
-        return null // what the shared cache cannot say, the store can
-      }
-      if (answer.kind === 'lease') return answer
-      if (answer.kind !== 'wait') {
-        const taken = this.#take(sessionId, answer, readAt, load)
-        return taken && { kind: 'found', found: taken.found, layer: 'shared' }
-      }
-      await sleep(WAIT_MS)
-    }
-    return null
-  }
-
-  /** Whoever is being filled by somebody else is read from the store here: a batch does not wait for its slowest. */
-  async #readSharedAll(open: ReadonlyMap<string, Beginning>, wanted: ReadonlyMap<string, Matches>, maxAgeMs: number, known: Map<string, Aged>): Promise<Map<string, Lease>> {
-    const { shared, authority } = this.#options
+  async #answerFromStore(questions: readonly (Question & { lease: Lease | null })[]): Promise<Found[]> {
     const leases = new Map<string, Lease>()
-    if (!shared || !authority.held()) return leases
-    const readAt = performance.now()
-    const answers = await shared.readAll([...open.keys()], authority.stamp).catch(() => null)
-    for (const [id, load] of open) {
-      const answer = answers?.shift()
-      if (answer?.kind === 'lease') leases.set(id, answer)
-      if (answer?.kind !== 'hit' && answer?.kind !== 'tombstone') continue
-      const taken = this.#take(id, answer, readAt, load)
-      const isEnough = taken && taken.ageMs <= maxAgeMs && (taken.found === null || taken.found === 'revoked' || fits(taken.found, wanted.get(id)))
-      if (isEnough) known.set(id, { ...taken, found: this.#count({ found: taken.found, layer: 'shared' }, wanted.get(id)) })
-    }
-    return leases
+    for (const { sessionId, lease } of questions) if (lease) leases.set(sessionId, lease)
+    const records = await this.#readStore(idsOf(questions), leases, questions.length)
+    return questions.map(({ sessionId }) => records.get(sessionId) ?? null)
   }
 
-  async #loadAll(open: ReadonlyMap<string, Beginning>, leases: ReadonlyMap<string, Lease>, wanted: ReadonlyMap<string, Matches>, known: Map<string, Aged>): Promise<void> {
-    const missing = [...open.keys()].filter((id) => !known.has(id))
-    if (missing.length === 0) return
-    const readAt = performance.now()
-    const records = await findSessions(this.#options.db, missing)
-    for (const id of missing) {
-      const record = records.get(id) ?? null
-      this.#offer(id, record, readAt, leases.get(id) ?? null, open.get(id))
-      known.set(id, { found: this.#count({ found: record, layer: 'store' }, wanted.get(id)), ageMs: 0 })
+  /** What Redis says that counts. Nobody waits for another reader who is filling: the store says it sooner. */
+  #readShared(ids: ReadonlySet<string>, shared: SharedCache): Promise<Map<string, Aged | Lease>> {
+    return this.#read(ids, async (beginnings) => {
+      const known = new Map<string, Aged | Lease>()
+      const readAt = performance.now()
+      // What the shared cache cannot say, the store can.
+      const answers = await shared.readAll([...ids], this.#options.authority.stamp).catch(() => [])
+      let next = 0
+      for (const [id, beginning] of beginnings) {
+        const answer = answers[next++]
+        const taken = answer?.kind === 'hit' || answer?.kind === 'tombstone' ? this.#take(id, answer, readAt, beginning) : answer?.kind === 'lease' ? answer : null
+        if (taken) known.set(id, taken)
+      }
+      return known
+    })
+  }
+
+  /** @param checks how many wait for it */
+  #readStore(ids: ReadonlySet<string>, leases: ReadonlyMap<string, Lease>, checks: number): Promise<Map<string, SessionRecord | null>> {
+    return this.#read(ids, async (beginnings) => {
+      const known = new Map<string, SessionRecord | null>()
+      const readAt = performance.now()
+      const records = await findSessions(this.#options.db, [...ids]).catch((error: unknown) => {
+        this.#options.tally.checks.store.unavailable += checks
+        throw error
+      })
+      const fills: Fill[] = []
+      for (const [id, beginning] of beginnings) {
+        const record = records.get(id) ?? null
+        this.#offer(id, record, readAt, leases.get(id), beginning, fills)
+        known.set(id, record)
+      }
+      if (fills.length > 0) this.#options.shared?.fillAll(fills).catch(() => {}) // a fill that fails costs a miss
+      return known
+    })
+  }
+
+  /** Reads, and hears meanwhile of what speaks against keeping what is found. */
+  async #read<T>(ids: ReadonlySet<string>, ask: (beginnings: ReadonlyMap<string, Beginning>) => Promise<Map<string, T>>): Promise<Map<string, T>> {
+    const { epoch } = this.#options.authority
+    const beginnings = new Map([...ids].map((id) => [id, { epoch, overtaken: false }]))
+    const read = { beginnings, answers: ask(beginnings) }
+    this.#reads.add(read)
+    try {
+      return await read.answers
+    } finally {
+      this.#reads.delete(read)
     }
   }
 
@@ -318,14 +312,13 @@ export class SessionCache {
     return { found: agedBy(record, ageMs), ageMs }
   }
 
-  /** Offers what the store has said to the caches. */
-  #offer(sessionId: string, record: SessionRecord | null, readAt: number, lease: Lease | null, load: Beginning | undefined): void {
+  /** Keeps what the store has said, and adds it to what is offered to the shared cache where this reader may fill. */
+  #offer(sessionId: string, record: SessionRecord | null, readAt: number, lease: Lease | undefined, beginning: Beginning, fills: Fill[]): void {
     if (record && findCause(record) !== null) return
-    const { shared, ttlMs } = this.#options
-    const livesMs = record ? Math.floor(ttlMs * (1 - Math.random() / 10)) : UNKNOWN_TTL_MS
+    const livesMs = record ? Math.floor(this.#options.ttlMs * (1 - Math.random() / 10)) : UNKNOWN_TTL_MS
     const text = record ? encodeRecord(record, livesMs) : ''
-    if (lease && shared) shared.fill(sessionId, lease, record?.session.version ?? 0, text, livesMs - (performance.now() - readAt)).catch(() => {}) // a fill that fails costs a miss
-    if (record && load) this.#keep(sessionId, record.session.version, { text, readAt, freshUntil: readAt + livesMs }, load)
+    if (lease) fills.push({ sessionId, lease, version: record?.session.version ?? 0, body: text, ttlMs: livesMs - (performance.now() - readAt) })
+    if (record) this.#keep(sessionId, record.session.version, { text, readAt, freshUntil: readAt + livesMs }, beginning)
   }
 
   /** Keeps a copy in this process, unless something that was heard since its load began speaks against it. */
@@ -336,4 +329,13 @@ export class SessionCache {
     if (protections.overtakenLoads && (load.overtaken || this.#floors.isAbove(version, sessionId))) return
     local.set(sessionId, entry)
   }
+}
+
+function idsOf(questions: readonly Question[]): Set<string> {
+  return new Set(questions.map(({ sessionId }) => sessionId))
+}
+
+/** Whether a copy answers the question: one that does not fit may be older than the credential. */
+function isSettled(found: Found, matches: Matches | undefined): boolean {
+  return found === null || found === 'revoked' || fits(found, matches)
 }

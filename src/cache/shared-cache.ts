@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import type { Breaker } from './breaker.js'
-import { Gathering } from './gathering.js'
 import { isCluster, type RedisConnection } from './redis.js'
 import type { Protections } from './protections.js'
 
@@ -14,18 +13,9 @@ import type { Protections } from './protections.js'
  */
 const STAMP = `local function stamp() return string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') end\n`
 
-// KEYS entry, fill. ARGV stamp of the node's lease (empty in a cluster, where it stands on another shard), token, lease ms, check stamp.
-// Answers a hit, a tombstone, a lease, or "wait".
+// KEYS entry, fill, entry, fill, … ARGV stamp of the node's lease (empty in a cluster, where it stands on another shard), token, lease ms, check stamp.
+// Answers for each a hit, a tombstone, a lease, or "wait". It asks for the stamp once: that costs Redis more than a read does.
 const READ = `${STAMP}
-local e = redis.call('HMGET', KEYS[1], 'v', 'stamp', 'body', 'tomb')
-if e[4] then return {'tomb', e[1], e[4]} end
-local now = stamp()
-if e[1] and (ARGV[4] == '0' or (e[2] == now and (ARGV[1] == '' or ARGV[1] == now))) then return {'hit', e[1], e[3], redis.call('PTTL', KEYS[1])} end
-if redis.call('SET', KEYS[2], ARGV[2] .. '|' .. now, 'NX', 'PX', ARGV[3]) then return {'lease', now} end
-return {'wait'}`
-
-// As READ, for any number of entries: KEYS entry, fill, entry, fill, … It asks for the stamp once.
-const READ_ALL = `${STAMP}
 local now = stamp()
 local answers = {}
 for i = 1, #KEYS, 2 do
@@ -38,16 +28,28 @@ for i = 1, #KEYS, 2 do
 end
 return answers`
 
-// KEYS entry, fill. ARGV token, stamp of the lease, version, body, ttl ms, check lease, check version, check stamp.
+// KEYS entry, fill, entry, fill, … ARGV check lease, check version, check stamp, and for each entry: token, stamp of the lease, version, body, ttl ms.
+// Answers for each whether it was taken.
 const FILL = `${STAMP}
-if ARGV[6] == '1' and redis.call('GET', KEYS[2]) ~= ARGV[1] .. '|' .. ARGV[2] then return 0 end
-if ARGV[8] == '1' and stamp() ~= ARGV[2] then return 0 end
-local e = redis.call('HMGET', KEYS[1], 'v', 'tomb', 'stamp')
-if ARGV[7] == '1' and (e[2] or (e[1] and e[3] == ARGV[2] and tonumber(e[1]) > tonumber(ARGV[3]))) then return 0 end
-redis.call('DEL', KEYS[1], KEYS[2])
-redis.call('HSET', KEYS[1], 'v', ARGV[3], 'stamp', ARGV[2], 'body', ARGV[4])
-redis.call('PEXPIRE', KEYS[1], ARGV[5])
-return 1`
+local now = stamp()
+local answers = {}
+for i = 1, #KEYS, 2 do
+  local entry, fill = KEYS[i], KEYS[i + 1]
+  local at = 4 + (i - 1) / 2 * 5
+  local token, leased, version, body, ttl = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local isTaken = (ARGV[1] == '0' or redis.call('GET', fill) == token .. '|' .. leased) and (ARGV[3] == '0' or now == leased)
+  if isTaken and ARGV[2] == '1' then
+    local e = redis.call('HMGET', entry, 'v', 'tomb', 'stamp')
+    isTaken = not (e[2] or (e[1] and e[3] == leased and tonumber(e[1]) > tonumber(version)))
+  end
+  if isTaken then
+    redis.call('DEL', entry, fill)
+    redis.call('HSET', entry, 'v', version, 'stamp', leased, 'body', body)
+    redis.call('PEXPIRE', entry, ttl)
+  end
+  answers[#answers + 1] = isTaken and 1 or 0
+end
+return answers`
 
 // KEYS entry, fill. ARGV version, ttl ms, reason. Overwrites any version; deletes first, for at maxmemory only that succeeds.
 const BURY = `
@@ -84,12 +86,20 @@ export type SharedAnswer =
   /** Nothing; another reader is filling. */
   | { kind: 'wait' }
 
+/** What a reader puts in where it was given the right to. */
+export interface Fill {
+  sessionId: string
+  lease: { token: string, stamp: string }
+  version: number
+  body: string
+  ttlMs: number
+}
+
 type Reply = [kind: string, first?: string, second?: string, ttl?: number]
 
 type Scripts = RedisConnection & {
-  hfRead(entry: string, fill: string, ...args: (string | number)[]): Promise<Reply>
-  hfReadAll(count: number, ...args: (string | number)[]): Promise<Reply[]>
-  hfFill(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
+  hfRead(count: number, ...args: (string | number)[]): Promise<Reply[]>
+  hfFill(count: number, ...args: (string | number)[]): Promise<number[]>
   hfBury(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
   hfPut(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
   hfDrop(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
@@ -107,42 +117,49 @@ export class SharedCache {
   namespace = ''
   readonly #name = randomBytes(12).toString('base64url')
   #attempts = 0
-  #reads: { stamp: string, gathering: Gathering<SharedAnswer> } | null = null
 
   constructor(redis: RedisConnection, breaker: Breaker, protections: Protections) {
     this.#breaker = breaker
-    for (const [name, lua] of Object.entries({ hfRead: READ, hfFill: FILL, hfBury: BURY, hfDrop: DROP, hfPut: PUT })) redis.defineCommand(name, { numberOfKeys: 2, lua })
-    redis.defineCommand('hfReadAll', { lua: READ_ALL })
+    for (const [name, lua] of Object.entries({ hfBury: BURY, hfDrop: DROP, hfPut: PUT })) redis.defineCommand(name, { numberOfKeys: 2, lua })
+    redis.defineCommand('hfRead', { lua: READ })
+    redis.defineCommand('hfFill', { lua: FILL })
     this.#redis = redis as Scripts
     this.#protections = protections
   }
 
   /**
-   * Reads of one turn of the event loop are one command, and one look at the stamp, which costs Redis more than the read does. In a
-   * cluster, where each session has a slot of its own, each is a command.
+   * Reads any number of sessions in one command; in a cluster, where each has its own slot, in one round trip to each shard.
    *
    * @param stamp the history on which the reader's lease stands; a cluster's shards each have their own
    */
-  read(sessionId: string, stamp: string): Promise<SharedAnswer> {
-    if (isCluster(this.#redis)) return this.#readOne(sessionId)
-    if (this.#reads?.stamp !== stamp) this.#reads = { stamp, gathering: new Gathering((ids) => this.readAll(ids, stamp)) }
-    return this.#reads.gathering.ask(sessionId)
+  async readAll(sessionIds: readonly string[], stamp: string): Promise<SharedAnswer[]> {
+    if (isCluster(this.#redis)) return (await Promise.all(sessionIds.map((id) => this.#read([id], '')))).flat()
+    return this.#read(sessionIds, stamp)
   }
 
-  /** As `read` for many sessions, in one command; in a cluster, where each has its own slot, in one round trip to each shard. */
-  async readAll(sessionIds: readonly string[], stamp: string): Promise<SharedAnswer[]> {
-    if (isCluster(this.#redis)) return Promise.all(sessionIds.map((id) => this.#readOne(id)))
+  async #read(sessionIds: readonly string[], stamp: string): Promise<SharedAnswer[]> {
     const token = this.#nextToken()
     const keys = sessionIds.flatMap((id) => this.#keysOf(id))
-    const replies = await this.#breaker.run(() => this.#redis.hfReadAll(keys.length, ...keys, stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp)))
+    const replies = await this.#breaker.run(() => this.#redis.hfRead(keys.length, ...keys, stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp)))
     return replies.map((reply) => answerOf(reply, token))
   }
 
-  /** @returns whether the copy was taken */
-  async fill(sessionId: string, lease: { token: string, stamp: string }, version: number, body: string, ttlMs: number): Promise<boolean> {
+  /**
+   * Fills any number of entries in one command, or one for each in a cluster.
+   *
+   * @returns for each whether it was taken
+   */
+  async fillAll(fills: readonly Fill[]): Promise<boolean[]> {
+    if (isCluster(this.#redis)) return (await Promise.all(fills.map((fill) => this.#fill([fill])))).flat()
+    return this.#fill(fills)
+  }
+
+  async #fill(fills: readonly Fill[]): Promise<boolean[]> {
     const { fillLease, versionCompare, stamp } = this.#protections
-    const lives = Math.max(1, Math.floor(ttlMs))
-    return await this.#breaker.run(() => this.#redis.hfFill(...this.#keysOf(sessionId), lease.token, lease.stamp, version, body, lives, flag(fillLease), flag(versionCompare), flag(stamp))) === 1
+    const keys = fills.flatMap(({ sessionId }) => this.#keysOf(sessionId))
+    const values = fills.flatMap(({ lease, version, body, ttlMs }) => [lease.token, lease.stamp, version, body, Math.max(1, Math.floor(ttlMs))])
+    const answers = await this.#breaker.run(() => this.#redis.hfFill(keys.length, ...keys, flag(fillLease), flag(versionCompare), flag(stamp), ...values))
+    return answers.map((answer) => answer === 1)
   }
 
   /**
@@ -163,11 +180,6 @@ export class SharedCache {
   /** Drops copies older than `version`. */
   async drop(sessionId: string, version: number): Promise<void> {
     await this.#breaker.run(() => this.#redis.hfDrop(...this.#keysOf(sessionId), version))
-  }
-
-  async #readOne(sessionId: string): Promise<SharedAnswer> {
-    const token = this.#nextToken()
-    return answerOf(await this.#breaker.run(() => this.#redis.hfRead(...this.#keysOf(sessionId), '', token, FILL_LEASE_MS, flag(this.#protections.stamp))), token)
   }
 
   /** Names one attempt to fill, among all of all processes. */

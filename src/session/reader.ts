@@ -86,11 +86,8 @@ export class SessionReader {
    */
   answer(credential: Credential): Check | Promise<Check> {
     const proof = this.#proveAtOnce(credential)
-    if (!proof) return this.#find(this.#proveByAsking(credential))
-    if (!(proof instanceof Proof)) return proof
-    const now = this.#options.cache.moment()
-    const copy = now === null ? null : this.#copyFor(proof, now, Infinity)
-    return copy ? proof.checkOf(copy) : this.#find(proof)
+    if (!proof) return this.#proveByAsking(credential).then((proven) => ('active' in proven ? proven : this.#answer(proven)))
+    return proof instanceof Proof ? this.#answer(proof) : proof
   }
 
   /** As `check`, with the rows. Pass a transaction to keep the session from being revoked until it ends. */
@@ -98,7 +95,9 @@ export class SessionReader {
     const proof = this.#proveAtOnce(credential) ?? await this.#proveByAsking(credential)
     if ('active' in proof) return { check: proof, record: null }
     // Requests share reads: a fault must be told to each of them, and not only to the one whose read it was.
-    const found = await this.#ask<Found>(() => (transaction ? holdSession(transaction, proof.sessionId) : this.#options.cache.find(proof.sessionId, (session) => proof.fits(session))))
+    const found = transaction
+      ? await this.#ask<Found>(() => holdSession(transaction, proof.sessionId))
+      : await callStore(() => this.#options.cache.find(proof.sessionId, (session) => proof.fits(session)))
     return this.#judge(found, proof)
   }
 
@@ -141,10 +140,11 @@ export class SessionReader {
     return copy
   }
 
-  async #find(proven: Proof | Promise<Proof | Refused>): Promise<Check> {
-    const proof = proven instanceof Promise ? await proven : proven
-    if ('active' in proof) return proof
-    return this.#judge(await this.#ask<Found>(() => this.#options.cache.find(proof.sessionId, (session) => proof.fits(session))), proof).check
+  #answer(proof: Proof): Check | Promise<Check> {
+    const now = this.#options.cache.moment()
+    const copy = now === null ? null : this.#copyFor(proof, now, Infinity)
+    if (copy) return proof.checkOf(copy)
+    return this.#options.cache.load(proof.sessionId, (session) => proof.fits(session), (found) => this.#judge(found, proof).check)
   }
 
   async #findAll(questions: readonly (AgedCheck | Proof | Refused)[], maxAgeMs: number): Promise<AgedCheck[]> {
@@ -155,7 +155,7 @@ export class SessionReader {
       const others = wanted.get(question.sessionId)
       wanted.set(question.sessionId, (session) => question.fits(session) && others?.(session) !== false)
     }
-    const found = await this.#ask(() => this.#options.cache.findAll(wanted, maxAgeMs))
+    const found = await callStore(() => this.#options.cache.findAll(wanted, maxAgeMs))
     return questions.map((question) => {
       if ('check' in question) return question
       if ('active' in question) return { check: question, ageMs: 0 }
