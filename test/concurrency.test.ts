@@ -145,6 +145,26 @@ t.test('a session that is revoked while it ends all the others waits for that, a
   }
 })
 
+t.test('a change of somebody by an administrator and one of that administrator do not wait for each other', { skip: storage === 'embedded' && 'one connection' }, async (t) => {
+  const target = await signUp(url)
+  const { id, email } = await signUp(url)
+  await makeAdmin(running, { ...target, id })
+  const impersonating = await signIn(url, email)
+  t.equal((await impersonating.browser.post('/api/auth/admin/impersonate-user', { userId: target.id })).status, 200)
+  const impersonation = await prisma.session.findFirstOrThrow({ where: { impersonatedBy: id } })
+  const [one, two] = [await signIn(url, email), await signIn(url, email)]
+  const [own, other] = await prisma.$transaction(async (transaction) => {
+    await transaction.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${impersonation.id} FOR UPDATE`
+    const changing = one.browser.post('/api/auth/change-password', { currentPassword: password, newPassword })
+    await waitForLocks(1)
+    const banning = two.browser.post('/api/auth/admin/ban-user', { userId: target.id })
+    await waitForLocks(2)
+    return [changing, banning] as const
+  }).then((both) => Promise.all(both))
+  t.strictSame([own.status, other.status], [200, 401])
+  t.ok((await prisma.session.findUniqueOrThrow({ where: { id: impersonation.id } })).revokedAt, 'the impersonation has ended')
+})
+
 t.test('a write that a session authorised is not committed after its revocation was answered', async (t) => {
   await repeat(1_500, async (round) => {
     const laptop = await signUp(url)

@@ -5,7 +5,7 @@ import type { Queryable } from '../database/database.js'
 import { advanceCredentialEpoch, dropPendingFactors, endImpersonationsBy, revokeSessionsOf } from '../session/revocation.js'
 import { judge } from '../session/session.js'
 import { endFamily } from '../token/rotation.js'
-import { bumpSessionsOf, holdSession, holdSessionsOf } from '../session/store.js'
+import { bumpSessionsOf, holdSessionsOf } from '../session/store.js'
 import { currentScope } from './scope.js'
 
 interface Write {
@@ -83,7 +83,7 @@ export class AccountWrites {
       await lockUser(db, userId, 'credentials')
       await this.#ended(userId, await revokeSessionsOf(db, { userId, reason: 'user_banned' }))
     } else {
-      await lockUser(db, userId, 'profile')
+      await lockUser(db, userId, 'role' in update ? 'role' : 'profile')
       await this.#changed(await bumpSessionsOf(db, userId))
       if ('role' in update) await this.#changed(await endImpersonationsBy(db, userId))
     }
@@ -91,16 +91,16 @@ export class AccountWrites {
 }
 
 /**
- * Locks a user's row before anything else is locked, and then makes sure that the session which authorises the change is still
+ * Locks a user's row before anything else is locked, and then the sessions that change with it; makes sure that the session which authorises the change is still
  * active, and stays so until the change is committed.
  *
- * @param change what is about to change. `sessions`: sign-ins under way must fail, for their sessions would be missed.
+ * @param change what is about to change. `role`: impersonations end with it. `sessions`: sign-ins under way must fail, for their sessions would be missed.
  *   `credentials`: what a first factor has begun ends as well.
  * @throws APIError 401 when the authorising session has ended
  */
-export async function lockUser(db: Queryable, userId: string, change: 'profile' | 'sessions' | 'credentials'): Promise<void> {
+export async function lockUser(db: Queryable, userId: string, change: 'profile' | 'role' | 'sessions' | 'credentials'): Promise<void> {
   const scope = currentScope()
-  if (change !== 'profile') {
+  if (change === 'sessions' || change === 'credentials') {
     const epoch = await advanceCredentialEpoch(db, userId)
     // This call's own change must not fail the session that it is about to begin.
     if (epoch !== null) scope.epochs.set(userId, epoch)
@@ -111,7 +111,7 @@ export async function lockUser(db: Queryable, userId: string, change: 'profile' 
   }
   const { authorisedBy } = scope
   if (!authorisedBy || scope.authorityHeld) return
-  const record = await (authorisedBy.userId === userId ? holdSessionsOf(db, userId, authorisedBy.id) : holdSession(db, authorisedBy.id))
+  const record = await holdSessionsOf(db, userId, authorisedBy.id, { impersonations: change !== 'profile' })
   scope.authorityEnded = !record || !judge(record).active
   if (scope.authorityEnded) throw new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
   scope.authorityHeld = true

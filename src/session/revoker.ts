@@ -51,7 +51,7 @@ export class Revoker {
       const db = await transaction.forWrite()
       await advanceCredentialEpoch(db, bulk.userId)
       if (authority) {
-        const record = await holdSessionsOf(db, bulk.userId, authority.sessionId)
+        const record = await holdSessionsOf(db, bulk.userId, authority.sessionId, { impersonations: true })
         if (!record || !judge(record).active) return null
       }
       return revokeSessionsOf(db, bulk)

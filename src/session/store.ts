@@ -53,7 +53,7 @@ export type JoinedRow = SessionRow & Record<`u_${string}`, unknown> & { now: Dat
  * Inserts a session with its first event, and revokes the one it replaces, in one statement.
  *
  * The user's row is taken FOR SHARE and must still have the epoch under which the credential was verified: a change of
- * password or a ban locks the same row first, so a sign-in with the old password cannot outlive it.
+ * password or a ban locks the same row first, so a sign-in with the old password cannot outlive it. Sessions are locked after it, as there.
  *
  * @returns the session, with the change that the replaced one underwent; null when the user is gone, banned or changed meanwhile, or the
  *   source session has ended
@@ -72,14 +72,14 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
       FOR SHARE
     ), impersonator AS (
       SELECT "id" FROM "user"
-      WHERE "id" = ${session.impersonatedBy}
+      WHERE "id" = ${session.impersonatedBy} AND EXISTS (SELECT 1 FROM owner)
         AND (${session.impersonatorEpoch}::int IS NULL OR "credentialEpoch" = ${session.impersonatorEpoch}::int)
         AND ${notBanned}
       FOR SHARE
     ), source AS (
-      SELECT "id", "authTime", "absoluteExpiresAt" FROM "session" WHERE "id" = ${session.sourceSessionId} AND "userId" = ${session.userId} AND ${live} FOR SHARE
+      SELECT "id", "authTime", "absoluteExpiresAt" FROM "session" WHERE "id" = ${session.sourceSessionId} AND "userId" = ${session.userId} AND ${live} AND EXISTS (SELECT 1 FROM owner) FOR SHARE
     ), authority AS (
-      SELECT "id" FROM "session" WHERE "id" = ${session.authoritySessionId} AND ${live} FOR SHARE
+      SELECT "id" FROM "session" WHERE "id" = ${session.authoritySessionId} AND ${live} AND EXISTS (SELECT 1 FROM owner) FOR SHARE
     ), allowed AS (
       SELECT owner."id", source."authTime", source."absoluteExpiresAt" AS "notAfter" FROM owner LEFT JOIN source ON true
       WHERE (${session.sourceSessionId}::text IS NULL OR source."id" IS NOT NULL)
@@ -138,13 +138,15 @@ export async function holdSession(db: Queryable, sessionId: string): Promise<Ses
 }
 
 /**
- * As `holdSession`, for a transaction that goes on to change the other sessions of that user: locks all of them at once, in the order of
- * their ids, as everybody does. Whoever locked one first and then the rest would wait for a revocation that waits for it.
+ * As `holdSession`, for a transaction that goes on to change the sessions of a user: locks the one that authorises it and all of those at
+ * once, in the order of their ids, as revocations do. Whoever locked the one first and then the rest would wait for a revocation that
+ * waits for it.
+ *
+ * @param impersonations whether those in which the user impersonates others are to be changed, too
  */
-export async function holdSessionsOf(db: Queryable, userId: string, sessionId: string): Promise<SessionRecord | null> {
-  await db.$queryRaw`
-    SELECT 1 FROM "session" WHERE ("userId" = ${userId} OR "impersonatedBy" = ${userId}) AND ("revokedAt" IS NULL OR "id" = ${sessionId})
-    ORDER BY "id" FOR UPDATE`
+export async function holdSessionsOf(db: Queryable, userId: string, sessionId: string, { impersonations }: { impersonations: boolean }): Promise<SessionRecord | null> {
+  const theirs = impersonations ? Prisma.sql`("userId" = ${userId} OR "impersonatedBy" = ${userId})` : Prisma.sql`"userId" = ${userId}`
+  await db.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${sessionId} OR (${theirs} AND "revokedAt" IS NULL) ORDER BY "id" FOR UPDATE`
   return findSession(db, sessionId)
 }
 
