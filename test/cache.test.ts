@@ -137,6 +137,20 @@ t.test('a foreign message on the channel of changes costs the lease for a moment
   await warm(running, ada.bearer)
 })
 
+t.test('a copy in Redis that nobody can read is none, and costs the others nothing', onlyWithRedis, async (t) => {
+  const running = await build(t, { localCache: false })
+  const ada = await signUp(running.url)
+  const phone = await signIn(running.url, ada.email)
+  const redis = connectRedis(redisUrl, { enableOfflineQueue: true })
+  t.teardown(() => redis.disconnect())
+  for (const { bearer } of [ada, phone]) await warm(running, bearer)
+  for (const body of ['{"a":', 'null', '[]', '7']) {
+    await redis.hset(`holdfast:${running.app.holdfast.storeId()}:{${phone.sessionId}}:session`, 'body', body)
+    const counts = await counting(async () => { t.strictSame(await Promise.all([ada, phone].map(({ bearer }) => check(running, bearer))), [200, 200], body) })
+    t.equal(counts.queries, 1)
+  }
+})
+
 t.test('a put replaces an older local copy for the time it has left, and makes none', async (t) => {
   const running = await build(t)
   const ada = await signUp(running.url)

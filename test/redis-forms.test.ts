@@ -1,9 +1,14 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { Breaker } from '../src/cache/breaker.js'
+import { allProtections } from '../src/cache/protections.js'
+import { connectRedis } from '../src/cache/redis.js'
+import { SharedCache } from '../src/cache/shared-cache.js'
 import { makeDevices } from './families.js'
 import { build, sessionState, signIn, signUp, start, storage, type Running } from './helper.js'
 import { counting } from './services/count.js'
@@ -28,6 +33,7 @@ t.test('in a cluster', { skip }, async (t) => {
   const redisUrl = `redis+cluster://${nodes.join(',')}`
   await revocationIsHeard(t, redisUrl)
   await batchIsAnswered(t, redisUrl)
+  await shardsAnswerAlone(t, redisUrl, ports)
 })
 
 async function revocationIsHeard(t: Test, redisUrl: string): Promise<void> {
@@ -71,6 +77,21 @@ async function batchIsAnswered(t: Test, redisUrl: string): Promise<void> {
 
   t.equal((await ada.browser.delete('/sessions?except=current')).status, 200)
   for (const node of [two, one]) t.strictSame(await check(node), [ada.sessionId, 'credential_malformed', ...ids.map(() => 'session_revoked')])
+}
+
+/** Of a cluster one shard may not answer: what the others know they say all the same. */
+async function shardsAnswerAlone(t: Test, redisUrl: string, [, sick = 0]: readonly number[]): Promise<void> {
+  const redis = connectRedis(redisUrl)
+  t.teardown(() => redis.disconnect())
+  await until('the cluster to be reached', () => redis.status === 'ready')
+  const cache = new SharedCache(redis, new Breaker(), allProtections)
+  cache.namespace = randomUUID()
+  const ids = Array.from({ length: 12 }, () => randomUUID())
+  const fills = (await cache.readAll(ids, '')).flatMap((lease, i) => (lease.kind === 'lease' ? [{ sessionId: ids[i] ?? '', lease, version: 1, body: 'copy', ttlMs: 60_000 }] : []))
+  t.ok((await cache.fillAll(fills)).every(Boolean))
+  t.equal(spawnSync('redis-cli', ['-p', String(sick), 'client', 'pause', '1500', 'all']).status, 0)
+  const kinds = (await cache.readAll(ids, '')).map(({ kind }) => kind)
+  t.strictSame(new Set(kinds), new Set(['hit', 'none']), kinds.join(' '))
 }
 
 /** Starts a Redis of some kind on a free port. One of a cluster takes a second one, ten thousand above: where that is taken it ends, and another pair is tried. */

@@ -5,6 +5,7 @@ import { allProtections } from '../src/cache/protections.js'
 import { connectRedis } from '../src/cache/redis.js'
 import { SharedCache, type Fill } from '../src/cache/shared-cache.js'
 import { redisUrl, storage } from './helper.js'
+import { startRedis } from './services/redis.js'
 
 // Found by the model: the lease of the old primary was still held, the copy that outlived its tombstone carried the same stamp.
 const skip = storage === 'embedded' && 'needs Redis'
@@ -24,7 +25,7 @@ t.test('a put replaces an older copy of the same history, keeps its time, and ma
   const lease = await read(cache, id, '')
   if (lease.kind !== 'lease') throw new Error(lease.kind)
   await cache.put(id, 2, 'two')
-  t.equal(await fill(cache, { sessionId: id, lease: lease, version: 1, body: 'one', ttlMs: 60_000 }), false, 'a reader who began before the write does not fill')
+  t.equal(await fill(cache, { sessionId: id, lease, version: 1, body: 'one', ttlMs: 60_000 }), false, 'a reader who began before the write does not fill')
   const next = await read(cache, id, '')
   if (next.kind !== 'lease') throw new Error(next.kind)
   t.equal(await fill(cache, { sessionId: id, lease: next, version: 2, body: 'two', ttlMs: 30_000 }), true)
@@ -47,9 +48,40 @@ t.test('a copy from another history is no hit, whatever the lease says', { skip 
   cache.namespace = namespace
   const lease = await read(cache, id, '')
   if (lease.kind !== 'lease') throw new Error(lease.kind)
-  t.equal(await fill(cache, { sessionId: id, lease: lease, version: 1, body: 'copy', ttlMs: 60_000 }), true)
+  t.equal(await fill(cache, { sessionId: id, lease, version: 1, body: 'copy', ttlMs: 60_000 }), true)
   t.match(await read(cache, id, lease.stamp), { kind: 'hit', body: 'copy' })
   t.notMatch(await read(cache, id, 'old'), { kind: 'hit' }, 'the lease stands on another history')
   await redis.hset(`holdfast:${namespace}:{${id}}:session`, 'stamp', 'old')
   t.notMatch(await read(cache, id, 'old'), { kind: 'hit' }, 'lease and copy agree, the server does not')
+})
+
+t.test('where Redis has no room for more, what it has answers', { skip }, async (t) => {
+  const server = await startRedis()
+  if (!server) throw new Error('redis-server is not on the PATH')
+  t.teardown(() => server.stop())
+  const redis = connectRedis(server.url, { enableOfflineQueue: true })
+  t.teardown(() => redis.disconnect())
+  const cache = new SharedCache(redis, new Breaker(), allProtections)
+  cache.namespace = 'a'
+  const lease = await read(cache, 'known', '')
+  if (lease.kind !== 'lease') throw new Error(lease.kind)
+  await fill(cache, { sessionId: 'known', lease, version: 1, body: 'copy', ttlMs: 60_000 })
+  await cache.bury('revoked', 1, 'signed_out', 60_000)
+  await redis.config('SET', 'maxmemory', '1')
+  const answers = await cache.readAll(['unknown', 'known', 'revoked'], lease.stamp)
+  t.strictSame(answers.map(({ kind }) => kind), ['none', 'hit', 'tombstone'])
+})
+
+t.test('more than Redis should do in one go is cut into pieces', { skip }, async (t) => {
+  const redis = connectRedis(redisUrl, { enableOfflineQueue: true })
+  t.teardown(() => redis.disconnect())
+  const cache = new SharedCache(redis, new Breaker(), allProtections)
+  cache.namespace = randomUUID()
+  const ids = Array.from({ length: 1_001 }, (_, i) => `session ${i}`)
+  const leases = await cache.readAll(ids, '')
+  const fills = leases.flatMap((lease, i) => (lease.kind === 'lease' ? [{ sessionId: ids[i] ?? '', lease, version: i, body: `copy ${i}`, ttlMs: 10_000 }] : []))
+  t.equal(new Set(fills.map(({ lease }) => lease.token)).size, 3)
+  t.ok((await cache.fillAll(fills)).every(Boolean))
+  const hits = await cache.readAll(ids, fills[0]?.lease.stamp ?? '')
+  t.strictSame(hits.map((hit) => (hit.kind === 'hit' ? hit.body : hit.kind)), ids.map((_, i) => `copy ${i}`))
 })

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queryable } from '../database/database.js'
 import type { NodeLease } from './node-lease.js'
 import { claimUnconfirmed, confirmChanges, findUnconfirmed, releaseClaims, tailOutbox, type Change } from './outbox.js'
+import { piecesOf } from './pieces.js'
 import type { SessionCache } from './session-cache.js'
 import type { SharedCache } from './shared-cache.js'
 import type { Tally } from '../tally.js'
@@ -164,10 +165,6 @@ export class Confirmation {
     }
     return false
   }
-}
-
-function piecesOf(changes: readonly Change[], size: number): Change[][] {
-  return Array.from({ length: Math.ceil(changes.length / size) }, (_, i) => changes.slice(i * size, (i + 1) * size))
 }
 
 function join(own: readonly Change[], others: readonly Change[]): Change[] {

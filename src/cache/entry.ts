@@ -20,10 +20,10 @@ export function encodeRecord({ session: s, user, now }: SessionRecord, livesMs: 
   ])
 }
 
-/** Reads a copy; the database's clock in it stands where the store was read. Null for a copy of another form. */
+/** Reads a copy; the database's clock in it stands where the store was read. Null for a copy of another form, and for what is no copy. */
 export function decodeRecord(id: string, text: string): { record: SessionRecord, livesMs: number } | null {
-  const packed = JSON.parse(text) as Packed
-  if (packed[0] !== FORM) return null
+  const packed = parsePacked(text)
+  if (packed?.[0] !== FORM) return null
   const [
     , livesMs, begun, now, token, userId, updatedAt, expiresAt, absoluteExpiresAt, revokedAt, revokedReason, version, ipAddress, userAgent, name, lastSeenAt, amr,
     authTime, impersonatedBy, clientId, user
@@ -35,6 +35,14 @@ export function decodeRecord(id: string, text: string): { record: SessionRecord,
     revokedReason, version, ipAddress, userAgent, name, lastSeenAt: at(lastSeenAt), amr, authTime: at(authTime), impersonatedBy, clientId
   }
   return { record: { session, user: user && decodeUser(userId, user), now: at(now) }, livesMs }
+}
+
+function parsePacked(text: string): Packed | null {
+  try {
+    return JSON.parse(text) as Packed | null
+  } catch {
+    return null
+  }
 }
 
 /** The copy as it stands some time later: the database's clock is carried forward. */

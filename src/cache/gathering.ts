@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks'
 
 /** How long questions wait at most while others are being answered, in milliseconds: twice as long for each of those, within a bound. */
 const PATIENCE_MS = 5
-const LONGEST_PATIENCE_MS = 250
+const LONGEST_PATIENCE_MS = 100
 
 interface Open<Question, Answer> {
   questions: Question[]
@@ -10,9 +10,9 @@ interface Open<Question, Answer> {
 }
 
 /**
- * Joins questions into one: those of one turn of the event loop, and all that come while the ones before are being answered. The more is
- * asked, the less of it costs a journey of its own; and where answers are slow, a crowd does not become a crowd of journeys. Each is asked
- * after it came: nobody is answered from a read that began before.
+ * Joins questions into one: those that are asked in one go, and all that come while the ones before are being answered. The more is asked,
+ * the less of it costs a journey of its own; and where answers are slow, a crowd does not become a crowd of journeys. Each is asked after it
+ * came: nobody is answered from a read that began before.
  */
 export class Gathering<Question, Answer> {
   readonly #askAll: (questions: readonly Question[]) => Promise<readonly Answer[]>

@@ -31,6 +31,7 @@ export interface SessionCacheOptions {
 
 /** A copy that says "there is no such session" lives this long: no id is ever given twice. */
 const UNKNOWN_TTL_MS = 5_000
+
 declare const MOMENT: unique symbol
 /** A time on the monotonic clock, in milliseconds, at which copies in this process may answer. Only `SessionCache.moment` makes one. */
 export type Moment = number & { readonly [MOMENT]: true }
@@ -47,10 +48,12 @@ interface Beginning {
   overtaken: boolean
 }
 
-/** A read of sessions that is under way. */
-interface Read<T> {
-  beginnings: Map<string, Beginning>
-  answers: Promise<Map<string, T>>
+/** Sessions that are being read. */
+type Beginnings = ReadonlyMap<string, Beginning>
+
+interface StoreRead {
+  ids: ReadonlySet<string>
+  records: Promise<ReadonlyMap<string, SessionRecord | null>>
 }
 
 interface Question {
@@ -71,7 +74,9 @@ interface Answered {
  */
 export class SessionCache {
   readonly #options: SessionCacheOptions
-  readonly #reads = new Set<Read<unknown>>()
+  readonly #reads = new Set<Beginnings>()
+  /** What the store is asked at present; noted only where the protection against joining it is off. */
+  readonly #joinable = new Set<StoreRead>()
   readonly #floors = new VersionFloors()
   readonly #askingShared = new Gathering((questions: readonly Question[]) => this.#answerFromShared(questions))
   readonly #askingStore = new Gathering((questions: readonly (Question & { lease: Lease | null })[]) => this.#answerFromStore(questions))
@@ -135,14 +140,15 @@ export class SessionCache {
    */
   load<T>(sessionId: string, matches: Matches, show: (found: Found) => T): Promise<T> {
     const question = { sessionId, matches }
-    const { shared, authority, protections } = this.#options
-    if (!protections.joinNext) {
-      for (const { beginnings, answers } of this.#reads) {
-        if (beginnings.has(sessionId)) return answers.then((known) => show(known.get(sessionId) as Found))
-      }
+    const { shared, authority } = this.#options
+    for (const { ids, records } of this.#joinable) {
+      if (ids.has(sessionId)) return records.then((known) => show(known.get(sessionId) ?? null))
     }
     if (!shared || !authority.held()) return this.#load(question, null, show)
-    return this.#askingShared.ask(question, (answer) => (answer && 'layer' in answer ? show(this.#count(answer, matches)) : this.#load(question, answer, show)))
+    const goOn = (answer: Answered | Lease | null) => (answer && 'layer' in answer ? show(this.#count(answer, matches)) : this.#load(question, answer, show))
+    // In a cluster nothing is gained by asking together, and whoever asks a shard that is well would wait for one that is not.
+    if (shared.isCluster) return this.#answerFromShared([question]).then(([answer = null]) => goOn(answer))
+    return this.#askingShared.ask(question, goOn)
   }
 
   /** The store's pool is the limit here: what it cannot serve soon it refuses, and that is a 503. */
@@ -214,7 +220,7 @@ export class SessionCache {
     for (const { sessionId, version } of changes) {
       this.#options.local?.delete(sessionId)
       this.#floors.raise(sessionId, version, until)
-      for (const { beginnings } of this.#reads) {
+      for (const beginnings of this.#reads) {
         const beginning = beginnings.get(sessionId)
         if (beginning) beginning.overtaken = true
       }
@@ -248,11 +254,11 @@ export class SessionCache {
 
   /** What Redis says that counts. Nobody waits for another reader who is filling: the store says it sooner. */
   #readShared(ids: ReadonlySet<string>, shared: SharedCache): Promise<Map<string, Aged | Lease>> {
-    return this.#read(ids, async (beginnings) => {
+    return this.#hearing(ids, async (beginnings) => {
       const known = new Map<string, Aged | Lease>()
       const readAt = performance.now()
       // What the shared cache cannot say, the store can.
-      const answers = await shared.readAll([...ids], this.#options.authority.stamp).catch(() => [])
+      const answers = await shared.readAll([...ids], this.#options.authority.stamp)
       let next = 0
       for (const [id, beginning] of beginnings) {
         const answer = answers[next++]
@@ -265,50 +271,59 @@ export class SessionCache {
 
   /** @param checks how many wait for it */
   #readStore(ids: ReadonlySet<string>, leases: ReadonlyMap<string, Lease>, checks: number): Promise<Map<string, SessionRecord | null>> {
-    return this.#read(ids, async (beginnings) => {
+    const records = this.#hearing(ids, async (beginnings) => {
       const known = new Map<string, SessionRecord | null>()
       const readAt = performance.now()
-      const records = await findSessions(this.#options.db, [...ids]).catch((error: unknown) => {
+      const found = await findSessions(this.#options.db, [...ids]).catch((error: unknown) => {
         this.#options.tally.checks.store.unavailable += checks
         throw error
       })
       const fills: Fill[] = []
       for (const [id, beginning] of beginnings) {
-        const record = records.get(id) ?? null
+        const record = found.get(id) ?? null
         this.#offer(id, record, readAt, leases.get(id), beginning, fills)
         known.set(id, record)
       }
       if (fills.length > 0) this.#options.shared?.fillAll(fills).catch(() => {}) // a fill that fails costs a miss
       return known
     })
+    return this.#options.protections.joinNext ? records : this.#joining({ ids, records })
+  }
+
+  async #joining<T extends StoreRead>(read: T): Promise<Awaited<T['records']>> {
+    this.#joinable.add(read)
+    try {
+      return await read.records as Awaited<T['records']>
+    } finally {
+      this.#joinable.delete(read)
+    }
   }
 
   /** Reads, and hears meanwhile of what speaks against keeping what is found. */
-  async #read<T>(ids: ReadonlySet<string>, ask: (beginnings: ReadonlyMap<string, Beginning>) => Promise<Map<string, T>>): Promise<Map<string, T>> {
+  async #hearing<T>(ids: ReadonlySet<string>, read: (beginnings: Beginnings) => Promise<T>): Promise<T> {
     const { epoch } = this.#options.authority
     const beginnings = new Map([...ids].map((id) => [id, { epoch, overtaken: false }]))
-    const read = { beginnings, answers: ask(beginnings) }
-    this.#reads.add(read)
+    this.#reads.add(beginnings)
     try {
-      return await read.answers
+      return await read(beginnings)
     } finally {
-      this.#reads.delete(read)
+      this.#reads.delete(beginnings)
     }
   }
 
   /** Takes what the shared cache says, if it counts: null where it does not. */
-  #take(sessionId: string, answer: SharedAnswer & { kind: 'hit' | 'tombstone' }, readAt: number, load: Beginning): Aged | null {
+  #take(sessionId: string, answer: SharedAnswer & { kind: 'hit' | 'tombstone' }, readAt: number, beginning: Beginning): Aged | null {
     if (answer.kind === 'tombstone') return { found: 'revoked', ageMs: 0 }
     const { authority, protections } = this.#options
-    // The lease, unbroken since the load began, is still held: a server that was demoted meanwhile does not count.
-    const usable = (!protections.leaseCheck || (authority.held() && authority.epoch === load.epoch)) && (!protections.versionCompare || !this.#floors.isAbove(answer.version, sessionId))
+    // The lease, unbroken since the read began, is still held: a server that was demoted meanwhile does not count.
+    const usable = (!protections.leaseCheck || (authority.held() && authority.epoch === beginning.epoch)) && (!protections.versionCompare || !this.#floors.isAbove(answer.version, sessionId))
     if (!usable || answer.remainingMs <= 0) return null
     if (answer.body === '') return { found: null, ageMs: Math.max(0, UNKNOWN_TTL_MS - answer.remainingMs) }
     const decoded = decodeRecord(sessionId, answer.body)
     if (!decoded) return null
     const { record, livesMs } = decoded
     const ageMs = Math.max(0, livesMs - answer.remainingMs)
-    this.#keep(sessionId, record.session.version, { text: answer.body, readAt: readAt - ageMs, freshUntil: readAt - ageMs + livesMs }, load)
+    this.#keep(sessionId, record.session.version, { text: answer.body, readAt: readAt - ageMs, freshUntil: readAt - ageMs + livesMs }, beginning)
     return { found: agedBy(record, ageMs), ageMs }
   }
 
@@ -321,12 +336,12 @@ export class SessionCache {
     if (record) this.#keep(sessionId, record.session.version, { text, readAt, freshUntil: readAt + livesMs }, beginning)
   }
 
-  /** Keeps a copy in this process, unless something that was heard since its load began speaks against it. */
-  #keep(sessionId: string, version: number, entry: PackedEntry, load: Beginning): void {
+  /** Keeps a copy in this process, unless something that was heard since its read began speaks against it. */
+  #keep(sessionId: string, version: number, entry: PackedEntry, beginning: Beginning): void {
     const { local, authority, protections } = this.#options
     if (!local || !authority.held()) return
-    if (protections.leaseCheck && authority.epoch !== load.epoch) return
-    if (protections.overtakenLoads && (load.overtaken || this.#floors.isAbove(version, sessionId))) return
+    if (protections.leaseCheck && authority.epoch !== beginning.epoch) return
+    if (protections.overtakenLoads && (beginning.overtaken || this.#floors.isAbove(version, sessionId))) return
     local.set(sessionId, entry)
   }
 }

@@ -74,7 +74,7 @@ export class SessionReader {
    * @throws StoreUnavailable when nobody knows
    */
   async check(credential: Credential): Promise<Check> {
-    const check = await this.answer(credential)
+    const check = await callStore(async () => this.answer(credential))
     if (!check.active) return check
     const { session, user } = check
     return { ...check, session: { ...session, amr: [...session.amr] }, user: { ...user, roles: [...user.roles] } }
