@@ -1,4 +1,4 @@
-FROM node:20.19-slim AS build
+FROM node:24.21-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci
@@ -8,7 +8,7 @@ COPY src ./src
 COPY plugins ./plugins
 RUN npm run build && npm prune --omit=dev
 
-FROM node:20.19-slim
+FROM node:24.21-slim
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
 WORKDIR /app
 COPY --from=build /app/package.json ./

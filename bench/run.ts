@@ -6,10 +6,14 @@ import { Stage } from './stage.js'
 
 /*
  * `npm run bench`: every figure, against its peers, on this machine. `-- --quick` takes less than a minute, leaves out what takes long, and keeps nothing;
- * `-- --only verify` runs the families whose names contain that; `-- --cpu-prof` has the servers write profiles into the current directory.
+ * `-- --only verify` runs the families whose names contain that; `-- --cpu-prof` has the servers write profiles into the current directory;
+ * `-- --to RESULTS-x.md` names the page in this folder that a whole run writes.
  */
-const { values: { quick, only, 'cpu-prof': profile } } = parseArgs({
-  options: { quick: { type: 'boolean', default: false }, only: { type: 'string', default: '' }, 'cpu-prof': { type: 'boolean', default: false } }
+const { values: { quick, only, to, 'cpu-prof': profile } } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false }, only: { type: 'string', default: '' }, to: { type: 'string', default: 'RESULTS.md' },
+    'cpu-prof': { type: 'boolean', default: false }
+  }
 })
 
 const stage = await Stage.open({ quick, execArgv: profile ? ['--cpu-prof'] : [] })
@@ -32,5 +36,5 @@ try {
   await stage.close()
 }
 print(results)
-if (!quick && only === '') await results.write(new URL('../../bench/RESULTS.md', import.meta.url))
+if (!quick && only === '') await results.write(new URL(`../../bench/${to}`, import.meta.url))
 process.exitCode = results.missed.length > 0 ? 1 : 0
