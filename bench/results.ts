@@ -90,7 +90,7 @@ function machine(): string[] {
   return [
     `${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${system()} ${release()}`,
     `Node ${process.versions.node}, ${run('redis-server', '--version').replace(/ sha=.*/, '')}, ${packages.join(', ')}`,
-    `commit ${run('git', 'rev-parse', '--short', 'HEAD')}${run('git', 'status', '--porcelain', '--untracked-files=no') === '' ? '' : ' with changes'}, ${new Date().toISOString().slice(0, 10)}`
+    `commit ${run('git', 'rev-parse', '--short', 'HEAD')}${run('git', 'status', '--porcelain', '--untracked-files=no', '.', ':!*.md') === '' ? '' : ' with changes'}, ${new Date().toISOString().slice(0, 10)}`
   ]
 }
 
