@@ -36,6 +36,19 @@ async function waitForLocks(wanted: number): Promise<void> {
   })
 }
 
+/** Sends two requests that both wait for one session's row, in this order, and lets them have it. */
+async function inTurn(sessionId: string, first: () => Promise<Response>, second: () => Promise<Response>): Promise<number[]> {
+  const both = await prisma.$transaction(async (transaction) => {
+    await transaction.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${sessionId} FOR UPDATE`
+    const sent = [first()]
+    await waitForLocks(1)
+    sent.push(second())
+    await waitForLocks(2)
+    return sent
+  })
+  return (await Promise.all(both)).map(({ status }) => status)
+}
+
 const present = <T>(items: (T | null)[]): T[] => items.filter((item) => item !== null)
 
 interface Change {
@@ -133,15 +146,7 @@ t.test('a session that is revoked while it ends all the others waits for that, a
   for (const [what, end] of ends) {
     const older = await signUp(url)
     const newer = await signIn(url, older.email)
-    const [revocation, answer] = await prisma.$transaction(async (transaction) => {
-      await transaction.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${older.sessionId} FOR UPDATE`
-      const revoking = older.browser.delete(`/sessions/${newer.sessionId}`)
-      await waitForLocks(1)
-      const ending = end(newer.browser)
-      await waitForLocks(2)
-      return [revoking, ending] as const
-    }).then((both) => Promise.all(both))
-    t.strictSame([revocation.status, answer.status], [200, 401], what)
+    t.strictSame(await inTurn(older.sessionId, () => older.browser.delete(`/sessions/${newer.sessionId}`), () => end(newer.browser)), [200, 401], what)
   }
 })
 
@@ -153,15 +158,9 @@ t.test('a change of somebody by an administrator and one of that administrator d
   t.equal((await impersonating.browser.post('/api/auth/admin/impersonate-user', { userId: target.id })).status, 200)
   const impersonation = await prisma.session.findFirstOrThrow({ where: { impersonatedBy: id } })
   const [one, two] = [await signIn(url, email), await signIn(url, email)]
-  const [own, other] = await prisma.$transaction(async (transaction) => {
-    await transaction.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${impersonation.id} FOR UPDATE`
-    const changing = one.browser.post('/api/auth/change-password', { currentPassword: password, newPassword })
-    await waitForLocks(1)
-    const banning = two.browser.post('/api/auth/admin/ban-user', { userId: target.id })
-    await waitForLocks(2)
-    return [changing, banning] as const
-  }).then((both) => Promise.all(both))
-  t.strictSame([own.status, other.status], [200, 401])
+  const changing = () => one.browser.post('/api/auth/change-password', { currentPassword: password, newPassword })
+  const banning = () => two.browser.post('/api/auth/admin/ban-user', { userId: target.id })
+  t.strictSame(await inTurn(impersonation.id, changing, banning), [200, 401])
   t.ok((await prisma.session.findUniqueOrThrow({ where: { id: impersonation.id } })).revokedAt, 'the impersonation has ended')
 })
 

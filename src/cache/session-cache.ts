@@ -53,7 +53,7 @@ type Beginnings = ReadonlyMap<string, Beginning>
 
 interface StoreRead {
   ids: ReadonlySet<string>
-  records: Promise<ReadonlyMap<string, SessionRecord | null>>
+  records: Promise<Map<string, SessionRecord | null>>
 }
 
 interface Question {
@@ -203,7 +203,7 @@ export class SessionCache {
     }
     const { shared, authority } = this.#options
     if (open.size > 0 && maxAgeMs > 0 && shared && authority.held()) {
-      for (const [id, answer] of await this.#readShared(open, shared)) {
+      for (const [id, answer] of await this.#readShared(open)) {
         if ('kind' in answer) leases.set(id, answer)
         else if (answer.ageMs <= maxAgeMs && isSettled(answer.found, wanted.get(id))) settle(id, { ...answer, found: this.#count({ found: answer.found, layer: 'shared' }, wanted.get(id)) })
       }
@@ -235,9 +235,7 @@ export class SessionCache {
 
   /** What Redis knows, or the right to fill that it gave; null where it can say nothing that counts, and the store can. */
   async #answerFromShared(questions: readonly Question[]): Promise<(Answered | Lease | null)[]> {
-    const { shared } = this.#options
-    if (!shared) return questions.map(() => null)
-    const answers = await this.#readShared(idsOf(questions), shared)
+    const answers = await this.#readShared(idsOf(questions))
     return questions.map(({ sessionId, matches }) => {
       const answer = answers.get(sessionId)
       if (!answer || 'kind' in answer) return answer ?? null
@@ -253,16 +251,18 @@ export class SessionCache {
   }
 
   /** What Redis says that counts. Nobody waits for another reader who is filling: the store says it sooner. */
-  #readShared(ids: ReadonlySet<string>, shared: SharedCache): Promise<Map<string, Aged | Lease>> {
+  #readShared(ids: ReadonlySet<string>): Promise<Map<string, Aged | Lease>> {
     return this.#hearing(ids, async (beginnings) => {
       const known = new Map<string, Aged | Lease>()
       const readAt = performance.now()
+      const { shared, authority } = this.#options
       // What the shared cache cannot say, the store can.
-      const answers = await shared.readAll([...ids], this.#options.authority.stamp)
+      const answers = await shared?.readAll([...ids], authority.stamp) ?? []
       let next = 0
       for (const [id, beginning] of beginnings) {
         const answer = answers[next++]
-        const taken = answer?.kind === 'hit' || answer?.kind === 'tombstone' ? this.#take(id, answer, readAt, beginning) : answer?.kind === 'lease' ? answer : null
+        if (!answer || answer.kind === 'none') continue
+        const taken = answer.kind === 'lease' ? answer : this.#take(id, answer, readAt, beginning)
         if (taken) known.set(id, taken)
       }
       return known
@@ -290,10 +290,10 @@ export class SessionCache {
     return this.#options.protections.joinNext ? records : this.#joining({ ids, records })
   }
 
-  async #joining<T extends StoreRead>(read: T): Promise<Awaited<T['records']>> {
+  async #joining(read: StoreRead): Promise<Map<string, SessionRecord | null>> {
     this.#joinable.add(read)
     try {
-      return await read.records as Awaited<T['records']>
+      return await read.records
     } finally {
       this.#joinable.delete(read)
     }

@@ -211,7 +211,7 @@ export class SharedCache {
 function answerOf([kind, first = '', second = '', ttl = 0]: Reply, token: string): SharedAnswer {
   if (kind === 'hit') return { kind, version: Number(first), body: second, remainingMs: ttl }
   if (kind === 'tomb') return { kind: 'tombstone', version: Number(first), reason: second }
-  return kind === 'lease' ? { kind, token, stamp: first } : { kind: 'none' }
+  return kind === 'lease' ? { kind, token, stamp: first } : none
 }
 
 function flag(on: boolean): string {

@@ -22,7 +22,7 @@ export async function revokeSessions(db: Queryable, sessionIds: readonly string[
   return end(db, Prisma.sql`"id" = ANY(${locked}::text[])`, reason, {
     chosen: Prisma.sql`"id" = ANY(${sessionIds}::text[]) AND (${userId}::text IS NULL OR "userId" = ${userId})
       AND (${authorityId}::text IS NULL OR EXISTS (
-        SELECT 1 FROM locked WHERE "id" = ${authorityId} AND "revokedAt" IS NULL AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()))`
+        SELECT 1 FROM locked WHERE "id" = ${authorityId} AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()))`
   })
 }
 
@@ -52,28 +52,28 @@ export async function dropPendingFactors(db: Queryable, userId: string): Promise
  * @returns what this call ended
  */
 export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId = null, reason }: BulkRevocation): Promise<Change[]> {
-  const theirs = Prisma.sql`("userId" = ${userId} OR "impersonatedBy" = ${userId}) AND "revokedAt" IS NULL AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})`
+  const theirs = Prisma.sql`("userId" = ${userId} OR "impersonatedBy" = ${userId}) AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})`
   return end(db, theirs, reason, { because: Prisma.sql`CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END` })
 }
 
 /** Ends the sessions in which a user impersonates others: what allowed it has changed. */
 export async function endImpersonationsBy(db: Queryable, userId: string): Promise<Change[]> {
-  return end(db, Prisma.sql`"impersonatedBy" = ${userId} AND "revokedAt" IS NULL`, 'impersonation_ended')
+  return end(db, Prisma.sql`"impersonatedBy" = ${userId}`, 'impersonation_ended')
 }
 
 /**
- * Ends the sessions that `which` selects: rows, versions, events and outbox in one statement. Rows are locked in the order of their
+ * Ends the sessions that `which` selects and that have not ended: rows, versions, events and outbox in one statement. Rows are locked in the order of their
  * ids, as everybody does, so that two revocations cannot wait for each other.
  *
- * @param chosen which of the locked rows are ended; all that are not ended yet by default
+ * @param chosen which of the locked rows are ended; all by default
  * @param because the reason that a row `s` keeps, where it is not the same for all
  */
 function end(db: Queryable, which: Prisma.Sql, reason: RevocationReason, { chosen = Prisma.sql`true`, because = Prisma.sql`${reason}` } = {}): Promise<Change[]> {
   return db.$queryRaw<Change[]>`
     WITH locked AS (
-      SELECT "id", "userId", "revokedAt", "expiresAt", "absoluteExpiresAt" FROM "session" WHERE ${which} ORDER BY "id" FOR UPDATE
+      SELECT "id", "userId", "expiresAt", "absoluteExpiresAt" FROM "session" WHERE (${which}) AND "revokedAt" IS NULL ORDER BY "id" FOR UPDATE
     ), chosen AS (
-      SELECT "id" FROM locked WHERE "revokedAt" IS NULL AND ${chosen}
+      SELECT "id" FROM locked WHERE ${chosen}
     ), ended AS (
       UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = ${because}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
       FROM chosen WHERE s."id" = chosen."id" AND s."revokedAt" IS NULL
