@@ -1,7 +1,6 @@
-import { fork } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { build, password, signIn, signUp, storage, type Person, type Running } from './helper.js'
+import { askChild } from './services/child.js'
 import { counting, recording, type Counts } from './services/count.js'
 import { until } from './services/poll.js'
 
@@ -93,15 +92,18 @@ t.test('a warm check allocates little', async (t) => {
   const running = await build(t)
   const ada = await signUp(running.url)
   await running.app.close()
-  const child = fork(fileURLToPath(new URL('services/allocation.js', import.meta.url)), [], {
-    execArgv: ['--expose-gc', '--max-semi-space-size=64'], env: { ...process.env, HOLDFAST_TEST_ALLOCATION: JSON.stringify({ options: { ...running.options, baseUrl: running.url }, bearer: ada.bearer }) }
-  })
-  t.teardown(() => child.kill('SIGKILL'))
-  const bytes = await new Promise<number>((resolve, reject) => {
-    child.once('message', (message: { bytes: number }) => resolve(message.bytes))
-    child.once('exit', (code) => reject(new Error(`the server that counts ended with ${code}`)))
-  })
+  const setting = { options: { ...running.options, baseUrl: running.url }, bearer: ada.bearer }
+  const { bytes } = await askChild<{ bytes: number }>(t, 'allocation.js', setting, ['--expose-gc', '--max-semi-space-size=64'])
   t.ok(bytes > 0 && bytes <= 400, `${bytes.toFixed(0)} bytes`)
+})
+
+t.test('no promise is watched but while better-auth answers', async (t) => {
+  const running = await build(t)
+  const ada = await signUp(running.url)
+  await running.app.close()
+  const watched = await askChild<{ before: boolean, during: boolean, after: boolean }>(t, 'watched.js', { options: { ...running.options, baseUrl: running.url }, bearer: ada.bearer })
+  // Node 24 carries values without watching.
+  t.strictSame(watched, { before: false, during: Number(process.versions.node.split('.', 1)[0]) < 24, after: false })
 })
 
 /** The plan for whatever its parameters are, where a sequential scan is chosen only if there is nothing else. */

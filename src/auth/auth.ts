@@ -1,9 +1,11 @@
+import { getCurrentAuthContextAsyncLocalStorage, getCurrentDBAdapterAsyncLocalStorage, getRequestStateAsyncLocalStorage } from '@better-auth/core/context'
 import { betterAuth, type BetterAuthOptions } from 'better-auth'
 import { admin, bearer, oneTimeToken, openAPI, twoFactor } from 'better-auth/plugins'
 import { v7 as uuidV7 } from 'uuid'
 import { isLoopback, type Config } from '../config.js'
 import type { Confirmation } from '../cache/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
+import { disableWhenIdle } from '../idle-storage.js'
 import { secondFactorLockout } from '../limits.js'
 import type { SessionReader } from '../session/reader.js'
 import { signToken } from '../session/session-token.js'
@@ -18,6 +20,12 @@ import { tokenTransport } from './token-transport.js'
 
 /** The only header from which better-auth takes the client's address; the bridge sets it, and no client can. */
 export const CLIENT_ADDRESS_HEADER = 'x-holdfast-client-address'
+
+// better-auth's own, of which a process has one each, whoever uses them.
+const [adapters, requests, endpoints] = await Promise.all([getCurrentDBAdapterAsyncLocalStorage(), getRequestStateAsyncLocalStorage(), getCurrentAuthContextAsyncLocalStorage()])
+disableWhenIdle(adapters)
+disableWhenIdle(requests)
+disableWhenIdle(endpoints)
 
 export interface AuthOptions {
   config: Config

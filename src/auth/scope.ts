@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Confirmation, Unconfirmed } from '../cache/confirmation.js'
 import type { Change } from '../cache/outbox.js'
 import type { InactiveCause } from '../errors.js'
+import { disableWhenIdle } from '../idle-storage.js'
 import type { Credential } from '../session/reader.js'
 import type { ParsedToken } from '../session/session-token.js'
 import type { Session, SessionRow } from '../session/session.js'
@@ -54,7 +55,7 @@ export interface AuthScope {
   pendingUntil: Date | null
 }
 
-const scopes = new AsyncLocalStorage<AuthScope>()
+const scopes = disableWhenIdle(new AsyncLocalStorage<AuthScope>())
 
 /** What the request says of itself. */
 export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn'>

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { StoreUnavailable } from '../errors.js'
+import { disableWhenIdle } from '../idle-storage.js'
 
 /** What happened to the store during one request. better-auth swallows errors; this does not. */
 export interface FaultScope {
@@ -9,7 +10,7 @@ export interface FaultScope {
   onFault: (fault: StoreUnavailable) => void
 }
 
-const scopes = new AsyncLocalStorage<FaultScope>()
+const scopes = disableWhenIdle(new AsyncLocalStorage<FaultScope>())
 
 /** Runs `work` so that the first fault of the store inside it is kept and told, whoever swallows the error. */
 export function watchFaults<T>(scope: FaultScope, work: () => T): T {
@@ -21,7 +22,7 @@ export interface StatementWatch {
   failure: unknown
 }
 
-const watches = new AsyncLocalStorage<StatementWatch>()
+const watches = disableWhenIdle(new AsyncLocalStorage<StatementWatch>())
 
 /** Runs `work` so that a failed statement inside it is kept, whoever swallows the error. */
 export function watchStatements<T>(watch: StatementWatch, work: () => T): T {

@@ -1,9 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { StoreUnavailable } from '../errors.js'
+import { disableWhenIdle } from '../idle-storage.js'
 import type { PrismaClient, Queryable } from './database.js'
 import { callStore, watchStatements, type StatementWatch } from './fault.js'
 
-const transactions = new AsyncLocalStorage<LazyTransaction>()
+const transactions = disableWhenIdle(new AsyncLocalStorage<LazyTransaction>())
 const rolledBack = new Error('rolled back')
 
 /** The transaction in which the running code stands; null outside one. */

@@ -1,22 +1,22 @@
 import { pino } from 'pino'
 import { buildApp } from '../../src/app.js'
-import { resolveConfig, type HoldfastOptions } from '../../src/config.js'
+import { answer, readSetting } from './child.js'
 import { until } from './poll.js'
 
 /*
  * A server that tells its parent how many bytes a warm check of a session allocates. Started with --expose-gc and room for the young
  * generation: nothing is collected while it counts.
  */
-const { options, bearer } = JSON.parse(process.env['HOLDFAST_TEST_ALLOCATION'] ?? '') as { options: HoldfastOptions, bearer: string }
-const app = await buildApp(resolveConfig(options), { logger: pino({ level: 'silent' }) })
+const { config, bearer } = readSetting()
+const app = await buildApp(config, { logger: pino({ level: 'silent' }) })
 await app.ready()
 const { reader } = app.holdfast
 const credential = { kind: 'signed', value: bearer } as const
 const CHECKS = 2_000
 
 function isKnown(): boolean {
-  const answer = reader.answer(credential)
-  return !(answer instanceof Promise) && answer.active
+  const check = reader.answer(credential)
+  return !(check instanceof Promise) && check.active
 }
 
 /** Bytes for a check; infinite where the lease ended meanwhile, and the session was not known any more. */
@@ -37,5 +37,4 @@ for (let i = 0; i < 12; i++) {
   bytes = Math.min(bytes, count())
 }
 await app.close()
-process.send?.({ bytes })
-process.disconnect()
+answer({ bytes })

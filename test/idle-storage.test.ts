@@ -1,0 +1,39 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { setImmediate as turn } from 'node:timers/promises'
+import t from 'tap'
+import { disableWhenIdle } from '../src/idle-storage.js'
+
+t.test('a call finds its value wherever it goes on, whoever else comes and goes', async (t) => {
+  const storage = disableWhenIdle(new AsyncLocalStorage<string>())
+  const call = (value: string, turns: number) => storage.run(value, async () => {
+    for (let i = 0; i < turns; i++) {
+      await turn()
+      if (storage.getStore() !== value) return `${storage.getStore()} in place of ${value}`
+    }
+    return value
+  })
+  const short = Array.from({ length: 20 }, (_none, index) => call(`short ${index}`, index % 3))
+  t.strictSame(await Promise.all([call('long', 20), ...short]), ['long', ...short.map((_none, index) => `short ${index}`)])
+  t.equal(storage.getStore(), undefined)
+  t.equal(await call('later', 3), 'later', 'and is switched on again')
+})
+
+t.test('a call within another gives its value back', async (t) => {
+  const storage = disableWhenIdle(new AsyncLocalStorage<string>())
+  await storage.run('outer', async () => {
+    t.equal(await storage.run('inner', async () => storage.getStore()), 'inner')
+    await turn()
+    t.equal(storage.getStore(), 'outer')
+    t.equal(storage.run('at once', () => storage.getStore()), 'at once')
+    t.equal(storage.getStore(), 'outer')
+  })
+})
+
+t.test('a call that fails has ended, too', async (t) => {
+  const storage = disableWhenIdle(new AsyncLocalStorage<string>())
+  const fault = new Error('a fault')
+  t.throws(() => storage.run('value', () => { throw fault }), fault)
+  await t.rejects(storage.run('value', async () => { throw fault }), fault)
+  t.equal(storage.getStore(), undefined)
+  t.equal(await storage.run('value', async () => turn(storage.getStore())), 'value')
+})
