@@ -81,9 +81,8 @@ export async function rotate(db: Queryable, rotation: Rotation): Promise<{ recor
     )
     SELECT *, clock_timestamp() AS "now" FROM rotated`
   if (!row) return null
-  const { versionBefore, ...joined } = row
   // PostgreSQL reads the row that it waited for anew, and no other: the user is still as the statement first saw them.
-  return { record: recordOf(joined), waited: joined.version !== versionBefore + 1 }
+  return { record: recordOf(row), waited: row.version !== row.versionBefore + 1 }
 }
 
 /** Reads a session with its refresh state, in one statement: what is decided on it was true at one moment. */
@@ -92,9 +91,9 @@ export async function findFamily(db: Queryable, sessionId: string): Promise<Refr
     SELECT ${sessionColumns}, ${userColumns}, ${refreshColumns}, clock_timestamp() AS "now"
     FROM "session" s LEFT JOIN "user" u ON u."id" = s."userId" WHERE s."id" = ${sessionId}`
   if (!row) return null
-  const { refreshGeneration, refreshHash, previousRefreshHash, rotatedAt, rotationSalt, rotationPepper, idempotencyHash, ...joined } = row
+  const { refreshGeneration, refreshHash, previousRefreshHash, rotatedAt, rotationSalt, rotationPepper, idempotencyHash } = row
   const refresh = { refreshGeneration, refreshHash, previousRefreshHash, rotatedAt, rotationSalt, rotationPepper, idempotencyHash }
-  return { ...recordOf(joined), refresh }
+  return { ...recordOf(row), refresh }
 }
 
 const refreshColumns = Prisma.raw(['refreshGeneration', 'refreshHash', 'previousRefreshHash', 'rotatedAt', 'rotationSalt', 'rotationPepper', 'idempotencyHash'].map((name) => `s."${name}"`).join(', '))
