@@ -36,6 +36,28 @@ t.test('what is asked together is asked once, and what comes meanwhile is asked 
   t.equal(await third, 'd2')
 })
 
+t.test('four are worth a journey of their own, as long as four are not under way', async (t) => {
+  const { asked, ask } = asking()
+  const all = [ask('a')]
+  for (let journeys = 1; journeys < 4; journeys++) {
+    await settled()
+    for (const question of ['b', 'c', 'd']) all.push(ask(question))
+    await settled()
+    t.equal(asked.length, journeys, 'three wait')
+    all.push(ask('e'))
+    await settled()
+    t.equal(asked.length, journeys + 1, 'and go with a fourth')
+  }
+  for (const question of ['f', 'g', 'h', 'i', 'j']) all.push(ask(question))
+  await settled()
+  t.equal(asked.length, 4)
+  asked[2]?.answer()
+  await until('those who waited to be asked', async () => asked.length === 5)
+  t.strictSame(asked[4]?.questions, ['f', 'g', 'h', 'i', 'j'])
+  for (const { answer } of asked) answer()
+  t.equal((await Promise.all(all)).length, 18)
+})
+
 t.test('who is not answered keeps the others waiting for a while, and a crowd from becoming many questions', async (t) => {
   const { asked, ask } = asking()
   const all: Promise<unknown>[] = []

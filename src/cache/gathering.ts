@@ -4,15 +4,19 @@ import { AsyncResource } from 'node:async_hooks'
 const PATIENCE_MS = 5
 const LONGEST_PATIENCE_MS = 100
 
+/** So many are worth a journey of their own, unless as many journeys as that are under way. */
+const ENOUGH = 4
+const JOURNEYS = 4
+
 interface Open<Question, Answer> {
   questions: Question[]
   answers: Promise<readonly Answer[]>
 }
 
 /**
- * Joins questions into one: those that are asked in one go, and all that come while the ones before are being answered. The more is asked,
- * the less of it costs a journey of its own; and where answers are slow, a crowd does not become a crowd of journeys. Each is asked after it
- * came: nobody is answered from a read that began before.
+ * Joins questions into one: those that are asked in one go, and those that come while the ones before are being answered, until they are
+ * worth a journey of their own. The more is asked, the less of it costs one; and where answers are slow, a crowd does not become a crowd of
+ * journeys. Each is asked after it came: nobody is answered from a read that began before.
  */
 export class Gathering<Question, Answer> {
   readonly #askAll: (questions: readonly Question[]) => Promise<readonly Answer[]>
@@ -20,7 +24,8 @@ export class Gathering<Question, Answer> {
   readonly #nobody = new AsyncResource('Gathering')
   #open: Open<Question, Answer> | null = null
   #running = 0
-  #onAnswer = () => {}
+  /** Has the questions that wait be asked. */
+  #goOn = () => {}
 
   /** @param askAll answers in the order of the questions */
   constructor(askAll: (questions: readonly Question[]) => Promise<readonly Answer[]>) {
@@ -36,6 +41,7 @@ export class Gathering<Question, Answer> {
     this.#open ??= this.#begin()
     const { questions, answers } = this.#open
     const index = questions.push(question) - 1
+    if (this.#isDue(questions)) this.#goOn()
     return answers.then((all) => {
       if (index >= all.length) throw new Error('fewer answers than questions')
       return read(all[index] as Answer)
@@ -49,22 +55,26 @@ export class Gathering<Question, Answer> {
 
   async #run(questions: readonly Question[]): Promise<readonly Answer[]> {
     await Promise.resolve() // until whoever asks in this moment has done so
-    if (this.#running > 0) await this.#anAnswer()
+    if (!this.#isDue(questions)) await this.#untilDue()
     this.#open = null
     this.#running++
     try {
       return await this.#askAll(questions)
     } finally {
       this.#running--
-      this.#onAnswer()
+      this.#goOn()
     }
   }
 
-  /** Until the next answer comes, or patience ends. */
-  #anAnswer(): Promise<void> {
+  #isDue(questions: readonly Question[]): boolean {
+    return this.#running === 0 || (questions.length >= ENOUGH && this.#running < JOURNEYS)
+  }
+
+  /** Until enough have come, the next answer comes, or patience ends. */
+  #untilDue(): Promise<void> {
     return new Promise((resolve) => {
       const patience = setTimeout(resolve, Math.min(PATIENCE_MS * 2 ** this.#running, LONGEST_PATIENCE_MS))
-      this.#onAnswer = () => {
+      this.#goOn = () => {
         clearTimeout(patience)
         resolve()
       }
