@@ -82,7 +82,7 @@ function numberOf(samples: Samples, side: string, measure: keyof Sample): number
 
 /** A side that drives one load for as long as a round of this kind takes. It has run for long enough before that its code is compiled. */
 export async function loading(stage: Stage, load: Load): Promise<Side> {
-  await drive({ ...load, forMs: stage.quick ? 500 : 3_000 })
+  await drive({ ...load, forMs: stage.quick ? 500 : load.warmUpMs ?? 2_000 })
   return () => drive({ ...load, forMs: stage.quick ? 150 : load.forMs ?? 400 })
 }
 

@@ -16,7 +16,7 @@ export const refresh: Family = {
     const server = await stage.start('holdfast', databaseUrl)
     const bare = await stage.bare(databaseUrl, server, tickets[0]?.bearer ?? '')
     const chains = tickets.slice(0, CONNECTIONS).map(chain)
-    const ours = { server, connections: CONNECTIONS, requests: (connection: number) => chains[connection % CONNECTIONS] ?? [], isRight: isTokenSet }
+    const ours = { server, connections: CONNECTIONS, requests: (connection: number) => chains[connection % CONNECTIONS] ?? [], isRight: isTokenSet, warmUpMs: 6_000 }
     const updates = tickets.slice(CONNECTIONS).map(({ sessionId }): LoadRequest[] => [{ method: 'GET', path: `/update/${sessionId}` }])
     const theirs = { server: bare, connections: CONNECTIONS, requests: (connection: number) => updates[connection % CONNECTIONS] ?? [], isRight: isUpdated }
     return { 'bare UPDATE … RETURNING': await loading(stage, theirs), refresh: await loading(stage, ours) }

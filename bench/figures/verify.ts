@@ -69,7 +69,7 @@ async function betterAuths(stage: Stage): Promise<Record<string, Side>> {
   for (const mode of modes) {
     const server = await stage.start('better-auth', await stage.emptyDatabase(`better_auth_${mode}`), { BENCH_MODE: mode })
     const cookie = await signUpElsewhere(server.url)
-    const load: Load = { server, connections: CONNECTIONS, requests: [{ method: 'GET', path: '/api/auth/get-session', headers: { cookie } }], isRight: isSession }
+    const load: Load = { server, connections: CONNECTIONS, requests: [{ method: 'GET', path: '/api/auth/get-session', headers: { cookie } }], isRight: isSession, warmUpMs: 3_000 }
     sides[`better-auth, ${mode}`] = await loading(stage, load)
   }
   return sides
