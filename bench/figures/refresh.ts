@@ -4,10 +4,11 @@ import { makeSessions, type Ticket } from '../sessions.js'
 
 const CONNECTIONS = 16
 
+const form = { 'content-type': 'application/x-www-form-urlencoded' }
 const isTokenSet = (body: string) => body.startsWith('{"access_token":"ey')
 const isUpdated = (body: string) => body.startsWith('{"session_id":"')
 
-/** What an exchange of a refresh token costs, beside a route that does no more than update the row. */
+/** What an exchange of a refresh token costs, beside a route that does no more than update the row, and one that does what no exchange can do without. */
 export const refresh: Family = {
   name: 'refresh',
   async prepare(stage) {
@@ -19,16 +20,26 @@ export const refresh: Family = {
     const ours = { server, connections: CONNECTIONS, requests: (connection: number) => chains[connection % CONNECTIONS] ?? [], isRight: isTokenSet, warmUpMs: 6_000 }
     const updates = tickets.slice(CONNECTIONS).map(({ sessionId }): LoadRequest[] => [{ method: 'GET', path: `/update/${sessionId}` }])
     const theirs = { server: bare, connections: CONNECTIONS, requests: (connection: number) => updates[connection % CONNECTIONS] ?? [], isRight: isUpdated }
-    return { 'bare UPDATE … RETURNING': await loading(stage, theirs), refresh: await loading(stage, ours) }
+    const forms = tickets.slice(CONNECTIONS).map(({ sessionId }): LoadRequest[] => [{ method: 'POST', path: `/refresh/${sessionId}`, headers: form, body: 'grant_type=refresh_token' }])
+    const least = { ...ours, server: bare, requests: (connection: number) => forms[connection % CONNECTIONS] ?? [] }
+    return {
+      'bare UPDATE … RETURNING': await loading(stage, theirs),
+      'bare form, UPDATE, event, copy and token': await loading(stage, least),
+      refresh: await loading(stage, ours)
+    }
   },
-  figures: [{ name: 'refreshes per second ÷ a bare route with one UPDATE … RETURNING', bound: { atLeast: 0.6 }, value: share('refresh', 'bare UPDATE … RETURNING') }]
+  figures: [
+    { name: 'refreshes per second ÷ a bare route with one UPDATE … RETURNING', bound: { atLeast: 0.6 }, value: share('refresh', 'bare UPDATE … RETURNING') },
+    // What is left for anything else.
+    { name: 'the same of a bare route with form, UPDATE, event, copy in Redis and access token', bound: null, value: share('bare form, UPDATE, event, copy and token', 'bare UPDATE … RETURNING') }
+  ]
 }
 
 /** One session's exchanges, each with the token that the one before has given. A run that ends early leaves its last token used: it is answered again. */
 function chain({ refreshToken: first }: Ticket): LoadRequest[] {
   let refreshToken = first
   return [{
-    method: 'POST', path: '/oauth2/token', headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    method: 'POST', path: '/oauth2/token', headers: form,
     setupRequest: (request) => ({ ...request, body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken }).toString() }),
     onResponse: (status, body) => { if (status === 200) refreshToken = (JSON.parse(body) as { refresh_token: string }).refresh_token }
   }]
