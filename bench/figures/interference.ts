@@ -25,14 +25,14 @@ export const interference: Family = {
     const server = await stage.start('holdfast', databaseUrl)
     const elsewhere = await stage.start('holdfast', databaseUrl)
     const checks = { server, connections: CONNECTIONS, requests: verifying(bearersOf(tickets)), isRight: (body: string) => body === '' }
-    await drive({ ...checks, amount: CONNECTIONS * SESSIONS })
+    await drive({ ...checks, amount: 4 * SESSIONS })
     const forMs = 2_000
     const rate = Math.max(1, Math.floor(await hashesPerSecond()))
     const signIns = {
       server, connections: Math.min(rate, 8), rate, forMs, isRight: (body: string) => body.startsWith('{"redirect":false,"token":"'),
       requests: [{ method: 'POST' as const, path: '/api/auth/sign-in/email', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email, password }) }]
     }
-    for (const each of [server, elsewhere]) await drive({ ...signIns, server: each, forMs: 2_000 })
+    for (const each of [server, elsewhere]) await drive({ ...signIns, server: each, forMs: 1_500 })
     const idle = () => drive({ ...checks, rate: RATE, forMs })
     const beside = (load: Load) => async () => (await Promise.all([idle(), drive(load)]))[0]
     return { idle, 'beside sign-ins': beside(signIns), 'beside sign-ins elsewhere': beside({ ...signIns, server: elsewhere }) }

@@ -21,7 +21,7 @@ export const refresh: Family = {
     const updates = tickets.slice(CONNECTIONS).map(({ sessionId }): LoadRequest[] => [{ method: 'GET', path: `/update/${sessionId}` }])
     const theirs = { server: bare, connections: CONNECTIONS, requests: (connection: number) => updates[connection % CONNECTIONS] ?? [], isRight: isUpdated }
     const forms = tickets.slice(CONNECTIONS).map(({ sessionId }): LoadRequest[] => [{ method: 'POST', path: `/refresh/${sessionId}`, headers: form, body: 'grant_type=refresh_token' }])
-    const least = { ...ours, server: bare, requests: (connection: number) => forms[connection % CONNECTIONS] ?? [] }
+    const least = { ...ours, server: bare, warmUpMs: 2_000, requests: (connection: number) => forms[connection % CONNECTIONS] ?? [] }
     return {
       'bare UPDATE … RETURNING': await loading(stage, theirs),
       'bare form, UPDATE, event, copy and token': await loading(stage, least),

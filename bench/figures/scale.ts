@@ -6,7 +6,7 @@ import type { Stage } from '../stage.js'
 
 /** One at a time: what is measured is the wait for an answer, not for a turn. */
 const CONNECTIONS = 1
-const FIRST = 2_000
+const FIRST = 1_000
 const PER_ROUND = 300
 
 /** Whether a check stays as fast with a hundred times the sessions. */
