@@ -32,7 +32,7 @@ export interface Family {
 }
 
 /** How many rounds are measured, for a family that does not say otherwise. */
-export const ROUNDS = 7
+export const ROUNDS = 5
 const QUICK_ROUNDS = 3
 
 /** Runs the sides of a family in turns, each round in the opposite order of the one before. */
