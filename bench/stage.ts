@@ -61,7 +61,7 @@ export class Stage {
 
   /**
    * Starts a server; it ends with the family that it was started for. Holdfast's is asked for something of better-auth, as any that people
-   * sign in at: better-auth's code is loaded, and its use of AsyncLocalStorage has left in Node whatever it leaves.
+   * sign in at, so that its code has run, and its storages were in use.
    */
   async start(program: Program, databaseUrl: string, env: Record<string, string> = {}, execArgv: readonly string[] = []): Promise<BenchServer> {
     const server = await this.startUntouched(program, databaseUrl, env, execArgv)

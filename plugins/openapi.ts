@@ -24,8 +24,7 @@ const PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'un
 /** Collects the schemas of every route registered after it, and serves them with better-auth's as `/openapi.json` and as a page, `/docs`. */
 async function openapi(app: FastifyInstance, { holdfast, prefix }: { holdfast: Holdfast, prefix: string }): Promise<void> {
   let described: ApiDescription | null = null
-  // When somebody wants to read it, and not when the server starts: a node that only gateways ask is never without better-auth's first use of
-  // AsyncLocalStorage, after which Node's promises cost more.
+  // When somebody wants to read it, and not when the server starts: better-auth makes all of it, which a node that only gateways ask never needs.
   const describe = async () => { described ??= await holdfast.auth.describe() }
   await app.register(fastifySwagger, {
     openapi: {

@@ -1,22 +1,22 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import t from 'tap'
-import { Gathering } from '../src/cache/gathering.js'
+import { Gathering, type GatheringOptions } from '../src/cache/gathering.js'
 import { until } from './services/poll.js'
 
 /** Asks that are answered when the test says so; each answer tells in which of them it was given. */
-function asking() {
+function asking(options?: GatheringOptions) {
   const asked: { questions: readonly string[], answer: () => void, fail: () => void }[] = []
   const gathering = new Gathering((questions: readonly string[]) => new Promise<string[]>((resolve, reject) => {
     const number = asked.length
     asked.push({ questions, answer: () => { resolve(questions.map((question) => `${question}${number}`)) }, fail: () => { reject(new Error('gone')) } })
-  }))
+  }), options)
   return { asked, ask: (question: string) => gathering.ask(question, (answer) => answer) }
 }
 
 const settled = async () => new Promise((resolve) => { setImmediate(resolve) })
 
 t.test('what is asked together is asked once, and what comes meanwhile is asked after it came', async (t) => {
-  const { asked, ask } = asking()
+  const { asked, ask } = asking({ patienceMs: 10_000 })
   const first = [ask('a'), ask('b'), ask('a')]
   await settled()
   t.strictSame(asked.map(({ questions }) => questions), [['a', 'b', 'a']])
@@ -36,8 +36,8 @@ t.test('what is asked together is asked once, and what comes meanwhile is asked 
   t.equal(await third, 'd2')
 })
 
-t.test('four are worth a journey of their own, as long as four are not under way', async (t) => {
-  const { asked, ask } = asking()
+t.test('four are worth a journey of their own, as long as no more are under way than may be', async (t) => {
+  const { asked, ask } = asking({ journeys: 4, patienceMs: 10_000 })
   const all = [ask('a')]
   for (let journeys = 1; journeys < 4; journeys++) {
     await settled()

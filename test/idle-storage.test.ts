@@ -29,6 +29,26 @@ t.test('a call within another gives its value back', async (t) => {
   })
 })
 
+t.test('it is off whenever no call runs, on a Node that would watch every promise for it', { skip: 'enabled' in new AsyncLocalStorage() ? false : 'this one does not' }, async (t) => {
+  const storage = new AsyncLocalStorage<string>() as AsyncLocalStorage<string> & { enabled: boolean }
+  disableWhenIdle(storage)
+  disableWhenIdle(storage) // another copy of Holdfast
+  const gate: { open?: () => void } = {}
+  const long = storage.run('long', () => new Promise<void>((resolve) => { gate.open = resolve }))
+  await storage.run('short', async () => turn())
+  t.ok(storage.enabled, 'while one of two runs')
+  gate.open?.()
+  await long
+  t.notOk(storage.enabled)
+  storage.run('at once', () => 0)
+  t.notOk(storage.enabled)
+  const used = new AsyncLocalStorage<string>() as AsyncLocalStorage<string> & { enabled: boolean }
+  used.enterWith('a host that does so')
+  disableWhenIdle(used)
+  used.run('another', () => 0)
+  t.ok(used.enabled, 'what was in use before anybody counted is left on')
+})
+
 t.test('a call that fails has ended, too', async (t) => {
   const storage = disableWhenIdle(new AsyncLocalStorage<string>())
   const fault = new Error('a fault')

@@ -17,11 +17,11 @@ export const refresh: Family = {
     const server = await stage.start('holdfast', databaseUrl)
     const bare = await stage.bare(databaseUrl, server, tickets[0]?.bearer ?? '')
     const chains = tickets.slice(0, CONNECTIONS).map(chain)
-    const ours = { server, connections: CONNECTIONS, requests: (connection: number) => chains[connection % CONNECTIONS] ?? [], isRight: isTokenSet, warmUpMs: 6_000 }
+    const ours = { server, connections: CONNECTIONS, requests: (connection: number) => chains[connection % CONNECTIONS] ?? [], isRight: isTokenSet, warmUpMs: 4_000 }
     const updates = tickets.slice(CONNECTIONS).map(({ sessionId }): LoadRequest[] => [{ method: 'GET', path: `/update/${sessionId}` }])
-    const theirs = { server: bare, connections: CONNECTIONS, requests: (connection: number) => updates[connection % CONNECTIONS] ?? [], isRight: isUpdated }
+    const theirs = { server: bare, connections: CONNECTIONS, requests: (connection: number) => updates[connection % CONNECTIONS] ?? [], isRight: isUpdated, warmUpMs: 4_000 }
     const forms = tickets.slice(CONNECTIONS).map(({ sessionId }): LoadRequest[] => [{ method: 'POST', path: `/refresh/${sessionId}`, headers: form, body: 'grant_type=refresh_token' }])
-    const least = { ...ours, server: bare, warmUpMs: 2_000, requests: (connection: number) => forms[connection % CONNECTIONS] ?? [] }
+    const least = { ...ours, server: bare, requests: (connection: number) => forms[connection % CONNECTIONS] ?? [] }
     return {
       'bare UPDATE … RETURNING': await loading(stage, theirs),
       'bare form, UPDATE, event, copy and token': await loading(stage, least),

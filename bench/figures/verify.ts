@@ -53,7 +53,7 @@ export const betterAuth: Family = {
     const databaseUrl = await stage.database('beside_better_auth')
     const tickets = await makeSessions(databaseUrl, SESSIONS)
     const server = await stage.start('holdfast', databaseUrl)
-    const ours: Load = { server, connections: CONNECTIONS, isRight: isEmpty, requests: parts(verifying(bearersOf(tickets)), CONNECTIONS) }
+    const ours: Load = { server, connections: CONNECTIONS, isRight: isEmpty, warmUpMs: 3_000, requests: parts(verifying(bearersOf(tickets)), CONNECTIONS) }
     return { verify: await loading(stage, ours), ...await betterAuths(stage) }
   },
   figures: [

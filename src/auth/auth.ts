@@ -21,12 +21,6 @@ import { tokenTransport } from './token-transport.js'
 /** The only header from which better-auth takes the client's address; the bridge sets it, and no client can. */
 export const CLIENT_ADDRESS_HEADER = 'x-holdfast-client-address'
 
-// better-auth's own, of which a process has one each, whoever uses them.
-const [adapters, requests, endpoints] = await Promise.all([getCurrentDBAdapterAsyncLocalStorage(), getRequestStateAsyncLocalStorage(), getCurrentAuthContextAsyncLocalStorage()])
-disableWhenIdle(adapters)
-disableWhenIdle(requests)
-disableWhenIdle(endpoints)
-
 export interface AuthOptions {
   config: Config
   /** Where the routes hang: the prefix of the host application, or empty. */
@@ -65,6 +59,15 @@ export interface Auth {
   /** The cookie that remembers where somebody signed in before, and the attributes that every cookie has. */
   deviceCookie: { name: string, attributes: ReturnType<typeof cookieSettings>['defaultCookieAttributes'] }
   trustedOrigins: string[]
+}
+
+let quietened: Promise<void> | undefined
+
+/** Has better-auth's own storages switched off when idle: a process has one of each, whoever else uses better-auth in it. */
+async function quietenStorages(): Promise<void> {
+  disableWhenIdle(await getCurrentDBAdapterAsyncLocalStorage())
+  disableWhenIdle(await getRequestStateAsyncLocalStorage())
+  disableWhenIdle(await getCurrentAuthContextAsyncLocalStorage())
 }
 
 /** Builds better-auth on the session store: no secondary storage and no cookie cache, which revocation cannot reach. */
@@ -126,16 +129,19 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
   } satisfies BetterAuthOptions)
   return {
     async handler(request) {
+      await (quietened ??= quietenStorages())
       const response = await auth.handler(request)
       await confirmNow(confirmation)
       return response
     },
     async updateUser(userId, update) {
+      await (quietened ??= quietenStorages())
       const { internalAdapter } = await auth.$context
       await internalAdapter.updateUser(userId, update)
     },
     signAnew: (signed) => (keys.all.length > 1 ? signAnew(keys, signed) : null),
     async describe() {
+      await (quietened ??= quietenStorages())
       // Called, not registered: as a plugin it would offer pages of its own.
       const { generateOpenAPISchema } = openAPI().endpoints
       return await generateOpenAPISchema({ context: await auth.$context } as never) as unknown as ApiDescription

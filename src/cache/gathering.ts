@@ -1,12 +1,17 @@
 import { AsyncResource } from 'node:async_hooks'
 
-/** How long questions wait at most while others are being answered, in milliseconds: twice as long for each of those, within a bound. */
 const PATIENCE_MS = 5
 const LONGEST_PATIENCE_MS = 100
 
-/** So many are worth a journey of their own, unless as many journeys as that are under way. */
+/** So many are worth a journey of their own. */
 const ENOUGH = 4
-const JOURNEYS = 4
+
+export interface GatheringOptions {
+  /** How many journeys may be under way before questions wait, however many they are; one where absent. */
+  journeys?: number
+  /** How long questions wait at most while others are being answered, in milliseconds: twice as long for each of those, 100 at most. Five where absent. */
+  patienceMs?: number
+}
 
 interface Open<Question, Answer> {
   questions: Question[]
@@ -14,12 +19,14 @@ interface Open<Question, Answer> {
 }
 
 /**
- * Joins questions into one: those that are asked in one go, and those that come while the ones before are being answered, until they are
+ * Joins questions into one: those that are asked in one go, and those that come while the ones before are being answered, or until they are
  * worth a journey of their own. The more is asked, the less of it costs one; and where answers are slow, a crowd does not become a crowd of
  * journeys. Each is asked after it came: nobody is answered from a read that began before.
  */
 export class Gathering<Question, Answer> {
   readonly #askAll: (questions: readonly Question[]) => Promise<readonly Answer[]>
+  readonly #journeys: number
+  readonly #patienceMs: number
   /** Questions are asked for everybody: not in the asynchronous context of whoever happens to be the first. */
   readonly #nobody = new AsyncResource('Gathering')
   #open: Open<Question, Answer> | null = null
@@ -28,8 +35,10 @@ export class Gathering<Question, Answer> {
   #goOn = () => {}
 
   /** @param askAll answers in the order of the questions */
-  constructor(askAll: (questions: readonly Question[]) => Promise<readonly Answer[]>) {
+  constructor(askAll: (questions: readonly Question[]) => Promise<readonly Answer[]>, { journeys = 1, patienceMs = PATIENCE_MS }: GatheringOptions = {}) {
     this.#askAll = askAll
+    this.#journeys = journeys
+    this.#patienceMs = patienceMs
   }
 
   /**
@@ -67,13 +76,13 @@ export class Gathering<Question, Answer> {
   }
 
   #isDue(questions: readonly Question[]): boolean {
-    return this.#running === 0 || (questions.length >= ENOUGH && this.#running < JOURNEYS)
+    return this.#running === 0 || (questions.length >= ENOUGH && this.#running < this.#journeys)
   }
 
   /** Until enough have come, the next answer comes, or patience ends. */
   #untilDue(): Promise<void> {
     return new Promise((resolve) => {
-      const patience = setTimeout(resolve, Math.min(PATIENCE_MS * 2 ** this.#running, LONGEST_PATIENCE_MS))
+      const patience = setTimeout(resolve, Math.min(this.#patienceMs * 2 ** this.#running, LONGEST_PATIENCE_MS))
       this.#goOn = () => {
         clearTimeout(patience)
         resolve()

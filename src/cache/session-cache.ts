@@ -29,6 +29,9 @@ export interface SessionCacheOptions {
   tally: Tally
 }
 
+/** So many commands to Redis may be under way that each ask about several sessions. The store is asked one query at a time: its connections are few. */
+const SHARED_JOURNEYS = 4
+
 /** A copy that says "there is no such session" lives this long: no id is ever given twice. */
 const UNKNOWN_TTL_MS = 5_000
 
@@ -78,7 +81,7 @@ export class SessionCache {
   /** What the store is asked at present; noted only where the protection against joining it is off. */
   readonly #joinable = new Set<StoreRead>()
   readonly #floors = new VersionFloors()
-  readonly #askingShared = new Gathering((questions: readonly Question[]) => this.#answerFromShared(questions))
+  readonly #askingShared = new Gathering((questions: readonly Question[]) => this.#answerFromShared(questions), { journeys: SHARED_JOURNEYS })
   readonly #askingStore = new Gathering((questions: readonly (Question & { lease: Lease | null })[]) => this.#answerFromStore(questions))
 
   constructor(options: SessionCacheOptions) {
