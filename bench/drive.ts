@@ -12,9 +12,9 @@ export interface Load {
   requests: LoadRequest[] | ((connection: number) => LoadRequest[])
   /** How long; or how many requests altogether. */
   forMs?: number
+  amount?: number
   /** How long it is driven before the first round, where not as long as any: what has long code and few answers is compiled late. */
   warmUpMs?: number
-  amount?: number
   /** Requests per second altogether; as many as possible where absent. */
   rate?: number
   /** The status of a right answer; 200 where absent. */

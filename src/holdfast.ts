@@ -122,7 +122,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     const accessTokens: AccessTokens = new AccessTokens({ keys: signingKeys, parties, ttlSeconds: config.accessTokenTtlSeconds, now: () => Date.now() })
     const reader = new SessionReader({ cache, secrets: keys.all.map(({ auth }) => auth), accessTokens, activity, tally })
     const revoker = new Revoker(database.prisma, confirmation)
-    const auth = createAuth({
+    const auth = await createAuth({
       config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation,
       onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onDebug(message))
     })

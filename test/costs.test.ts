@@ -89,22 +89,23 @@ t.test('every statement that a request sends finds its rows by an index', async 
 })
 
 t.test('a warm check allocates little', async (t) => {
-  const running = await build(t)
-  const ada = await signUp(running.url)
-  await running.app.close()
-  const setting = { options: { ...running.options, baseUrl: running.url }, bearer: ada.bearer }
-  const { bytes } = await askChild<{ bytes: number }>(t, 'allocation.js', setting, ['--expose-gc', '--max-semi-space-size=64'])
+  const { bytes } = await askElsewhere<{ bytes: number }>(t, 'allocation.js', ['--expose-gc', '--max-semi-space-size=64'])
   t.ok(bytes > 0 && bytes <= 400, `${bytes.toFixed(0)} bytes`)
 })
 
 t.test('no promise is watched but while better-auth answers', async (t) => {
-  const running = await build(t)
-  const ada = await signUp(running.url)
-  await running.app.close()
-  const watched = await askChild<{ before: boolean, during: boolean, after: boolean }>(t, 'watched.js', { options: { ...running.options, baseUrl: running.url }, bearer: ada.bearer })
+  const watched = await askElsewhere<{ before: boolean, during: boolean, after: boolean }>(t, 'watched.js')
   // Node 24 carries values without watching.
   t.strictSame(watched, { before: false, during: Number(process.versions.node.split('.', 1)[0]) < 24, after: false })
 })
+
+/** What a script finds at a server in a process of its own, where somebody is signed in. */
+async function askElsewhere<T>(t: Test, script: string, execArgv?: string[]): Promise<T> {
+  const running = await build(t)
+  const ada = await signUp(running.url)
+  await running.app.close()
+  return askChild<T>(t, script, { options: { ...running.options, baseUrl: running.url }, bearer: ada.bearer }, execArgv)
+}
 
 /** The plan for whatever its parameters are, where a sequential scan is chosen only if there is nothing else. */
 async function planOf({ app }: Running, text: string): Promise<string> {

@@ -1,6 +1,7 @@
-import type { LoadRequest } from '../drive.js'
+import type { Load, LoadRequest } from '../drive.js'
 import { loading, share, type Family } from '../figure.js'
-import { makeSessions, type Ticket } from '../sessions.js'
+import type { BenchServer } from '../server.js'
+import { makeSessions, parts, type Ticket } from '../sessions.js'
 
 const CONNECTIONS = 16
 
@@ -16,16 +17,16 @@ export const refresh: Family = {
     const tickets = await makeSessions(databaseUrl, 2 * CONNECTIONS)
     const server = await stage.start('holdfast', databaseUrl)
     const bare = await stage.bare(databaseUrl, server, tickets[0]?.bearer ?? '')
-    const chains = tickets.slice(0, CONNECTIONS).map(chain)
-    const ours = { server, connections: CONNECTIONS, requests: (connection: number) => chains[connection % CONNECTIONS] ?? [], isRight: isTokenSet, warmUpMs: 4_000 }
-    const updates = tickets.slice(CONNECTIONS).map(({ sessionId }): LoadRequest[] => [{ method: 'GET', path: `/update/${sessionId}` }])
-    const theirs = { server: bare, connections: CONNECTIONS, requests: (connection: number) => updates[connection % CONNECTIONS] ?? [], isRight: isUpdated, warmUpMs: 4_000 }
-    const forms = tickets.slice(CONNECTIONS).map(({ sessionId }): LoadRequest[] => [{ method: 'POST', path: `/refresh/${sessionId}`, headers: form, body: 'grant_type=refresh_token' }])
-    const least = { ...ours, server: bare, requests: (connection: number) => forms[connection % CONNECTIONS] ?? [] }
+    const [ours, theirs] = [tickets.slice(0, CONNECTIONS), tickets.slice(CONNECTIONS)]
+    const load = (on: BenchServer, requests: LoadRequest[], isRight: Load['isRight']) => (
+      loading(stage, { server: on, connections: CONNECTIONS, requests: parts(requests, CONNECTIONS), isRight, warmUpMs: 4_000 })
+    )
+    const updates = theirs.map(({ sessionId }): LoadRequest => ({ method: 'GET', path: `/update/${sessionId}` }))
+    const least = theirs.map(({ sessionId }): LoadRequest => ({ method: 'POST', path: `/refresh/${sessionId}`, headers: form, body: 'grant_type=refresh_token' }))
     return {
-      'bare UPDATE … RETURNING': await loading(stage, theirs),
-      'bare form, UPDATE, event, copy and token': await loading(stage, least),
-      refresh: await loading(stage, ours)
+      'bare UPDATE … RETURNING': await load(bare, updates, isUpdated),
+      'bare form, UPDATE, event, copy and token': await load(bare, least, isTokenSet),
+      refresh: await load(server, ours.map(chain), isTokenSet)
     }
   },
   figures: [
@@ -36,11 +37,11 @@ export const refresh: Family = {
 }
 
 /** One session's exchanges, each with the token that the one before has given. A run that ends early leaves its last token used: it is answered again. */
-function chain({ refreshToken: first }: Ticket): LoadRequest[] {
+function chain({ refreshToken: first }: Ticket): LoadRequest {
   let refreshToken = first
-  return [{
+  return {
     method: 'POST', path: '/oauth2/token', headers: form,
     setupRequest: (request) => ({ ...request, body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken }).toString() }),
     onResponse: (status, body) => { if (status === 200) refreshToken = (JSON.parse(body) as { refresh_token: string }).refresh_token }
-  }]
+  }
 }

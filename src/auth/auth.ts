@@ -71,7 +71,8 @@ async function quietenStorages(): Promise<void> {
 }
 
 /** Builds better-auth on the session store: no secondary storage and no cookie cache, which revocation cannot reach. */
-export function createAuth({ config, prefix, keys, prisma, reader, revoker, confirmation, onMessage }: AuthOptions): Auth {
+export async function createAuth({ config, prefix, keys, prisma, reader, revoker, confirmation, onMessage }: AuthOptions): Promise<Auth> {
+  await (quietened ??= quietenStorages())
   const basePath = `${prefix}/api/auth`
   const trustedOrigins = originsOf(config)
   const cookies = cookieSettings(config)
@@ -129,19 +130,16 @@ export function createAuth({ config, prefix, keys, prisma, reader, revoker, conf
   } satisfies BetterAuthOptions)
   return {
     async handler(request) {
-      await (quietened ??= quietenStorages())
       const response = await auth.handler(request)
       await confirmNow(confirmation)
       return response
     },
     async updateUser(userId, update) {
-      await (quietened ??= quietenStorages())
       const { internalAdapter } = await auth.$context
       await internalAdapter.updateUser(userId, update)
     },
     signAnew: (signed) => (keys.all.length > 1 ? signAnew(keys, signed) : null),
     async describe() {
-      await (quietened ??= quietenStorages())
       // Called, not registered: as a plugin it would offer pages of its own.
       const { generateOpenAPISchema } = openAPI().endpoints
       return await generateOpenAPISchema({ context: await auth.$context } as never) as unknown as ApiDescription

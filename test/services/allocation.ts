@@ -1,15 +1,11 @@
-import { pino } from 'pino'
-import { buildApp } from '../../src/app.js'
-import { answer, readSetting } from './child.js'
+import { answer, startApp } from './child.js'
 import { until } from './poll.js'
 
 /*
  * A server that tells its parent how many bytes a warm check of a session allocates. Started with --expose-gc and room for the young
  * generation: nothing is collected while it counts.
  */
-const { config, bearer } = readSetting()
-const app = await buildApp(config, { logger: pino({ level: 'silent' }) })
-await app.ready()
+const { app, bearer } = await startApp()
 const { reader } = app.holdfast
 const credential = { kind: 'signed', value: bearer } as const
 const CHECKS = 2_000

@@ -1,7 +1,10 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { resolveConfig, type Config, type HoldfastOptions } from '../../src/config.js'
+import type { FastifyInstance } from 'fastify'
+import { pino } from 'pino'
+import { buildApp } from '../../src/app.js'
+import { resolveConfig, type HoldfastOptions } from '../../src/config.js'
 
 /** What a script in a process of its own is given. */
 export interface Setting {
@@ -20,10 +23,12 @@ export async function askChild<T>(t: Test, script: string, setting: Setting, exe
   })
 }
 
-/** For the script: what it was given. */
-export function readSetting(): { config: Config, bearer: string } {
+/** For the script: the server that it was told to be. */
+export async function startApp(): Promise<{ app: FastifyInstance, bearer: string }> {
   const { options, bearer } = JSON.parse(process.env['HOLDFAST_TEST_SETTING'] ?? '') as Setting
-  return { config: resolveConfig(options), bearer }
+  const app = await buildApp(resolveConfig(options), { logger: pino({ level: 'silent' }) })
+  await app.ready()
+  return { app, bearer }
 }
 
 /** For the script: says what it has found, and ends. */

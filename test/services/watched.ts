@@ -1,16 +1,12 @@
 import { executionAsyncId } from 'node:async_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
-import { pino } from 'pino'
-import { buildApp } from '../../src/app.js'
-import { answer, readSetting } from './child.js'
+import { answer, startApp } from './child.js'
 
 /*
  * A server that tells its parent whether Node watches its promises, which makes everything dearer: before better-auth has answered
  * anybody, while it does, and after it has.
  */
-const { config, bearer } = readSetting()
-const app = await buildApp(config, { logger: pino({ level: 'silent' }) })
-await app.ready()
+const { app, bearer } = await startApp()
 
 /** Node numbers what promises run only while it watches them. */
 async function isWatched(): Promise<boolean> {
