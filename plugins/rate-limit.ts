@@ -32,7 +32,7 @@ export function openCounts(app: FastifyInstance, holdfast: Holdfast): Counts | n
   const { config } = holdfast
   const storeId = () => holdfast.storeId()
   if (!config.rateLimit) return null
-  const redis = config.redisUrl === undefined ? null : connect(app, config.redisUrl)
+  const redis = config.redisUrl === undefined ? null : connect(app, config.redisUrl, config.redisCaFile)
   const local = new LocalBudgetStore()
   return { budgets: new Budgets(redis ? new SharedBudgetStore(redis, storeId, local) : local), redis, storeId }
 }
@@ -88,8 +88,8 @@ export function limitedBy({ name, max, windowMs }: Limit): NonNullable<RouteShor
 }
 
 /** Fails fast: a counter is not worth waiting for, and a command sent twice would count twice. */
-function connect(app: FastifyInstance, redisUrl: string): RedisConnection {
-  const redis = connectRedis(redisUrl)
+function connect(app: FastifyInstance, redisUrl: string, caFile: string | undefined): RedisConnection {
+  const redis = connectRedis(redisUrl, { caFile })
   let away = false
   redis.on('error', (error: Error) => {
     if (!away) app.log.warn({ err: error }, 'Redis does not answer: rates are counted in this process')

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
+import { parseRedisUrl, RedisUrlError, type RedisTarget } from './cache/redis-url.js'
 import { parseGatewayClients } from './gateway/gateway.js'
 
 const seconds = (env: string, defaultValue: number) => Type.Integer({ env, minimum: 1, maximum: 10 * 365 * 86_400, default: defaultValue })
@@ -19,6 +20,7 @@ const Settings = Type.Object({
   databasePoolSize: Type.Integer({ env: 'DATABASE_POOL_SIZE', minimum: 2, maximum: 1000, default: 10 }),
   dataDir: Type.String({ env: 'DATA_DIR', minLength: 1, default: '.data' }),
   redisUrl: Type.Optional(Type.String({ env: 'REDIS_URL', secret: true })),
+  redisCaFile: Type.Optional(Type.String({ env: 'REDIS_CA_FILE', minLength: 1 })),
   authSecret: Type.Optional(Type.String({ env: 'AUTH_SECRET', secret: true })),
   authSecretPrevious: Type.Array(Type.String({ minLength: 1 }), { env: 'AUTH_SECRET_PREVIOUS', secret: true, default: [] }),
   gatewayClients: Type.Array(Type.String({ minLength: 1 }), { env: 'GATEWAY_CLIENTS', secret: true, default: [] }),
@@ -47,9 +49,6 @@ const Settings = Type.Object({
 })
 
 type Settings = Static<typeof Settings>
-
-// Several hosts, which URL does not read.
-const REDIS_HOSTS = /^redis\+(sentinel|cluster):\/\/([^@/\s]*@)?[^@/,\s]+(,[^@/,\s]+)*(\/\S*)?$/
 
 /** What a caller of the plugin may set; all of it optional. */
 export type HoldfastOptions = Partial<Settings>
@@ -120,11 +119,7 @@ function secretFrom(env: NodeJS.ProcessEnv, name: string): string | undefined {
   const path = env[`${name}_FILE`]
   if (!path) return env[name]
   if (env[name]) throw new ConfigError(`${name} and ${name}_FILE are both set: set one of them`)
-  try {
-    return readFileSync(path, 'utf8').trim()
-  } catch (error) {
-    throw new ConfigError(`${name}_FILE: the file cannot be read (${path})`, { cause: error })
-  }
+  return readText(`${name}_FILE`, path).trim()
 }
 
 function wrong(schema: object, value: unknown): ConfigError {
@@ -154,9 +149,7 @@ function checkTogether(config: Config): void {
   if (databaseUrl !== undefined && !parseUrl(databaseUrl, ['postgres:', 'postgresql:'])) {
     throw new ConfigError('DATABASE_URL: must be a postgresql:// URL')
   }
-  if (redisUrl !== undefined && !parseUrl(redisUrl, ['redis:', 'rediss:']) && !REDIS_HOSTS.test(redisUrl)) {
-    throw new ConfigError('REDIS_URL: must be a redis:// or rediss:// URL, redis+sentinel://host:port,…/master or redis+cluster://host:port,…')
-  }
+  checkRedis(config)
   if (databaseUrl !== undefined && authSecret === undefined) throw new ConfigError('AUTH_SECRET: is required with DATABASE_URL (32 bytes or more, such as the output of `openssl rand -base64 48`)')
   if (authSecret !== undefined) checkSecret('AUTH_SECRET', authSecret)
   for (const previous of authSecretPrevious) checkSecret('AUTH_SECRET_PREVIOUS', previous)
@@ -179,6 +172,31 @@ function checkTogether(config: Config): void {
   if (config.otlpEndpoint !== undefined && !parseUrl(config.otlpEndpoint, ['http:', 'https:'])) throw new ConfigError('OTEL_EXPORTER_OTLP_ENDPOINT: must be an http or https URL')
   if (config.metricsPort !== undefined && config.metricsPort === config.port) throw new ConfigError('METRICS_PORT: must not be PORT')
   if (config.sessionIdleTtlSeconds > config.sessionAbsoluteTtlSeconds) throw new ConfigError('SESSION_IDLE_TTL_SECONDS: must not be longer than SESSION_ABSOLUTE_TTL_SECONDS')
+}
+
+/** Redis is reached when the server runs: what can be known to be wrong is told before. */
+function checkRedis({ redisUrl, redisCaFile }: Settings): void {
+  const target = redisUrl === undefined ? null : readRedisUrl(redisUrl)
+  if (redisCaFile === undefined) return
+  if (!target?.tls) throw new ConfigError('REDIS_CA_FILE: needs a REDIS_URL that begins with rediss')
+  const pem = readText('REDIS_CA_FILE', redisCaFile)
+  if (!pem.includes('-----BEGIN CERTIFICATE-----')) throw new ConfigError(`REDIS_CA_FILE: holds no certificate in PEM form (${redisCaFile})`)
+}
+
+function readRedisUrl(url: string): RedisTarget {
+  try {
+    return parseRedisUrl(url)
+  } catch (error) {
+    throw error instanceof RedisUrlError ? new ConfigError(`REDIS_URL: ${error.message}`) : error
+  }
+}
+
+function readText(name: string, path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new ConfigError(`${name}: the file cannot be read (${path})`, { cause: error })
+  }
 }
 
 function checkSecret(name: string, secret: string): void {

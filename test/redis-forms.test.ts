@@ -18,10 +18,31 @@ import { accepts, freePort } from './services/ports.js'
 const skip = storage === 'embedded' ? 'the embedded store has no shared cache' : spawnSync('redis-server', ['--version']).status === 0 ? false : 'redis-server is not on the PATH'
 
 // Sentinel names the primary; a cluster spreads the keys. In both a revocation at one server is heard by the other.
-t.test('behind Sentinel', { skip }, async (t) => {
-  const primary = await redisServer(t)
-  const sentinel = await redisServer(t, ['--sentinel'], `sentinel monitor mymaster 127.0.0.1 ${primary} 1\n`)
-  await revocationIsHeard(t, `redis+sentinel://127.0.0.1:${sentinel}/mymaster`)
+t.test('R2: behind Sentinel, with the same password or one of its own', { skip }, async (t) => {
+  const primary = await redisServer(t, [], 'requirepass one\n')
+  const monitor = `sentinel monitor mymaster 127.0.0.1 ${primary} 1\nsentinel auth-pass mymaster one\n`
+  const same = await redisServer(t, ['--sentinel'], `requirepass one\n${monitor}`)
+  const own = await redisServer(t, ['--sentinel'], `requirepass two\n${monitor}`)
+  const open = await redisServer(t, ['--sentinel'], monitor)
+  await revocationIsHeard(t, `redis+sentinel://:one@127.0.0.1:${same}/mymaster`)
+  await reachesRedis(t, `redis+sentinel://:one@127.0.0.1:${own}/mymaster?sentinel_password=two`)
+  await reachesRedis(t, `redis+sentinel://:one@127.0.0.1:${open}?sentinel_password=&db=2`)
+})
+
+t.test('R3: over TLS, by a certificate of an authority of one\'s own', { skip }, async (t) => {
+  const { caFile, settings } = certificates(t)
+  const port = await redisServer(t, ['--tls-port', '{port}', '--port', '0'], settings)
+  await reachesRedis(t, `rediss://127.0.0.1:${port}`, caFile)
+  const sentinel = await redisServer(t, ['--sentinel', '--tls-port', '{port}', '--port', '0'], `${settings}tls-replication yes\nsentinel monitor mymaster 127.0.0.1 ${port} 1\n`)
+  await reachesRedis(t, `rediss+sentinel://127.0.0.1:${sentinel}/mymaster`, caFile)
+  const cluster = await redisServer(t, ['--cluster-enabled', 'yes', '--tls-cluster', 'yes', '--tls-port', '{port}', '--port', '0'], `${settings}cluster-announce-ip 127.0.0.1\n`)
+  const slots = spawnSync('redis-cli', ['--tls', '--cacert', caFile, '-p', String(cluster), 'cluster', 'addslotsrange', '0', '16383'], { encoding: 'utf8' })
+  t.equal(slots.stdout.trim(), 'OK', slots.stderr)
+  await reachesRedis(t, `rediss+cluster://127.0.0.1:${cluster}`, caFile)
+
+  const { app, log } = await build(t, { redisUrl: `rediss://127.0.0.1:${port}` })
+  await until('the refusal of a certificate that nobody knows', () => log.some((line) => /self-signed certificate|unable to verify/.test(line)))
+  t.equal(app.holdfast.stats().leaseHeld, false)
 })
 
 t.test('in a cluster', { skip }, async (t) => {
@@ -33,8 +54,37 @@ t.test('in a cluster', { skip }, async (t) => {
   const redisUrl = `redis+cluster://${nodes.join(',')}`
   await revocationIsHeard(t, redisUrl)
   await batchIsAnswered(t, redisUrl)
+  await singleNodeIsNamed(t, ports)
   await shardsAnswerAlone(t, redisUrl, ports)
 })
+
+/** R4: a plain URL to one node of a cluster is answered "MOVED" for ever. */
+async function singleNodeIsNamed(t: Test, ports: readonly number[]): Promise<void> {
+  const nodes = await Promise.all(ports.map((port) => build(t, { redisUrl: `redis://127.0.0.1:${port}` })))
+  await until('the warning', () => nodes.some(({ log }) => log.some((line) => /MOVED.*redis\+cluster:\/\/ is needed/.test(line))))
+}
+
+async function reachesRedis(t: Test, redisUrl: string, redisCaFile?: string): Promise<void> {
+  const { app } = await build(t, { redisUrl, redisCaFile })
+  await until(`the lease by ${redisUrl}`, () => app.holdfast.stats().leaseHeld === true)
+  t.pass(`the lease was granted by ${redisUrl.split('@').at(-1) ?? ''}`)
+}
+
+/** An authority, and Redis' settings for a certificate that it has signed for this machine. */
+function certificates(t: Test): { caFile: string, settings: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-tls-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const openssl = (...args: string[]) => t.equal(spawnSync('openssl', args, { cwd: folder }).status, 0, `openssl ${args[0] ?? ''}`)
+  openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=authority of a test', '-keyout', 'ca.key', '-out', 'ca.pem')
+  openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=redis', '-keyout', 'redis.key', '-out', 'redis.csr')
+  writeFileSync(join(folder, 'names'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n')
+  openssl('x509', '-req', '-in', 'redis.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'names', '-out', 'redis.pem')
+  const file = (name: string) => join(folder, name)
+  return {
+    caFile: file('ca.pem'),
+    settings: `tls-cert-file ${file('redis.pem')}\ntls-key-file ${file('redis.key')}\ntls-ca-cert-file ${file('ca.pem')}\ntls-auth-clients no\n`
+  }
+}
 
 async function revocationIsHeard(t: Test, redisUrl: string): Promise<void> {
   const one = await build(t, { redisUrl })
@@ -102,7 +152,7 @@ async function redisServer(t: Test, flags: string[] = [], configuration = ''): P
     const port = await freePort()
     const file = join(folder, 'redis.conf')
     writeFileSync(file, `port ${port}\nbind 127.0.0.1\ndir ${folder}\n${flags.includes('--sentinel') ? '' : 'save ""\nappendonly no\n'}${configuration}`)
-    const server: ChildProcess = spawn('redis-server', [file, ...flags], { stdio: 'ignore' })
+    const server: ChildProcess = spawn('redis-server', [file, ...flags.map((flag) => flag.replace('{port}', String(port)))], { stdio: 'ignore' })
     const exited = once(server, 'exit')
     const isUp = await until('Redis to start', async () => (server.exitCode !== null ? 'no' : await accepts('127.0.0.1', port) && 'yes'))
     if (isUp === 'no') continue

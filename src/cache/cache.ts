@@ -10,6 +10,7 @@ import { purgeOutbox } from './outbox.js'
 import { isAnyCaching, Registration, type NodeMode } from './registration.js'
 import { allProtections, type Protections } from './protections.js'
 import { connectRedis, type RedisConnection } from './redis.js'
+import { RedisRefusals } from './redis-refusals.js'
 import { SessionCache, type Authority } from './session-cache.js'
 import { SharedCache } from './shared-cache.js'
 import type { Stats, Tally } from '../tally.js'
@@ -66,14 +67,18 @@ export function openCaches({ config, database, events, serves, tally, protection
   const db = database.prisma
   const ttlMs = config.cacheTtlSeconds * 1000
   const embedded = database.kind === 'embedded'
-  const connected = !embedded && config.redisUrl !== undefined ? connect(config.redisUrl, events) : null
+  const connected = !embedded && config.redisUrl !== undefined ? connect(config.redisUrl, config.redisCaFile, events) : null
   const mode: NodeMode = connected ? 'shared' : config.localCache ? 'sole' : 'uncached'
   const breaker = new Breaker()
   const shared = connected ? new SharedCache(connected.redis, breaker, protections) : null
   const hasLocal = config.localCache && (embedded || connected || serves)
   const local = hasLocal ? new LocalCache({ maxEntries: LOCAL_ENTRIES, maxBytes: LOCAL_BYTES }) : null
   const onNewEpoch = () => cache.clear()
-  const lease = connected ? new NodeLease({ ...connected, breaker, leaseMs: config.nodeLeaseMs, protections, onInvalidation: (changes) => cache.invalidate(changes), onNewEpoch }) : null
+  const refusals = new RedisRefusals(events.onWarning)
+  const lease = connected ? new NodeLease({
+    ...connected, breaker, leaseMs: config.nodeLeaseMs, protections, onInvalidation: (changes) => cache.invalidate(changes), onNewEpoch,
+    onRefused: (error) => refusals.note(error), onGranted: () => refusals.clear()
+  }) : null
   const registration = embedded || !(connected || serves) ? null : new Registration({
     prisma: db, node: lease?.node ?? randomUUID(), mode, leaseMs: config.nodeLeaseMs, cacheTtlSeconds: config.cacheTtlSeconds,
     history: () => lease?.history ?? null, onNewEpoch, onWarning: events.onWarning
@@ -132,9 +137,9 @@ async function isReady(redis: RedisConnection): Promise<void> {
   if (redis.status !== 'ready') await new Promise<void>((resolve) => { redis.once('ready', () => resolve()) })
 }
 
-function connect(url: string, { onRedisLost, onRedisBack }: Pick<CacheEvents, 'onRedisLost' | 'onRedisBack'>): { redis: RedisConnection, subscriber: RedisConnection } {
-  const redis = connectRedis(url, { enableAutoPipelining: true, autoPipeliningIgnoredCommands: ['hfRead', 'hfFill'] })
-  const subscriber = connectRedis(url, { autoResubscribe: false })
+function connect(url: string, caFile: string | undefined, { onRedisLost, onRedisBack }: Pick<CacheEvents, 'onRedisLost' | 'onRedisBack'>): { redis: RedisConnection, subscriber: RedisConnection } {
+  const redis = connectRedis(url, { caFile, enableAutoPipelining: true, autoPipeliningIgnoredCommands: ['hfRead', 'hfFill'] })
+  const subscriber = connectRedis(url, { caFile, autoResubscribe: false })
   let lost = false
   for (const connection of [redis, subscriber]) {
     connection.on('error', (error: Error) => {

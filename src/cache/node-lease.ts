@@ -30,6 +30,10 @@ export interface NodeLeaseOptions {
   onInvalidation: (changes: readonly Invalidation[]) => void
   /** Forget everything: this node cannot know what it has missed. */
   onNewEpoch: () => void
+  /** Redis could not be asked for the lease, or to listen, or has refused it. Called at every attempt that fails. */
+  onRefused: (error: unknown) => void
+  /** The lease was begun anew. */
+  onGranted: () => void
 }
 
 const nothing = () => {}
@@ -94,8 +98,9 @@ export class NodeLease {
     subscriber.on(isCluster(subscriber) ? 'smessage' : 'message', (channel: string, message: string) => this.#receive(channel, message))
     subscriber.on('close', () => this.#lapse())
     subscriber.on('end', () => this.#lapse())
-    subscriber.on('ready', () => { this.#subscribe().catch(() => this.#lapse()) })
-    if (subscriber.status === 'ready') this.#subscribe().catch(() => this.#lapse())
+    const subscribe = () => { this.#subscribe().catch((error: unknown) => this.#onDeaf(error)) }
+    subscriber.on('ready', subscribe)
+    if (subscriber.status === 'ready') subscribe()
     this.#timer = setInterval(() => this.#renew(), leaseMs / RENEWALS_PER_LEASE)
     this.#timer.unref()
   }
@@ -179,7 +184,15 @@ export class NodeLease {
       if (this.#sent.size <= 16) break
       this.#sent.delete(old)
     }
-    this.#send(name).catch(() => { this.#sent.delete(name) })
+    this.#send(name).catch((error: unknown) => {
+      this.#sent.delete(name)
+      if (!this.#stopped) this.#options.onRefused(error)
+    })
+  }
+
+  #onDeaf(error: unknown): void {
+    this.#lapse()
+    if (!this.#stopped) this.#options.onRefused(error)
   }
 
   async #send(name: string): Promise<void> {
@@ -220,6 +233,7 @@ export class NodeLease {
     const missed = this.#options.protections.heartbeatBySubscription && seq !== this.#seq
     if (history !== this.#history || missed || performance.now() >= this.#heldUntil || this.#steps.stepped()) {
       this.#newEpoch()
+      this.#options.onGranted()
       this.#history = history
       this.#seq = seq
       this.stamp = replid

@@ -1,7 +1,31 @@
-import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import { readFileSync } from 'node:fs'
+import { Cluster, Redis, ReplyError, type RedisOptions } from 'ioredis'
+import { StandaloneConnector } from 'ioredis/built/connectors/index.js'
+import { parseRedisUrl } from './redis-url.js'
 
 /** A connection to Redis, standalone, behind Sentinel or a cluster. */
 export type RedisConnection = Redis | Cluster
+
+/** ioredis' options, and a file with certificates of authorities (PEM) that count in place of the system's. */
+export type ConnectOptions = RedisOptions & { caFile?: string | undefined }
+
+/**
+ * What a server says that can no longer serve here, though another one behind the same name may: it was demoted (READONLY), has lost its
+ * primary or replicas, loads its data, or has forgotten who this is. A connection to it is left, and opened anew.
+ */
+const LEAVING = /\b(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|NOAUTH)\b/
+
+/**
+ * ioredis listens for one error of a socket. TLS may report a second one, such as the other side's alert to a handshake that was given up,
+ * which would end the process.
+ */
+class Connector extends StandaloneConnector {
+  override async connect(...args: Parameters<StandaloneConnector['connect']>): ReturnType<StandaloneConnector['connect']> {
+    const stream = await super.connect(...args)
+    stream.on('error', () => {})
+    return stream
+  }
+}
 
 /**
  * Settings that fail fast and never send a write twice: a command that timed out here and is sent again after a flush would
@@ -16,33 +40,60 @@ const failFast = {
   // A connection that was given up may never say so itself.
   disconnectTimeout: 250,
   keepAlive: 1_000,
-  retryStrategy: (attempt: number) => Math.min(25 * attempt, 500)
+  retryStrategy: (attempt: number) => Math.min(25 * attempt, 500),
+  reconnectOnError: (error: Error) => LEAVING.test(error.message)
 } satisfies RedisOptions
 
 /**
- * Connects to the Redis that a URL names: `redis://` and `rediss://` for one server, `redis+sentinel://host:port,host:port/master` for
- * Sentinel, `redis+cluster://host:port,host:port` for a cluster.
+ * Connects to the Redis that a URL names (`parseRedisUrl`).
+ *
+ * @throws RedisUrlError for a URL that cannot be read
+ * @throws when the file of authorities cannot be read
  */
-export function connectRedis(url: string, overrides: RedisOptions = {}): RedisConnection {
-  const options = { ...failFast, ...overrides }
-  const [, scheme = '', credentials = '', hosts = '', path = ''] = /^([a-z+]+):\/\/(?:([^@/]*)@)?([^/]+)\/?(.*)$/.exec(url) ?? []
-  if (scheme !== 'redis+sentinel' && scheme !== 'redis+cluster') return new Redis(url, options)
-  const [username = '', password = ''] = credentials.split(':').map(decodeURIComponent)
-  const login = password ? { username: username || 'default', password } : {}
-  const nodes = hosts.split(',').map((host) => {
-    const at = host.lastIndexOf(':')
-    return { host: at < 0 ? host : host.slice(0, at), port: at < 0 ? (scheme === 'redis+sentinel' ? 26_379 : 6379) : Number(host.slice(at + 1)) }
-  })
-  if (scheme === 'redis+sentinel') return new Redis({ ...options, ...login, sentinels: nodes, name: path || 'mymaster', sentinelRetryStrategy: failFast.retryStrategy })
-  return new Cluster(nodes, {
-    enableOfflineQueue: false,
-    shardedSubscribers: true,
-    clusterRetryStrategy: failFast.retryStrategy,
-    redisOptions: { ...options, ...login }
-  })
+export function connectRedis(url: string, { caFile, ...overrides }: ConnectOptions = {}): RedisConnection {
+  const { kind, tls, nodes, login, database, family, sentinel } = parseRedisUrl(url)
+  const encrypted = tls ? { tls: caFile === undefined ? {} : { ca: readFileSync(caFile, 'utf8') } } : {}
+  const options: RedisOptions = { ...failFast, ...encrypted, ...login, family, ...overrides }
+  if (kind === 'cluster') {
+    return new Cluster(nodes, {
+      enableOfflineQueue: false,
+      shardedSubscribers: true,
+      clusterRetryStrategy: failFast.retryStrategy,
+      // With TLS a node is called by the name in its certificate.
+      ...(tls ? { dnsLookup: (address, callback) => callback(null, address) } : {}),
+      redisOptions: { ...options, Connector }
+    })
+  }
+  const [node] = nodes
+  const redis = new Redis(sentinel
+    ? {
+        ...options,
+        db: database,
+        sentinels: nodes,
+        name: sentinel.primary,
+        sentinelRetryStrategy: failFast.retryStrategy,
+        ...(sentinel.login ? { sentinelUsername: sentinel.login.username, sentinelPassword: sentinel.login.password } : {}),
+        ...(tls ? { enableTLSForSentinelMode: true, sentinelTLS: encrypted.tls ?? {} } : {})
+      }
+    : { ...options, ...node, db: database, Connector })
+  redis.on('error', (error: Error) => { if (isAboutDatabase(error)) redis.disconnect(true) })
+  return redis
 }
 
 /** Whether commands and channels must follow a cluster's slots. */
 export function isCluster(redis: RedisConnection): redis is Cluster {
   return redis instanceof Cluster
+}
+
+/** What Redis itself answered, in its own words; null for an error that it did not write. */
+export function wordsOfRedis(error: unknown): string | null {
+  if (!(error instanceof ReplyError)) return null
+  const [words = ''] = error.message.split(/[\r\n]| script: /, 1)
+  const hint = /^MOVED\b/.test(words) ? ' (REDIS_URL names one node of a cluster: redis+cluster:// is needed)' : ''
+  return words.slice(0, 200) + hint
+}
+
+/** ioredis goes on in database 0 where the one that was asked for does not exist. */
+function isAboutDatabase(error: Error & { command?: { name?: string } }): boolean {
+  return error instanceof ReplyError && error.command?.name === 'select'
 }
