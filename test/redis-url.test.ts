@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import t from 'tap'
 import { parseRedisUrl, RedisUrlError } from '../src/cache/redis-url.js'
 import { ConfigError, resolveConfig } from '../src/config.js'

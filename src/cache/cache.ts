@@ -67,14 +67,14 @@ export function openCaches({ config, database, events, serves, tally, protection
   const db = database.prisma
   const ttlMs = config.cacheTtlSeconds * 1000
   const embedded = database.kind === 'embedded'
-  const connected = !embedded && config.redisUrl !== undefined ? connect(config.redisUrl, config.redisCaFile, events) : null
+  const refusals = new RedisRefusals(events.onWarning)
+  const connected = !embedded && config.redisUrl !== undefined ? connect(config.redisUrl, config.redisCaFile, events, refusals) : null
   const mode: NodeMode = connected ? 'shared' : config.localCache ? 'sole' : 'uncached'
   const breaker = new Breaker()
   const shared = connected ? new SharedCache(connected.redis, breaker, protections) : null
   const hasLocal = config.localCache && (embedded || connected || serves)
   const local = hasLocal ? new LocalCache({ maxEntries: LOCAL_ENTRIES, maxBytes: LOCAL_BYTES }) : null
   const onNewEpoch = () => cache.clear()
-  const refusals = new RedisRefusals(events.onWarning)
   const lease = connected ? new NodeLease({
     ...connected, breaker, leaseMs: config.nodeLeaseMs, protections, onInvalidation: (changes) => cache.invalidate(changes), onNewEpoch,
     onRefused: (error) => refusals.note(error), onGranted: () => refusals.clear()
@@ -137,9 +137,10 @@ async function isReady(redis: RedisConnection): Promise<void> {
   if (redis.status !== 'ready') await new Promise<void>((resolve) => { redis.once('ready', () => resolve()) })
 }
 
-function connect(url: string, caFile: string | undefined, { onRedisLost, onRedisBack }: Pick<CacheEvents, 'onRedisLost' | 'onRedisBack'>): { redis: RedisConnection, subscriber: RedisConnection } {
-  const redis = connectRedis(url, { caFile, enableAutoPipelining: true, autoPipeliningIgnoredCommands: ['hfRead', 'hfFill'] })
-  const subscriber = connectRedis(url, { caFile, autoResubscribe: false })
+function connect(url: string, caFile: string | undefined, { onRedisLost, onRedisBack }: Pick<CacheEvents, 'onRedisLost' | 'onRedisBack'>, refusals: RedisRefusals): { redis: RedisConnection, subscriber: RedisConnection } {
+  const onLeave = (error: Error) => refusals.note(error)
+  const redis = connectRedis(url, { caFile, onLeave, enableAutoPipelining: true, autoPipeliningIgnoredCommands: ['hfRead', 'hfFill'] })
+  const subscriber = connectRedis(url, { caFile, onLeave, autoResubscribe: false })
   let lost = false
   for (const connection of [redis, subscriber]) {
     connection.on('error', (error: Error) => {

@@ -1,7 +1,7 @@
 import { wordsOfRedis } from './redis.js'
 
 /**
- * Tells once why Redis refuses this node its lease, in Redis' own words. Without that line nobody would see why every check is read from
+ * Tells once why Redis refuses what this node asks, in Redis' own words. Without that line nobody would see why every check is read from
  * the store: a connection stands, and its commands are answered. The next warning comes when the lease was granted in between.
  */
 export class RedisRefusals {
@@ -17,7 +17,7 @@ export class RedisRefusals {
     const words = wordsOfRedis(error)
     if (words === null || this.#isTold) return
     this.#isTold = true
-    this.#onWarning(`Redis refuses this node its lease, so sessions are read from the store: ${words}`)
+    this.#onWarning(`Redis refuses what this node asks, so sessions are read from the store: ${words}`)
   }
 
   /** Notes that the lease was granted. */

@@ -1,13 +1,18 @@
 import { readFileSync } from 'node:fs'
 import { Cluster, Redis, ReplyError, type RedisOptions } from 'ioredis'
 import { StandaloneConnector } from 'ioredis/built/connectors/index.js'
-import { parseRedisUrl } from './redis-url.js'
+import { parseRedisUrl, type RedisNode, type RedisTarget } from './redis-url.js'
 
 /** A connection to Redis, standalone, behind Sentinel or a cluster. */
 export type RedisConnection = Redis | Cluster
 
-/** ioredis' options, and a file with certificates of authorities (PEM) that count in place of the system's. */
-export type ConnectOptions = RedisOptions & { caFile?: string | undefined }
+/** ioredis' options, and ours. */
+export interface ConnectOptions extends RedisOptions {
+  /** A file with certificates of authorities (PEM) that count in place of the system's. */
+  caFile?: string | undefined
+  /** Told why a server is left: see `LEAVING`. */
+  onLeave?: (error: Error) => void
+}
 
 /**
  * What a server says that can no longer serve here, though another one behind the same name may: it was demoted (READONLY), has lost its
@@ -20,6 +25,10 @@ const LEAVING = /\b(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|NOAUTH)\b
  * which would end the process.
  */
 class Connector extends StandaloneConnector {
+  constructor(options: unknown) {
+    super(options as ConstructorParameters<typeof StandaloneConnector>[0])
+  }
+
   override async connect(...args: Parameters<StandaloneConnector['connect']>): ReturnType<StandaloneConnector['connect']> {
     const stream = await super.connect(...args)
     stream.on('error', () => {})
@@ -40,8 +49,7 @@ const failFast = {
   // A connection that was given up may never say so itself.
   disconnectTimeout: 250,
   keepAlive: 1_000,
-  retryStrategy: (attempt: number) => Math.min(25 * attempt, 500),
-  reconnectOnError: (error: Error) => LEAVING.test(error.message)
+  retryStrategy: (attempt: number) => Math.min(25 * attempt, 500)
 } satisfies RedisOptions
 
 /**
@@ -50,10 +58,15 @@ const failFast = {
  * @throws RedisUrlError for a URL that cannot be read
  * @throws when the file of authorities cannot be read
  */
-export function connectRedis(url: string, { caFile, ...overrides }: ConnectOptions = {}): RedisConnection {
+export function connectRedis(url: string, { caFile, onLeave, ...overrides }: ConnectOptions = {}): RedisConnection {
   const { kind, tls, nodes, login, database, family, sentinel } = parseRedisUrl(url)
-  const encrypted = tls ? { tls: caFile === undefined ? {} : { ca: readFileSync(caFile, 'utf8') } } : {}
-  const options: RedisOptions = { ...failFast, ...encrypted, ...login, family, ...overrides }
+  const encrypted: Pick<RedisOptions, 'tls'> = tls ? { tls: caFile === undefined ? {} : { ca: readFileSync(caFile, 'utf8') } } : {}
+  const reconnectOnError = (error: Error): boolean => {
+    const isLeft = LEAVING.test(error.message)
+    if (isLeft) onLeave?.(error)
+    return isLeft
+  }
+  const options: RedisOptions = { ...failFast, reconnectOnError, ...encrypted, ...login, db: database, family, ...overrides }
   if (kind === 'cluster') {
     return new Cluster(nodes, {
       enableOfflineQueue: false,
@@ -64,20 +77,20 @@ export function connectRedis(url: string, { caFile, ...overrides }: ConnectOptio
       redisOptions: { ...options, Connector }
     })
   }
-  const [node] = nodes
-  const redis = new Redis(sentinel
-    ? {
-        ...options,
-        db: database,
-        sentinels: nodes,
-        name: sentinel.primary,
-        sentinelRetryStrategy: failFast.retryStrategy,
-        ...(sentinel.login ? { sentinelUsername: sentinel.login.username, sentinelPassword: sentinel.login.password } : {}),
-        ...(tls ? { enableTLSForSentinelMode: true, sentinelTLS: encrypted.tls ?? {} } : {})
-      }
-    : { ...options, ...node, db: database, Connector })
+  const route: RedisOptions = sentinel ? throughSentinels(nodes, sentinel, encrypted) : { ...nodes[0], Connector }
+  const redis = new Redis({ ...options, ...route })
   redis.on('error', (error: Error) => { if (isAboutDatabase(error)) redis.disconnect(true) })
   return redis
+}
+
+function throughSentinels(sentinels: RedisNode[], { primary, login }: NonNullable<RedisTarget['sentinel']>, { tls }: Pick<RedisOptions, 'tls'>): RedisOptions {
+  return {
+    sentinels,
+    name: primary,
+    sentinelRetryStrategy: failFast.retryStrategy,
+    ...(login ? { sentinelUsername: login.username, sentinelPassword: login.password } : {}),
+    ...(tls ? { enableTLSForSentinelMode: true, sentinelTLS: tls } : {})
+  }
 }
 
 /** Whether commands and channels must follow a cluster's slots. */
@@ -87,7 +100,7 @@ export function isCluster(redis: RedisConnection): redis is Cluster {
 
 /** What Redis itself answered, in its own words; null for an error that it did not write. */
 export function wordsOfRedis(error: unknown): string | null {
-  if (!(error instanceof ReplyError)) return null
+  if (!(error instanceof Error) || !(error instanceof ReplyError)) return null
   const [words = ''] = error.message.split(/[\r\n]| script: /, 1)
   const hint = /^MOVED\b/.test(words) ? ' (REDIS_URL names one node of a cluster: redis+cluster:// is needed)' : ''
   return words.slice(0, 200) + hint
