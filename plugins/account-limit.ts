@@ -3,6 +3,8 @@ import type { FastifyReply, FastifyRequest, onSendAsyncHookHandler, preHandlerAs
 import { accountKey } from '../src/auth/device.js'
 import type { Holdfast } from '../src/holdfast.js'
 import { limits, type Limit } from '../src/limits.js'
+import { Refusal } from '../src/errors.js'
+import { authBody, setAuthBody } from './auth-body.js'
 import { addressOf, type Budgets } from './budgets.js'
 import { asked, credentialOf } from './credential.js'
 
@@ -11,6 +13,14 @@ type Takings = [limit: Limit, of: string][]
 
 /** Device cookies live as long as browsers allow. */
 const DEVICE_COOKIE_SECONDS = 400 * 86_400
+
+/** Requests whose guess has been counted. */
+const counted = new WeakSet<FastifyRequest>()
+
+/** Whether a hook of this file has counted what the request guesses at: without that, no guess may reach better-auth. */
+export function isCounted(request: FastifyRequest): boolean {
+  return counted.has(request)
+}
 
 /** What the hooks need; `budgets` is null where RATE_LIMIT is off. */
 export interface AccountLimitOptions {
@@ -34,13 +44,13 @@ export function limitGuesses({ holdfast, budgets }: AccountLimitOptions, wrong: 
   const taken = new WeakMap<FastifyRequest, Takings>()
   return {
     async preHandler(request, reply) {
-      const email = emailOf(request)
-      if (!budgets || email === null) return
+      const email = takeEmail(request)
       const account = accountKey(email)
       const device = holdfast.devices.find(deviceCookieOf(holdfast, request), email)
       await takeAll(request, reply, device === null
         ? [[limits.accountFromAddress, `${account}:${addressOf(request)}`], [limits.account, account]]
         : [[limits.accountFromDevice, `${account}:${device}`]])
+      counted.add(request)
     },
     async onSend(request, reply, payload) {
       if (reply.statusCode !== wrong) await giveBackAll(request)
@@ -73,9 +83,12 @@ export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): Acco
       const sessionId = presented && (presented.credential.kind === 'access'
         ? await holdfast.accessTokens.sessionIdOf(presented.credential.value)
         : holdfast.reader.parse(presented.credential)?.sessionId)
-      if (!budgets || !sessionId) return
-      await budgets.take(reply, limits.passwordBySession, sessionId)
-      taken.set(request, sessionId)
+      if (sessionId && budgets) {
+        await budgets.take(reply, limits.passwordBySession, sessionId)
+        taken.set(request, sessionId)
+      }
+      // Without a session there is nobody whose secret could be guessed; a pending second factor is counted in the store.
+      counted.add(request)
     },
     async onSend(request, reply, payload) {
       const sessionId = taken.get(request)
@@ -91,19 +104,37 @@ export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): Acco
 export function limitMails({ budgets }: AccountLimitOptions): Pick<AccountHooks, 'preHandler'> {
   return {
     async preHandler(request, reply) {
-      const email = emailOf(request)
-      if (email !== null) await budgets?.take(reply, limits.resetByAccount, accountKey(email))
+      await budgets?.take(reply, limits.resetByAccount, accountKey(takeEmail(request)))
+      counted.add(request)
     }
   }
 }
 
-// As better-auth will read it: the last of several fields of a name counts, and only these two types have fields.
-function emailOf({ body, headers }: FastifyRequest): string | null {
-  if (!(body instanceof Buffer)) return null
-  const text = new TextDecoder().decode(body)
-  const type = headers['content-type']?.toLowerCase() ?? ''
-  if (type.includes('application/x-www-form-urlencoded')) return new URLSearchParams(text).getAll('email').at(-1) ?? null
-  return stringAt(parseJson(text), 'email')
+/** Hooks for routes that take a token too long to guess: the limit by address, which Fastify's hook has counted, is enough. */
+export function limitTokens({ holdfast, budgets }: AccountLimitOptions): AccountHooks {
+  return {
+    async preHandler(request) {
+      counted.add(request)
+    },
+    async onSend(request, reply, payload) {
+      if (budgets) rememberDevice(holdfast, request, reply, payload)
+      return payload
+    }
+  }
+}
+
+/**
+ * The e-mail address that a request is about, in the one spelling that is counted here and looked up by better-auth.
+ *
+ * @throws Refusal 400 where there is none: what cannot be counted must not be guessed at
+ */
+function takeEmail(request: FastifyRequest): string {
+  const body = authBody(request)
+  const email = body?.['email']
+  if (typeof email !== 'string') throw new Refusal('invalid_input', 'email must be a string')
+  const spelled = email.toLowerCase()
+  setAuthBody(request, { ...body, email: spelled })
+  return spelled
 }
 
 function deviceCookieOf({ auth }: Holdfast, { headers }: FastifyRequest): string | undefined {

@@ -13,9 +13,19 @@ export function beginRefusal(reply: FastifyReply, { statusCode, code }: Refusal)
   return reply.code(statusCode).header('cache-control', 'no-store')
 }
 
-/** Answers a refusal as RFC 9457 problem details. */
+/**
+ * Answers a refusal as RFC 9457 problem details. Below `/api/auth` it also has the two members by which better-auth's clients know an
+ * error: without them, theirs is `undefined` where ours is a refusal.
+ */
 export function sendRefusal(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): FastifyReply {
-  return beginRefusal(reply, refusal).type('application/problem+json').send(JSON.stringify(problemOf(refusal, request.id)))
+  const problem = problemOf(refusal, request.id)
+  const body = isForBetterAuth(request) ? { code: refusal.code.toUpperCase(), message: refusal.message, ...problem } : problem
+  return beginRefusal(reply, refusal).type('application/problem+json').send(JSON.stringify(body))
+}
+
+// By the path alone: some refusals are made before there is a route, or where there is none.
+function isForBetterAuth({ url }: FastifyRequest): boolean {
+  return /\/api\/auth(?:[/?#]|$)/.test(url.split('?', 1)[0] ?? '')
 }
 
 /** The refusal that an error of a route means; what a 5xx was about goes into the log. */

@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import { ConfigError, refuseForeignVariables, resolveConfig, type HoldfastOptions } from '../src/config.js'
 import type { Protections } from '../src/cache/protections.js'
 import { openHoldfast, type Holdfast } from '../src/holdfast.js'
+import bodyHeaders from './body-headers.js'
 import errors from './errors.js'
 import type { FastPath } from './fast-path.js'
 import gateway from './gateway.js'
@@ -78,6 +79,7 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
     // What browsers may ask. Gateways' routes stand beside it: no CORS there.
     await scope.register(async (web) => {
       await web.register(security, { config })
+      await web.register(bodyHeaders)
       await web.register(auth, { holdfast })
       await web.register(sessions, { holdfast })
       await web.register(token, { holdfast })

@@ -4,7 +4,8 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ApiDescription } from '../src/auth/auth.js'
 import type { Holdfast } from '../src/holdfast.js'
-import { refusals } from './problem-schema.js'
+import { AuthProblemSchema, refusals } from './problem-schema.js'
+import { isOff } from './routes/auth-rules.js'
 
 type Paths = ApiDescription['paths']
 
@@ -63,8 +64,9 @@ async function openapi(app: FastifyInstance, { holdfast, prefix }: { holdfast: H
 
 /** Our document with better-auth's in it: its paths below its base path, its answers with what the bridge may answer in its stead. */
 function merge(ours: ApiDocument, theirs: ApiDescription, basePath: string): ApiDocument {
-  const paths = Object.fromEntries(Object.entries(theirs.paths).map(([path, operations]) => [basePath + path, Object.fromEntries(
-    Object.entries(operations).map(([method, operation]) => [method, bridged(operation, notAlways[path] ?? [], alsoAnswered[path] ?? {})])
+  const answered = Object.entries(theirs.paths).filter(([path]) => !isOff(path.replaceAll(/\{(\w+)\}/g, ':$1')))
+  const paths = Object.fromEntries(answered.map(([path, operations]) => [basePath + path, Object.fromEntries(
+    Object.entries(operations).map(([method, operation]) => [method, bridged(operation, notAlways[path] ?? [])])
   )]))
   return { ...ours, paths: { ...describable(ours.paths ?? {}), ...paths }, components: { ...ours.components, schemas: { ...ours.components?.schemas, ...nullable(theirs.components.schemas) as object } } }
 }
@@ -88,22 +90,17 @@ const notAlways: Record<string, string[]> = {
   '/two-factor/verify-backup-code': ['session']
 }
 
-/** What better-auth answers and does not say. */
-const alsoAnswered: Record<string, object> = {
-  '/callback/{id}': { 302: { description: 'To the page that asked, or to one that shows the error.' } }
-}
-
-const statuses = [400, 401, 403, 404, 409, 413, 415, 422, 429, 503] as const
+const statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 503] as const
 const authRefusals = Object.fromEntries(statuses.map((status) => {
-  const problem = refusals(status)[status]
-  return [status, { ...problem, content: { ...problem.content, 'application/json': { schema: AuthError } } }]
+  const { description } = refusals(status)[status]
+  return [status, { description, content: { 'application/problem+json': { schema: AuthProblemSchema }, 'application/json': { schema: AuthError } } }]
 }))
 
 // better-auth describes what goes well; how it refuses is the same everywhere, and so is how the bridge does.
-function bridged(operation: Record<string, unknown>, optional: readonly string[], more: object): Record<string, unknown> {
+function bridged(operation: Record<string, unknown>, optional: readonly string[]): Record<string, unknown> {
   const kept = Object.entries(operation['responses'] as Record<string, unknown>).filter(([status]) => Number(status) < 400)
   const success = kept.length > 0 ? nullable(without(Object.fromEntries(kept), optional)) as object : { 200: { description: 'Success', content: { 'application/json': { schema: {} } } } }
-  return { ...operation, security: [{ cookie: [] }, { bearer: [] }], responses: { ...success, ...more, ...authRefusals } }
+  return { ...operation, security: [{ cookie: [] }, { bearer: [] }], responses: { ...success, ...authRefusals } }
 }
 
 /** The same description, with these fields required nowhere. */

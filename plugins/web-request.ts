@@ -2,13 +2,14 @@ import type { FastifyRequest } from 'fastify'
 import { CLIENT_ADDRESS_HEADER, type Auth } from '../src/auth/auth.js'
 import type { AuthScope } from '../src/auth/scope.js'
 import type { Holdfast } from '../src/holdfast.js'
+import { authBody } from './auth-body.js'
 import { decodePercent, isCookie, type PresentedCredential } from './credential.js'
 import { cookiesOfChallenge } from './token-transport.js'
 
 // Not forwarded: what belongs to one connection (RFC 9110 7.6.1), what the body decides, and what a client could forge.
 const ownHeaders = new Set([
   'connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade',
-  'content-length', 'expect', 'host', 'forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip', CLIENT_ADDRESS_HEADER
+  'content-length', 'content-type', 'content-encoding', 'expect', 'host', 'forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip', CLIENT_ADDRESS_HEADER
 ])
 
 /** A request as better-auth's handler takes it: with the credential that counts, and nothing that a client could forge. */
@@ -35,13 +36,15 @@ export function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest
   }
   signHeadersAnew(headers, auth)
   headers.set(CLIENT_ADDRESS_HEADER, request.ip)
-  const body = request.body instanceof Buffer && request.body.length > 0 ? new Uint8Array(request.body) : null
+  // What was parsed, and not what was sent: a second parser could read something else.
+  const body = authBody(request)
+  if (body) headers.set('content-type', 'application/json')
   // A request may name a whole address (RFC 9112 3.2.2): its host is the client's word.
   const { pathname, search } = new URL(request.raw.url ?? '/', config.baseUrl)
   return new Request(`${config.baseUrl}${pathname}${search}`, {
-    method: request.method,
+    method: request.method === 'HEAD' ? 'GET' : request.method,
     headers,
-    ...(body && request.method !== 'GET' && request.method !== 'HEAD' ? { body } : {})
+    ...(body ? { body: JSON.stringify(body) } : {})
   })
 }
 

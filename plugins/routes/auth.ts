@@ -1,48 +1,90 @@
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { AuthEndpoint } from '../../src/auth/endpoints.js'
 import { createAuthScope, runInScope, type AuthScope } from '../../src/auth/scope.js'
 import { watchFaults, type FaultScope } from '../../src/database/fault.js'
 import { Refusal, refusalFor } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { withoutTokens } from '../../src/session/session-token.js'
 import { limits, secondFactorLockout } from '../../src/limits.js'
-import { limitGuesses, limitMails, limitPasswords } from '../account-limit.js'
+import { isCounted, limitGuesses, limitMails, limitPasswords, limitTokens, type AccountLimitOptions } from '../account-limit.js'
+import { readAuthBody } from '../auth-body.js'
+import { addressOf } from '../budgets.js'
 import { asked, credentialOf } from '../credential.js'
 import { limitedBy } from '../rate-limit.js'
 import { additionTo, transportOf } from '../token-transport.js'
 import { isFromPage, toWebRequest } from '../web-request.js'
+import { methodsOf, ruleOf, type EndpointRule } from './auth-rules.js'
 
 /** Largest request body of better-auth's endpoints, in bytes. */
 const BODY_LIMIT = 128 * 1024
 
-const methods = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as const
+const knownMethods = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT']
 
-/** better-auth behind Fastify: every method, every content type, bodies untouched, cookies in order. */
+/**
+ * better-auth behind Fastify: one route for each of its endpoints, under the endpoint's own path and methods, with the limits that its
+ * rule names. There is no other way to better-auth.
+ */
 export default async function auth(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: BODY_LIMIT }, (_request, body, done) => done(null, body))
-  // Described by better-auth itself.
-  const route = { schema: { hide: true }, method: [...methods], bodyLimit: BODY_LIMIT, handler: (request: FastifyRequest, reply: FastifyReply) => forward(holdfast, request, reply) }
-  const { budgets } = app
-  const guesses = { ...limitGuesses({ holdfast, budgets }, 401), config: limitedBy(limits.signInByAddress) }
-  const passwords = { ...limitPasswords({ holdfast, budgets }), config: limitedBy(limits.confirmByAddress) }
-  app.route({ ...route, ...guesses, url: '/api/auth/sign-in/*' })
-  app.route({ ...route, ...guesses, config: limitedBy(limits.oneTimeTokenByAddress), url: '/api/auth/one-time-token/verify' })
-  for (const path of ['two-factor/*', 'change-password', 'verify-password', 'delete-user']) app.route({ ...route, ...passwords, url: `/api/auth/${path}` })
-  for (const path of ['request-password-reset', 'forget-password/*', 'reset-password', 'reset-password/*', 'send-verification-email']) {
-    app.route({ ...route, ...limitMails({ holdfast, budgets }), config: limitedBy(limits.resetByAddress), url: `/api/auth/${path}` })
+  for (const endpoint of holdfast.auth.endpoints) {
+    const rule = ruleOf(endpoint)
+    if (rule.kind !== 'off') addEndpoint(app, holdfast, endpoint, rule)
   }
-  // 422 tells that the address has an account: who asks for that guesses as well.
-  app.route({ ...route, ...limitGuesses({ holdfast, budgets }, 422), config: limitedBy(limits.signUpByAddress), url: '/api/auth/sign-up/*' })
-  app.route({ ...route, url: '/api/auth/*' })
+  app.route({ method: knownMethods, url: '/api/auth/*', schema: { hide: true }, bodyLimit: BODY_LIMIT, handler: refuseUnknown })
 }
 
-async function forward(holdfast: Holdfast, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+function addEndpoint(app: FastifyInstance, holdfast: Holdfast, endpoint: AuthEndpoint, rule: EndpointRule): void {
+  const url = `/api/auth${endpoint.path}`
+  const allowed = methodsOf(endpoint)
+  app.route({
+    url,
+    method: allowed,
+    exposeHeadRoute: false, // HEAD is among the methods where it is allowed
+    schema: { hide: true }, // described by better-auth itself
+    bodyLimit: BODY_LIMIT,
+    preValidation: async (request) => {
+      if (request.body instanceof Buffer && request.body.length > 0) readAuthBody(request, request.body, endpoint)
+    },
+    ...limitsOf(rule, { holdfast, budgets: app.budgets }),
+    handler: (request, reply) => {
+      if (rule.kind !== 'open' && !isCounted(request)) throw new Error(`${endpoint.path} was asked without being counted`)
+      return forward(holdfast, endpoint, request, reply)
+    }
+  })
+  app.route({
+    url,
+    method: knownMethods.filter((method) => !allowed.includes(method)),
+    schema: { hide: true },
+    bodyLimit: BODY_LIMIT,
+    handler: (_request, reply) => {
+      reply.header('allow', allowed.join(', '))
+      throw new Refusal('method_not_allowed')
+    }
+  })
+}
+
+function limitsOf(rule: EndpointRule, options: AccountLimitOptions): Pick<RouteOptions, 'config' | 'onSend' | 'preHandler'> {
+  if (rule.kind === 'open' || rule.kind === 'off') return {}
+  const config = limitedBy(rule.limit)
+  if (rule.kind === 'account') return { ...limitGuesses(options, rule.wrong), config }
+  if (rule.kind === 'session') return { ...limitPasswords(options), config }
+  return { ...(rule.kind === 'mail' ? limitMails(options) : limitTokens(options)), config }
+}
+
+/** Answers where better-auth has no endpoint. As with any unknown route, who looks for what is not there is counted. */
+async function refuseUnknown(request: FastifyRequest, reply: FastifyReply): Promise<never> {
+  await request.server.budgets?.take(reply, limits.notFoundByAddress, addressOf(request))
+  throw new Refusal('not_found')
+}
+
+async function forward(holdfast: Holdfast, endpoint: AuthEndpoint, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   if (!holdfast.ready()) throw new Refusal('store_unavailable')
-  // The route, and with it the rate limit, was chosen by the path as it was sent: better-auth must not see another.
+  // Fastify has found the route, and with it the limits, by what the path means to Fastify: better-auth must see that endpoint and no other.
   const { pathname } = new URL(request.raw.url ?? '/', holdfast.config.baseUrl)
-  if (pathname !== pathOf(request)) throw new Refusal('not_found')
+  if (pathname !== pathOf(request) || !isPathOf(holdfast.auth.basePath, endpoint, pathname)) throw new Refusal('not_found')
   const { auth, tokens } = holdfast
   const presented = credentialOf(asked(request), auth.cookieName)
   const transport = transportOf(request, presented, pathname)
@@ -118,6 +160,12 @@ async function send(request: FastifyRequest, reply: FastifyReply, response: Resp
 // The path as it was sent; a request may name a whole address (RFC 9112 3.2.2).
 function pathOf({ raw }: FastifyRequest): string {
   return (raw.url ?? '/').replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] || '/'
+}
+
+/** Fastify takes more spellings of a path than better-auth: percent-encoded letters, and what a host application allows. */
+function isPathOf(basePath: string, { path }: AuthEndpoint, pathname: string): boolean {
+  const fixed = `${basePath}${path}`
+  return fixed.includes(':') ? pathname.startsWith(fixed.slice(0, fixed.indexOf(':'))) : pathname === fixed
 }
 
 function isJson(response: Response): boolean {

@@ -11,6 +11,7 @@ import type { SessionReader } from '../session/reader.js'
 import { signToken } from '../session/session-token.js'
 import type { Revoker } from '../session/revoker.js'
 import { createAdapter } from './adapter.js'
+import { endpointsOf, type AuthEndpoint } from './endpoints.js'
 import type { Keys } from './keys.js'
 import { hashPassword, verifyPassword } from './password.js'
 import { secretVersion, signAnew } from './previous-secrets.js'
@@ -49,6 +50,8 @@ export interface Auth {
   signAnew(signed: string): string | null
   /** Describes the handler's endpoints (OpenAPI 3.1); paths are below `basePath`. */
   describe(): Promise<ApiDescription>
+  /** The endpoints that the handler answers. */
+  endpoints: readonly AuthEndpoint[]
   /** The path below which the handler answers. */
   basePath: string
   /** The name of the session cookie, and what the names of all cookies begin with. */
@@ -144,6 +147,7 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       const { generateOpenAPISchema } = openAPI().endpoints
       return await generateOpenAPISchema({ context: await auth.$context } as never) as unknown as ApiDescription
     },
+    endpoints: endpointsOf(auth.api),
     basePath,
     cookieName: `${cookies.cookiePrefix}.session_token`,
     cookiePrefix: cookies.cookiePrefix,
