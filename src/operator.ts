@@ -6,6 +6,9 @@ import type { Holdfast } from './holdfast.js'
 import { countEnded, purgeEnded } from './session/retention.js'
 import { listSessions } from './session/store.js'
 
+/** Sessions that one list shows at most. */
+const MAX_LISTED = 1_000
+
 /** Told how far a long operation has come. */
 export type Progress = (done: number, total: number) => void
 
@@ -19,7 +22,7 @@ export interface Operation {
 /** What an operator may ask of a running Holdfast, on the command line: the words of the command, and what they do. */
 export const operations: Record<string, Operation> = {
   'user set-role': { usage: 'user set-role <e-mail or id> <role>[,<role>…]', help: 'Sets the roles of a user. Every cache knows before it ends; impersonations by that user end.', run: setRole },
-  'session list': { usage: 'session list <e-mail or user id>', help: 'Lists the active sessions of a user, latest first.', run: list },
+  'session list': { usage: 'session list <e-mail or user id> [--limit <1 to 1000>] [--after <session id>]', help: 'Lists the active sessions of a user, latest first: 100 of them, unless --limit says otherwise. --after goes on behind a session.', run: list },
   'session revoke': { usage: 'session revoke <session id> | --user <e-mail or user id>', help: 'Ends one session, or all of a user. With `effective_by` in the result, a cache could not be told: by then every copy has ended.', run: revoke },
   'keys list': { usage: 'keys list', help: 'Lists the keys that sign access tokens: which signs now, which comes next, which are only published still.', run: listKeys },
   'keys rotate': { usage: 'keys rotate [--force]', help: 'Has the next key sign. Refused while gateways may keep a key set without it, unless --force.', run: rotateKeys },
@@ -46,11 +49,14 @@ async function setRole({ prisma, auth }: Holdfast, args: string[]): Promise<unkn
 }
 
 async function list({ prisma }: Holdfast, args: string[]): Promise<unknown> {
-  const [who = '', ...rest] = args
-  if (!who || rest.length > 0) throw new Refusal('invalid_input', 'usage: holdfast session list <e-mail or user id>')
-  const rows = await listSessions(prisma, { userId: await userIdOf(prisma, who) })
-  return rows.map(({ id, userId, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy }) =>
-    ({ id, userId, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy }))
+  const options = { limit: { type: 'string', default: '100' }, after: { type: 'string' } } as const
+  const { values: { limit, after }, positionals: [who = '', ...rest] } = parseArgs({ args, options, allowPositionals: true })
+  if (!who || rest.length > 0 || !/^\d{1,4}$/.test(limit) || Number(limit) < 1 || Number(limit) > MAX_LISTED) {
+    throw new Refusal('invalid_input', `usage: holdfast ${operations['session list']?.usage}`)
+  }
+  const rows = await listSessions(prisma, { userId: await userIdOf(prisma, who) }, { limit: Number(limit), after })
+  return rows.map(({ id, userId, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy, refreshCount, lastRefreshAt, lastRefreshAddress }) =>
+    ({ id, userId, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy, refreshCount, lastRefreshAt, lastRefreshAddress }))
 }
 
 async function revoke({ prisma, revoker }: Holdfast, args: string[]): Promise<unknown> {

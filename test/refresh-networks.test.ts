@@ -23,7 +23,8 @@ t.test('64 refreshes of one token at once, on all nodes: one generation, one suc
   t.strictSame([...new Set(answers.map(({ body }) => claimsOf(body.access_token).gen))], [1])
   const row = await first.app.holdfast.prisma.session.findUniqueOrThrow({ where: { id: sessionId } })
   t.equal(row.refreshGeneration, 1)
-  t.equal(await first.app.holdfast.prisma.sessionEvent.count({ where: { sessionId, type: 'refreshed' } }), 1)
+  t.equal(row.replayCount, 63)
+  t.equal(await first.app.holdfast.prisma.sessionEvent.count({ where: { sessionId, type: 'refresh_replayed' } }), 1, 'however many are answered again, one event says so')
 })
 
 t.test('an answer that is cut off on the wire, and asked for again', async (t) => {

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import type { Session, User } from '../../src/session/session.js'
+import type { ListedSession, Session, User } from '../../src/session/session.js'
 
 const time = Type.String({ format: 'date-time' })
 const nullable = Type.Union([Type.String(), Type.Null()])
@@ -21,7 +21,29 @@ export const SessionSchema = Type.Object({
   act: Type.Optional(Type.Object({ sub: Type.String() }))
 })
 
-export const ListedSessionSchema = Type.Object({ ...SessionSchema.properties, current: Type.Boolean() })
+const nullableTime = Type.Union([time, Type.Null()])
+
+/** A session in a list, with what its row counts of refreshes: a refresh leaves no event. */
+export const ListedSessionSchema = Type.Object({
+  ...SessionSchema.properties,
+  current: Type.Boolean(),
+  refreshCount: Type.Integer(),
+  firstRefreshAt: nullableTime,
+  firstRefreshAddress: nullable,
+  lastRefreshAt: nullableTime,
+  lastRefreshAddress: nullable,
+  replayCount: Type.Integer({ description: 'How often a refresh token that was used before was answered with its successor again.' })
+})
+
+/** Which part of a list is wanted. */
+export const PageQuery = Type.Object({
+  // A query is text, and nothing here turns text into numbers.
+  limit: Type.String({ pattern: '^([1-9]|[1-9][0-9]|1[0-9][0-9]|200)$', default: '100', description: 'From 1 to 200.' }),
+  after: Type.Optional(Type.String({ format: 'uuid', description: 'The `next` of the page before.' }))
+}, { additionalProperties: false })
+
+/** Where a list goes on; null at its end. */
+export const NextSchema = Type.Union([Type.String(), Type.Null()], { description: 'For `after`: where the list goes on; null at its end.' })
 
 export const UserSchema = Type.Object({
   id: Type.String(),
@@ -56,6 +78,26 @@ export function showSession(session: Session): Static<typeof SessionSchema> {
     name: session.name,
     ...(session.impersonatedBy === null ? {} : { act: { sub: session.impersonatedBy } })
   }
+}
+
+export function showListed(session: ListedSession, currentId: string): Static<typeof ListedSessionSchema> {
+  const { id, refreshCount, firstRefreshAt, firstRefreshAddress, lastRefreshAt, lastRefreshAddress, replayCount } = session
+  return {
+    ...showSession(session),
+    current: id === currentId,
+    refreshCount,
+    firstRefreshAt: firstRefreshAt?.toISOString() ?? null,
+    firstRefreshAddress,
+    lastRefreshAt: lastRefreshAt?.toISOString() ?? null,
+    lastRefreshAddress,
+    replayCount
+  }
+}
+
+/** The part of a list that was asked for, of which one more was read, and where it goes on. */
+export function pageOf<T extends { id: string }>(read: readonly T[], limit: number): { page: T[], next: string | null } {
+  const page = read.slice(0, limit)
+  return { page, next: read.length > limit ? page.at(-1)?.id ?? null : null }
 }
 
 export function showUser({ id, email, emailVerified, name, image, roles }: User): Static<typeof UserSchema> {

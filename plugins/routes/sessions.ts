@@ -6,7 +6,7 @@ import type { Revoked } from '../../src/session/revoker.js'
 import { listEvents, listSessions } from '../../src/session/store.js'
 import { identityOf } from '../guard.js'
 import { refusals } from '../problem-schema.js'
-import { EventSchema, ListedSessionSchema, PendingSchema, RevokedSchema, SessionSchema, showSession, showUser, UserSchema } from './session-schemas.js'
+import { EventSchema, ListedSessionSchema, NextSchema, pageOf, PageQuery, PendingSchema, RevokedSchema, SessionSchema, showListed, showSession, showUser, UserSchema } from './session-schemas.js'
 
 /** What the routes have in common: who may ask, and how that is refused. */
 const security: Record<string, string[]>[] = [{ cookie: [] }, { bearer: [] }]
@@ -32,10 +32,13 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
     return { isValid: true as const, session: showSession(session), user: showUser(user) }
   })
 
-  app.get('/sessions', { schema: { ...described("The caller's active sessions"), response: { 200: Type.Object({ sessions: Type.Array(ListedSessionSchema) }), ...refused } } }, async (request) => {
+  const Sessions = Type.Object({ sessions: Type.Array(ListedSessionSchema), next: NextSchema })
+  app.get('/sessions', { schema: { ...described("The caller's active sessions, newest first"), querystring: PageQuery, response: { 200: Sessions, ...refused } } }, async (request) => {
     const { session: current } = identityOf(request)
-    const rows = await listSessions(prisma, { userId: current.userId })
-    return { sessions: rows.map((row) => ({ ...showSession(row), current: row.id === current.id })) }
+    const { after } = request.query
+    const limit = Number(request.query.limit)
+    const { page, next } = pageOf(await listSessions(prisma, { userId: current.userId }, { limit: limit + 1, after }), limit)
+    return { sessions: page.map((row) => showListed(row, current.id)), next }
   })
 
   app.delete('/sessions/:id', { schema: { ...described('Ends one of them'), params: Params, response: { 200: RevokedSchema, 202: PendingSchema, ...refused, ...bodies, ...refusals(404) } } }, async (request, reply) => {
@@ -45,7 +48,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
       ? await revoker.revoke([id], session.userId, 'signed_out')
       : await revoker.revoke([id], session.userId, 'revoked_by_user', session.id)
     if (revoked === null) throw new Refusal('session_revoked')
-    if (revoked.count === 0 && !await listEvents(prisma, id, session.userId)) throw new Refusal('not_found')
+    if (revoked.count === 0 && (await listEvents(prisma, id, session.userId, { limit: 1 })).length === 0) throw new Refusal('not_found')
     return showRevoked(reply, revoked)
   })
 
@@ -57,10 +60,13 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
     return showRevoked(reply, revoked)
   })
 
-  app.get('/sessions/:id/events', { schema: { ...described('What happened to one of them'), params: Params, response: { 200: Type.Object({ events: Type.Array(EventSchema) }), ...refused, ...refusals(404) } } }, async (request) => {
-    const events = await listEvents(prisma, request.params.id, identityOf(request).session.userId)
-    if (!events) throw new Refusal('not_found')
-    return { events: events.map((event) => ({ ...event, at: event.at.toISOString() })) }
+  const Events = Type.Object({ events: Type.Array(EventSchema), next: NextSchema })
+  app.get('/sessions/:id/events', { schema: { ...described('What happened to one of them, oldest first'), params: Params, querystring: PageQuery, response: { 200: Events, ...refused, ...refusals(404) } } }, async (request) => {
+    const { after } = request.query
+    const limit = Number(request.query.limit)
+    const { page, next } = pageOf(await listEvents(prisma, request.params.id, identityOf(request).session.userId, { limit: limit + 1, after }), limit)
+    if (page.length === 0 && after === undefined) throw new Refusal('not_found')
+    return { events: page.map((event) => ({ ...event, at: event.at.toISOString() })), next }
   })
 }
 

@@ -31,6 +31,9 @@ export interface SessionModelOptions {
   ended: (userId: string, changes: readonly Change[]) => Promise<void>
 }
 
+/** better-auth's lists have no pages: they show so many of the newest sessions. */
+const LISTED = 1_000
+
 /** A session in better-auth's shape. `token` is the real one only where the caller presented it, else a handle. */
 type AuthSession = Record<string, unknown> & { id: string, token: string, userId: string }
 
@@ -104,7 +107,7 @@ export class SessionModel {
     if (withUser) return this.#findManyWithUsers(where)
     const presented = new Map<string, string>()
     const filter = sessionFilter(where, presented)
-    const rows = await listSessions(await this.#options.reading(), filter)
+    const rows = await listSessions(await this.#options.reading(), filter, { limit: LISTED })
     // A named session that is not there: better-auth's sign-out then deletes nothing and answers "done", which must be final, too.
     if (rows.length < (filter.sessionIds?.length ?? 0)) await this.#options.settle(filter.sessionIds ?? [])
     return rows

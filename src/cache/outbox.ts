@@ -22,13 +22,13 @@ const PAGE = 5_000
 const CLAIM_MS = 3_000
 
 /**
- * The part of a statement that writes outbox rows for the sessions that its step `changed` returned (columns id, version).
+ * The part of a statement that writes outbox rows for the sessions that its step `changed` returned (columns id, userId, version).
  * It stands in the statement of the change itself: whoever commits the one commits the other.
  */
 export function intoOutbox(changed: string, reason: string | null): Prisma.Sql {
   return Prisma.sql`
-    INSERT INTO "outbox" ("sessionId", "version", "reason", "transactionId", "claimedUntil")
-    SELECT "id", "version", ${reason}, pg_current_xact_id()::text::bigint, clock_timestamp() + ${CLAIM_MS}::int * interval '1 millisecond'
+    INSERT INTO "outbox" ("sessionId", "userId", "version", "reason", "transactionId", "claimedUntil")
+    SELECT "id", "userId", "version", ${reason}, pg_current_xact_id()::text::bigint, clock_timestamp() + ${CLAIM_MS}::int * interval '1 millisecond'
     FROM ${Prisma.raw(`"${changed}"`)}`
 }
 
@@ -102,7 +102,16 @@ export async function tailOutbox(db: Queryable, since: bigint): Promise<{ rows: 
  * @param confirmed whether only confirmed rows may go; a lone process has nobody to confirm to
  */
 export async function purgeOutbox(db: Queryable, keepMs: number, { confirmed }: { confirmed: boolean }): Promise<void> {
-  await db.$executeRaw`
-    DELETE FROM "outbox" WHERE "createdAt" < clock_timestamp() - ${keepMs}::int * interval '1 millisecond'
-      AND (NOT ${confirmed}::boolean OR "doneAt" < clock_timestamp() - ${keepMs}::int * interval '1 millisecond')`
+  const old = Prisma.sql`statement_timestamp() - ${keepMs}::int * interval '1 millisecond'`
+  // Each by the index on "doneAt", "createdAt". A row is never confirmed before it is made.
+  await purgeWhere(db, Prisma.sql`"doneAt" < ${old} AND "createdAt" < ${old}`)
+  if (!confirmed) await purgeWhere(db, Prisma.sql`"doneAt" IS NULL AND "createdAt" < ${old}`)
+}
+
+async function purgeWhere(db: Queryable, removable: Prisma.Sql): Promise<void> {
+  for (;;) {
+    const removed = await db.$executeRaw`
+      DELETE FROM "outbox" WHERE ctid = ANY(ARRAY(SELECT ctid FROM "outbox" WHERE ${removable} LIMIT ${PAGE} FOR UPDATE SKIP LOCKED))`
+    if (removed < PAGE) return
+  }
 }

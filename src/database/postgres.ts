@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { Client, Pool } from 'pg'
 import { createPrisma, STATEMENT_TIMEOUT_MS, withWholeScripts, type Database, type MigrationSession } from './database.js'
@@ -46,19 +47,20 @@ export function openPostgres({ databaseUrl, poolSize, onError }: PostgresOptions
 // "holdfast" in ASCII, cut to the 63 bits of an advisory lock's key.
 const MIGRATION_LOCK = 0x686f6c6466617374n
 
-/** How long to wait for another node that is migrating, in milliseconds. */
+/** How long to wait for another node that is migrating, and how often to look whether it has finished, in milliseconds. */
 const MIGRATION_LOCK_WAIT_MS = 120_000
+const MIGRATION_LOCK_POLL_MS = 250
 
 /**
  * Several nodes that migrate at once do it once: the first takes the lock, the others wait for it. The schema engine has a lock
  * of its own, which lives as long as its connection does: hence a pool of one, ended with the session.
  */
 async function openMigration(databaseUrl: string): Promise<MigrationSession> {
-  const holder = new Client({ connectionString: databaseUrl, connectionTimeoutMillis: STATEMENT_TIMEOUT_MS, query_timeout: MIGRATION_LOCK_WAIT_MS })
+  const holder = new Client({ connectionString: databaseUrl, connectionTimeoutMillis: STATEMENT_TIMEOUT_MS, query_timeout: STATEMENT_TIMEOUT_MS })
   holder.on('error', () => {}) // the statement that misses its connection says so
   await holder.connect()
   try {
-    await holder.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK])
+    await takeMigrationLock(holder)
   } catch (error) {
     await holder.end()
     throw error
@@ -71,5 +73,16 @@ async function openMigration(databaseUrl: string): Promise<MigrationSession> {
       await pool.end()
       await holder.end()
     }
+  }
+}
+
+/** Asks again and again. A statement that waited for the lock would hold a snapshot, for which CREATE INDEX CONCURRENTLY waits in turn. */
+async function takeMigrationLock(holder: Client): Promise<void> {
+  const deadline = performance.now() + MIGRATION_LOCK_WAIT_MS
+  for (;;) {
+    const { rows: [row] } = await holder.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS "taken"', [MIGRATION_LOCK])
+    if (row?.taken) return
+    if (performance.now() > deadline) throw new Error('another process has been migrating this database for two minutes')
+    await sleep(MIGRATION_LOCK_POLL_MS)
   }
 }

@@ -1,19 +1,33 @@
-import type { Queryable } from '../database/database.js'
+import { Prisma, type Queryable } from '../database/database.js'
 
-/** Rows a statement removes at most, so that no lock is held for long. */
-const BATCH = 1_000
+/** Sessions, and rows of other tables, that one statement removes at most, so that none takes long and no lock is held for long. */
+const SESSIONS = 500
+const ROWS = 5_000
+/** As many ended sessions are counted at most. */
+const COUNTED = 100_000
 
-/** How many sessions `purgeEnded` would remove now. */
+/*
+ * Times are compared with that of the statement: clock_timestamp() may differ from row to row, so PostgreSQL would read whole tables for it.
+ * Rows are removed by where they lie, which the batch has locked: joined by id, a plan could read the table once more.
+ */
+const cutoff = (seconds: number) => Prisma.sql`statement_timestamp() - ${seconds}::int * interval '1 second'`
+
+/** How many sessions `purgeEnded` would remove now; where there are more than a hundred thousand, that many. */
 export async function countEnded(db: Queryable, retentionSeconds: number): Promise<number> {
   const [row] = await db.$queryRaw<{ count: number }[]>`
-    SELECT count(*)::int AS "count" FROM "session"
-    WHERE "revokedAt" < clock_timestamp() - ${retentionSeconds}::int * interval '1 second' OR "expiresAt" < clock_timestamp() - ${retentionSeconds}::int * interval '1 second'`
+    SELECT count(*)::int AS "count" FROM (
+      SELECT "id" FROM (SELECT "id" FROM "session" WHERE "revokedAt" < ${cutoff(retentionSeconds)} LIMIT ${COUNTED}) revoked
+      UNION
+      SELECT "id" FROM (SELECT "id" FROM "session" WHERE "expiresAt" < ${cutoff(retentionSeconds)} LIMIT ${COUNTED}) expired
+      LIMIT ${COUNTED}
+    ) ended`
   return row?.count ?? 0
 }
 
 /**
- * Removes sessions that ended longer ago than `retentionSeconds`, with their events, and proofs and retired signing keys that have expired. Several
- * nodes may run it at once: each skips the rows that another holds.
+ * Removes what is older than `retentionSeconds`: sessions that ended before then, each after its events; events of sessions that live, but for
+ * their beginning; and proofs and retired signing keys that have expired. Every statement has a bound, whatever has piled up. Several nodes
+ * may run it at once: each skips the rows that another holds.
  *
  * @param onRemoved told after each batch how many sessions have been removed so far
  * @returns how many sessions were removed
@@ -21,24 +35,68 @@ export async function countEnded(db: Queryable, retentionSeconds: number): Promi
 export async function purgeEnded(db: Queryable, retentionSeconds: number, onRemoved: (removed: number) => void = () => {}): Promise<number> {
   let removed = 0
   for (;;) {
-    const [{ count } = { count: 0 }] = await db.$queryRaw<{ count: number }[]>`
-      WITH revoked AS (
-        SELECT "id" FROM "session" WHERE "revokedAt" < clock_timestamp() - ${retentionSeconds}::int * interval '1 second' LIMIT ${BATCH} FOR UPDATE SKIP LOCKED
-      ), expired AS (
-        SELECT "id" FROM "session" WHERE "expiresAt" < clock_timestamp() - ${retentionSeconds}::int * interval '1 second' LIMIT ${BATCH} FOR UPDATE SKIP LOCKED
-      ), ended AS (
-        SELECT "id" FROM revoked UNION SELECT "id" FROM expired
-      ), events AS (
-        DELETE FROM "session_event" WHERE "sessionId" IN (SELECT "id" FROM ended)
-      ), sessions AS (
-        DELETE FROM "session" WHERE "id" IN (SELECT "id" FROM ended) RETURNING "id"
-      )
-      SELECT count(*)::int AS "count" FROM sessions`
-    removed += count
+    const ids = await findEnded(db, retentionSeconds)
+    if (ids.length === 0) break
+    const events = await purgeEventsOf(db, ids)
+    const sessions = await purgeSessions(db, ids)
+    removed += sessions
     onRemoved(removed)
-    if (count === 0) break
+    if (events + sessions === 0) break // another node is at them
   }
-  await db.$executeRaw`DELETE FROM "verification" WHERE "expiresAt" < clock_timestamp()`
-  await db.$executeRaw`DELETE FROM "signing_key" WHERE "expiresAt" < clock_timestamp()`
+  await purgeRoutineEvents(db, retentionSeconds)
+  await untilFew(() => db.$executeRaw`
+    DELETE FROM "verification" WHERE ctid = ANY(ARRAY(
+      SELECT ctid FROM "verification" WHERE "expiresAt" < statement_timestamp() ORDER BY "expiresAt" LIMIT ${ROWS} FOR UPDATE SKIP LOCKED))`)
+  await db.$executeRaw`DELETE FROM "signing_key" WHERE "expiresAt" < statement_timestamp()`
   return removed
+}
+
+async function findEnded(db: Queryable, retentionSeconds: number): Promise<string[]> {
+  const rows = await db.$queryRaw<{ id: string }[]>`
+    SELECT "id" FROM (SELECT "id" FROM "session" WHERE "revokedAt" < ${cutoff(retentionSeconds)} ORDER BY "revokedAt" LIMIT ${SESSIONS}) revoked
+    UNION
+    SELECT "id" FROM (SELECT "id" FROM "session" WHERE "expiresAt" < ${cutoff(retentionSeconds)} ORDER BY "expiresAt" LIMIT ${SESSIONS}) expired
+    LIMIT ${SESSIONS}`
+  return rows.map(({ id }) => id)
+}
+
+function purgeEventsOf(db: Queryable, sessionIds: readonly string[]): Promise<number> {
+  return untilFew(() => db.$executeRaw`
+    DELETE FROM "session_event" WHERE ctid = ANY(ARRAY(
+      SELECT ctid FROM "session_event" WHERE "sessionId" = ANY(${sessionIds}::text[]) LIMIT ${ROWS} FOR UPDATE SKIP LOCKED))`)
+}
+
+/** A session that has events still stays for the next round: nobody could find them without it. */
+function purgeSessions(db: Queryable, sessionIds: readonly string[]): Promise<number> {
+  return db.$executeRaw`
+    DELETE FROM "session" WHERE ctid = ANY(ARRAY(
+      SELECT s.ctid FROM "session" s WHERE s."id" = ANY(${sessionIds}::text[])
+        AND NOT EXISTS (SELECT 1 FROM "session_event" e WHERE e."sessionId" = s."id") FOR UPDATE SKIP LOCKED))`
+}
+
+/**
+ * Removes old events of sessions that live; those of the type `refreshed`, which older versions wrote at each refresh, whatever their age.
+ * The types stand in the text, and not in parameters, so that PostgreSQL can tell that its index of such events has them.
+ */
+async function purgeRoutineEvents(db: Queryable, retentionSeconds: number): Promise<void> {
+  for (const type of ['refresh_replayed', 'refresh_reused', 'new_network']) {
+    const routine = Prisma.sql`"type" = ${Prisma.raw(`'${type}'`)} AND "at" < ${cutoff(retentionSeconds)}`
+    await untilFew(() => purgeEvents(db, routine))
+  }
+  await untilFew(() => purgeEvents(db, Prisma.sql`"type" = 'refreshed'`))
+}
+
+function purgeEvents(db: Queryable, which: Prisma.Sql): Promise<number> {
+  return db.$executeRaw`
+    DELETE FROM "session_event" WHERE ctid = ANY(ARRAY(SELECT ctid FROM "session_event" WHERE ${which} LIMIT ${ROWS} FOR UPDATE SKIP LOCKED))`
+}
+
+/** Removes batch after batch, until one was not full. @returns how many rows were removed */
+async function untilFew(removeBatch: () => Promise<number>): Promise<number> {
+  let removed = 0
+  for (;;) {
+    const batch = await removeBatch()
+    removed += batch
+    if (batch < ROWS) return removed
+  }
 }

@@ -69,6 +69,23 @@ export interface SessionRow extends Session {
   revokedReason: string | null
 }
 
+/** A session as lists show it: with what its row counts of refreshes. */
+export interface ListedSession extends SessionRow {
+  refreshCount: number
+  firstRefreshAt: Date | null
+  firstRefreshAddress: string | null
+  lastRefreshAt: Date | null
+  lastRefreshAddress: string | null
+  /** How often a refresh token that was used before was answered with its successor again. */
+  replayCount: number
+}
+
+/** A part of a list: at most `limit`, from behind `after`, the id with which the part before it ended. */
+export interface Page {
+  limit: number
+  after?: string | undefined
+}
+
 /** A row of `user`, as far as a check needs it. */
 export interface UserRow {
   id: string

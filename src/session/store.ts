@@ -1,6 +1,7 @@
 import { intoOutbox, type Change } from '../cache/outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
-import type { RevocationReason, SessionEvent, SessionRecord, SessionRow, UserRow } from './session.js'
+import { networkOf } from './network.js'
+import type { ListedSession, Page, RevocationReason, SessionEvent, SessionRecord, SessionRow, UserRow } from './session.js'
 
 /** Longest user agent that is kept: it is shown to people, and copied by caches. */
 const USER_AGENT_LENGTH = 512
@@ -41,8 +42,12 @@ export const userColumns = Prisma.raw(`u."id" AS "u_id", u."name" AS "u_name", u
   u."image" AS "u_image", u."role" AS "u_role", u."banned" AS "u_banned", u."banReason" AS "u_banReason", u."banExpires" AS "u_banExpires",
   u."twoFactorEnabled" AS "u_twoFactorEnabled", u."credentialEpoch" AS "u_credentialEpoch", u."createdAt" AS "u_createdAt", u."updatedAt" AS "u_updatedAt"`)
 
-/** Conditions on a row of `session`, of `user`: that it has not ended, that the person may sign in. */
-export const live = Prisma.raw(`"revokedAt" IS NULL AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()`)
+/**
+ * Conditions on a row of `session`, of `user`: that it has not ended, that the person may sign in. The time of the statement finds rows by an
+ * index; `clock_timestamp()` cannot, for it may differ from row to row, and is asked besides: the statement may have waited for a lock.
+ */
+export const live = Prisma.raw(`"revokedAt" IS NULL AND "expiresAt" > statement_timestamp()
+  AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()`)
 
 export const notBanned = Prisma.raw(`NOT (COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()))`)
 
@@ -92,11 +97,11 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
       RETURNING "id", "userId", "version"
     ), s AS (
       INSERT INTO "session" ("id", "token", "userId", "issuedAt", "updatedAt", "lastSeenAt", "authTime", "expiresAt", "absoluteExpiresAt",
-        "ipAddress", "userAgent", "amr", "impersonatedBy", "refreshHash", "rotationPepper")
+        "ipAddress", "network", "userAgent", "amr", "impersonatedBy", "refreshHash", "rotationPepper")
       SELECT ${session.id}, ${session.hash}, allowed."id", now, now, now, COALESCE(allowed."authTime", now),
         LEAST(now + LEAST(${session.idleTtlSeconds}::int, ${session.absoluteTtlSeconds}::int) * interval '1 second', allowed."notAfter"),
         LEAST(now + ${session.absoluteTtlSeconds}::int * interval '1 second', allowed."notAfter"),
-        ${session.ipAddress}, ${userAgent}, ${session.amr}::text[], ${session.impersonatedBy},
+        ${session.ipAddress}, ${networkOf(session.ipAddress)}, ${userAgent}, ${session.amr}::text[], ${session.impersonatedBy},
         ${session.refresh?.hash ?? null}, ${session.refresh?.pepperId ?? null}
       FROM allowed, clock
       RETURNING *
@@ -150,21 +155,29 @@ export async function holdSessionsOf(db: Queryable, userId: string, sessionId: s
   return findSession(db, sessionId)
 }
 
-/** The active sessions of a user, or those among `sessionIds`; newest first, with no cap. */
-export async function listSessions(db: Queryable, filter: { userId?: string, sessionIds?: string[] }): Promise<SessionRow[]> {
+/** What a list shows of a session `s` besides. */
+const countColumns = Prisma.raw(`s."refreshGeneration" AS "refreshCount", s."firstRefreshAt", s."firstRefreshAddress", s."rotatedAt" AS "lastRefreshAt",
+  s."lastRefreshAddress", s."replayCount"`)
+
+/** A page of the active sessions of a user, or of those among `sessionIds`; newest first. */
+export async function listSessions(db: Queryable, filter: { userId?: string, sessionIds?: string[] }, { limit, after }: Page): Promise<ListedSession[]> {
   const conditions = [Prisma.sql`${live}`]
-  if (filter.userId !== undefined) conditions.push(Prisma.sql`s."userId" = ${filter.userId}`)
-  if (filter.sessionIds !== undefined) conditions.push(Prisma.sql`s."id" = ANY(${filter.sessionIds}::text[])`)
-  return db.$queryRaw<SessionRow[]>`
-    SELECT ${sessionColumns} FROM "session" s WHERE ${Prisma.join(conditions, ' AND ')} ORDER BY s."id" DESC`
+  if (filter.userId !== undefined) conditions.push(Prisma.sql`"userId" = ${filter.userId}`)
+  if (filter.sessionIds !== undefined) conditions.push(Prisma.sql`"id" = ANY(${filter.sessionIds}::text[])`)
+  if (after !== undefined) conditions.push(Prisma.sql`"id" < ${after}`)
+  // Found by the index of live sessions and sorted then: in the order of their ids, all that have ended would be read as well.
+  return db.$queryRaw<ListedSession[]>`
+    WITH found AS MATERIALIZED (SELECT "id" FROM "session" WHERE ${Prisma.join(conditions, ' AND ')}), page AS (
+      SELECT "id" FROM found ORDER BY "id" DESC LIMIT ${limit}
+    )
+    SELECT ${sessionColumns}, ${countColumns} FROM "session" s JOIN page ON page."id" = s."id" ORDER BY s."id" DESC`
 }
 
-/** What happened to one session of a user, oldest first; null when the user has no such session. */
-export async function listEvents(db: Queryable, sessionId: string, userId: string): Promise<SessionEvent[] | null> {
-  const events = await db.$queryRaw<SessionEvent[]>`
+/** A page of what happened to one session of a user, oldest first; empty when the user has no such session. */
+export async function listEvents(db: Queryable, sessionId: string, userId: string, { limit, after = '' }: Page): Promise<SessionEvent[]> {
+  return db.$queryRaw<SessionEvent[]>`
     SELECT "id", "type", "cause", "at", "ipAddress" FROM "session_event"
-    WHERE "sessionId" = ${sessionId} AND "userId" = ${userId} ORDER BY "at", "id"`
-  return events.length > 0 ? events : null
+    WHERE "sessionId" = ${sessionId} AND "userId" = ${userId} AND "id" > ${after} ORDER BY "id" LIMIT ${limit}`
 }
 
 /**
@@ -198,7 +211,7 @@ export async function bumpSessionsOf(db: Queryable, userId: string): Promise<Cha
     WITH bumped AS (
       UPDATE "session" s SET "version" = s."version" + 1, "updatedAt" = clock_timestamp()
       FROM (SELECT "id" FROM "session" WHERE "userId" = ${userId} AND ${live} ORDER BY "id" FOR UPDATE) mine
-      WHERE s."id" = mine."id" RETURNING s."id", s."version"
+      WHERE s."id" = mine."id" RETURNING s."id", s."userId", s."version"
     ), outbox_rows AS (${intoOutbox('bumped', null)})
     SELECT "id" AS "sessionId", "version", NULL AS "reason" FROM bumped`
 }

@@ -1,4 +1,5 @@
 import { Prisma, type Queryable } from '../database/database.js'
+import { networkOf } from '../session/network.js'
 import { judge, type SessionRecord } from '../session/session.js'
 import { live, notBanned, recordOf, sessionColumns, userColumns, type JoinedRow } from '../session/store.js'
 import type { Cause } from '../errors.js'
@@ -57,27 +58,42 @@ export interface Rotation extends Showing {
   ipAddress: string | null
 }
 
+/** How many of a session's last events are looked at for a network, and how many networks a day are noted at most. */
+const RECENT_EVENTS = 50
+
 /**
  * Rotates the refresh token of a session in one statement, if `token` is the current one of a session that has not ended: the
  * common case. A revocation takes the same row's lock, so one of the two comes first. The idle expiry moves, the absolute one never.
+ * The row counts refreshes; an event is written only for a network that none of the last events names.
  *
  * @returns the session after it; null when the statement found nothing to do, and the row must be looked at. `waited`: somebody changed the
  *   session while the statement waited for its row, and perhaps the user with it, who is shown as before
  */
 export async function rotate(db: Queryable, rotation: Rotation): Promise<{ record: SessionRecord, waited: boolean } | null> {
   const { token, clientId, idempotencyHash, hash, salt, pepperId, idleTtlSeconds, ipAddress } = rotation
+  const network = networkOf(ipAddress)
   const [row] = await db.$queryRaw<(JoinedRow & { versionBefore: number })[]>`
     WITH rotated AS (
       UPDATE "session" s SET "previousRefreshHash" = s."refreshHash", "refreshHash" = ${hash}, "refreshGeneration" = s."refreshGeneration" + 1,
         "rotatedAt" = clock_timestamp(), "rotationSalt" = ${salt}, "rotationPepper" = ${pepperId}, "idempotencyHash" = ${idempotencyHash},
+        "firstRefreshAt" = CASE WHEN s."refreshGeneration" = 0 THEN clock_timestamp() ELSE s."firstRefreshAt" END,
+        "firstRefreshAddress" = CASE WHEN s."refreshGeneration" = 0 THEN ${ipAddress} ELSE s."firstRefreshAddress" END,
+        "lastRefreshAddress" = ${ipAddress}, "network" = COALESCE(${network}, s."network"), "generationReplays" = 0,
         "expiresAt" = GREATEST(s."expiresAt", LEAST(clock_timestamp() + ${idleTtlSeconds}::int * interval '1 second', s."absoluteExpiresAt")),
         "lastSeenAt" = GREATEST(s."lastSeenAt", clock_timestamp()), "updatedAt" = clock_timestamp(), "version" = s."version" + 1
-      FROM (SELECT * FROM "user" WHERE ${notBanned}) u, (SELECT "id", "version" AS "versionBefore" FROM "session") seen
+      FROM (SELECT * FROM "user" WHERE ${notBanned}) u, (SELECT "id", "version" AS "versionBefore", "network" AS "networkBefore" FROM "session") seen
       WHERE s."id" = ${token.sessionId} AND seen."id" = s."id" AND u."id" = s."userId" AND s."refreshGeneration" = ${token.generation}::int AND s."refreshHash" = ${token.hash}
         AND (${clientId}::text IS NULL OR s."clientId" = ${clientId}) AND ${live}
-      RETURNING ${sessionColumns}, ${userColumns}, seen."versionBefore"
+      RETURNING ${sessionColumns}, ${userColumns}, seen."versionBefore", seen."networkBefore"
+    ), moved AS (
+      SELECT "id", "userId" FROM rotated WHERE "networkBefore" <> ${network}
+    ), recent AS (
+      SELECT "type", "cause", "at" FROM "session_event" WHERE "sessionId" = (SELECT "id" FROM moved) ORDER BY "id" DESC LIMIT ${RECENT_EVENTS}
     ), events AS (
-      INSERT INTO "session_event" ("sessionId", "userId", "type", "ipAddress") SELECT "id", "userId", 'refreshed', ${ipAddress} FROM rotated
+      INSERT INTO "session_event" ("sessionId", "userId", "type", "cause", "ipAddress")
+      SELECT "id", "userId", 'new_network', ${network}, ${ipAddress} FROM moved
+      WHERE NOT EXISTS (SELECT 1 FROM recent WHERE "type" = 'new_network' AND "cause" = ${network})
+        AND (SELECT count(*) FROM recent WHERE "type" = 'new_network' AND "at" > statement_timestamp() - interval '1 day') < ${RECENT_EVENTS}
     )
     SELECT *, clock_timestamp() AS "now" FROM rotated`
   if (!row) return null
@@ -98,9 +114,15 @@ export async function findFamily(db: Queryable, sessionId: string): Promise<Refr
 
 const refreshColumns = Prisma.raw(['refreshGeneration', 'refreshHash', 'previousRefreshHash', 'rotatedAt', 'rotationSalt', 'rotationPepper', 'idempotencyHash'].map((name) => `s."${name}"`).join(', '))
 
-/** Notes in the session's events that an answer was given again. */
-export async function noteReplay(db: Queryable, { session: { id, userId } }: SessionRecord, ipAddress: string | null): Promise<void> {
-  await db.$executeRaw`INSERT INTO "session_event" ("sessionId", "userId", "type", "ipAddress") VALUES (${id}, ${userId}, 'refresh_replayed', ${ipAddress})`
+/** Counts that an answer was given again, with an event for the first time in each generation: a client that loops leaves no more. */
+export async function noteReplay(db: Queryable, { session: { id } }: SessionRecord, ipAddress: string | null): Promise<void> {
+  await db.$executeRaw`
+    WITH noted AS (
+      UPDATE "session" SET "replayCount" = "replayCount" + 1, "generationReplays" = "generationReplays" + 1
+      WHERE "id" = ${id} RETURNING "id", "userId", "generationReplays"
+    )
+    INSERT INTO "session_event" ("sessionId", "userId", "type", "ipAddress")
+    SELECT "id", "userId", 'refresh_replayed', ${ipAddress} FROM noted WHERE "generationReplays" = 1`
 }
 
 /** Notes in the events of a session that has not ended that a token was used twice, and locks it: it is about to end. */

@@ -1,0 +1,161 @@
+import t from 'tap'
+import { countEnded, purgeEnded } from '../src/session/retention.js'
+import { networkOf } from '../src/session/network.js'
+import { makeDevices, makeFamily, refresh } from './families.js'
+import { build, signUp, storage, type Running } from './helper.js'
+import { execute } from './services/postgres.js'
+
+/*
+ * People who have piled up what no cap had stopped: tens of thousands of sessions, a million events, put there by SQL. Every statement has a
+ * bound, so each thing ends, and in reasonable time. The embedded store is slower, and is given less.
+ */
+const onPostgres = storage === 'postgres'
+const running = await build(t, { trustedProxies: ['127.0.0.1'], rateLimit: false })
+const { url } = running
+const { prisma } = running.app.holdfast
+const RETENTION_SECONDS = 86_400
+
+/** Runs SQL as an operator would: without the limits of a server's own statements. */
+async function sql({ options }: Running, ...statements: string[]): Promise<void> {
+  if (options.databaseUrl) return execute(options.databaseUrl, ...statements)
+  for (const statement of statements) await prisma.$executeRawUnsafe(statement)
+}
+
+let piles = 0
+/** Gives somebody sessions: the first is the oldest, and was used longest ago. @returns a function from a number to its session's id */
+async function pile(userId: string, sessions: number, columns: Record<string, string> = {}): Promise<(n: number) => string> {
+  const prefix = (++piles).toString(16).padStart(8, '0')
+  const all: Record<string, string> = {
+    id: `'${prefix}-0000-7000-8000-' || lpad(to_hex(n), 12, '0')`, token: `'${prefix}-' || n`, userId: `'${userId}'`,
+    issuedAt: `now() - interval '3 days' + n * interval '1 second'`, lastSeenAt: `now() - interval '2 days' + n * interval '1 second'`,
+    expiresAt: `now() + interval '1 day' + n * interval '1 second'`, absoluteExpiresAt: `now() + interval '30 days'`, amr: `'{pwd}'`, ...columns
+  }
+  await sql(running, `INSERT INTO "session" (${Object.keys(all).map((name) => `"${name}"`).join()}) SELECT ${Object.values(all).join()} FROM generate_series(1, ${sessions}) n`)
+  return (n) => `${prefix}-0000-7000-8000-${n.toString(16).padStart(12, '0')}`
+}
+
+/** Gives each session of somebody events. */
+async function pileEvents(userId: string, each: number, type = 'created', at = 'now()'): Promise<void> {
+  await sql(running, `INSERT INTO "session_event" ("id", "sessionId", "userId", "type", "at")
+    SELECT "id" || '-${type}-' || lpad(n::text, 6, '0'), "id", "userId", '${type}', ${at} FROM "session", generate_series(1, ${each}) n WHERE "userId" = '${userId}'`, 'ANALYZE "session"', 'ANALYZE "session_event"')
+}
+
+async function refreshFrom(address: string, refreshToken: string): Promise<string> {
+  const response = await fetch(`${url}/oauth2/token`, {
+    method: 'POST', headers: { 'x-forwarded-for': address }, body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken })
+  })
+  return (await response.json() as { refresh_token: string }).refresh_token
+}
+
+const typesOf = async (sessionId: string) => (await prisma.sessionEvent.findMany({ where: { sessionId }, orderBy: { id: 'asc' } })).map(({ type, cause }) => `${type} ${cause}`)
+
+t.test('S4: a refresh leaves no event, and the session counts it', async (t) => {
+  const ada = await signUp(url)
+  const { sessionId, refreshToken } = await makeFamily(running)
+  await prisma.$executeRaw`UPDATE "session" SET "userId" = ${ada.id} WHERE "id" = ${sessionId}`
+  let token = refreshToken
+  for (let count = 0; count < 5; count++) token = await refreshFrom(`203.0.113.${count}`, token)
+  t.strictSame(await typesOf(sessionId), ['created pwd'])
+  const { sessions } = await (await ada.browser.get('/sessions')).json() as { sessions: { id: string }[] }
+  t.match(sessions.find(({ id }) => id === sessionId), {
+    refreshCount: 5, firstRefreshAt: /^20/, firstRefreshAddress: '203.0.113.0', lastRefreshAt: /^20/, lastRefreshAddress: '203.0.113.4', replayCount: 0
+  })
+  t.match(sessions.find(({ id }) => id === ada.sessionId), { refreshCount: 0, firstRefreshAt: null, lastRefreshAt: null, lastRefreshAddress: null })
+})
+
+t.test('S4: a new network is an event, once for each network', async (t) => {
+  const { sessionId, refreshToken } = await makeFamily(running)
+  let token = await refreshFrom('203.0.113.7', refreshToken)
+  for (let count = 0; count < 4; count++) {
+    for (const address of ['203.0.113.99', '198.51.100.7', '2001:db8:1:2::3', '2001:db8:1:9::4']) token = await refreshFrom(address, token)
+  }
+  const networks = (await typesOf(sessionId)).filter((event) => event.startsWith('new_network'))
+  t.strictSame(networks, ['new_network 198.51.100.0/24', 'new_network 2001:db8:1::/48', 'new_network 203.0.113.0/24'])
+  for (let network = 0; network < 60; network++) token = await refreshFrom(`10.0.${network}.1`, token)
+  t.equal((await typesOf(sessionId)).filter((event) => event.startsWith('new_network')).length, 50, 'and no more than fifty a day')
+})
+
+t.test('S4: a client that repeats its refresh leaves one event for each generation', async (t) => {
+  const { sessionId, refreshToken } = await makeFamily(running)
+  const { body } = await refresh(url, refreshToken)
+  await Promise.all(Array.from({ length: 20 }, () => refresh(url, refreshToken)))
+  t.strictSame(await typesOf(sessionId), ['created pwd', 'refresh_replayed null'])
+  await refresh(url, body.refresh_token)
+  await Promise.all(Array.from({ length: 5 }, () => refresh(url, body.refresh_token)))
+  t.strictSame(await typesOf(sessionId), ['created pwd', 'refresh_replayed null', 'refresh_replayed null'])
+  t.equal((await prisma.session.findUniqueOrThrow({ where: { id: sessionId } })).replayCount, 25)
+})
+
+t.test('networks', async (t) => {
+  t.strictSame(['192.0.2.77', '::ffff:192.0.2.1', '2001:db8::1', '2001:DB8:0a:b:c:d:e:f', '::1', 'fe80::1%eth0', '64:ff9b::192.0.2.1', 'nonsense', '', null].map(networkOf),
+    ['192.0.2.0/24', '192.0.2.0/24', '2001:db8:0::/48', '2001:db8:a::/48', '0:0:0::/48', 'fe80:0:0::/48', '64:ff9b:0::/48', null, null, null])
+})
+
+t.test('S4: retention ends, however many events ended sessions have', async (t) => {
+  const [sessions, events] = onPostgres ? [1_000, 500] : [20, 100]
+  const ada = await signUp(url)
+  const idOf = await pile(ada.id, sessions, { revokedAt: `now() - interval '2 days'`, revokedReason: `'signed_out'` })
+  await pileEvents(ada.id, events, 'refreshed')
+  t.equal(await countEnded(prisma, RETENTION_SECONDS), sessions)
+  t.equal(await purgeEnded(prisma, RETENTION_SECONDS), sessions)
+  t.equal(await prisma.sessionEvent.count({ where: { sessionId: { gte: idOf(1), lte: idOf(sessions) } } }), 0)
+  t.equal(await countEnded(prisma, RETENTION_SECONDS), 0)
+})
+
+t.test('S4: events of a session that lives are removed when they are old, but for its beginning', async (t) => {
+  const ada = await signUp(url)
+  const idOf = await pile(ada.id, 1)
+  await pileEvents(ada.id, 1)
+  const many = onPostgres ? 20_000 : 200
+  await pileEvents(ada.id, many, 'refreshed')
+  await pileEvents(ada.id, many, 'new_network', `now() - interval '2 days'`)
+  await sql(running, `INSERT INTO "session_event" ("sessionId", "userId", "type") VALUES ('${idOf(1)}', '${ada.id}', 'new_network')`)
+  await purgeEnded(prisma, RETENTION_SECONDS)
+  t.strictSame((await typesOf(idOf(1))).toSorted(), ['created null', 'new_network null'])
+})
+
+t.test('S4: proofs and confirmed changes are removed in batches', async (t) => {
+  await sql(running, `INSERT INTO "verification" ("id", "identifier", "value", "expiresAt") SELECT 'v' || n, 'v', 'v', now() - interval '1 minute' FROM generate_series(1, ${onPostgres ? 12_000 : 600}) n`)
+  await prisma.verification.create({ data: { id: 'kept', identifier: 'v', value: 'v', expiresAt: new Date(Date.now() + 60_000) } })
+  await purgeEnded(prisma, RETENTION_SECONDS)
+  t.strictSame((await prisma.verification.findMany({ where: { identifier: 'v' } })).map(({ id }) => id), ['kept'])
+})
+
+t.test('S4: what retention looks for is found by an index', { skip: onPostgres ? false : 'the planner of the embedded store sees tables that are small' }, async (t) => {
+  const old = `statement_timestamp() - 86400 * interval '1 second'`
+  const queries = {
+    session_revokedAt_idx: `SELECT "id" FROM "session" WHERE "revokedAt" < ${old} ORDER BY "revokedAt" LIMIT 500`,
+    session_expiresAt_idx: `SELECT "id" FROM "session" WHERE "expiresAt" < ${old} ORDER BY "expiresAt" LIMIT 500`,
+    session_event_routine_idx: `SELECT ctid FROM "session_event" WHERE "type" = 'refreshed' LIMIT 5000`,
+    verification_expiresAt_idx: `SELECT ctid FROM "verification" WHERE "expiresAt" < statement_timestamp() ORDER BY "expiresAt" LIMIT 5000`,
+    outbox_doneAt_createdAt_idx: `SELECT ctid FROM "outbox" WHERE "doneAt" < ${old} AND "createdAt" < ${old} LIMIT 5000`
+  }
+  for (const [index, query] of Object.entries(queries)) {
+    const rows = await prisma.$transaction(async (db) => {
+      await db.$executeRawUnsafe('SET LOCAL enable_seqscan = off')
+      return db.$queryRawUnsafe<{ 'QUERY PLAN': string }[]>(`EXPLAIN ${query}`)
+    })
+    const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
+    t.match(plan, new RegExp(`${index}[^]*Index Cond`), index)
+    t.notMatch(plan, /Seq Scan/, index)
+  }
+})
+
+t.test('S4: lists come in pages', async (t) => {
+  const ada = await signUp(url)
+  await makeDevices(running, ada.id, 4)
+  const seen: string[] = []
+  let after = ''
+  for (let pages = 0; pages < 3; pages++) {
+    const { sessions, next } = await (await ada.browser.get(`/sessions?limit=2${after}`)).json() as { sessions: { id: string }[], next: string | null }
+    seen.push(...sessions.map(({ id }) => id))
+    after = `&after=${next}`
+    t.equal(next, pages < 2 ? seen.at(-1) : null)
+  }
+  const rows = await prisma.session.findMany({ where: { userId: ada.id }, orderBy: { id: 'desc' } })
+  t.strictSame(seen, rows.map(({ id }) => id))
+  for (const query of ['limit=0', 'limit=201', 'limit=x', 'after=x', 'page=2']) t.equal((await ada.browser.get(`/sessions?${query}`)).status, 400, query)
+  const events = await (await ada.browser.get(`/sessions/${ada.sessionId}/events?limit=1`)).json() as { events: { id: string }[], next: string | null }
+  t.match(events, { events: [{ type: 'created' }], next: null })
+  t.match(await (await ada.browser.get(`/sessions/${ada.sessionId}/events?after=${events.events[0]?.id}`)).json(), { events: [], next: null })
+})
