@@ -5,7 +5,7 @@ import type { Holdfast } from '../src/holdfast.js'
 import { limits, type Limit } from '../src/limits.js'
 import { Refusal } from '../src/errors.js'
 import { authBody, setAuthBody } from './auth-body.js'
-import { addressOf, type Budgets } from './budgets.js'
+import { clientNetwork, type Budgets } from './budgets.js'
 import { asked, credentialOf } from './credential.js'
 
 /** What a request has taken, to be given back if it does not count. */
@@ -48,7 +48,7 @@ export function limitGuesses({ holdfast, budgets }: AccountLimitOptions, wrong: 
       const account = accountKey(email)
       const device = holdfast.devices.find(deviceCookieOf(holdfast, request), email)
       await takeAll(request, reply, device === null
-        ? [[limits.accountFromAddress, `${account}:${addressOf(request)}`], [limits.account, account]]
+        ? [[limits.accountFromAddress, `${account}:${clientNetwork(request)}`], [limits.account, account]]
         : [[limits.accountFromDevice, `${account}:${device}`]])
       counted.add(request)
     },

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RedisConnection } from '../src/cache/redis.js'
 import { Refusal } from '../src/errors.js'
 import type { Limit } from '../src/limits.js'
+import { clientAddress } from './trusted-proxy.js'
 
 /** Where a budget stands after something was taken from it. */
 export interface Taken {
@@ -130,7 +131,8 @@ export class Budgets {
   }
 }
 
-/** The address that a request counts for: IPv6 by /64, for that much is one customer's. */
-export function addressOf(request: FastifyRequest): string {
-  return normalizeIP(request.ip)
+/** The address that a request counts for: the client's, IPv6 by /64, for that much is one customer's. */
+export function clientNetwork(request: FastifyRequest): string {
+  const address = clientAddress(request)
+  return address === '' ? '' : normalizeIP(address)
 }

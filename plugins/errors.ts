@@ -2,7 +2,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import fp from 'fastify-plugin'
 import { problemOf, Refusal, refusalFor, RETRY_AFTER_SECONDS } from '../src/errors.js'
 import { limits } from '../src/limits.js'
-import { addressOf } from './budgets.js'
+import { clientNetwork } from './budgets.js'
 
 /** Sets the status of a refusal, and the headers that belong to it. */
 export function beginRefusal(reply: FastifyReply, { statusCode, code }: Refusal): FastifyReply {
@@ -42,7 +42,7 @@ export function refusalOf(error: FastifyError | Refusal, request: FastifyRequest
 /** Answers where there is no route. Whoever looks for what is not there is counted, by address. */
 export async function sendNotFound(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   try {
-    await request.server.budgets?.take(reply, limits.notFoundByAddress, addressOf(request))
+    await request.server.budgets?.take(reply, limits.notFoundByAddress, clientNetwork(request))
   } catch (error) {
     if (error instanceof Refusal) return sendRefusal(request, reply, error)
     throw error

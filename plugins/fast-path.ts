@@ -2,6 +2,7 @@ import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'n
 import { Readable } from 'node:stream'
 import type { preParsingAsyncHookHandler } from 'fastify'
 import type { Metrics } from './prometheus.js'
+import { faultOfHeaders } from './request-headers.js'
 
 /** An answer with status 200. */
 export interface FastAnswer {
@@ -132,7 +133,7 @@ export class FastPath {
   }
 
   #isTaken(request: IncomingMessage, response: ServerResponse): boolean {
-    if (!this.#isTaking) return false
+    if (!this.#isTaking || faultOfHeaders(request)) return false
     for (const route of this.#routes) {
       const question = route.find(request)
       if (question === undefined) continue

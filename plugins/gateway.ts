@@ -7,7 +7,7 @@ import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import { limits } from '../src/limits.js'
 import { hashToken } from '../src/session/session-token.js'
-import { addressOf } from './budgets.js'
+import { clientNetwork } from './budgets.js'
 import { countHeaders } from './credential.js'
 import type { FastQuestion } from './fast-path.js'
 
@@ -79,7 +79,7 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
       return presented.id
     }
     // Only after the fact: who shows the right secret is never limited, whatever else comes from that address.
-    await app.budgets?.take(reply, limits.gatewayByAddress, addressOf(request))
+    await app.budgets?.take(reply, limits.gatewayByAddress, clientNetwork(request))
     throw new Refusal('gateway_unknown')
   }
   app.decorate('authenticateGateway', authenticate)

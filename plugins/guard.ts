@@ -3,7 +3,8 @@ import fp from 'fastify-plugin'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import type { Session, User } from '../src/session/session.js'
-import { asked, credentialOf, safeMethods } from './credential.js'
+import { asked, credentialOf } from './credential.js'
+import { refuseForgery } from './csrf.js'
 import { sendRefusal } from './errors.js'
 
 /** Who sent a request, as `requireSession` found it. */
@@ -51,13 +52,6 @@ async function guard(app: FastifyInstance, { holdfast }: { holdfast: Holdfast })
   }
   app.decorate('requireSession', requiring([]))
   app.decorate('requireRole', (...roles: string[]) => requiring(roles))
-}
-
-/** A browser sends cookies with requests that other sites make it send; `Origin` and `Sec-Fetch-Site` tell who asked. */
-function refuseForgery(request: FastifyRequest, trustedOrigins: readonly string[]): void {
-  if (safeMethods.has(request.method)) return
-  const { origin, 'sec-fetch-site': site } = request.headers
-  if (origin !== undefined ? !trustedOrigins.includes(origin) : site === 'cross-site' || site === 'same-site') throw new Refusal('origin_refused')
 }
 
 /** The identity of a request that has passed `requireSession`. */

@@ -12,6 +12,7 @@ import { openCodec } from './jwt.js'
 import metrics from './metrics.js'
 import openapi from './openapi.js'
 import rateLimit, { openCounts } from './rate-limit.js'
+import requestHeaders from './request-headers.js'
 import auth from './routes/auth.js'
 import health from './routes/health.js'
 import introspection from './routes/introspection.js'
@@ -22,7 +23,7 @@ import verify from './routes/verify.js'
 import wellKnown, { insertedWellKnown } from './routes/well-known.js'
 import security from './security.js'
 import tracing from './tracing.js'
-import trustedProxy from './trusted-proxy.js'
+import trustedProxy, { TrustedProxies } from './trusted-proxy.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -69,13 +70,14 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
   app.decorate('budgets', counts?.budgets ?? null)
   await app.register(guard, { holdfast })
   await app.register(async (scope) => {
+    await scope.register(requestHeaders)
+    await scope.register(trustedProxy, { proxies: new TrustedProxies(config.trustedProxies) })
     await scope.register(errors)
     await scope.register(tracing, { config })
     await scope.register(metrics, { holdfast, fastPath })
     await scope.register(openapi, { holdfast, prefix: app.prefix + prefix })
     await scope.register(rateLimit, { counts })
     await scope.register(gateway, { holdfast })
-    await scope.register(trustedProxy, { config })
     // What browsers may ask. Gateways' routes stand beside it: no CORS there.
     await scope.register(async (web) => {
       await web.register(security, { config })

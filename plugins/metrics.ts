@@ -4,15 +4,19 @@ import { createServer } from 'node:http'
 import type { FastifyInstance, FastifyRequest, onResponseHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { AggregatorRegistry, Registry } from 'prom-client'
-import { isLoopback } from '../src/config.js'
+import { parseAddress } from '../src/address.js'
+import { isLoopback, type Config } from '../src/config.js'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import type { FastPath } from './fast-path.js'
 import { createMetrics, NO_ROUTE } from './prometheus.js'
 
-/** Counts the requests of Holdfast's routes, and serves `/metrics`: on METRICS_PORT where it is set, else to this machine alone. */
+/**
+ * Counts the requests of Holdfast's routes, and serves `/metrics`: on METRICS_PORT where it is set, else on the main port of a server that
+ * nobody but this machine can reach. A server with a public address has a proxy in front, and may not be able to tell that by a request.
+ */
 async function metrics(app: FastifyInstance, { holdfast, fastPath }: { holdfast: Holdfast, fastPath: FastPath | null }): Promise<void> {
-  const { host, metricsPort } = holdfast.config
+  const { metricsPort, metricsHost } = holdfast.config
   const { registry, note } = createMetrics(holdfast)
   fastPath?.noteTo(note)
   const noting = (url: string): onResponseHookHandler => (request, reply, done) => {
@@ -31,20 +35,26 @@ async function metrics(app: FastifyInstance, { holdfast, fastPath }: { holdfast:
   if (isWorker) answerSupervisor(registry)
   if (metricsPort !== undefined) {
     if (isWorker) return
-    const close = await listenApart(host, metricsPort, () => registry.metrics(), (error) => app.log.error({ err: error }, 'the metrics could not be read'))
+    const close = await listenApart(metricsHost, metricsPort, () => registry.metrics(), (error) => app.log.error({ err: error }, 'the metrics could not be read'))
     app.addHook('onClose', async () => close())
     return
   }
+  if (!isForThisMachine(holdfast.config)) return
   app.get('/metrics', { schema: { hide: true } }, async (request, reply) => {
     if (!isFromThisMachine(request)) throw new Refusal('not_found')
     return reply.type(registry.contentType).header('cache-control', 'no-store').send(await registry.metrics())
   })
 }
 
-// A reverse proxy of this machine connects from loopback as well, and says for whom.
+function isForThisMachine({ host, baseUrl }: Config): boolean {
+  return isLoopback(host) && isLoopback(new URL(baseUrl).hostname)
+}
+
+// A reverse proxy of this machine connects from loopback as well, and says for whom. A page whose name was bound to loopback says its name.
 function isFromThisMachine({ raw, headers }: FastifyRequest): boolean {
-  const peer = (raw.socket.remoteAddress ?? '').replace(/^::ffff:/, '')
-  return isLoopback(peer) && headers['x-forwarded-for'] === undefined && headers['forwarded'] === undefined && headers['via'] === undefined
+  const isForwarded = ['x-forwarded-for', 'forwarded', 'via'].some((name) => headers[name] !== undefined)
+  const host = URL.canParse(`http://${headers.host ?? ''}`) ? new URL(`http://${headers.host ?? ''}`).hostname : ''
+  return isLoopback(parseAddress(raw.socket.remoteAddress ?? '') ?? '') && isLoopback(host) && !isForwarded
 }
 
 /** The process above the workers asks each of them, and serves the sums. */

@@ -6,7 +6,7 @@ import fp from 'fastify-plugin'
 import { connectRedis, type RedisConnection } from '../src/cache/redis.js'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
-import { Budgets, SharedBudgetStore, LocalBudgetStore } from './budgets.js'
+import { Budgets, clientNetwork, SharedBudgetStore, LocalBudgetStore } from './budgets.js'
 import type { Limit } from '../src/limits.js'
 
 type Count = (key: string, done: (error: Error | null, result?: { current: number, ttl: number }) => void, timeWindow: number, max: number) => void
@@ -77,6 +77,7 @@ async function rateLimit(app: FastifyInstance, { counts }: { counts: Counts | nu
   await app.register(fastifyRateLimit, {
     global: false,
     enableDraftSpec: true,
+    keyGenerator: clientNetwork,
     store: Store,
     errorResponseBuilder: () => new Refusal('rate_limited')
   } satisfies RateLimitPluginOptions)

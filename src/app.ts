@@ -4,8 +4,10 @@ import Fastify, { type FastifyBaseLogger, type FastifyHttpOptions, type FastifyI
 import { v7 as uuidV7 } from 'uuid'
 import holdfast from '../plugins/holdfast.js'
 import security from '../plugins/security.js'
-import { sendNotFound, sendRefusal } from '../plugins/errors.js'
+import { beginRefusal, sendNotFound, sendRefusal } from '../plugins/errors.js'
 import { FastPath } from '../plugins/fast-path.js'
+import { VERIFY_FOR, withoutTail } from '../plugins/routes/verify.js'
+import trustedProxy, { TrustedProxies } from '../plugins/trusted-proxy.js'
 import type { Config } from './config.js'
 import { problemOf, refusalFor } from './errors.js'
 
@@ -20,24 +22,29 @@ export interface AppOptions {
 
 /** Builds the stand-alone server: a Fastify application with the one plugin in it. It does not listen yet. */
 export async function buildApp(config: Config, { logger, onUnfit }: AppOptions = {}): Promise<FastifyInstance> {
+  const proxies = new TrustedProxies(config.trustedProxies)
+  const serializers = { req: (request: FastifyRequest) => describeRequest(request, proxies) }
   const app = Fastify({
-    ...(logger ? { loggerInstance: logger } : { logger: { level: config.logLevel, serializers: { req: describeRequest } } }),
-    trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
+    ...(logger ? { loggerInstance: logger.child({}, { serializers }) } : { logger: { level: config.logLevel, serializers } }),
     // Not a time-ordered id: its random bytes would cost a tenth of a check, and nobody sorts requests by it.
     genReqId: () => randomUUID(),
     bodyLimit: 64 * 1024,
     requestTimeout: 30_000,
-    http: { headersTimeout: 10_000, maxHeaderSize: 16 * 1024 },
+    keepAliveTimeout: config.keepAliveTimeoutSeconds * 1_000,
+    http: { headersTimeout: 10_000, maxHeaderSize: config.maxHeaderBytes },
     // The first start makes an embedded store, which takes as long as the machine needs.
     pluginTimeout: 0,
     // While draining, requests on open connections are answered, and told to close them.
     return503OnClosing: false,
     routerOptions: { maxParamLength: 200 },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
-    frameworkErrors: (error, request, reply) => { sendRefusal(request, reply, refusalFor(error.statusCode ?? 400)) },
+    rewriteUrl: ({ url = '/' }) => withoutTail(url, VERIFY_FOR),
+    frameworkErrors: refuseAddress,
     clientErrorHandler: refuseMalformed
   } as FastifyHttpOptions<Server>) as unknown as FastifyInstance
+  app.server.maxHeadersCount = 0 // Node would drop what comes after so many and say nothing: they are counted where they are read
   await app.register(async (nowhere) => {
+    await nowhere.register(trustedProxy, { proxies })
     await nowhere.register(security, { config: { ...config, trustedOrigins: [] } })
     nowhere.setNotFoundHandler(sendNotFound)
   })
@@ -50,8 +57,15 @@ export async function buildApp(config: Config, { logger, onUnfit }: AppOptions =
 }
 
 /** A request in the log: never its headers, and never its query, where one-time tokens travel. */
-function describeRequest(request: FastifyRequest): Record<string, unknown> {
-  return { method: request.method, path: request.url.split('?', 1)[0], remoteAddress: request.ip }
+function describeRequest({ method, url, raw }: FastifyRequest, proxies: TrustedProxies): Record<string, unknown> {
+  return { method, path: url.split('?', 1)[0], remoteAddress: proxies.addressOf(raw) }
+}
+
+/** Answers an address that has no route because it is none. A proxy that asks may pass a body on: it gets none. */
+const refuseAddress: FastifyServerOptions['frameworkErrors'] = (error, request, reply) => {
+  const refusal = refusalFor(error.statusCode ?? 400)
+  if (request.url.startsWith(VERIFY_FOR)) beginRefusal(reply, refusal).send()
+  else sendRefusal(request, reply, refusal)
 }
 
 /** Answers what Node's parser refused before there was a request. */

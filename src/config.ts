@@ -29,6 +29,10 @@ const Settings = Type.Object({
   workers: Type.Integer({ env: 'WORKERS', minimum: 1, maximum: 64, default: 1 }),
   drainDelayMs: Type.Integer({ env: 'DRAIN_DELAY_MS', minimum: 0, maximum: 60_000, default: 2_000 }),
   metricsPort: Type.Optional(Type.Integer({ env: 'METRICS_PORT', minimum: 1, maximum: 65_535 })),
+  metricsHost: Type.String({ env: 'METRICS_HOST', minLength: 1, default: '127.0.0.1' }),
+  // Node's own default, and four times that: room for the cookies of other applications on the same domain.
+  maxHeaderBytes: Type.Integer({ env: 'MAX_HEADER_BYTES', minimum: 8_192, maximum: 65_536, default: 16_384 }),
+  keepAliveTimeoutSeconds: Type.Integer({ env: 'KEEP_ALIVE_TIMEOUT_SECONDS', minimum: 1, maximum: 3_600, default: 72 }),
   otlpEndpoint: Type.Optional(Type.String({ env: 'OTEL_EXPORTER_OTLP_ENDPOINT' })),
   cookieDomain: Type.Optional(Type.String({ env: 'COOKIE_DOMAIN', pattern: '^[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$' })),
   signUp: Type.Union([Type.Literal('open'), Type.Literal('closed')], { env: 'SIGN_UP', default: 'open' }),
@@ -159,8 +163,8 @@ function checkTogether(config: Config): void {
   }
   const badProxy = trustedProxies.find((proxy) => !isCidr(proxy))
   if (badProxy !== undefined) throw new ConfigError(`TRUSTED_PROXIES: must be addresses or CIDR ranges (${JSON.stringify(badProxy)} is none)`)
-  const badOrigin = trustedOrigins.find((origin) => /[*?]/.test(origin) || parseUrl(origin, ['http:', 'https:'])?.origin !== origin)
-  if (badOrigin !== undefined) throw new ConfigError(`TRUSTED_ORIGINS: must be origins such as https://app.example.com (${JSON.stringify(badOrigin)} is none)`)
+  const badOrigin = trustedOrigins.find((origin) => !isOrigin(origin))
+  if (badOrigin !== undefined) throw new ConfigError(`TRUSTED_ORIGINS: must be origins such as https://app.example.com or capacitor://localhost (${JSON.stringify(badOrigin)} is none)`)
   const { hostname, protocol } = new URL(config.baseUrl)
   if (config.cookieDomain !== undefined && hostname !== config.cookieDomain && !hostname.endsWith(`.${config.cookieDomain}`)) {
     throw new ConfigError(`COOKIE_DOMAIN: must be the host of BASE_URL or a domain above it (${config.cookieDomain} is not above ${hostname}, and browsers would drop the cookie)`)
@@ -212,6 +216,18 @@ export function isLoopback(host: string): boolean {
 function parseUrl(value: string, protocols: string[]): URL | null {
   const url = URL.canParse(value) ? new URL(value) : null
   return url && protocols.includes(url.protocol) ? url : null
+}
+
+// What apps in a web view and browser extensions send as their origin: a scheme of their own, and a host.
+const APP_ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/[A-Za-z0-9._-]+(:\d{1,5})?$/
+/** Any page can have an address of these; their origin is "null" or somebody else's. */
+const NO_APP = new Set(['about', 'blob', 'data', 'file', 'filesystem', 'ftp', 'http', 'https', 'javascript', 'view-source', 'vbscript', 'ws', 'wss'])
+
+/** Whether a text is an origin just as a browser writes it: origins are compared as texts. */
+function isOrigin(text: string): boolean {
+  if (/^https?:/i.test(text)) return !/[*?]/.test(text) && parseUrl(text, ['http:', 'https:'])?.origin === text
+  const scheme = APP_ORIGIN.exec(text)?.[1]
+  return scheme !== undefined && !NO_APP.has(scheme)
 }
 
 function isCidr(value: string): boolean {

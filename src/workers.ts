@@ -29,7 +29,7 @@ export async function superviseWorkers(config: Config, onServing: () => void): P
   }
   process.on('SIGINT', () => stop(0))
   process.on('SIGTERM', () => stop(0))
-  const closeMetrics = config.metricsPort === undefined ? null : await serveWorkersMetrics(config.host, config.metricsPort)
+  const closeMetrics = config.metricsPort === undefined ? null : await serveWorkersMetrics(config.metricsHost, config.metricsPort)
 
   const keep = async (first: Worker) => {
     for (let worker = first; ; worker = fork(living)) {

@@ -33,6 +33,11 @@ t.test('a wrong variable is refused by its name', async (t) => {
     ['TRUSTED_PROXIES', { TRUSTED_PROXIES: '10.0.0.0/33' }],
     ['TRUSTED_ORIGINS', { TRUSTED_ORIGINS: 'https://app.example.com/path' }],
     ['TRUSTED_ORIGINS', { TRUSTED_ORIGINS: '*' }],
+    ...['null', 'capacitor://', 'myapp:', 'myapp://*', 'capacitor://localhost/', 'capacitor://a@localhost', 'Capacitor://localhost', 'javascript://x', 'data://x', 'file://host', 'http://App.example.com', 'https://app.example.com/', 'chrome-extension://?']
+      .map((origin): [string, Record<string, string>] => ['TRUSTED_ORIGINS', { TRUSTED_ORIGINS: origin }]),
+    ['MAX_HEADER_BYTES', { MAX_HEADER_BYTES: '4096' }],
+    ['MAX_HEADER_BYTES', { MAX_HEADER_BYTES: '65537' }],
+    ['KEEP_ALIVE_TIMEOUT_SECONDS', { KEEP_ALIVE_TIMEOUT_SECONDS: '0' }],
     ['GATEWAY_CLIENTS', { GATEWAY_CLIENTS: 'edge' }],
     ['GATEWAY_CLIENTS', { GATEWAY_CLIENTS: 'edge:hunter2' }],
     ['GATEWAY_CLIENTS', { GATEWAY_CLIENTS: `edge 1:${'a'.repeat(32)}` }],
@@ -82,6 +87,9 @@ t.test('right variables are read, and what is absent or empty has its default', 
     baseUrl: 'https://auth.example.com', port: 8080, rateLimit: false, signUp: 'closed', trustedProxies: ['10.0.0.0/8', '::1'], cookieDomain: 'example.com'
   })
   t.equal(configOf({ AUTH_SECRET_FILE: secretFile }).authSecret, secret)
+  t.match(configOf({ MAX_HEADER_BYTES: '65536', KEEP_ALIVE_TIMEOUT_SECONDS: '620', METRICS_HOST: '0.0.0.0' }), { maxHeaderBytes: 65_536, keepAliveTimeoutSeconds: 620, metricsHost: '0.0.0.0' })
+  const apps = ['capacitor://localhost', 'tauri://localhost', 'ionic://localhost', 'chrome-extension://abcdefghijklmnopabcdefghijklmnop', 'moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc', 'com.example.app://callback', 'https://[::1]:8443']
+  t.strictSame(configOf({ TRUSTED_ORIGINS: apps.join() }).trustedOrigins, apps)
   t.equal(configOf({ BASE_URL: 'https://Auth.Example.com:443/' }).baseUrl, 'https://auth.example.com')
 })
 

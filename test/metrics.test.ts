@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { request } from 'node:http'
 import t from 'tap'
 import { makeFamily, refresh } from './families.js'
 import { Browser, build, sessionState, signUp, storage } from './helper.js'
@@ -115,6 +116,24 @@ t.test('they are shown to this machine alone, and not through a proxy of it', as
     t.equal(refused.status, 404)
     t.match(await refused.json(), { cause: 'not_found' })
   }
+  const rebound = await new Promise<number | undefined>((resolve, reject) => {
+    request(`${url}/metrics`, { headers: { host: 'rebound.example' } }, (response) => { response.resume(); resolve(response.statusCode) }).on('error', reject).end()
+  })
+  t.equal(rebound, 404, 'nor to a page that had its own name point here')
+})
+
+// nginx's `proxy_pass` says nothing of itself: such a request cannot be told from one of this machine.
+t.test('S11: a server with a public address shows them on METRICS_PORT alone', async (t) => {
+  const metricsPort = await freePort()
+  for (const options of [{ baseUrl: 'https://auth.example.com' }, { baseUrl: 'https://auth.example.com', metricsPort }, { host: '0.0.0.0' }]) {
+    const { url } = await build(t, options)
+    t.equal((await fetch(`${url}/metrics`)).status, 404, JSON.stringify(options))
+  }
+  t.match(await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text(), /^holdfast_ready 1$/m)
+  const other = await freePort()
+  await build(t, { metricsPort: other, metricsHost: '127.0.0.2' })
+  t.equal((await fetch(`http://127.0.0.2:${other}/metrics`)).status, 200)
+  await t.rejects(fetch(`http://127.0.0.1:${other}/metrics`), 'it listens on METRICS_HOST, and nowhere else')
 })
 
 // A dashboard that asks for what does not exist shows nothing, and an alert on it never comes.

@@ -41,6 +41,36 @@ t.test('a trusted origin may read answers and send its cookie', async (t) => {
   }
 })
 
+t.test('P8: a trusted page may send the headers of its tracing and its libraries', async (t) => {
+  const names = ['traceparent', 'tracestate', 'baggage', 'sentry-trace', 'x-requested-with', 'b3', 'x-b3-traceid', 'x-datadog-trace-id', 'newrelic', 'x-request-id', 'authorization', 'content-type', 'idempotency-key', 'token-transport', 'two-factor-challenge']
+  for (const path of ['/session', '/api/auth/sign-in/email', '/oauth2/token']) {
+    const preflight = await fetch(url + path, { method: 'OPTIONS', headers: { origin: page, 'access-control-request-method': 'POST', 'access-control-request-headers': names.join(',') } })
+    t.equal(preflight.status, 204, path)
+    const allowed = (preflight.headers.get('access-control-allow-headers') ?? '').toLowerCase().split(/, */)
+    for (const name of names) t.ok(allowed.includes(name), `${path} ${name}`)
+    t.match(preflight.headers.get('vary'), /access-control-request-headers/i)
+  }
+  const stranger = await fetch(`${url}/session`, { method: 'OPTIONS', headers: { origin: 'https://evil.example', 'access-control-request-method': 'POST', 'access-control-request-headers': 'traceparent' } })
+  t.not(stranger.headers.get('access-control-allow-origin'), 'https://evil.example')
+})
+
+t.test('P9: the origins of apps and extensions are compared as they are', async (t) => {
+  const apps = ['capacitor://localhost', 'tauri://localhost', 'ionic://localhost', 'chrome-extension://abcdefghijklmnopabcdefghijklmnop', 'moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc']
+  const server = await build(t, { trustedOrigins: apps })
+  const { email } = await signUp(server.url)
+  const signIn = (origin: string) => fetch(`${server.url}/api/auth/sign-in/email`, {
+    method: 'POST', body: JSON.stringify({ email, password: 'a wrong guess, surely' }), headers: { 'content-type': 'application/json', origin, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'cors' }
+  })
+  for (const origin of apps) {
+    t.equal((await fetch(`${server.url}/session`, { headers: { origin } })).headers.get('access-control-allow-origin'), origin)
+    t.equal((await signIn(origin)).status, 401, `${origin} is asked for the password`)
+  }
+  for (const origin of ['null', 'capacitor://localhost.evil.example', 'capacitor://evil', 'capacitor://', 'tauri://localhost:1', 'chrome-extension://ponmlkjihgfedcbaponmlkjihgfedcba', 'http://localhost.evil.example', 'evil://localhost']) {
+    t.not((await fetch(`${server.url}/session`, { headers: { origin } })).headers.get('access-control-allow-origin'), origin, origin)
+    t.equal((await signIn(origin)).status, 403, origin)
+  }
+})
+
 t.test('no other origin may: strangers, look-alikes, null', async (t) => {
   for (const origin of ['https://evil.example', `${page}.evil.example`, 'https://xapp.example.com', 'http://app.example.com', `${page}:8443`, 'null']) {
     const answer = await fetch(`${url}/session`, { headers: { origin } })
@@ -128,6 +158,36 @@ t.test('an unknown account is answered as a known one is, and takes as long', as
   t.ok(unknown > 0.6 * known && unknown < 1.67 * known, `known ${known.toFixed(1)} ms, unknown ${unknown.toFixed(1)} ms`)
 })
 
+t.test('S11: no header is dropped in silence', async (t) => {
+  const { browser, bearer, sessionId } = await signUp(url)
+  const cookie = [...browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+  const many = (count: number) => Array.from({ length: count }, (_one, n) => `a${n}:`).join('\r\n')
+  const ask = (path: string, count: number, after: string) => raw(`GET ${path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer ${bearer}\r\n${many(count)}\r\n${after}\r\n\r\n`)
+  for (const path of ['/verify', '/session', '/api/auth/get-session']) {
+    t.match(await ask(path, 900, 'b: c'), /^HTTP\/1\.1 200 /, `${path}: many headers`)
+    for (const count of [1_000, 1_100, 1_800]) t.match(await ask(path, count, `authorization: Bearer ${bearer}`), /^HTTP\/1\.1 431 /, `${path}: ${count} headers, and a second credential after them`)
+    t.match(await ask(path, 500, `authorization: Bearer ${bearer}`), /^HTTP\/1\.1 400 /, `${path}: a second credential`)
+    t.match(await raw(`GET ${path} HTTP/1.1\r\nhost: x\r\nhost: y\r\nconnection: close\r\nauthorization: Bearer ${bearer}\r\n\r\n`), /^HTTP\/1\.1 400 /, `${path}: two hosts`)
+  }
+  t.match(await raw(`GET /verify HTTP/1.1\r\nhost: x\r\nconnection: close\r\n${many(1_100)}\r\ncookie: ${cookie}\r\n\r\n`), /^HTTP\/1\.1 431 /)
+  const { session: { id } } = await (await browser.get('/session')).json() as { session: { id: string } }
+  t.equal(id, sessionId, 'and nobody is signed out by it')
+})
+
+t.test('P6: the size of headers is a setting', async (t) => {
+  const headers = { cookie: `other=${'x'.repeat(30_000)}` }
+  t.equal((await fetch(`${url}/session`, { headers })).status, 431)
+  const roomy = await build(t, { maxHeaderBytes: 65_536 })
+  const { bearer } = await signUp(roomy.url)
+  t.equal((await fetch(`${roomy.url}/session`, { headers: { ...headers, authorization: `Bearer ${bearer}` } })).status, 200)
+})
+
+t.test('P7: how long a connection is kept is a setting', async (t) => {
+  const { app, url } = await build(t, { keepAliveTimeoutSeconds: 620 })
+  t.equal(app.server.keepAliveTimeout, 620_000)
+  t.match(await raw(`GET /health/live HTTP/1.1\r\nhost: x\r\n\r\nGET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`, url), /keep-alive: timeout=620/i)
+})
+
 t.test('bodies, headers, addresses and time have limits', async (t) => {
   const { browser } = await signUp(url)
   const large = 'x'.repeat(70_000)
@@ -144,8 +204,8 @@ function median(values: number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 }
 
-function raw(request: string): Promise<string> {
-  const { hostname, port } = new URL(url)
+function raw(request: string, to = url): Promise<string> {
+  const { hostname, port } = new URL(to)
   const socket = connect(Number(port), hostname)
   socket.on('error', () => {})
   socket.write(request)

@@ -157,6 +157,75 @@ t.test('a cookie authenticates no change that another site made the browser send
   t.equal((await ask('/verify', { ...cookie, origin: 'https://evil.example' }, { method: 'POST' })).status, 403, "the proxy's own method counts as well")
 })
 
+t.test('S17: a cookie opens no WebSocket for another site', async (t) => {
+  const evil = { origin: 'https://evil.example' }
+  // As Caddy and Envoy pass it on; as Traefik and nginx, which drop what belongs to one connection; as browsers tell; RFC 8441 through a proxy.
+  const handshakes: Record<string, string>[] = [
+    { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==', 'sec-websocket-version': '13' },
+    { 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' }, { 'sec-websocket-version': '13' }, { 'sec-websocket-protocol': 'chat' },
+    { upgrade: 'h2c, WebSocket' }, { 'x-forwarded-upgrade': 'websocket' }, { 'sec-fetch-mode': 'websocket' }
+  ]
+  for (const handshake of handshakes) {
+    const said = JSON.stringify(handshake)
+    const named = { ...handshake, 'x-forwarded-method': 'GET', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'shop.example.com' }
+    t.equal((await ask('/verify', { ...cookie, ...named, ...evil })).status, 403, said)
+    t.equal((await ask('/verify', { ...cookie, ...named, origin: 'https://shop.example.com' })).status, 200, said)
+  }
+  const [handshake] = handshakes
+  const named = { ...cookie, ...handshake, 'x-forwarded-method': 'GET', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'shop.example.com' }
+  t.equal((await ask('/verify/for/user/chat', { ...named, ...evil })).status, 403)
+  t.equal((await ask('/verify', { ...named, origin: 'null' })).status, 403)
+  t.equal((await ask('/verify', { ...named, origin: 'https://app.example.com' })).status, 200)
+  t.equal((await ask('/verify', named)).status, 200, 'a program sends no Origin')
+  t.equal((await ask('/verify', { ...named, ...evil, ...bearer, cookie: '' })).status, 200, 'a page of another site has no bearer token')
+  t.equal((await ask('/session', { ...cookie, ...handshake, ...evil })).status, 403, 'a guarded route of an application is asked in the same way')
+  t.equal((await ask('/verify', { ...cookie, ...evil })).status, 200, 'a link from another site is followed as ever')
+})
+
+t.test('S18: the method counts under every name that a proxy gives it, and the more dangerous of two', async (t) => {
+  const evil = { ...cookie, origin: 'https://evil.example' }
+  for (const name of ['x-forwarded-method', 'x-original-method', 'x-envoy-original-method']) {
+    t.equal((await ask('/verify', { ...evil, [name]: 'POST' })).status, 403, name)
+    t.equal((await ask('/verify', { ...evil, [name]: 'GET' })).status, 200, name)
+    for (const list of ['GET, DELETE', 'DELETE,GET', 'BREW']) t.equal((await ask('/verify', { ...evil, [name]: list })).status, 403, `${name}: ${list}`)
+    const preflight = { origin: 'https://app.example.com', 'access-control-request-method': 'PUT', [name]: 'OPTIONS' }
+    t.match(await ask('/verify?preflight=allow', preflight), { status: 200, headers: { 'remote-user': '' } }, name)
+    t.equal((await ask('/verify', preflight)).status, 401)
+    t.equal((await ask('/verify?preflight=allow', { ...preflight, [name]: 'OPTIONS, POST' })).status, 401, 'two methods are no preflight')
+  }
+  t.equal((await ask('/verify', { ...evil, 'x-forwarded-method': 'GET', 'x-original-method': 'POST' })).status, 403)
+  t.equal((await ask('/verify', { ...evil, 'x-forwarded-method': 'POST', 'x-original-method': 'GET' })).status, 403)
+  const mixed = { origin: 'https://app.example.com', 'access-control-request-method': 'PUT', 'x-forwarded-method': 'OPTIONS', 'x-original-method': 'PUT' }
+  t.equal((await ask('/verify?preflight=allow', mixed)).status, 401)
+
+  // The address of ingress-nginx; where a second header names another origin, neither is believed.
+  const post = { ...cookie, origin: 'https://shop.example.com', 'x-original-method': 'POST' }
+  t.equal((await ask('/verify', { ...post, 'x-original-url': 'https://shop.example.com/orders' })).status, 200)
+  t.equal((await ask('/verify', { ...post, 'x-original-url': 'https://shop.example.com/', 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https' })).status, 403)
+  t.equal((await ask('/verify', { ...post, origin: 'null', 'x-original-url': 'app://shop/' })).status, 403, "an origin that is none is nobody's")
+  t.equal((await ask('/verify', { ...post, origin: `x://${new URL(url).host}` })).status, 403, 'nor is the scheme of another application')
+  const page = { accept: 'text/html', 'x-original-method': 'GET', 'x-forwarded-host': 'app.example.com', 'x-forwarded-proto': 'https', 'x-original-uri': '/orders?page=2' }
+  const path = `/verify?redirect=${encodeURIComponent('https://app.example.com/sign-in')}`
+  t.match(await ask(path, page), { status: 302, headers: { location: `https://app.example.com/sign-in?return_to=${encodeURIComponent('https://app.example.com/orders?page=2')}` } })
+  t.equal((await ask(path, { ...page, 'x-original-method': 'POST' })).status, 401, 'a form')
+})
+
+t.test('P4: what follows the roles is ignored, whatever it is', async (t) => {
+  for (const tail of ['100%', 'caf%E9', '%zz?x=%zz', '//', '%2e%2e%2f', '%00', 'a'.repeat(12_000)]) {
+    t.match(await ask(`/verify/for/user/${tail}`, bearer), { status: 200, body: '' }, tail.slice(0, 30))
+    t.match(await ask(`/verify/for/admin/${tail}`, bearer), { status: 403, body: '' }, tail.slice(0, 30))
+    t.match(await ask(`/verify/for/*/${tail}`), { status: 401, body: '' }, tail.slice(0, 30))
+  }
+  for (const roles of ['%zz', '%', 'caf%E9', 'a%2fb', 'user,', 'x'.repeat(65), 'x,'.repeat(200)]) {
+    for (const tail of ['', '/%zz']) {
+      const { status, body } = await ask(`/verify/for/${roles}${tail}`, bearer)
+      t.ok(status === 400 || status === 414, `${roles.slice(0, 30)}${tail} ${status}`)
+      t.equal(body, '')
+    }
+  }
+  for (const path of ['/verify/for/', '/verify/for//', '/verify/for//orders']) t.match(await ask(path, bearer), { status: 400, body: '' }, path)
+})
+
 t.test('a preflight passes where that was asked for, and brings no identity', async (t) => {
   const preflight = { origin: 'https://app.example.com', 'access-control-request-method': 'PUT' }
   for (const [headers, method] of [[preflight, 'OPTIONS'], [{ ...preflight, 'x-forwarded-method': 'OPTIONS' }, 'GET']] as const) {
@@ -212,7 +281,7 @@ t.test('a check is not written into the log, and every other request is', async 
   const talkative = await build(t, { logLevel: 'info' })
   t.equal((await ask('/verify', {}, { base: talkative.url })).status, 401)
   t.equal((await askOnce('/session', {}, { base: talkative.url })).status, 401)
-  const paths = talkative.log.filter((line) => line.includes('incoming request')).map((line) => (JSON.parse(line) as { req: { url?: string } }).req.url)
+  const paths = talkative.log.filter((line) => line.includes('incoming request')).map((line) => (JSON.parse(line) as { req: { path?: string } }).req.path)
   t.strictSame(paths, ['/session'])
 })
 

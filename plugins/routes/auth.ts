@@ -10,7 +10,7 @@ import { withoutTokens } from '../../src/session/session-token.js'
 import { limits, secondFactorLockout } from '../../src/limits.js'
 import { isCounted, limitGuesses, limitMails, limitPasswords, limitTokens, type AccountLimitOptions } from '../account-limit.js'
 import { readAuthBody } from '../auth-body.js'
-import { addressOf } from '../budgets.js'
+import { clientNetwork } from '../budgets.js'
 import { asked, credentialOf } from '../credential.js'
 import { limitedBy } from '../rate-limit.js'
 import { additionTo, transportOf } from '../token-transport.js'
@@ -76,7 +76,7 @@ function limitsOf(rule: EndpointRule, options: AccountLimitOptions): Pick<RouteO
 
 /** Answers where better-auth has no endpoint. As with any unknown route, who looks for what is not there is counted. */
 async function refuseUnknown(request: FastifyRequest, reply: FastifyReply): Promise<never> {
-  await request.server.budgets?.take(reply, limits.notFoundByAddress, addressOf(request))
+  await request.server.budgets?.take(reply, limits.notFoundByAddress, clientNetwork(request))
   throw new Refusal('not_found')
 }
 

@@ -1,7 +1,8 @@
 import { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import type { Check } from '../../src/session/session.js'
-import { credentialOf, safeMethods, type Asked } from '../credential.js'
+import { credentialOf, type Asked } from '../credential.js'
+import { refuseForwardedForgery } from '../csrf.js'
 import type { FastAnswer } from '../fast-path.js'
 import type { ForwardedRequest } from '../trusted-proxy.js'
 import { identityOf, noIdentity } from './identity-headers.js'
@@ -41,7 +42,7 @@ export class ForwardAuth {
     if (!this.#holdfast.ready()) throw new Refusal('store_unavailable')
     const presented = credentialOf(request, auth.cookieName)
     if (!presented || (wanted.credential && presented.from !== wanted.credential)) throw new Refusal('credential_missing')
-    if (presented.from === 'cookie') this.#refuseForgery(request)
+    if (presented.from === 'cookie') refuseForwardedForgery(request, this.#forwardedRequest(request), auth.trustedOrigins)
     const answer = reader.answer(presented.credential)
     return answer instanceof Promise ? answer.then((check) => identityFor(check, wanted)) : identityFor(answer, wanted)
   }
@@ -52,30 +53,27 @@ export class ForwardAuth {
    * @throws Refusal 400 `invalid_input` for a page of an origin that is not trusted
    */
   signInPage(redirect: string, request: Asked): string | null {
-    const { method, headers } = request
-    const { method: original = method, address } = this.#forwardedRequest(request)
+    const { headers } = request
+    const { address } = this.#forwardedRequest(request)
+    const methods = this.#methodsOf(request)
     const { trustedOrigins } = this.#holdfast.auth
     const page = URL.canParse(redirect) ? new URL(redirect) : null
     if (!page || !trustedOrigins.includes(page.origin)) throw new Refusal('invalid_input')
-    if ((original !== 'GET' && original !== 'HEAD') || !/\btext\/html\b/i.test(headers.accept ?? '')) return null
+    if (!methods.every((method) => method === 'GET' || method === 'HEAD') || !/\btext\/html\b/i.test(headers.accept ?? '')) return null
     if (address && trustedOrigins.includes(address.origin)) page.searchParams.set('return_to', address.href)
     return page.href
   }
 
+  /** Where one of several methods that were named is another, it is no preflight: that passes without a credential. */
   #isPreflight(request: Asked): boolean {
-    const { method, headers } = request
-    return (method === 'OPTIONS' || this.#forwardedRequest(request).method === 'OPTIONS') && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
+    const { origin, 'access-control-request-method': wanted } = request.headers
+    return Boolean(origin && wanted) && this.#methodsOf(request).every((method) => method === 'OPTIONS')
   }
 
-  /** A browser sends cookies with requests that other sites make it send. What is changed here is behind the proxy: its method and origin count. */
-  #refuseForgery(request: Asked): void {
-    const { method, address } = this.#forwardedRequest(request)
-    if (safeMethods.has(request.method ?? '') && (method === undefined || safeMethods.has(method))) return
-    const { origin, host, 'sec-fetch-site': site } = request.headers
-    if (site === 'same-origin' || site === 'none') return
-    if (origin === undefined && site === undefined) return // no browser
-    const isOwn = origin !== undefined && (this.#holdfast.auth.trustedOrigins.includes(origin) || origin === address?.origin || hostOf(origin) === host)
-    if (!isOwn) throw new Refusal('origin_refused')
+  /** How the application is asked: as the proxy says, and else as the proxy asks. */
+  #methodsOf(request: Asked): readonly string[] {
+    const { methods } = this.#forwardedRequest(request)
+    return methods.length > 0 ? methods : [request.method ?? '']
   }
 }
 
@@ -85,8 +83,4 @@ function identityFor(check: Check, { roles }: Wanted): FastAnswer {
     if (!check.user.roles.includes(role)) throw new Refusal('role_missing')
   }
   return identityOf(check)
-}
-
-function hostOf(origin: string): string | null {
-  return URL.canParse(origin) ? new URL(origin).host : null
 }

@@ -1,4 +1,4 @@
-import { METHODS, type IncomingMessage } from 'node:http'
+import { METHODS } from 'node:http'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -32,6 +32,8 @@ const schema = {
   }
 }
 
+/** Below this stand the routes that ignore what follows the roles. */
+export const VERIFY_FOR = '/verify/for/'
 /** Where a proxy must require nothing but a session. No role is called so. */
 const ANY = '*'
 const nothingButASession: Wanted = { roles: [] }
@@ -60,16 +62,16 @@ export default async function verify(app: FastifyInstance, { holdfast, fastPath 
 
   const forwardAuth = new ForwardAuth(holdfast, app.forwardedRequest)
   const questions = new BoundedMap<Question>(REMEMBERED)
-  const below = `${app.prefix}/verify/for/`
+  const below = app.prefix + VERIFY_FOR
 
-  const remember = (address: string | null, question: Question) => {
-    if (address === null || address.length > LONGEST_REMEMBERED || questions.get(address)) return
+  const remember = (address: string, question: Question) => {
+    if (address.length > LONGEST_REMEMBERED || questions.get(address)) return
     // Copied: a slice would keep the whole of what it was cut from, with the tail, where one-time tokens travel.
     questions.set(Buffer.from(address, 'latin1').toString('latin1'), question)
   }
   const answer = (url: string, read: (request: FastifyRequest) => Wanted) => async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const wanted = read(request)
-    if (fastPath) remember(addressOf(request.raw, below), { route: app.prefix + url, hasBody: false, wanted, used: false })
+    if (fastPath) remember(withoutTail(request.raw.url ?? '', below), { route: app.prefix + url, hasBody: false, wanted, used: false })
     try {
       const reason = fastPath?.handedOn(request.raw)?.reason
       if (reason !== undefined) throw reason
@@ -87,24 +89,26 @@ export default async function verify(app: FastifyInstance, { holdfast, fastPath 
   })
   route('/verify', wantedByQuery)
   // For proxies that append the original path and query to what they ask (Envoy): all of that is ignored.
-  route('/verify/for/:roles', wantedByPath)
-  route('/verify/for/:roles/*', wantedByPath)
+  route(`${VERIFY_FOR}:roles`, wantedByPath)
+  route(`${VERIFY_FOR}:roles/*`, wantedByPath)
 
   fastPath?.add<Question>({
-    find(request) {
-      const address = addressOf(request, below)
-      return address === null ? undefined : questions.get(address)
-    },
+    find: ({ url = '' }) => questions.get(withoutTail(url, below)),
     answer: (request, { wanted }) => forwardAuth.identify(request, wanted)
   })
 }
 
-/** What of a request's address tells what is asked: all of it, or all before the tail that is ignored. Null for a tail that may be no address at all. */
-function addressOf({ url = '' }: IncomingMessage, below: string): string | null {
+/**
+ * What of a request's address tells what is asked: all of it, or all before the tail that is ignored. Such a tail may be no address at
+ * all (`/100%`): what it was in the application's address is not for this server to read.
+ *
+ * @param below where the routes stand that ignore it
+ */
+export function withoutTail(url: string, below: string): string {
   if (!url.startsWith(below)) return url
   for (let i = below.length; i < url.length; i++) {
     const character = url[i]
-    if (character === '/' || character === '?' || character === '#') return url.includes('%', i) ? null : url.slice(0, i + 1)
+    if (character === '/' || character === '?' || character === '#') return url.slice(0, i + 1)
   }
   return url
 }

@@ -1,5 +1,6 @@
 import type { Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
+import { parseAddress } from '../address.js'
 import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
 import { currentTransaction } from '../database/transaction.js'
@@ -66,7 +67,8 @@ export class SessionModel {
       userId,
       idleTtlSeconds: this.#options.idleTtlSeconds,
       absoluteTtlSeconds: this.#absoluteTtlSeconds(data['expiresAt'], predecessor),
-      ipAddress: text(data['ipAddress']),
+      // better-auth writes IPv6 out in full: everywhere else an address has its short form.
+      ipAddress: parseAddress(String(data['ipAddress'] ?? '')),
       userAgent: text(data['userAgent']),
       amr: scope.source?.amr ?? authenticationMethods(predecessor),
       impersonatedBy,

@@ -1,0 +1,43 @@
+import type { IncomingMessage } from 'node:http'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { Refusal } from '../src/errors.js'
+
+/** As many headers as Node takes by default before it drops the rest: the client's address may be among those, and a second credential. */
+const MOST_HEADERS = 1_000
+
+/** Of these Node keeps the first and says nothing, where another party may read the last. */
+const HOST = 'host'
+const TYPE = 'content-type'
+
+/**
+ * Why the headers of a request cannot be trusted to say one thing: Node may have dropped some of them. Null where they can.
+ *
+ * @param most how many headers the server takes before it drops the rest
+ */
+export function faultOfHeaders({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>, most = MOST_HEADERS): Refusal | null {
+  if (rawHeaders.length >= 2 * Math.min(most, MOST_HEADERS)) return new Refusal('headers_too_large', 'The request has too many headers.')
+  let hosts = 0
+  let types = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] ?? ''
+    // By length first: this is done ahead of every check.
+    if (name.length === HOST.length && name.toLowerCase() === HOST) hosts++
+    else if (name.length === TYPE.length && name.toLowerCase() === TYPE) types++
+  }
+  if (hosts > 1) return new Refusal('invalid_input', 'More than one Host header was sent.')
+  if (types > 1) return new Refusal('invalid_input', 'More than one Content-Type header was sent.')
+  return null
+}
+
+/** Refuses requests whose headers are more than Node keeps, or name twice what can be but one. */
+async function requestHeaders(app: FastifyInstance): Promise<void> {
+  app.addHook('onRequest', (request, _reply, done) => {
+    // An application around us may have set a bound of its own; 0 is none.
+    const fault = faultOfHeaders(request.raw, app.server.maxHeadersCount || MOST_HEADERS)
+    if (fault) done(fault)
+    else done()
+  })
+}
+
+export default fp(requestHeaders, { name: 'request-headers' })

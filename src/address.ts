@@ -1,0 +1,48 @@
+import { BlockList, isIP, isIPv4, SocketAddress } from 'node:net'
+
+/** An address in brackets (RFC 3986), with or without a port. */
+const BRACKETED = /^\[([^\]]+)\](?::\d{1,5})?$/
+const IPV4_WITH_PORT = /^(\d{1,3}(?:\.\d{1,3}){3}):\d{1,5}$/
+const MAPPED = /^::ffff:(?=\d+\.)/
+
+/**
+ * Reads an IP address in any form in which proxies write one: with a port (Azure, IIS), in brackets or quotes (RFC 7239), with a zone,
+ * as IPv4 mapped into IPv6. All forms of one address have one result, so that no client becomes another by a spelling.
+ *
+ * @returns null for what is no address
+ */
+export function parseAddress(text: string): string | null {
+  const unquoted = text.trim().replace(/^"(.*)"$/, '$1')
+  const [, bare = unquoted] = BRACKETED.exec(unquoted) ?? IPV4_WITH_PORT.exec(unquoted) ?? []
+  // A zone means something on one machine alone, and a client could make up any number of them.
+  const [address = ''] = bare.split('%', 1)
+  const version = isIP(address)
+  if (version === 4) return address
+  return version === 6 ? new SocketAddress({ address, family: 'ipv6' }).address.replace(MAPPED, '') : null
+}
+
+/** A set of addresses and CIDR ranges. IPv4 mapped into IPv6 is IPv4 here too. */
+export class AddressRanges {
+  readonly #list = new BlockList()
+
+  /** @param ranges addresses or CIDR ranges, checked before */
+  constructor(ranges: readonly string[]) {
+    for (const range of ranges) {
+      const [text = '', length] = range.split('/')
+      const address = parseAddress(text) ?? text
+      const family = familyOf(address)
+      const isMapped = family === 'ipv4' && !isIPv4(text)
+      if (length === undefined) this.#list.addAddress(address, family)
+      else this.#list.addSubnet(address, Math.max(0, Number(length) - (isMapped ? 96 : 0)), family)
+    }
+  }
+
+  /** @param address as `parseAddress` gives it */
+  includes(address: string): boolean {
+    return this.#list.check(address, familyOf(address))
+  }
+}
+
+function familyOf(address: string): 'ipv4' | 'ipv6' {
+  return isIPv4(address) ? 'ipv4' : 'ipv6'
+}
