@@ -12,9 +12,6 @@ export interface PresentedCredential {
   credential: Credential
 }
 
-/** Methods that change nothing: a cookie authenticates them whoever made the browser send them. */
-export const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND'])
-
 /** A request, as far as credentials and their protection are concerned; not every one is Fastify's. */
 export type Asked = Pick<IncomingMessage, 'method' | 'headers' | 'rawHeaders' | 'socket'>
 
@@ -43,7 +40,8 @@ export function credentialOf(request: Asked, cookieName: string): PresentedCrede
 }
 
 const SCHEME = 'bearer '
-const BEARER = /^bearer +(\S+) *$/i
+// A session token in its old form may have blanks in it, where a form decoder has read it before.
+const BEARER = /^bearer +(hst1_[ -~]*|\S+) *$/i
 
 /** The token of an Authorization header; undefined for another scheme. */
 function bearerOf(authorization: string): string | undefined {
@@ -51,12 +49,12 @@ function bearerOf(authorization: string): string | undefined {
   // As nearly all send it: one blank, and all the rest is the token. To look through a JWT character by character takes longer than to find its session.
   const isPlain = token !== '' && !token.includes(' ') && !token.includes('\t') && !token.includes('\u00a0')
   if (isPlain && authorization.slice(0, SCHEME.length).toLowerCase() === SCHEME) return token
-  return BEARER.exec(authorization)?.[1]
+  return BEARER.exec(authorization)?.[1]?.trimEnd()
 }
 
 /** A token in one of Holdfast's forms, as a credential; null for a foreign one. */
 export function credentialOfToken(token: string): Credential | null {
-  if (looksLikeSessionToken(token)) return { kind: 'signed', value: decodePercent(token) }
+  if (looksLikeSessionToken(token)) return { kind: 'signed', value: token }
   return looksLikeAccessToken(token) ? { kind: 'access', value: token } : null
 }
 
@@ -77,14 +75,4 @@ function countCookies(cookie: string, name: string): number {
 /** Whether a pair of a Cookie header has this name. Parsers trim names, so `name =value` counts as well. */
 export function isCookie(pair: string, name: string): boolean {
   return pair.includes('=') && pair.split('=', 1)[0]?.trim() === name
-}
-
-// better-auth sends the signed token percent-encoded in `set-auth-token`; both forms are accepted.
-export function decodePercent(text: string): string {
-  if (!text.includes('%')) return text
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
 }

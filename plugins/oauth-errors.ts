@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest, preValidationAsyncHookHandler } from 'fastify'
 import type { Cause, Refusal } from '../src/errors.js'
 import { beginRefusal, refusalOf } from './errors.js'
 
@@ -30,7 +30,8 @@ const names: Partial<Record<Cause, OAuthError['error']>> = {
   refresh_malformed: 'invalid_grant',
   refresh_unknown: 'invalid_grant',
   refresh_reused: 'invalid_grant',
-  client_mismatch: 'invalid_grant'
+  // There is one client so far: any other id is one that this server does not know, and no reason to sign anybody out.
+  client_mismatch: 'invalid_client'
 }
 
 /**
@@ -57,4 +58,14 @@ function nameOf({ code, statusCode }: Refusal): OAuthError['error'] {
 // No quotes and no backslashes may stand in it (RFC 6749 5.2).
 function describe({ message }: Refusal): string {
   return message.replace(/["\\]/g, "'")
+}
+
+/**
+ * A `preValidation` hook of the OAuth endpoints: a parameter without a value counts as omitted (RFC 6749 3.1, 3.2). One that is sent twice is
+ * a list here, and stays one for the schema to refuse; unknown ones are ignored.
+ */
+export const omitEmptyParameters: preValidationAsyncHookHandler = async (request) => {
+  const { body } = request
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return
+  request.body = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== ''))
 }

@@ -2,9 +2,11 @@ import type { FastifyRequest } from 'fastify'
 import { CLIENT_ADDRESS_HEADER, type Auth } from '../src/auth/auth.js'
 import type { AuthScope } from '../src/auth/scope.js'
 import type { Holdfast } from '../src/holdfast.js'
+import { decodePercent, toWireForm } from '../src/session/session-token.js'
 import { authBody } from './auth-body.js'
-import { decodePercent, isCookie, type PresentedCredential } from './credential.js'
+import { isCookie, type PresentedCredential } from './credential.js'
 import { cookiesOfChallenge } from './token-transport.js'
+import { clientAddress } from './trusted-proxy.js'
 
 // Not forwarded: what belongs to one connection (RFC 9110 7.6.1), what the body decides, and what a client could forge.
 const ownHeaders = new Set([
@@ -27,15 +29,15 @@ export function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest
   // The header that counts decides alone: the other one must not reach better-auth, which would let the cookie win.
   setCookieHeader(headers, presented?.from === 'bearer' ? withoutCookie(cookie, auth.cookieName) : cookie)
   if (presented?.credential.kind === 'access') headers.delete('authorization')
-  if (standIn) headers.set('authorization', `Bearer ${auth.sign(standIn.token)}`)
+  if (standIn) headers.set('authorization', `Bearer ${auth.signForBetterAuth(standIn.token)}`)
   const challenge = cookiesOfChallenge(request, auth.cookiePrefix)
   if (challenge !== null) {
     headers.append('cookie', challenge)
     // No page of another origin can send that header unasked, and better-auth wants an Origin with every cookie.
     if (!headers.has('origin')) headers.set('origin', config.baseUrl)
   }
-  signHeadersAnew(headers, auth)
-  headers.set(CLIENT_ADDRESS_HEADER, request.ip)
+  signHeadersAnew(headers, auth, presented)
+  headers.set(CLIENT_ADDRESS_HEADER, clientAddress(request))
   // What was parsed, and not what was sent: a second parser could read something else.
   const body = authBody(request)
   if (body) headers.set('content-type', 'application/json')
@@ -48,19 +50,32 @@ export function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest
   })
 }
 
-/** better-auth knows the current secret only; what a previous one has signed is good all the same. */
-function signHeadersAnew(headers: Headers, auth: Auth): void {
-  const [, scheme = '', bearer = ''] = /^(bearer +)(\S+) *$/i.exec(headers.get('authorization') ?? '') ?? []
-  const token = auth.signAnew(decodePercent(bearer))
-  if (token !== null) headers.set('authorization', scheme + token)
+/**
+ * better-auth knows the current secret and base64 only: what a previous secret has signed, and session tokens as they travel, are good
+ * all the same. Its own answers take the way back through `toWireHeaders`.
+ */
+function signHeadersAnew(headers: Headers, auth: Auth, presented: PresentedCredential | null): void {
+  const token = presented?.from === 'bearer' && presented.credential.kind === 'signed' ? auth.toBetterAuth(presented.credential.value) : null
+  if (token !== null) headers.set('authorization', `Bearer ${token}`)
   const cookie = headers.get('cookie')
   if (cookie === null) return
   const pairs = cookie.split(';').map((pair) => {
     const [name = '', ...rest] = pair.split('=')
-    const value = auth.signAnew(decodePercent(rest.join('=').trim().replace(/^"(.*)"$/, '$1')))
+    const sent = decodePercent(rest.join('=').trim().replace(/^"(.*)"$/, '$1'))
+    const value = isCookie(pair, auth.cookieName) ? auth.toBetterAuth(sent) : auth.signAnew(sent)
     return value === null ? pair : `${name}=${encodeURIComponent(value)}`
   })
   headers.set('cookie', pairs.join(';'))
+}
+
+/** What better-auth answers, with session tokens in the form in which they travel: in the cookie, and in bearer's header. */
+export function toWireHeaders(headers: Headers, { cookieName }: Auth): { cookies: string[], bearer: string | null } {
+  const bearer = headers.get('set-auth-token')
+  const cookies = headers.getSetCookie().map((cookie) => {
+    const [, value = '', attributes = ''] = /^[^=]+=([^;]*)(.*)$/.exec(cookie) ?? []
+    return isCookie(cookie, cookieName) && value !== '' ? `${cookieName}=${toWireForm(value)}${attributes}` : cookie
+  })
+  return { cookies, bearer: bearer === null ? null : toWireForm(bearer) }
 }
 
 // Script cannot keep a browser from sending these. A page that may ask for a one-time token must not get from it the credential that

@@ -18,7 +18,7 @@ const refusals = {
   refresh_malformed: [400, 'This is no refresh token of this server.'],
   refresh_unknown: [400, 'The refresh token is not one that this session was given.'],
   refresh_reused: [400, 'The refresh token had been used before: the session has ended, for one of its users may be a thief.'],
-  client_mismatch: [400, 'The refresh token was given to another client.'],
+  client_mismatch: [400, 'The client_id is not that of the session (holdfast, where none was configured). The session goes on.'],
   role_missing: [403, 'A required role is missing.'],
   origin_refused: [403, 'A cookie authenticates only requests from a trusted origin.'],
   not_found: [404, 'There is nothing here.'],

@@ -29,17 +29,18 @@ const bytes = (length: number, range: number, from: number) => Array.from({ leng
 /** A token that looks as if it were one. The good one is changed in one place at least. */
 function badToken(): string {
   const at = random.below(signed.length)
-  const other = pick('ABCxyz019_-+/=.%'.split('').filter((character) => character !== signed[at]))
+  // Two alphabets write one signature (base64, base64url): the other's character is no change.
+  const other = pick('ABCxyz019_-+/=.%'.split('').filter((character) => character.replace('+', '-').replace('/', '_') !== signed[at]))
   return pick([
     () => signed.slice(0, at),
     () => signed.slice(0, at) + other + signed.slice(at + 1),
     () => signed.slice(0, at) + signed.slice(at + 1),
-    () => `${signed}${other}`,
+    () => `${signed}${other === '=' ? '==' : other}`,
     () => `${signed}.${signed}`,
     () => `hst1_${bytes(72, 26, 97)}.${bytes(43, 26, 65)}=`,
     () => `hst1_${bytes(random.below(200), 94, 33)}`,
-    () => encodeURIComponent(encodeURIComponent(signed)),
-    () => `${encodeURIComponent(signed)}%zz`,
+    () => encodeURIComponent(encodeURIComponent(encodeURIComponent(running.app.holdfast.auth.toBetterAuth(signed) ?? ''))),
+    () => `${signed}%zz`,
     () => `hst1_%c0%ae${bytes(20, 26, 97)}`,
     () => `${signed.slice(0, 77)}.${Buffer.from(bytes(32, 256, 0), 'latin1').toString('base64')}`,
     () => signed.replace('hst1_', pick(['hst2_', 'HST1_', 'hst1', 'hrt1_', 'h1_'])),
@@ -75,6 +76,11 @@ function badJwt(): string {
   ])()
 }
 
+/** Headers that mean nothing, sometimes more than Node keeps. */
+function noise(): string[] {
+  return Array.from({ length: pick([0, 5, 50, 50, 1_100]) }, (_one, n) => [`n${n}`, '']).flat()
+}
+
 function badHeaders(): string[] {
   const token = badToken()
   const cookieValue = token.replaceAll(/[;,\s"]/g, '')
@@ -82,7 +88,7 @@ function badHeaders(): string[] {
     () => ['authorization', `Bearer ${token}`],
     () => ['authorization', `bearer  ${token} `],
     () => ['authorization', `Bearer ${token}`, 'authorization', `Bearer ${badToken()}`],
-    () => ['authorization', `Bearer ${signed}`, 'authorization', `Bearer ${signed}`],
+    () => ['authorization', `Bearer ${signed}`, ...noise(), 'authorization', `Bearer ${signed}`],
     () => ['authorization', `Basic ${Buffer.from(token).toString('base64')}`],
     () => ['authorization', token],
     () => ['cookie', `${cookieName}=${cookieValue}`],
@@ -124,7 +130,8 @@ t.test('ten thousand bad credentials: 401 or 400, and no query', async (t) => {
     const path = pick(['/verify', '/verify', '/verify/for/user/x', '/session', '/verify?role=user&credential=bearer'])
     const status = await send(path, headers, path === '/session' ? 'GET' : pick(['GET', 'HEAD', 'OPTIONS', 'PROPFIND']))
     statuses.set(status, (statuses.get(status) ?? 0) + 1)
-    if (status !== 401 && status !== 400) unexpected.push(`${status} ${path} ${headers.join(' ').slice(0, 300)}`)
+    // 431: more headers than are kept, where a second credential may be among the others.
+    if (status !== 401 && status !== 400 && !(status === 431 && headers.length > 2_000)) unexpected.push(`${status} ${path} ${headers.join(' ').slice(0, 300)}`)
   }))
   t.strictSame(unexpected, [])
   t.strictSame(counts, { queries: 0, commands: 0 })

@@ -14,7 +14,7 @@ import { clientNetwork } from '../budgets.js'
 import { asked, credentialOf } from '../credential.js'
 import { limitedBy } from '../rate-limit.js'
 import { additionTo, transportOf } from '../token-transport.js'
-import { isFromPage, toWebRequest } from '../web-request.js'
+import { isFromPage, toWebRequest, toWireHeaders } from '../web-request.js'
 import { methodsOf, ruleOf, type EndpointRule } from './auth-rules.js'
 
 /** Largest request body of better-auth's endpoints, in bytes. */
@@ -101,7 +101,7 @@ async function forward(holdfast: Holdfast, endpoint: AuthEndpoint, request: Fast
   const mayCarryTokens = scope.insertedSession && presented?.from !== 'cookie' && !(scope.source && isFromPage(request))
   const addition = await additionTo({ transport, begun: mayCarryTokens ? scope.begun : null }, response.headers.getSetCookie(), auth.cookiePrefix, tokens)
   // Who is given tokens needs no session token besides, which does not rotate.
-  return send(request, reply, response, { mayCarryTokens: mayCarryTokens && !('tokens' in addition), mayCarryCookies: transport === 'cookie', addition })
+  return send(request, reply, response, { ...toWireHeaders(response.headers, auth), mayCarryTokens: mayCarryTokens && !('tokens' in addition), mayCarryCookies: transport === 'cookie', addition })
 }
 
 /**
@@ -124,6 +124,9 @@ async function answer(holdfast: Holdfast, scope: AuthScope, request: Request): P
 }
 
 interface Answering {
+  cookies: string[]
+  /** The session token for who keeps no cookies. */
+  bearer: string | null
   mayCarryTokens: boolean
   mayCarryCookies: boolean
   /** What a JSON answer says besides. */
@@ -134,7 +137,7 @@ interface Answering {
  * Passes better-auth's answer on. A session token leaves only in the answer to a request that began a session and showed no session
  * cookie: script on a page could otherwise turn an httpOnly cookie into a credential that it can carry away.
  */
-async function send(request: FastifyRequest, reply: FastifyReply, response: Response, { mayCarryTokens, mayCarryCookies, addition }: Answering): Promise<FastifyReply> {
+async function send(request: FastifyRequest, reply: FastifyReply, response: Response, { cookies, bearer, mayCarryTokens, mayCarryCookies, addition }: Answering): Promise<FastifyReply> {
   if (response.status >= 500) {
     request.log.error({ status: response.status }, 'better-auth failed')
     throw refusalFor(500)
@@ -143,9 +146,9 @@ async function send(request: FastifyRequest, reply: FastifyReply, response: Resp
   // A second factor that is locked: nobody need ask again before.
   if (response.status === 429) reply.header('retry-after', secondFactorLockout.durationSeconds)
   for (const [name, value] of response.headers) {
-    if (name !== 'set-cookie' && name !== 'content-length' && (mayCarryTokens || name !== 'set-auth-token')) reply.header(name, value)
+    if (name !== 'set-cookie' && name !== 'content-length' && name !== 'set-auth-token') reply.header(name, value)
   }
-  const cookies = response.headers.getSetCookie()
+  if (bearer !== null && mayCarryTokens) reply.header('set-auth-token', bearer)
   if (cookies.length > 0 && mayCarryCookies) reply.header('set-cookie', cookies)
   reply.header('cache-control', response.headers.get('cache-control') ?? 'no-store')
   // better-auth answers an unknown path with a status and nothing else: say what it means.

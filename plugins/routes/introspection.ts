@@ -9,7 +9,7 @@ import { credentialOfToken } from '../credential.js'
 import { sendNotFound } from '../errors.js'
 import type { FastPath } from '../fast-path.js'
 import type { GatewaysQuestion } from '../gateway.js'
-import { oauthErrors, sendOAuthError } from '../oauth-errors.js'
+import { oauthErrors, omitEmptyParameters, sendOAuthError } from '../oauth-errors.js'
 import { quiet } from '../quiet.js'
 import { introspectionAnswer, introspectionOf, IntrospectionSchema } from './introspection-claims.js'
 
@@ -39,6 +39,7 @@ const introspection: FastifyPluginAsyncTypebox<{ holdfast: Holdfast, fastPath: F
   await app.register(formbody, { bodyLimit: BODY_LIMIT })
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
   app.setErrorHandler<FastifyError | Refusal>(sendOAuthError)
+  app.addHook('preValidation', omitEmptyParameters)
   if (fastPath) app.addHook('preParsing', fastPath.bodyAgain)
 
   const check = (token: string): Check | Promise<Check> => {

@@ -4,7 +4,8 @@ import type { FastifyError, FastifyRequest } from 'fastify'
 import { Refusal, RETRY_AFTER_SECONDS } from '../../src/errors.js'
 import { limits } from '../../src/limits.js'
 import type { Holdfast } from '../../src/holdfast.js'
-import { oauthErrors, sendOAuthError } from '../oauth-errors.js'
+import { oauthErrors, omitEmptyParameters, sendOAuthError } from '../oauth-errors.js'
+import { clientAddress } from '../trusted-proxy.js'
 
 /** No token is longer; a body that is cannot be one. */
 const Token = Type.String({ minLength: 1, maxLength: 8192 })
@@ -42,6 +43,7 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
   await app.register(formBody)
   app.setErrorHandler<FastifyError | Refusal>(sendOAuthError)
   app.addHook('onRequest', async () => { if (!holdfast.ready()) throw new Refusal('store_unavailable') })
+  app.addHook('preValidation', omitEmptyParameters)
   app.addHook('onSend', async (_request, reply) => { reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }) })
 
   app.post('/oauth2/token', { schema: { ...described('Exchanges a refresh token', 'Once; a retry is given the same successor. See docs/tokens.md.'), headers: Headers, body: RefreshBody, response: { 200: TokenAnswer, ...refused } } }, async (request, reply) => {
@@ -51,7 +53,7 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
     const idempotencyKey = idempotencyKeyOf(request)
     const shown = holdfast.tokens.parse(sent)
     if (typeof shown !== 'string') await app.budgets?.take(reply, limits.refreshBySession, shown.sessionId)
-    const { tokens } = await holdfast.tokens.refresh({ shown, clientId, idempotencyKey, ipAddress: request.ip })
+    const { tokens } = await holdfast.tokens.refresh({ shown, clientId, idempotencyKey, ipAddress: clientAddress(request) || null })
     return tokens
   })
 

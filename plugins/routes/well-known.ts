@@ -30,7 +30,8 @@ const MetadataSchema = Type.Object({
   access_token_signing_alg_values_supported: list
 })
 
-const documents = ['oauth-authorization-server', 'openid-configuration']
+/** There is no copy at `openid-configuration`: that is OpenID Connect's, whose readers want a sign-in page and ID tokens. */
+const METADATA = '/.well-known/oauth-authorization-server'
 
 /** What gateways and clients need to know beforehand: the keys, and where everything is. Public, and kept by whoever reads it. */
 const wellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
@@ -44,12 +45,12 @@ const wellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app,
     reply.type('application/jwk-set+json')
     return { keys }
   })
-  for (const document of documents) serveMetadata(app, holdfast, `/.well-known/${document}`)
+  serveMetadata(app, holdfast, METADATA)
 }
 
 /** The metadata of an issuer with a path, where RFC 8414 (section 3.1) looks for it. */
 export const insertedWellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
-  for (const document of documents) serveMetadata(app, holdfast, `/.well-known/${document}${holdfast.prefix}`)
+  serveMetadata(app, holdfast, METADATA + holdfast.prefix)
 }
 
 function serveMetadata(app: Parameters<typeof wellKnown>[0], { parties: { issuer } }: Holdfast, path: string): void {

@@ -8,7 +8,7 @@ import type { PrismaClient } from '../database/database.js'
 import { disableWhenIdle } from '../idle-storage.js'
 import { secondFactorLockout } from '../limits.js'
 import type { SessionReader } from '../session/reader.js'
-import { signToken } from '../session/session-token.js'
+import { signToken, toWireForm, verifySignedToken } from '../session/session-token.js'
 import type { Revoker } from '../session/revoker.js'
 import { createAdapter } from './adapter.js'
 import { endpointsOf, type AuthEndpoint } from './endpoints.js'
@@ -59,6 +59,10 @@ export interface Auth {
   cookiePrefix: string
   /** A session token with its signature, as it travels. */
   sign(token: string): string
+  /** The same as better-auth reads it: signed with the current secret, in base64. */
+  signForBetterAuth(token: string): string
+  /** A session token from the wire, in any form and signed with any secret that counts, as better-auth reads it; null for what is none. */
+  toBetterAuth(signed: string): string | null
   /** The cookie that remembers where somebody signed in before, and the attributes that every cookie has. */
   deviceCookie: { name: string, attributes: ReturnType<typeof cookieSettings>['defaultCookieAttributes'] }
   trustedOrigins: string[]
@@ -152,6 +156,11 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
     cookieName: `${cookies.cookiePrefix}.session_token`,
     cookiePrefix: cookies.cookiePrefix,
     sign: (token) => signToken(token, keys.auth),
+    signForBetterAuth: (token) => signToken(token, keys.auth, 'base64'),
+    toBetterAuth(signed) {
+      const token = verifySignedToken(toWireForm(signed), keys.all.map((each) => each.auth))
+      return token === null ? null : signToken(token, keys.auth, 'base64')
+    },
     deviceCookie: { name: `${cookies.cookiePrefix}.device`, attributes: cookies.defaultCookieAttributes },
     trustedOrigins
   }

@@ -5,10 +5,14 @@ import { parse as parseUuid, v7 as uuidV7 } from 'uuid'
  * A session token is "hst1_" and the base64url of: session id (16 bytes), secret (32), checksum (6).
  * The id makes one key of every copy of a session; the checksum refuses garbage without asking anybody;
  * the secret alone authenticates, and the store keeps only the hash of the whole.
- * On the wire (cookie, bearer) a token always carries better-auth's signature: "hst1_….<base64 HMAC-SHA256>".
+ * On the wire (cookie, bearer, form) a token always carries a signature: "hst1_….<base64url HMAC-SHA256>", in characters that every form and
+ * address passes unchanged. better-auth writes the same signature in base64, percent-encoded; so did this server before, and such tokens
+ * stay good.
  */
 const PREFIX = 'hst1_'
 const BODY_LENGTH = 72
+/** Where the signature begins. */
+const DOT = PREFIX.length + BODY_LENGTH
 const TOKEN = /^hst1_[A-Za-z0-9_-]{72}$/
 const HANDLE_PREFIX = 'hsh1_'
 const HANDLE = /^hsh1_([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})$/
@@ -49,30 +53,60 @@ export function looksLikeSessionToken(credential: string): boolean {
 }
 
 /**
+ * A signed token in the one form in which it travels. Reads its older forms: base64, also percent-encoded, and with the blanks that a form
+ * decoder makes of plus signs. What is no signed token stays what it is, nearly.
+ */
+export function toWireForm(signed: string): string {
+  const text = decodePercent(signed)
+  const signature = text.slice(DOT)
+  return text.slice(0, DOT) + signature.replaceAll(/[+ ]/g, '-').replaceAll('/', '_').replace(/=$/, '')
+}
+
+/**
  * Takes the signature off a token from the wire; null when it is missing or not ours.
  *
+ * @param signed as `toWireForm` makes it
  * @param secrets those whose signatures count
  */
 export function verifySignedToken(signed: string, secrets: readonly string[]): string | null {
   const dot = signed.indexOf('.')
-  if (dot !== PREFIX.length + BODY_LENGTH) return null
+  if (dot !== DOT) return null
   const token = signed.slice(0, dot)
-  // Compared as text: Node's base64 decoder ignores what is no base64, so that many texts would pass for one signature.
+  // Compared as text: Node's decoder ignores what is no base64url, so that many texts would pass for one signature.
   const signature = Buffer.from(signed.slice(dot + 1))
   for (const secret of secrets) {
-    const expected = Buffer.from(signatureOf(token, secret))
+    const expected = Buffer.from(signatureOf(token, secret, 'base64url'))
     if (signature.length === expected.length && timingSafeEqual(signature, expected)) return token
   }
   return null
 }
 
-/** Puts the signature on a token (better-auth's: HMAC-SHA256 in base64). */
-export function signToken(token: string, secret: string): string {
-  return `${token}.${signatureOf(token, secret)}`
+/** Puts the signature on a token. @param encoding `base64` for better-auth, which reads no other */
+export function signToken(token: string, secret: string, encoding: 'base64' | 'base64url' = 'base64url'): string {
+  return `${token}.${signatureOf(token, secret, encoding)}`
 }
 
-function signatureOf(token: string, secret: string): string {
-  return createHmac('sha256', secret).update(token).digest('base64')
+function signatureOf(token: string, secret: string, encoding: 'base64' | 'base64url'): string {
+  return createHmac('sha256', secret).update(token).digest(encoding)
+}
+
+/**
+ * The session token that a text was clearly meant to show, whatever became of its signature on the way; null for none. For those who want to
+ * end its session: to whoever has the secret in it, an answer of "done" while the session goes on would be a lie.
+ */
+export function findSessionToken(text: string): ParsedToken | null {
+  const token = /^[\s"']*(hst1_[A-Za-z0-9_-]{72})(?![A-Za-z0-9_-])/.exec(decodePercent(decodePercent(text)))?.[1]
+  return token === undefined ? null : parseSessionToken(token)
+}
+
+/** A percent-encoded text decoded; one that is not stays what it is. */
+export function decodePercent(text: string): string {
+  if (!text.includes('%')) return text
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 /** The name under which lists show a session: it can revoke, and never authenticates. */

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { BoundedMap } from '../bounded-map.js'
 import { Proof } from './proof.js'
-import { parseSessionToken, verifySignedToken } from './session-token.js'
+import { parseSessionToken, toWireForm, verifySignedToken } from './session-token.js'
 
 /** Tokens that one process remembers: about 15 MB. */
 const REMEMBERED = 50_000
@@ -20,10 +20,14 @@ export class SignedTokens {
   }
 
   /** What a token proves; null for what this server never issued. */
-  read(signed: string): Proof | null {
-    const key = hash('sha256', signed, 'binary') // Latin-1, a character for each byte: the shortest text there is
-    const known = this.#known.get(key)
+  read(sent: string): Proof | null {
+    const known = this.#known.get(keyOf(sent))
     if (known) return known
+    // Remembered in one form alone: the many spellings of one token must not push out what is in use.
+    const signed = toWireForm(sent)
+    const key = keyOf(signed)
+    const remembered = signed === sent ? undefined : this.#known.get(key)
+    if (remembered) return remembered
     const token = verifySignedToken(signed, this.#secrets)
     const parsed = token === null ? null : parseSessionToken(token)
     if (!parsed) return null
@@ -31,4 +35,9 @@ export class SignedTokens {
     this.#known.set(key, proof)
     return proof
   }
+}
+
+/** Latin-1, a character for each byte: the shortest text there is. */
+function keyOf(signed: string): string {
+  return hash('sha256', signed, 'binary')
 }

@@ -3,7 +3,7 @@ import type { PrismaClient } from '../database/database.js'
 import type { SessionReader } from '../session/reader.js'
 import type { Revoked, Revoker } from '../session/revoker.js'
 import { rolesOf, type SessionRow } from '../session/session.js'
-import { mintSessionToken, parseSessionToken } from '../session/session-token.js'
+import { decodePercent, findSessionToken, mintSessionToken } from '../session/session-token.js'
 import { findSession } from '../session/store.js'
 import type { Peppers } from '../auth/keys.js'
 import { Refusal } from '../errors.js'
@@ -85,11 +85,12 @@ export class TokenService {
     return sessionId === null ? null : { token: mintSessionToken(sessionId).token, credential: { kind: 'access', value: accessToken } }
   }
 
-  async #sessionIdOf(token: string): Promise<string | null> {
-    const { prisma, accessTokens, reader } = this.#options
+  async #sessionIdOf(sent: string): Promise<string | null> {
+    const token = decodePercent(sent).trim()
+    const { prisma, accessTokens } = this.#options
     if (looksLikeRefreshToken(token)) return getToken(this.parse(token))?.sessionId ?? null
     // With its signature or without: whoever has the secret in a session token may end its session.
-    const parsed = reader.parse({ kind: 'signed', value: token }) ?? parseSessionToken(token)
+    const parsed = findSessionToken(token)
     if (!parsed) return accessTokens.sessionIdOf(token)
     const record = await findSession(prisma, parsed.sessionId)
     return record?.session.token === parsed.hash ? parsed.sessionId : null
