@@ -69,7 +69,7 @@ t.test('what is no good is refused with its cause, and changes nothing', async (
   for (const key of ['short', 'x'.repeat(129), 'has\ta tab in it']) {
     t.equal(await post(`grant_type=refresh_token&refresh_token=${refreshToken}`, { 'idempotency-key': key }), '400 invalid_request invalid_input')
   }
-  t.equal(outcomeOf(await refresh(url, refreshToken, { client_id: 'somebody-else' })), '400 invalid_grant client_mismatch')
+  t.equal(outcomeOf(await refresh(url, refreshToken, { client_id: 'somebody-else' })), '400 invalid_client client_mismatch')
   for (const token of ['nonsense', 'hrt1_', `${refreshToken}A`, refreshToken.slice(0, -1), refreshToken.replace('hrt1_', 'hrt2_')]) {
     t.equal(outcomeOf(await refresh(url, token)), '400 invalid_grant refresh_malformed')
   }
