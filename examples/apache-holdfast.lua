@@ -4,7 +4,7 @@ local socket = require "socket"
 
 local holdfast = "http://127.0.0.1:3000"
 local identity = { "Remote-User", "Remote-Email", "Remote-Name", "Remote-Groups", "X-Session-Id" }
-local passed = { "Authorization", "Cookie", "Origin", "Sec-Fetch-Site", "Accept", "Access-Control-Request-Method" }
+local passed = { "Authorization", "Cookie", "Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-WebSocket-Key", "Accept", "Access-Control-Request-Method" }
 local refusals = { [400] = true, [401] = true, [403] = true }
 
 -- What a client sent under these names never passes, nor with underscores, which CGI variables cannot tell from hyphens.
@@ -57,4 +57,16 @@ end
 
 function admin(r)
   return ask(r, "/verify?role=admin")
+end
+
+-- Holdfast's own cookies are for Holdfast: the application, and its log, never see them. After the last question, which needs them.
+function strip_cookies(r)
+  local kept = {}
+  for pair in (r.headers_in["Cookie"] or ""):gmatch("[^;]+") do
+    pair = pair:gsub("^%s*", "")
+    local name = pair:gsub("^__Host%-", ""):gsub("^__Secure%-", "")
+    if name:sub(1, 9) ~= "holdfast." then table.insert(kept, pair) end
+  end
+  r.headers_in["Cookie"] = #kept > 0 and table.concat(kept, "; ") or nil
+  return apache2.DECLINED
 end

@@ -2,7 +2,22 @@
 -- the identity goes into the request's headers.
 local holdfast = "http://127.0.0.1:3000"
 local identity = { "remote-user", "remote-email", "remote-name", "remote-groups", "x-session-id" }
-local passed = { "authorization", "cookie", "origin", "sec-fetch-site", "accept", "access-control-request-method" }
+local passed = { "authorization", "cookie", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-websocket-key", "accept", "access-control-request-method" }
+
+-- Holdfast's own cookies are for Holdfast: the application, and its log, never see them.
+local function keep_cookies(txn, sent)
+  if not sent["cookie"] then return end
+  local kept = {}
+  for i = 0, #sent["cookie"] do
+    for pair in sent["cookie"][i]:gmatch("[^;]+") do
+      pair = pair:gsub("^%s*", "")
+      local name = pair:gsub("^__Host%-", ""):gsub("^__Secure%-", "")
+      if name:sub(1, 9) ~= "holdfast." then table.insert(kept, pair) end
+    end
+  end
+  txn.http:req_del_header("cookie")
+  if #kept > 0 then txn.http:req_add_header("cookie", table.concat(kept, "; ")) end
+end
 
 core.register_action("holdfast", { "http-req" }, function(txn)
   local sent = txn.http:req_get_headers()
@@ -33,5 +48,6 @@ core.register_action("holdfast", { "http-req" }, function(txn)
     for _, name in ipairs(identity) do
       txn.http:req_set_header(name, answer.headers[name] and answer.headers[name][0] or "")
     end
+    keep_cookies(txn, sent)
   end
 end, 0)

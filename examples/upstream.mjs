@@ -2,7 +2,7 @@
 import { createServer } from 'node:http'
 
 const port = Number(process.env.PORT ?? 4000)
-createServer((request, response) => {
+createServer({ maxHeaderSize: 64 * 1024 }, (request, response) => {
   response.setHeader('content-type', 'application/json')
   response.end(JSON.stringify({ method: request.method, url: request.url, headers: request.headers }))
 }).listen(port, '127.0.0.1')

@@ -85,6 +85,29 @@ for (const proxy of asking) {
     const boss = await signUp(running.url)
     await makeAdmin(running, boss)
     t.match(await send(url, '/admin/', bearerOf(boss)), { status: 200, seen: { headers: { 'remote-groups': 'admin' } } })
+
+    // S25: the session's cookie is for Holdfast, under each name that it has here or on https; the application keeps its own.
+    const [, ours = ''] = cookieOf(boss)
+    const mixed = ['cookie', `theme=dark; ${ours}; xholdfast.session_token=mine; __Host-holdfast.device=d1.x; __Secure-holdfast.two_factor=x; lang=en`]
+    for (const path of ['/orders', '/admin/']) {
+      const { status, seen } = await send(url, path, mixed)
+      t.equal(status, 200)
+      const received = seen?.headers['cookie'] ?? ''
+      t.strictSame(received.split(/; */).filter(Boolean), ['theme=dark', 'xholdfast.session_token=mine', 'lang=en'], `${path} ${received}`)
+    }
+    t.notOk((await send(url, '/orders', cookieOf(boss))).seen?.headers['cookie'])
+    t.notMatch(JSON.stringify((await send(url, '/orders', ['cookie', Array.from({ length: 7 }, (_one, n) => `holdfast.other${n}=secret`).join('; '), ...bearerOf(boss)])).seen), 'secret', 'however many there are')
+
+    if (proxy !== 'apache2 as a resource server') {
+      const handshake = ['upgrade', 'websocket', 'sec-websocket-key', 'dGhlIHNhbXBsZSBub25jZQ==', 'sec-websocket-version', '13']
+      t.equal((await send(url, '/chat', [...cookieOf(boss), ...handshake, 'origin', 'https://evil.example'])).status, 403, 'S17: a WebSocket of another site')
+      t.equal((await send(url, '/orders', [...cookieOf(boss), 'origin', 'https://evil.example'], 'POST', 'x')).status, 403, 'S18: a change of another site')
+      t.equal((await send(url, '/orders', cookieOf(boss), 'POST', 'x')).status, 200, 'a program sends no Origin')
+    }
+    // HAProxy has no room for them itself (tune.bufsize), and Caddy passes all of them on.
+    const large = ['haproxy', 'caddy'].includes(proxy) ? [] : ['x-large-1', 'x-large-2', 'x-large-3'].flatMap((name) => [name, 'x'.repeat(6_000)])
+    t.equal((await send(url, '/orders', [...cookieOf(boss), ...large])).status, 200, 'P6: 18 kB of headers that decide nothing')
+
     t.equal((await send(url, '/orders', ['authorization', 'Bearer hst1_garbage'])).status, 401)
 
     t.equal((await ada.browser.delete(`/sessions/${phone.sessionId}`)).status, 200)
