@@ -158,10 +158,11 @@ t.test('an unknown account is answered as a known one is, and takes as long', as
   t.ok(unknown > 0.6 * known && unknown < 1.67 * known, `known ${known.toFixed(1)} ms, unknown ${unknown.toFixed(1)} ms`)
 })
 
+const many = (count: number) => Array.from({ length: count }, (_one, n) => `a${n}:`).join('\r\n')
+
 t.test('S11: no header is dropped in silence', async (t) => {
   const { browser, bearer, sessionId } = await signUp(url)
   const cookie = [...browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ')
-  const many = (count: number) => Array.from({ length: count }, (_one, n) => `a${n}:`).join('\r\n')
   const ask = (path: string, count: number, after: string) => raw(`GET ${path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer ${bearer}\r\n${many(count)}\r\n${after}\r\n\r\n`)
   for (const path of ['/verify', '/session', '/api/auth/get-session']) {
     t.match(await ask(path, 900, 'b: c'), /^HTTP\/1\.1 200 /, `${path}: many headers`)

@@ -84,6 +84,9 @@ t.test('P3: a revocation that was answered 200 has ended the session that was me
     t.equal((await fetch(`${url}/oauth2/revoke`, { method: 'POST', headers: form, body })).status, 200, name)
     t.equal(await sessionState(phone.browser), '401 session_revoked', name)
   }
+  const phone = await signIn(url, ada.email)
+  t.equal((await ada.browser.post('/api/auth/revoke-session', { token: phone.bearer })).status, 200)
+  t.equal(await sessionState(phone.browser), '401 session_revoked', 'signed, at better-auth as well')
   t.equal(findSessionToken(`hst1_${'A'.repeat(72)}`), null, 'what was never a token names no session')
   t.equal(await sessionState(ada.browser), 'valid')
 })

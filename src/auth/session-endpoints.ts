@@ -6,7 +6,7 @@ import * as z from 'zod'
 import type { PrismaClient } from '../database/database.js'
 import type { Revoker } from '../session/revoker.js'
 import { judge } from '../session/session.js'
-import { parseHandle, parseSessionToken } from '../session/session-token.js'
+import { findSessionToken, parseHandle } from '../session/session-token.js'
 import { findSession } from '../session/store.js'
 import { currentScope, notePending } from './scope.js'
 
@@ -28,7 +28,7 @@ export function sessionEndpoints({ revoker }: { revoker: Revoker }): BetterAuthP
         requireHeaders: true
       }, async (ctx) => {
         const { session, user } = ctx.context.session
-        const sessionId = parseHandle(ctx.body.token) ?? parseSessionToken(ctx.body.token)?.sessionId
+        const sessionId = parseHandle(ctx.body.token) ?? findSessionToken(ctx.body.token)?.sessionId
         if (sessionId !== undefined) {
           const ended = await revoker.revoke([sessionId], user.id, 'revoked_by_user', sessionId === session.id ? null : session.id)
           if (ended === null) throw unauthorized()

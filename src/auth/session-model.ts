@@ -68,7 +68,7 @@ export class SessionModel {
       idleTtlSeconds: this.#options.idleTtlSeconds,
       absoluteTtlSeconds: this.#absoluteTtlSeconds(data['expiresAt'], predecessor),
       // better-auth writes IPv6 out in full: everywhere else an address has its short form.
-      ipAddress: parseAddress(String(data['ipAddress'] ?? '')),
+      ipAddress: parseAddress(text(data['ipAddress']) ?? ''),
       userAgent: text(data['userAgent']),
       amr: scope.source?.amr ?? authenticationMethods(predecessor),
       impersonatedBy,
