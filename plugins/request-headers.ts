@@ -26,7 +26,7 @@ export function faultOfHeaders({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders
     else if (name.length === TYPE.length && name.toLowerCase() === TYPE) types++
   }
   if (hosts > 1) return new Refusal('invalid_input', 'More than one Host header was sent.')
-  if (types > 1) return new Refusal('invalid_input', 'More than one Content-Type header was sent.')
+  if (types > 1) return new Refusal('unsupported_media_type', 'More than one Content-Type header was sent.')
   return null
 }
 
