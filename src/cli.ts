@@ -14,7 +14,9 @@ async function configured(): Promise<Config> {
   return resolveConfig(optionsFromEnvironment(process.env))
 }
 
-async function runMigrate(config: Config): Promise<unknown> {
+async function runMigrate(): Promise<unknown> {
+  const { storeConfigFrom } = await import('./config.js')
+  const config = storeConfigFrom(process.env)
   const { openDatabase } = await loadHoldfast()
   const { migrate } = await import('./database/migrate.js')
   const database = await openDatabase(config, { onWarning: () => {} })
@@ -56,8 +58,7 @@ async function main(words: string[]): Promise<void> {
   const operation = first in operations ? first : `${first} ${second}`
   const isMigrate = first === 'migrate' && words.length === 1
   if (!isMigrate && !(operation in operations)) throw new Refusal('invalid_input', `there is no such command\n\n${usage}`)
-  const result = isMigrate ? await runMigrate(await configured()) : await runOperation(await configured(), operation, words.slice(operation.split(' ').length))
-  // The schema engine leaves a timer running, ten seconds long, that nobody waits for.
+  const result = isMigrate ? await runMigrate() : await runOperation(await configured(), operation, words.slice(operation.split(' ').length))
   process.stdout.write(`${process.stdout.isTTY ? toTable(result) : JSON.stringify(result)}\n`, () => process.exit(0))
 }
 

@@ -3,6 +3,8 @@ import { isIP } from 'node:net'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import { parseRedisUrl, RedisUrlError, type RedisTarget } from './cache/redis-url.js'
+import { parseDatabaseUrl } from './database/database-url.js'
+import { ConfigError } from './errors.js'
 import { parseGatewayClients } from './gateway/gateway.js'
 
 const seconds = (env: string, defaultValue: number) => Type.Integer({ env, minimum: 1, maximum: 10 * 365 * 86_400, default: defaultValue })
@@ -18,6 +20,8 @@ const Settings = Type.Object({
   baseUrl: Type.Optional(Type.String({ env: 'BASE_URL' })),
   databaseUrl: Type.Optional(Type.String({ env: 'DATABASE_URL', secret: true })),
   databasePoolSize: Type.Integer({ env: 'DATABASE_POOL_SIZE', minimum: 2, maximum: 1000, default: 10 }),
+  databaseConnectTimeoutMs: Type.Integer({ env: 'DATABASE_CONNECT_TIMEOUT_MS', minimum: 100, maximum: 60_000, default: 5_000 }),
+  databasePreparedStatements: Type.Union([Type.Literal('auto'), Type.Literal('on'), Type.Literal('off')], { env: 'DATABASE_PREPARED_STATEMENTS', default: 'auto' }),
   dataDir: Type.String({ env: 'DATA_DIR', minLength: 1, default: '.data' }),
   redisUrl: Type.Optional(Type.String({ env: 'REDIS_URL', secret: true })),
   redisCaFile: Type.Optional(Type.String({ env: 'REDIS_CA_FILE', minLength: 1 })),
@@ -60,10 +64,12 @@ export type HoldfastOptions = Partial<Settings>
 /** Settings that have been checked, with their defaults. Times are in seconds. */
 export type Config = Readonly<Settings & { baseUrl: string }>
 
-/** A setting is wrong: the start is refused, and the message names the variable. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-}
+export { ConfigError }
+
+const storeSettings = ['databaseUrl', 'databasePoolSize', 'databaseConnectTimeoutMs', 'databasePreparedStatements', 'dataDir'] as const
+
+/** The settings that say where the store is, and how it is reached. */
+export type StoreConfig = Pick<Config, (typeof storeSettings)[number]>
 
 /**
  * Reads the settings from environment variables. Each secret may also come from a file that `<NAME>_FILE` names.
@@ -71,8 +77,12 @@ export class ConfigError extends Error {
  * @throws ConfigError naming the first wrong variable
  */
 export function optionsFromEnvironment(env: NodeJS.ProcessEnv): HoldfastOptions {
+  return read(env, Object.keys(Settings.properties))
+}
+
+function read(env: NodeJS.ProcessEnv, keys: readonly string[]): HoldfastOptions {
   const options: Record<string, unknown> = {}
-  for (const [key, schema] of Object.entries(Settings.properties)) {
+  for (const [key, schema] of Object.entries(Settings.properties).filter(([key]) => keys.includes(key))) {
     const setting = schema as unknown as { env: string, type?: string, secret?: boolean }
     const raw = setting.secret ? secretFrom(env, setting.env) : env[setting.env]
     if (raw !== undefined && raw !== '') options[key] = parse(raw.trim(), setting.type)
@@ -101,15 +111,31 @@ export function refuseForeignVariables(env: NodeJS.ProcessEnv): void {
 export function resolveConfig(options: HoldfastOptions): Config {
   const unknown = Object.keys(options).find((key) => !(key in Settings.properties) && key !== 'baseUrl')
   if (unknown !== undefined) throw new ConfigError(`${unknown}: there is no such setting`)
+  const settings = withDefaults(options)
+  const config = { ...settings, baseUrl: baseUrlOf(settings) }
+  checkTogether(config)
+  return Object.freeze(config)
+}
+
+/**
+ * Reads the settings of the store, and no others: what works on the store alone needs no address and no secret.
+ *
+ * @throws ConfigError naming the first wrong one by its environment variable
+ */
+export function storeConfigFrom(env: NodeJS.ProcessEnv): StoreConfig {
+  const settings = withDefaults(read(env, storeSettings))
+  if (settings.databaseUrl !== undefined) parseDatabaseUrl(settings.databaseUrl)
+  return settings
+}
+
+function withDefaults(options: HoldfastOptions): Settings {
   const known = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   const settings = Value.Default(Settings, known) as Settings
   for (const [key, schema] of Object.entries(Settings.properties)) {
     const value = settings[key as keyof Settings]
     if (value !== undefined && !Value.Check(schema, value)) throw wrong(schema, value)
   }
-  const config = { ...settings, baseUrl: baseUrlOf(settings) }
-  checkTogether(config)
-  return Object.freeze(config)
+  return settings
 }
 
 function parse(raw: string, type: string | undefined): unknown {
@@ -150,9 +176,7 @@ function baseUrlOf({ baseUrl, databaseUrl, host, port }: Settings): string {
 
 function checkTogether(config: Config): void {
   const { databaseUrl, redisUrl, authSecret, authSecretPrevious, trustedProxies, trustedOrigins } = config
-  if (databaseUrl !== undefined && !parseUrl(databaseUrl, ['postgres:', 'postgresql:'])) {
-    throw new ConfigError('DATABASE_URL: must be a postgresql:// URL')
-  }
+  if (databaseUrl !== undefined) parseDatabaseUrl(databaseUrl)
   checkRedis(config)
   if (databaseUrl !== undefined && authSecret === undefined) throw new ConfigError('AUTH_SECRET: is required with DATABASE_URL (32 bytes or more, such as the output of `openssl rand -base64 48`)')
   if (authSecret !== undefined) checkSecret('AUTH_SECRET', authSecret)

@@ -93,3 +93,8 @@ export function problemOf(refusal: Refusal, requestId: string): Problem {
   const status = refusal.statusCode
   return { type: 'about:blank', title: titles[status] ?? 'Error', status, detail: refusal.message, cause: refusal.code, requestId }
 }
+
+/** A setting is wrong: the start is refused, and the message names the variable. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}

@@ -1,5 +1,5 @@
 import type { Server } from 'node:net'
-import type { Config } from './config.js'
+import type { Config, StoreConfig } from './config.js'
 import { createAuth, type Auth } from './auth/auth.js'
 import { Devices } from './auth/device.js'
 import { deriveKeys, keptSecret } from './auth/keys.js'
@@ -8,8 +8,7 @@ import { listenForControl } from './control-socket.js'
 import type { Database, PrismaClient } from './database/database.js'
 import { openEmbedded } from './database/embedded.js'
 import { openPostgres } from './database/postgres.js'
-import { pendingMigrations } from './database/migrate.js'
-import { prepareStore, untilPrepared } from './database/readiness.js'
+import { checkStore, prepareStore, untilPrepared } from './database/readiness.js'
 import { StoreUnavailable } from './errors.js'
 import { GatewayAuthenticator } from './gateway/authenticator.js'
 import { parseGatewayClients } from './gateway/gateway.js'
@@ -89,7 +88,7 @@ export interface Holdfast {
   /** From now on this process does not want requests, and serves those that come. `watched`: somebody has lately asked whether it does. */
   drain(): { watched: boolean }
   readonly draining: boolean
-  /** Asks the store for a sign of life, and for a schema that is not behind. @throws StoreUnavailable */
+  /** Asks whether the store answers, has the schema, and takes writes. @throws StoreUnavailable */
   ping(): Promise<void>
   close(): Promise<void>
 }
@@ -179,10 +178,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
         return { watched: performance.now() - askedAt < WATCHED_MS }
       },
       get draining() { return draining },
-      async ping() {
-        const pending = await pendingMigrations(database)
-        if (pending.length > 0) throw new StoreUnavailable(new Error(`the database schema is behind (${pending.join(', ')})`))
-      },
+      ping: () => checkStore(database),
       async close() {
         closing.abort()
         control?.close()
@@ -212,11 +208,13 @@ async function openControl(holdfast: Holdfast, events: Events): Promise<Server |
 }
 
 /** Opens the store that the configuration names. */
-export async function openDatabase(config: Config, { onWarning }: Pick<Events, 'onWarning'>): Promise<Database> {
+export async function openDatabase(config: StoreConfig, { onWarning }: Pick<Events, 'onWarning'>): Promise<Database> {
   if (config.databaseUrl === undefined) return openEmbedded(config.dataDir)
   return openPostgres({
     databaseUrl: config.databaseUrl,
     poolSize: config.databasePoolSize,
+    connectTimeoutMs: config.databaseConnectTimeoutMs,
+    preparedStatements: config.databasePreparedStatements,
     onError: (error) => onWarning('a database connection was lost, or could not be opened', error)
   })
 }

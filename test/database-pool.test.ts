@@ -94,7 +94,7 @@ async function openBehindLine(t: Test, { parameters = {}, ...config }: Partial<G
   t.teardown(() => line.close())
   url.port = String(line.port)
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
-  const pool = new GrowingPool({ connectionString: url.href, max: SIZE, connectionTimeoutMillis: 900, ...config })
+  const pool = new GrowingPool({ connectionString: url.href, max: SIZE, maxWaitMs: 900, connectionTimeoutMillis: 900, ...config })
   const errors: Error[] = []
   pool.on('error', (error) => errors.push(error))
   t.teardown(() => pool.end())

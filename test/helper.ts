@@ -12,7 +12,7 @@ import { Answers, type Described } from './services/answers.js'
 import { execute } from './services/postgres.js'
 import { freePort } from './services/ports.js'
 
-const { TEST_STORAGE, TEST_TEMPLATE = '', TEST_DATABASE_URL = '', TEST_REDIS_URL = '', TEST_SECRET = '' } = process.env
+const { TEST_STORAGE, TEST_TEMPLATE = '', TEST_DATABASE_URL = '', TEST_REDIS_URL = '', TEST_SECRET = '', TEST_TIMEZONE = '' } = process.env
 
 /** The storage mode that this run tests. */
 export const storage = TEST_STORAGE === 'postgres' ? 'postgres' : 'embedded'
@@ -31,6 +31,8 @@ export async function freshStore(t: Pick<Test, 'teardown'>): Promise<HoldfastOpt
   }
   const name = `holdfast_test_${id}`
   await execute(TEST_DATABASE_URL, `CREATE DATABASE ${name} TEMPLATE ${TEST_TEMPLATE}`)
+  // For runs on a database that keeps another time: nothing may depend on it.
+  if (TEST_TIMEZONE) await execute(TEST_DATABASE_URL, `ALTER DATABASE ${name} SET TimeZone = '${TEST_TIMEZONE}'`)
   t.teardown(() => execute(TEST_DATABASE_URL, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`))
   const databaseUrl = new URL(TEST_DATABASE_URL)
   databaseUrl.pathname = `/${name}`

@@ -1,4 +1,4 @@
-import type { SqlDriverAdapterFactory, SqlMigrationAwareDriverAdapterFactory } from '@prisma/driver-adapter-utils'
+import type { SqlDriverAdapterFactory } from '@prisma/driver-adapter-utils'
 import { Prisma, PrismaClient } from '../../prisma/generated/client.js'
 import { callStore } from './fault.js'
 
@@ -7,18 +7,27 @@ export { Prisma, type PrismaClient }
 /** A client inside a transaction, or the client itself: what a query needs. */
 export type Queryable = Prisma.TransactionClient
 
-/** The sole right to migrate, until it is closed. */
+/** The sole right to migrate a store. */
 export interface MigrationSession {
-  readonly adapter: SqlMigrationAwareDriverAdapterFactory
-  close(): Promise<void>
+  /** Runs `work` in one transaction, of which all is kept or nothing. */
+  transaction: <T>(work: (step: MigrationStep) => Promise<T>) => Promise<T>
+  /** Runs one statement that must not be in a transaction. */
+  statement: (text: string) => Promise<void>
+}
+
+/** What a migration works with inside a transaction. */
+export interface MigrationStep {
+  /** Runs a script of any number of statements, whole. */
+  run: (script: string) => Promise<void>
+  query: <T>(text: string, values: readonly string[]) => Promise<T[]>
 }
 
 /** An open store: PostgreSQL or the embedded one, with the same schema and the same behaviour. */
 export interface Database {
   readonly kind: 'postgresql' | 'embedded'
   readonly prisma: PrismaClient
-  /** Waits until no other process migrates this store, and hands out what the schema engine works on. */
-  openMigration(): Promise<MigrationSession>
+  /** Waits until no other process migrates this store, and keeps them from it until `work` has ended. */
+  migrating<T>(work: (session: MigrationSession) => Promise<T>): Promise<T>
   /** Connections: how many there are, how many of them wait for work, and how much work waits for one. Null where there is no pool. */
   pool(): { total: number, idle: number, waiting: number } | null
   close(): Promise<void>
@@ -41,18 +50,4 @@ export function createPrisma(adapter: SqlDriverAdapterFactory): PrismaClient {
     query: { $allOperations: ({ args, query }) => callStore(() => query(args)) }
   })
   return guarded as unknown as PrismaClient
-}
-
-/**
- * Lets the schema engine run a migration's script whole, and waits for it. Of the adapters' own ways one cuts the script at every
- * semicolon, those inside a function too, and the other starts it and goes on.
- */
-export function withWholeScripts(factory: SqlMigrationAwareDriverAdapterFactory, run: (script: string) => Promise<unknown>): SqlMigrationAwareDriverAdapterFactory {
-  const connect = factory.connect.bind(factory)
-  factory.connect = async () => {
-    const adapter = await connect()
-    adapter.executeScript = async (script) => { await run(script) }
-    return adapter
-  }
-  return factory
 }

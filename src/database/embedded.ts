@@ -1,10 +1,9 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
-import type { SqlMigrationAwareDriverAdapterFactory } from '@prisma/driver-adapter-utils'
 import { PrismaPGlite } from 'pglite-prisma-adapter'
 import { ConfigError } from '../config.js'
-import { createPrisma, withWholeScripts, type Database } from './database.js'
+import { createPrisma, type Database } from './database.js'
 import { lockDirectory } from './directory-lock.js'
 
 /**
@@ -18,12 +17,18 @@ export async function openEmbedded(dataDir: string): Promise<Database> {
   const lock = lockDirectory(dataDir)
   try {
     const client = await PGlite.create({ dataDir: join(dataDir, 'pglite') })
-    const adapter = new PrismaPGlite(client) as unknown as SqlMigrationAwareDriverAdapterFactory
-    const prisma = createPrisma(adapter)
+    await client.exec("SET TimeZone = 'UTC'")
+    const prisma = createPrisma(new PrismaPGlite(client))
     return {
       kind: 'embedded',
       prisma,
-      openMigration: async () => ({ adapter: withWholeScripts(adapter, (script) => client.exec(script)), close: async () => {} }),
+      migrating: (work) => work({
+        statement: async (text) => { await client.exec(text) },
+        transaction: (step) => client.transaction((transaction) => step({
+          run: async (script) => { await transaction.exec(script) },
+          query: async (text, values) => (await transaction.query(text, [...values])).rows as never
+        }))
+      }),
       pool: () => null,
       async close() {
         await prisma.$disconnect()

@@ -1,24 +1,50 @@
-import { existsSync } from 'node:fs'
+import { createHash, randomUUID } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Database } from './database.js'
-import { migrationsDirectory, noFilter, openSchemaEngine, type MigrationList } from './schema-engine.js'
+import { fileURLToPath } from 'node:url'
+import type { Database, MigrationSession, MigrationStep } from './database.js'
+import { describeFailure, refusalOf } from './failure.js'
+
+/** Where Prisma keeps its migrations. */
+export const migrationsDirectory = fileURLToPath(new URL('../../../prisma/migrations/', import.meta.url))
+
+export interface Migration {
+  name: string
+  script: string
+}
+
+/** A migration could not be applied. Nothing of it was kept: it runs anew with the next call. */
+export class MigrationFailed extends Error {
+  override readonly name = 'MigrationFailed'
+
+  constructor(migration: string | null, cause: unknown) {
+    const subject = migration === null ? 'the migrations could not be applied' : `the migration ${migration} failed, and nothing of it was kept`
+    super(`${subject}: ${describeFailure(cause)}`, { cause })
+  }
+}
 
 /**
- * Applies the migrations that the store has not seen, in order. Several nodes may call it at once: one applies,
- * the others wait for it and find nothing left to do.
+ * Applies the migrations that the store has not seen, in order, each in a transaction of its own. Several nodes may call it at once: one
+ * applies, the others wait for it and find nothing left to do. What it leaves is what Prisma's own tools expect.
  *
  * @returns the names of the migrations that this call applied
+ * @throws MigrationFailed with the database's own words
  */
 export async function migrate(database: Database): Promise<string[]> {
-  const migrationsList = await readMigrations()
-  const session = await database.openMigration()
+  const migrations = await readMigrations()
   try {
-    const engine = await openSchemaEngine(session.adapter)
-    const { appliedMigrationNames } = await engine.applyMigrations({ migrationsList, filters: noFilter })
-    return appliedMigrationNames
-  } finally {
-    await session.close()
+    return await database.migrating(async (session) => {
+      const finished = await session.transaction(finishedMigrations)
+      const pending = migrations.filter(({ name }) => !finished?.has(name))
+      // Nothing is made or locked before it is needed: a role that may only read and write rows can call this when there is nothing to do.
+      if (finished === null) await session.transaction((step) => step.run(migrationsTable))
+      for (const migration of pending) {
+        await apply(session, migration).catch((error: unknown) => { throw new MigrationFailed(migration.name, error) })
+      }
+      return pending.map(({ name }) => name)
+    })
+  } catch (error) {
+    throw error instanceof MigrationFailed ? error : refusalOf(error) ?? new MigrationFailed(null, error)
   }
 }
 
@@ -30,7 +56,7 @@ export async function migrate(database: Database): Promise<string[]> {
 export async function pendingMigrations(database: Database): Promise<string[]> {
   const names = await migrationNames()
   const [table] = await database.prisma.$queryRaw<{ present: boolean }[]>`
-    SELECT to_regclass('_prisma_migrations') IS NOT NULL AS present`
+    SELECT to_regclass(quote_ident(current_schema()) || '._prisma_migrations') IS NOT NULL AS present`
   if (!table?.present) return names
   const finished = await database.prisma.$queryRaw<{ migration_name: string }[]>`
     SELECT migration_name FROM _prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL`
@@ -38,23 +64,54 @@ export async function pendingMigrations(database: Database): Promise<string[]> {
   return names.filter((name) => !applied.has(name))
 }
 
-/** The migrations on disk as the schema engine takes them. */
-export async function readMigrations(): Promise<MigrationList> {
+/** The migrations on disk, in their order. */
+export async function readMigrations(): Promise<Migration[]> {
   const names = await migrationNames()
-  const lockfile = join(migrationsDirectory, 'migration_lock.toml')
-  return {
-    baseDir: migrationsDirectory,
-    lockfile: { path: 'migration_lock.toml', content: existsSync(lockfile) ? await readFile(lockfile, 'utf8') : null },
-    shadowDbInitScript: '',
-    migrationDirectories: await Promise.all(names.map(async (name) => ({
-      path: name,
-      migrationFile: {
-        path: 'migration.sql',
-        content: { tag: 'ok' as const, value: await readFile(join(migrationsDirectory, name, 'migration.sql'), 'utf8') }
-      }
-    })))
-  }
+  return Promise.all(names.map(async (name) => ({ name, script: await readFile(join(migrationsDirectory, name, 'migration.sql'), 'utf8') })))
 }
+
+async function finishedMigrations({ query }: MigrationStep): Promise<ReadonlySet<string> | null> {
+  const [table] = await query<{ present: boolean }>(`SELECT to_regclass(quote_ident(current_schema()) || '._prisma_migrations') IS NOT NULL AS present`, [])
+  if (!table?.present) return null
+  const rows = await query<{ migration_name: string }>('SELECT migration_name FROM _prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL', [])
+  return new Set(rows.map((row) => row.migration_name))
+}
+
+async function apply(session: MigrationSession, { name, script }: Migration): Promise<void> {
+  const started = new Date().toISOString()
+  const index = concurrentIndex(script)
+  if (index !== null) {
+    // An attempt that broke off leaves an index that is not valid, or one that is not noted.
+    await session.statement(`DROP INDEX CONCURRENTLY IF EXISTS "${index}"`)
+    await session.statement(script)
+  }
+  await session.transaction(async (step) => {
+    if (index === null) await step.run(script)
+    // Prisma's engine notes a migration before it runs it. One that failed was rolled back whole: its script is one transaction.
+    await step.query('UPDATE _prisma_migrations SET rolled_back_at = clock_timestamp() WHERE migration_name = $1 AND finished_at IS NULL AND rolled_back_at IS NULL', [name])
+    await step.query(`
+      INSERT INTO _prisma_migrations (id, checksum, migration_name, started_at, finished_at, applied_steps_count)
+      VALUES ($1, $2, $3, $4::timestamptz, clock_timestamp(), 1)`, [randomUUID(), createHash('sha256').update(script).digest('hex'), name, started])
+  })
+}
+
+/** The index that a migration of one statement builds while the table is in use, which PostgreSQL does outside transactions only. */
+function concurrentIndex(script: string): string | null {
+  return /^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+"(\w+)"[^;]*;?\s*$/i.exec(script.replaceAll(/^\s*--.*$/gm, ''))?.[1] ?? null
+}
+
+/** As Prisma's engine makes it. */
+const migrationsTable = `
+  CREATE TABLE _prisma_migrations (
+    id VARCHAR(36) PRIMARY KEY NOT NULL,
+    checksum VARCHAR(64) NOT NULL,
+    finished_at TIMESTAMPTZ,
+    migration_name VARCHAR(255) NOT NULL,
+    logs TEXT,
+    rolled_back_at TIMESTAMPTZ,
+    started_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    applied_steps_count INTEGER NOT NULL DEFAULT 0
+  )`
 
 async function migrationNames(): Promise<string[]> {
   const entries = await readdir(migrationsDirectory, { withFileTypes: true })

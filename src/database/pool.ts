@@ -1,18 +1,38 @@
-import { Client, DatabaseError, Pool, type ClientConfig, type PoolConfig } from 'pg'
+import { Pool, type PoolClient, type PoolConfig } from 'pg'
+import { Connection } from './connection.js'
+import type { Place } from './database-url.js'
+import { Openings } from './openings.js'
+import { Places } from './places.js'
 
 /** How many connections a pool opens at a time. */
 const OPENED_AT_A_TIME = 4
 /** For how long one counts as being opened, in milliseconds: what takes longer waits most likely for a server that is far away, and keeps no machine busy. */
 const OPENING_MS = 100
 
-/** What of pg's pool its types do not name, beside `_isFull`, which it asks before it opens a connection; database-pool.test.ts fails where pg renames one. */
-const growth = Pool.prototype as unknown as {
-  /** Hands an idle connection to whoever waits longest, or opens one for them; throws what the making of a client throws. */
-  _pulseQueue(this: Pool): void
+interface Waiter {
+  callback: (error: Error | undefined, client?: PoolClient, release?: () => void) => void
 }
+
+/** What of pg's pool its types do not name; database-pool.test.ts fails where pg renames one. */
+interface Internals {
+  /** Who waits for a connection, longest first. */
+  _pendingQueue: Waiter[]
+  /** Hands an idle connection to whoever waits longest. */
+  _pulseQueue(): void
+  /** Opens a connection for `waiter`; throws what the making of a client throws. */
+  newClient(waiter: Waiter): void
+}
+const growth = Pool.prototype as unknown as Internals
 
 export interface GrowingPoolConfig extends PoolConfig {
   max: number
+  /** How long a caller waits for a connection, in milliseconds: for a turn, and for the opening of a new one. */
+  maxWaitMs: number
+  /** Where connections may go, the first choice first; what `host` and `port` say without it. */
+  places?: readonly Place[]
+  needsChannelBinding?: boolean
+  /** What is done with each new connection before it is used; one for which it fails is not. */
+  prepare?: (connection: Connection) => Promise<void>
   /** For a test's sake; `OPENING_MS` where absent. */
   openingMs?: number
 }
@@ -21,93 +41,107 @@ export interface GrowingPoolConfig extends PoolConfig {
  * A pool that opens few connections at a time, while those that are open serve whoever waits. pg's own opens one for each request until it
  * is full. Where a crowd comes to a node that has just started, all of them may take longer than a request waits: all are given up half
  * open, the next requests begin anew, and a healthy database serves next to nobody for as long as the crowd comes back.
+ *
+ * A caller waits for any connection, not for the one that was opened when it came: that one goes on opening when the caller has
+ * given up (`connectionTimeoutMillis` is its limit), and serves whoever asks next.
  */
 export class GrowingPool extends Pool {
   readonly #openings: Openings
+  readonly #places: Places | null
+  readonly #maxWaitMs: number
+  /** Connections that are being opened, however long it takes. */
+  #underWay = 0
+  #lastFailure: Error | null = null
 
-  constructor({ openingMs = OPENING_MS, ...config }: GrowingPoolConfig) {
+  constructor({ openingMs = OPENING_MS, places, maxWaitMs, prepare, ...config }: GrowingPoolConfig) {
     const openings = new Openings(openingMs, () => this._pulseQueue())
-    const options = { ...config, Client: Connection as unknown as new () => Connection, openings }
-    super(options)
+    const options = { ...config, Client: Connection as unknown as new () => Connection, openings, ...(prepare ? { onConnect: prepare } : {}) }
+    super(options as PoolConfig)
     this.#openings = openings
+    this.#places = places ? new Places(places) : null
+    this.#maxWaitMs = maxWaitMs
   }
 
-  _isFull(): boolean {
-    return this.#openings.count >= OPENED_AT_A_TIME || this.totalCount >= this.options.max
+  /** As pg's own: with a callback, or for a promise. */
+  override connect(...args: never[]): never {
+    const [callback] = args as unknown as [Waiter['callback'] | undefined]
+    return (callback ? this.#wait(callback) : this.take()) as never
+  }
+
+  /** Waits for a connection, which is to be released. */
+  take(): Promise<PoolClient> {
+    return new Promise((resolve, reject) => {
+      this.#wait((error, client) => (client ? resolve(client) : reject(error ?? new Error('there is no connection'))))
+    })
   }
 
   /** pg's own pool calls it from callbacks of connections, where whatever it throws would end the process. */
   _pulseQueue(): void {
     try {
-      growth._pulseQueue.call(this)
+      if (this.ending || this.idleCount > 0) growth._pulseQueue.call(this as unknown as Internals)
+      else if (this.waitingCount > this.#underWay && !this.#isFull()) this.#open(this.#queue[this.#underWay])
     } catch (error) {
       this.emit('error', error) // whoever it was for goes on waiting, and is refused in time
     }
   }
-}
 
-/** The connections of a pool that are being opened at this moment. */
-class Openings {
-  readonly #openingMs: number
-  readonly #onRoom: () => void
-  #count = 0
-
-  /** @param onRoom told when another one may be opened, once whoever waited for this one has it */
-  constructor(openingMs: number, onRoom: () => void) {
-    this.#openingMs = openingMs
-    this.#onRoom = onRoom
+  #isFull(): boolean {
+    return this.#openings.count >= OPENED_AT_A_TIME || this.totalCount >= this.options.max
   }
 
-  get count(): number {
-    return this.#count
-  }
-
-  /** @returns what is to be called when the connection is open, or was given up */
-  begin(): () => void {
-    let counts = true
-    const end = () => {
-      if (!counts) return
-      counts = false
-      clearTimeout(timer)
-      this.#count--
-      process.nextTick(this.#onRoom)
+  #wait(callback: Waiter['callback']): void {
+    if (this.ending) return callback(new Error('Cannot use a pool after calling end on the pool'))
+    const waiter: Waiter = {
+      callback(error, client, release) {
+        clearTimeout(timer)
+        callback(error, client, release)
+      }
     }
-    // What has come meanwhile is heard first: this process may have been busy for as long.
-    const timer = setTimeout(() => setImmediate(end), this.#openingMs).unref()
-    this.#count++
-    return end
-  }
-}
-
-/**
- * A connection that ends when a statement on it got no answer: the server may still be at it. Prisma would give it back to the pool,
- * where the next request's statements would run inside the transaction that was given up, be answered, and never be committed.
- */
-class Connection extends Client {
-  readonly #openings: Openings
-
-  constructor(config: ClientConfig & { openings: Openings }) {
-    super(config)
-    this.#openings = config.openings
+    const timer = setTimeout(() => {
+      this.#refuse(waiter, new Error('timeout exceeded when trying to connect', { cause: this.#lastFailure }))
+    }, this.#maxWaitMs).unref()
+    this.#queue.push(waiter)
+    process.nextTick(() => this._pulseQueue())
   }
 
-  /** As the pool calls it, which never asks for a promise. */
-  override connect(...args: never[]): never {
-    const [opened] = args as unknown as [(error: Error | null) => void]
-    const end = this.#openings.begin()
-    return super.connect((error: Error | null) => {
-      end()
-      opened(error)
-    }) as never
+  get #queue(): Waiter[] {
+    return (this as unknown as Internals)._pendingQueue
   }
 
-  override query(...args: never[]): never {
-    const result: unknown = super.query(...args as [never])
-    if (result instanceof Promise) {
-      result.catch((error: unknown) => {
-        if (!(error instanceof DatabaseError)) this.end().catch(() => {})
-      })
+  /** Ends the waiting of somebody who waits still. */
+  #refuse(waiter: Waiter, error: Error): void {
+    const index = this.#queue.indexOf(waiter)
+    if (index < 0) return
+    this.#queue.splice(index, 1)
+    waiter.callback(error)
+  }
+
+  /**
+   * @param waiter who is told when it fails; the connection goes to whoever waits longest
+   * @param tried the places that have failed in this round: each gets one try
+   */
+  #open(waiter: Waiter | undefined, place = this.#places?.current, tried: readonly Place[] = []): void {
+    const opened: Waiter['callback'] = (error, _client, release) => {
+      this.#underWay--
+      if (!error) {
+        if (place) this.#places?.use(place)
+        this.#lastFailure = null
+        release?.()
+        return
+      }
+      this.#lastFailure = error
+      const next = place && this.#places?.after(place, error)
+      if (next && next !== place && !tried.includes(next) && !this.ending) this.#open(waiter, next, [...tried, place])
+      else if (waiter) this.#refuse(waiter, error)
+      this._pulseQueue()
     }
-    return result as never
+    this.#underWay++
+    try {
+      Object.assign(this.options, { place })
+      growth.newClient.call(this as unknown as Internals, { callback: opened })
+    } catch (error) {
+      this.#underWay--
+      throw error
+    }
   }
 }

@@ -1,40 +1,38 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PrismaPg } from '@prisma/adapter-pg'
-import { Client, Pool } from 'pg'
-import { createPrisma, STATEMENT_TIMEOUT_MS, withWholeScripts, type Database, type MigrationSession } from './database.js'
+import type { SqlMigrationAwareDriverAdapterFactory } from '@prisma/driver-adapter-utils'
+import type { PoolClient } from 'pg'
+import type { SessionRules } from './connection.js'
+import { createPrisma, STATEMENT_TIMEOUT_MS, type Database, type MigrationSession } from './database.js'
+import { parseDatabaseUrl } from './database-url.js'
 import { withDirectQueries } from './direct.js'
 import { GrowingPool } from './pool.js'
 
 export interface PostgresOptions {
   databaseUrl: string
   poolSize: number
+  /** Longest time that the opening of a connection may take, in milliseconds; `connect_timeout` in the URL goes before it. */
+  connectTimeoutMs: number
+  /** Whether statements are prepared under names; `auto`: where no pooler stands between. */
+  preparedStatements: 'auto' | 'on' | 'off'
   /** Told of errors of idle connections, which belong to no request. */
   onError: (error: Error) => void
 }
 
-/** Longest wait for a connection, in milliseconds: for a turn and for the opening of a new one together. */
-const CONNECTION_TIMEOUT_MS = 900
+/** How long a caller waits for a connection, in milliseconds: for a turn and for the opening of a new one together. */
+const CONNECTION_WAIT_MS = 900
+/** Connections that stay open while nobody uses them: a server may be so far away that a request cannot wait for a new one. */
+const KEPT_OPEN = 2
 
 /** Opens PostgreSQL. Connects lazily: a server may start, and wait, while the database is down. */
-export function openPostgres({ databaseUrl, poolSize, onError }: PostgresOptions): Database {
-  const pool = new GrowingPool({
-    connectionString: databaseUrl,
-    max: poolSize,
-    connectionTimeoutMillis: CONNECTION_TIMEOUT_MS,
-    query_timeout: STATEMENT_TIMEOUT_MS,
-    // The server gives up first: a statement that waited for a lock is then known not to have happened.
-    statement_timeout: STATEMENT_TIMEOUT_MS - 200,
-    // A node that was paused inside a transaction must not hold a user's lock for ever.
-    idle_in_transaction_session_timeout: 10_000,
-    keepAlive: true,
-    application_name: 'holdfast'
-  })
-  pool.on('error', onError)
-  const prisma = withDirectQueries(createPrisma(new PrismaPg(pool)), pool)
+export function openPostgres(options: PostgresOptions): Database {
+  const { pool, rules } = openPool(options, options.poolSize, CONNECTION_WAIT_MS)
+  pool.on('error', options.onError)
+  const prisma = withDirectQueries(createPrisma(inSchema(new PrismaPg(pool), () => schemaOf(pool, rules))), pool)
   return {
     kind: 'postgresql',
     prisma,
-    openMigration: () => openMigration(databaseUrl),
+    migrating: (work) => migrating(options, work),
     // pg lets every statement pass through its queue: one for which a connection is free is not waiting.
     pool: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: Math.max(0, pool.waitingCount - pool.idleCount) }),
     async close() {
@@ -44,45 +42,121 @@ export function openPostgres({ databaseUrl, poolSize, onError }: PostgresOptions
   }
 }
 
-// "holdfast" in ASCII, cut to the 63 bits of an advisory lock's key.
-const MIGRATION_LOCK = 0x686f6c6466617374n
+function openPool({ databaseUrl, connectTimeoutMs, preparedStatements }: PostgresOptions, max: number, maxWaitMs: number, limits: Partial<SessionRules> = {}): { pool: GrowingPool, rules: SessionRules } {
+  const target = parseDatabaseUrl(databaseUrl)
+  const rules: SessionRules = {
+    // The server gives up first: a statement that waited for a lock is then known not to have happened.
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS - 200,
+    // A node that was paused inside a transaction must not hold a user's lock for ever.
+    idleInTransactionTimeoutMs: 10_000,
+    needsWritable: target.needsWritable,
+    pooled: target.pooled,
+    preparedStatements,
+    schema: target.schema ?? null,
+    ...limits
+  }
+  const pool = new GrowingPool({
+    places: target.places,
+    user: target.user,
+    ...(target.password === undefined ? {} : { password: target.password }),
+    database: target.database,
+    application_name: target.applicationName,
+    ...(target.options === undefined ? {} : { options: target.options }),
+    keepAlive: target.keepAlive,
+    keepAliveInitialDelayMillis: target.keepAliveIdleMs,
+    ...(target.needsChannelBinding ? { needsChannelBinding: true, enableChannelBinding: true } : {}),
+    sslnegotiation: target.sslNegotiation,
+    max,
+    min: Math.min(KEPT_OPEN, max),
+    maxWaitMs,
+    connectionTimeoutMillis: target.connectTimeoutMs ?? connectTimeoutMs,
+    query_timeout: STATEMENT_TIMEOUT_MS,
+    prepare: (connection) => connection.prepare(rules)
+  })
+  return { pool, rules }
+}
 
+/** Where the tables are: what the URL says, or what the first connection found. */
+async function schemaOf(pool: GrowingPool, rules: SessionRules): Promise<string> {
+  if (rules.schema === null) (await pool.take()).release()
+  return rules.schema ?? 'public'
+}
+
+/** Prisma writes the schema's name before each table's, and would write `public`. */
+function inSchema(factory: SqlMigrationAwareDriverAdapterFactory, schema: () => Promise<string>): SqlMigrationAwareDriverAdapterFactory {
+  const connect = factory.connect.bind(factory)
+  factory.connect = async () => {
+    const schemaName = await schema()
+    const adapter = await connect()
+    adapter.getConnectionInfo = () => ({ schemaName, supportsRelationJoins: true })
+    return adapter
+  }
+  return factory
+}
+
+/** The lock under which Prisma's own tools migrate, in any version: they and this program keep out of each other's way. */
+const MIGRATION_LOCK = 72_707_369
 /** How long to wait for another node that is migrating, and how often to look whether it has finished, in milliseconds. */
 const MIGRATION_LOCK_WAIT_MS = 120_000
 const MIGRATION_LOCK_POLL_MS = 250
+/** How long a migration waits for a table that others work on, who wait behind it, in milliseconds. */
+const TABLE_LOCK_WAIT_MS = 30_000
+/** How long one migration may take, in milliseconds. */
+const MIGRATION_LIMIT_MS = 24 * 3_600_000
 
 /**
- * Several nodes that migrate at once do it once: the first takes the lock, the others wait for it. The schema engine has a lock
- * of its own, which lives as long as its connection does: hence a pool of one, ended with the session.
+ * Two connections: one holds the lock in a transaction, with which it ends whatever stands between and however this process ends. On the
+ * other the migrations run, for some of them must not be in a transaction.
  */
-async function openMigration(databaseUrl: string): Promise<MigrationSession> {
-  const holder = new Client({ connectionString: databaseUrl, connectionTimeoutMillis: STATEMENT_TIMEOUT_MS, query_timeout: STATEMENT_TIMEOUT_MS })
-  holder.on('error', () => {}) // the statement that misses its connection says so
-  await holder.connect()
+async function migrating<T>(options: PostgresOptions, work: (session: MigrationSession) => Promise<T>): Promise<T> {
+  const { pool, rules } = openPool(options, 2, options.connectTimeoutMs, { statementTimeoutMs: 0, idleInTransactionTimeoutMs: 0 })
+  pool.on('error', () => {}) // the statement that misses its connection says so
+  const taken: PoolClient[] = []
   try {
+    const holder = await pool.take()
+    taken.push(holder)
     await takeMigrationLock(holder)
-  } catch (error) {
-    await holder.end()
-    throw error
-  }
-  const pool = new Pool({ connectionString: databaseUrl, max: 1, connectionTimeoutMillis: STATEMENT_TIMEOUT_MS })
-  pool.on('error', () => {})
-  return {
-    adapter: withWholeScripts(new PrismaPg(pool), (script) => pool.query(script)),
-    async close() {
-      await pool.end()
-      await holder.end()
-    }
+    const worker = await pool.take()
+    taken.push(worker)
+    return await work(migrationOn(worker, rules))
+  } finally {
+    for (const client of taken) client.release(true)
+    await pool.end()
   }
 }
 
 /** Asks again and again. A statement that waited for the lock would hold a snapshot, for which CREATE INDEX CONCURRENTLY waits in turn. */
-async function takeMigrationLock(holder: Client): Promise<void> {
+async function takeMigrationLock(holder: PoolClient): Promise<void> {
   const deadline = performance.now() + MIGRATION_LOCK_WAIT_MS
   for (;;) {
-    const { rows: [row] } = await holder.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS "taken"', [MIGRATION_LOCK])
+    await holder.query('BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0')
+    const { rows: [row] } = await holder.query<{ taken: boolean }>(`SELECT pg_try_advisory_xact_lock(${MIGRATION_LOCK}) AS "taken"`)
     if (row?.taken) return
+    await holder.query('ROLLBACK')
     if (performance.now() > deadline) throw new Error('another process has been migrating this database for two minutes')
     await sleep(MIGRATION_LOCK_POLL_MS)
+  }
+}
+
+function migrationOn(client: PoolClient, { schema }: SessionRules): MigrationSession {
+  const run = async (script: string) => { await client.query({ text: script, query_timeout: MIGRATION_LIMIT_MS } as { text: string }) }
+  return {
+    statement: run,
+    async transaction(work) {
+      await run(`BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = ${TABLE_LOCK_WAIT_MS}`)
+      try {
+        if (schema !== null) {
+          const { rows } = await client.query('SELECT 1 FROM pg_namespace WHERE nspname = $1', [schema])
+          if (rows.length === 0) await run(`CREATE SCHEMA ${client.escapeIdentifier(schema)}`)
+          await run(`SET LOCAL search_path = ${client.escapeIdentifier(schema)}`)
+        }
+        const result = await work({ run, query: async (text, values) => (await client.query(text, [...values])).rows as never })
+        await run('COMMIT')
+        return result
+      } catch (error) {
+        await run('ROLLBACK').catch(() => {}) // a connection that is gone has rolled back
+        throw error
+      }
+    }
   }
 }

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DatabaseError } from 'pg'
 import type { Keys } from '../auth/keys.js'
 import { ConfigError } from '../config.js'
 import { StoreUnavailable } from '../errors.js'
 import type { Database, PrismaClient } from './database.js'
+import { refusalOf } from './failure.js'
 import { migrate, pendingMigrations } from './migrate.js'
 
 /** How often a server that waits for its database asks again, in milliseconds. */
@@ -20,7 +20,7 @@ const RETRY_MS = 250
  */
 export async function prepareStore(database: Database, keys: Keys): Promise<string> {
   if (database.kind === 'embedded') await migrate(database)
-  const pending = await pendingMigrations(database).catch((error: unknown) => { throw refusalOf(error) ?? error })
+  const pending = await pendingMigrations(database).catch((error: unknown) => { throw refusalOf(error instanceof StoreUnavailable ? error.cause : error) ?? error })
   if (pending.length > 0) throw new ConfigError(`the database schema is behind (${pending.join(', ')}): run \`holdfast migrate\` first`)
   await checkSecrets(database.prisma, keys)
   return storeId(database)
@@ -65,15 +65,17 @@ async function storeId({ prisma }: Database): Promise<string> {
   return (await prisma.keyCheck.findUniqueOrThrow({ where: { purpose: 'store_id' } })).value
 }
 
-// The server answers, and says no to this process: it will go on saying so.
-const refusals: Record<string, string> = {
-  '28P01': 'the password is wrong', '28000': 'the user may not connect', '3D000': 'there is no such database'
-}
-
-function refusalOf(error: unknown): ConfigError | null {
-  const cause = error instanceof StoreUnavailable ? error.cause : null
-  const reason = cause instanceof DatabaseError ? refusals[cause.code ?? ''] : undefined
-  return reason === undefined ? null : new ConfigError(`DATABASE_URL: the database refuses the connection: ${reason}`, { cause: error })
+/**
+ * Asks the store for a sign of life: that it has the schema, and takes writes.
+ *
+ * @throws StoreUnavailable when it does not
+ */
+export async function checkStore(database: Database): Promise<void> {
+  const pending = await pendingMigrations(database)
+  if (pending.length > 0) throw new StoreUnavailable(new Error(`the database schema is behind (${pending.join(', ')})`))
+  const [row] = await database.prisma.$queryRaw<{ writable: boolean }[]>`
+    SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' AS "writable"`
+  if (!row?.writable) throw new StoreUnavailable(new Error('the database takes no writes'))
 }
 
 /** Calls `prepare` until the store answers. Ends early, without an error, when the signal is aborted. */

@@ -27,9 +27,8 @@ export function findPostgresPrograms(): string | null {
 
 /** Creates a cluster on a free port; PostgreSQL refuses to run as root, so root lends it another user. */
 export async function createPostgres(programs: string, { maxConnections = 60 } = {}): Promise<PrivatePostgres> {
-  const user = process.getuid?.() === 0 ? nobody() : {}
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-postgres-'))
-  if (user.uid !== undefined) chownSync(folder, user.uid, user.gid ?? user.uid)
+  const user = lend(folder)
   const data = join(folder, 'data')
   const made = spawnSync(join(programs, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync'], { ...user, encoding: 'utf8' })
   if (made.status !== 0) throw new Error(`initdb failed: ${made.stderr}`)
@@ -89,6 +88,24 @@ export async function execute(url: string, ...statements: string[]): Promise<voi
   } finally {
     await client.end()
   }
+}
+
+/** The rows of a statement, as the owner of the server sees them. */
+export async function query<T>(url: string, statement: string): Promise<T[]> {
+  const client = new Client({ connectionString: url })
+  await client.connect()
+  try {
+    return (await client.query(statement)).rows as T[]
+  } finally {
+    await client.end()
+  }
+}
+
+/** Gives files to whom servers run as that refuse to run as root; to nobody else where this is not root. */
+export function lend(...paths: string[]): { uid?: number, gid?: number } {
+  const user = process.getuid?.() === 0 ? nobody() : {}
+  for (const path of paths) if (user.uid !== undefined) chownSync(path, user.uid, user.gid ?? user.uid)
+  return user
 }
 
 function nobody(): { uid?: number, gid?: number } {

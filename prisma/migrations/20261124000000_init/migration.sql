@@ -9,9 +9,6 @@ CREATE FUNCTION "holdfast_uuid_v7"() RETURNS TEXT LANGUAGE sql VOLATILE PARALLEL
     'hex')::uuid::text
 $$;
 
--- CreateSchema
-CREATE SCHEMA IF NOT EXISTS "public";
-
 -- CreateTable
 CREATE TABLE "user" (
     "id" TEXT NOT NULL,

@@ -1,13 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { bindMigrationAwareSqlAdapterFactory, type SqlMigrationAwareDriverAdapterFactory } from '@prisma/driver-adapter-utils'
-import type { MigrationList, SchemaEngine, SchemaFilter } from '@prisma/schema-engine-wasm'
+import type { SchemaEngine, SchemaFilter } from '@prisma/schema-engine-wasm'
 import type * as Bindings from '@prisma/schema-engine-wasm/schema_engine_bg'
 
 const root = new URL('../../../', import.meta.url)
 
-/** Where Prisma keeps its migrations, and the schema that they lead to. */
-export const migrationsDirectory = fileURLToPath(new URL('prisma/migrations/', root))
+/** The schema that the migrations lead to. */
 export const schemaPath = fileURLToPath(new URL('prisma/schema.prisma', root))
 
 export const noFilter: SchemaFilter = { externalTables: [], externalEnums: [] }
@@ -44,5 +43,3 @@ function importsOf(bindings: typeof Bindings): WebAssembly.ModuleImports {
   }
   return imports
 }
-
-export type { MigrationList, SchemaEngine }
