@@ -36,10 +36,9 @@ export async function migrate(database: Database): Promise<string[]> {
     return await database.migrating(async (session) => {
       const finished = await session.transaction(finishedMigrations)
       const pending = migrations.filter(({ name }) => !finished?.has(name))
-      // Nothing is made or locked before it is needed: a role that may only read and write rows can call this when there is nothing to do.
-      if (finished === null) await session.transaction((step) => step.run(migrationsTable))
-      for (const migration of pending) {
-        await apply(session, migration).catch((error: unknown) => { throw new MigrationFailed(migration.name, error) })
+      // Nothing is made before it is needed: a role that may only read and write rows can call this when there is nothing to do.
+      for (const [index, migration] of pending.entries()) {
+        await apply(session, migration, finished === null && index === 0).catch((error: unknown) => { throw new MigrationFailed(migration.name, error) })
       }
       return pending.map(({ name }) => name)
     })
@@ -77,7 +76,7 @@ async function finishedMigrations({ query }: MigrationStep): Promise<ReadonlySet
   return new Set(rows.map((row) => row.migration_name))
 }
 
-async function apply(session: MigrationSession, { name, script }: Migration): Promise<void> {
+async function apply(session: MigrationSession, { name, script }: Migration, isFirst: boolean): Promise<void> {
   const started = new Date().toISOString()
   const index = concurrentIndex(script)
   if (index !== null) {
@@ -86,6 +85,7 @@ async function apply(session: MigrationSession, { name, script }: Migration): Pr
     await session.statement(script)
   }
   await session.transaction(async (step) => {
+    if (isFirst) await step.run(migrationsTable)
     if (index === null) await step.run(script)
     // Prisma's engine notes a migration before it runs it. One that failed was rolled back whole: its script is one transaction.
     await step.query('UPDATE _prisma_migrations SET rolled_back_at = clock_timestamp() WHERE migration_name = $1 AND finished_at IS NULL AND rolled_back_at IS NULL', [name])
