@@ -66,7 +66,7 @@ async function openapi(app: FastifyInstance, { holdfast, prefix }: { holdfast: H
 function merge(ours: ApiDocument, theirs: ApiDescription, basePath: string): ApiDocument {
   const answered = Object.entries(theirs.paths).filter(([path]) => !isOff(path.replaceAll(/\{(\w+)\}/g, ':$1')))
   const paths = Object.fromEntries(answered.map(([path, operations]) => [basePath + path, Object.fromEntries(
-    Object.entries(operations).map(([method, operation]) => [method, bridged(operation, notAlways[path] ?? [])])
+    Object.entries(operations).map(([method, operation]) => [method, bridged(operation, notAlways[path] ?? [], alsoAnswered[path] ?? {})])
   )]))
   return { ...ours, paths: { ...describable(ours.paths ?? {}), ...paths }, components: { ...ours.components, schemas: { ...ours.components?.schemas, ...nullable(theirs.components.schemas) as object } } }
 }
@@ -90,6 +90,14 @@ const notAlways: Record<string, string[]> = {
   '/two-factor/verify-backup-code': ['session']
 }
 
+const redirect = { 302: { description: 'To the page that asked, or to one that shows the error.' } }
+
+/** What better-auth answers and does not say. */
+const alsoAnswered: Record<string, object> = {
+  '/reset-password/{token}': redirect,
+  '/verify-email': redirect
+}
+
 const statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 503] as const
 const authRefusals = Object.fromEntries(statuses.map((status) => {
   const { description } = refusals(status)[status]
@@ -97,10 +105,10 @@ const authRefusals = Object.fromEntries(statuses.map((status) => {
 }))
 
 // better-auth describes what goes well; how it refuses is the same everywhere, and so is how the bridge does.
-function bridged(operation: Record<string, unknown>, optional: readonly string[]): Record<string, unknown> {
+function bridged(operation: Record<string, unknown>, optional: readonly string[], more: object): Record<string, unknown> {
   const kept = Object.entries(operation['responses'] as Record<string, unknown>).filter(([status]) => Number(status) < 400)
   const success = kept.length > 0 ? nullable(without(Object.fromEntries(kept), optional)) as object : { 200: { description: 'Success', content: { 'application/json': { schema: {} } } } }
-  return { ...operation, security: [{ cookie: [] }, { bearer: [] }], responses: { ...success, ...authRefusals } }
+  return { ...operation, security: [{ cookie: [] }, { bearer: [] }], responses: { ...success, ...more, ...authRefusals } }
 }
 
 /** The same description, with these fields required nowhere. */
@@ -113,6 +121,8 @@ function nullable(part: unknown): unknown {
   if (Array.isArray(part)) return part.map(nullable)
   if (typeof part !== 'object' || part === null) return part
   const schema = Object.fromEntries(Object.entries(part).map(([key, value]) => [key, nullable(value)]))
+  // Where better-auth names one value of a flag, it answers the other as well.
+  if (schema['type'] === 'boolean') delete schema['enum']
   const { properties, required } = schema
   if (typeof properties !== 'object' || properties === null) return schema
   const isRequired = (name: string) => Array.isArray(required) && required.includes(name)
