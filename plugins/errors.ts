@@ -1,6 +1,6 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { problemOf, Refusal, refusalFor, RETRY_AFTER_SECONDS } from '../src/errors.js'
+import { OVERLOADED_RETRY_AFTER_SECONDS, problemOf, Refusal, refusalFor, RETRY_AFTER_SECONDS } from '../src/errors.js'
 import { limits } from '../src/limits.js'
 import { clientNetwork } from './budgets.js'
 
@@ -9,7 +9,7 @@ export function beginRefusal(reply: FastifyReply, { statusCode, code }: Refusal)
   if (code === 'gateway_unknown') reply.header('www-authenticate', 'Basic realm="holdfast", charset="UTF-8"')
   else if (statusCode === 401) reply.header('www-authenticate', code === 'credential_missing' ? 'Bearer' : `Bearer error="invalid_token", error_description="${code}"`)
   if (code === 'role_missing') reply.header('www-authenticate', 'Bearer error="insufficient_scope"')
-  if (statusCode === 503) reply.header('retry-after', RETRY_AFTER_SECONDS)
+  if (statusCode === 503) reply.header('retry-after', code === 'overloaded' ? OVERLOADED_RETRY_AFTER_SECONDS : RETRY_AFTER_SECONDS)
   return reply.code(statusCode).header('cache-control', 'no-store')
 }
 
@@ -31,7 +31,9 @@ function isForBetterAuth({ url }: FastifyRequest): boolean {
 /** The refusal that an error of a route means; what a 5xx was about goes into the log. */
 export function refusalOf(error: FastifyError | Refusal, request: FastifyRequest): Refusal {
   if (error instanceof Refusal) {
-    if (error.statusCode >= 500) request.log.error({ err: error.cause ?? error }, error.message)
+    // A flood that is refused must not become a flood of errors in the log: its requests have their lines.
+    if (error.code === 'overloaded') request.log.debug(error.message)
+    else if (error.statusCode >= 500) request.log.error({ err: error.cause ?? error }, error.message)
     return error
   }
   const statusCode = error.statusCode ?? 500

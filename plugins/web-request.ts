@@ -1,7 +1,9 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { CLIENT_ADDRESS_HEADER, type Auth } from '../src/auth/auth.js'
+import type { HashClient } from '../src/auth/hash-queue.js'
 import type { AuthScope } from '../src/auth/scope.js'
 import type { Holdfast } from '../src/holdfast.js'
+import { networksOf } from '../src/network.js'
 import { decodePercent, toWireForm } from '../src/session/session-token.js'
 import { authBody } from './auth-body.js'
 import { isCookie, type PresentedCredential } from './credential.js'
@@ -48,6 +50,14 @@ export function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest
     headers,
     ...(body ? { body: JSON.stringify(body) } : {})
   })
+}
+
+/** From where a request came, and whether somebody still waits for its answer. */
+export function clientOf(request: FastifyRequest, { raw }: FastifyReply): HashClient {
+  const gone = new AbortController()
+  // A response that has been written closes as well.
+  raw.once('close', () => { if (!raw.writableFinished) gone.abort() })
+  return { networks: networksOf(clientAddress(request)), gone: gone.signal }
 }
 
 /**

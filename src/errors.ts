@@ -31,6 +31,7 @@ const refusals = {
   rate_limited: [429, 'Too many requests. Try again later.'],
   internal: [500, 'Something went wrong on the server.'],
   store_unavailable: [503, 'The session store cannot be reached. Nothing is known about the session: try again.'],
+  overloaded: [503, 'Too many passwords wait to be checked. Nothing was checked: try again.'],
   revocation_pending: [503, 'The session is revoked, and a cache could not be told yet: try again to be sure.']
 } as const satisfies Record<string, readonly [number, string]>
 
@@ -43,6 +44,8 @@ export type InactiveCause =
 
 /** Seconds a client should wait before it asks again after a 503. */
 export const RETRY_AFTER_SECONDS = 1
+/** The same, where the server is busy: about as long as its queue. */
+export const OVERLOADED_RETRY_AFTER_SECONDS = 2
 
 /** A refusal with its HTTP status and stable cause; `message` is safe to show. */
 export class Refusal extends Error {

@@ -14,7 +14,7 @@ import { clientNetwork } from '../budgets.js'
 import { asked, credentialOf } from '../credential.js'
 import { limitedBy } from '../rate-limit.js'
 import { additionTo, transportOf } from '../token-transport.js'
-import { isFromPage, toWebRequest, toWireHeaders } from '../web-request.js'
+import { clientOf, isFromPage, toWebRequest, toWireHeaders } from '../web-request.js'
 import { methodsOf, ruleOf, type EndpointRule } from './auth-rules.js'
 
 /** Largest request body of better-auth's endpoints, in bytes. */
@@ -92,6 +92,7 @@ async function forward(holdfast: Holdfast, endpoint: AuthEndpoint, request: Fast
   const scope = createAuthScope({
     presented: presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null,
     transport,
+    client: clientOf(request, reply),
     standIn: presented?.credential.kind === 'access' ? await tokens.standInFor(presented.credential.value) : null
   })
   const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented, scope))

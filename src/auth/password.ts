@@ -1,13 +1,19 @@
 import { availableParallelism } from 'node:os'
 import { hash, verify } from '@node-rs/argon2'
-import pLimit from 'p-limit'
+import { reportFault } from '../database/fault.js'
+import { Refusal } from '../errors.js'
+import { HashQueue } from './hash-queue.js'
+import { currentScope } from './scope.js'
 
 /** Argon2id with OWASP's first recommendation (Password Storage Cheat Sheet): 19 MiB, 2 passes, 1 lane. */
 const ARGON2ID = 2 // a const enum in the library's types, which isolated modules cannot read
 const parameters = { algorithm: ARGON2ID, memoryCost: 19_456, timeCost: 2, parallelism: 1 }
 
+/** How long a password may wait for its hash, as expected when it is queued. */
+const MAX_WAIT_MS = 2_000
+
 /**
- * How many hashes a process computes at once; further ones wait their turn, the oldest first. One core is left to the event loop, and with
+ * How many hashes a process computes at once; further ones wait their turn. One core is left to the event loop, and with
  * it to everybody's checks. libuv's pool has four threads, which DNS and files need as well.
  *
  * @param cores that this process may run on
@@ -16,14 +22,37 @@ export function hashesAtOnce(cores: number): number {
   return Math.min(Math.max(1, cores - 1), 3)
 }
 
-const inTurn = pLimit(hashesAtOnce(availableParallelism()))
+const queue = new HashQueue({
+  atOnce: hashesAtOnce(availableParallelism()),
+  maxWaitMs: MAX_WAIT_MS,
+  now: () => performance.now(),
+  refused: (why) => new Refusal('overloaded', why === 'gone' ? 'The client went away.' : undefined)
+})
 
-/** Hashes a password in libuv's thread pool, off the event loop. */
+/**
+ * Hashes a password in libuv's thread pool, off the event loop.
+ *
+ * @throws Refusal 503 `overloaded` when too many wait, or the client of the running call went away; it becomes the call's answer
+ */
 export function hashPassword(password: string): Promise<string> {
   return inTurn(() => hash(password.normalize('NFKC'), parameters))
 }
 
-/** Whether the password is the one that was hashed; the hash names its own parameters. */
+/**
+ * Whether the password is the one that was hashed; the hash names its own parameters.
+ *
+ * @throws Refusal as `hashPassword`
+ */
 export function verifyPassword({ hash: stored, password }: { hash: string, password: string }): Promise<boolean> {
   return inTurn(() => verify(stored, password.normalize('NFKC')))
+}
+
+async function inTurn<T>(compute: () => Promise<T>): Promise<T> {
+  try {
+    return await queue.run(currentScope().client, compute)
+  } catch (error) {
+    // better-auth would make a wrong password of it, or a failure of its own.
+    if (error instanceof Refusal) reportFault(error)
+    throw error
+  }
 }

@@ -6,6 +6,7 @@ import { disableWhenIdle } from '../idle-storage.js'
 import type { Credential } from '../session/reader.js'
 import type { ParsedToken } from '../session/session-token.js'
 import type { Session, SessionRow } from '../session/session.js'
+import type { HashClient } from './hash-queue.js'
 
 /** How the client wants its credentials: in cookies (and bearer's header), or as tokens in the body. */
 export type TokenTransport = 'cookie' | 'body'
@@ -29,6 +30,8 @@ export interface AuthScope {
   readonly presented: ParsedToken | null
   readonly transport: TokenTransport
   readonly standIn: StandIn | null
+  /** From where the request came, and whether somebody still waits for its answer. */
+  readonly client: HashClient
   /** Each user's credential epoch as it was first read, which is before any credential was verified. */
   readonly epochs: Map<string, number>
   /** The session that authenticated the call: its writes must not commit after its revocation. */
@@ -58,7 +61,7 @@ export interface AuthScope {
 const scopes = disableWhenIdle(new AsyncLocalStorage<AuthScope>())
 
 /** What the request says of itself. */
-export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn'>
+export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn' | 'client'>
 
 export function createAuthScope(request: AuthRequest): AuthScope {
   return {
@@ -72,9 +75,12 @@ export function runInScope<T>(scope: AuthScope, work: () => T): T {
   return scopes.run(scope, work)
 }
 
+/** A script inside this process. */
+const noClient: HashClient = { networks: { wide: 'local', narrow: 'local' }, gone: null }
+
 /** The scope of the running call; a call from outside a request (a script) has one that nobody else sees. */
 export function currentScope(): AuthScope {
-  return scopes.getStore() ?? createAuthScope({ presented: null, transport: 'cookie', standIn: null })
+  return scopes.getStore() ?? createAuthScope({ presented: null, transport: 'cookie', standIn: null, client: noClient })
 }
 
 /**

@@ -1,13 +1,14 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { StoreUnavailable } from '../errors.js'
+import { StoreUnavailable, type Refusal } from '../errors.js'
 import { disableWhenIdle } from '../idle-storage.js'
 
-/** What happened to the store during one request. better-auth swallows errors; this does not. */
+/** What happened during one request that must be its answer. better-auth swallows errors; this does not. */
 export interface FaultScope {
-  fault: StoreUnavailable | null
+  /** Why nobody knows: a fault of the store, or a refusal of work that would have told. */
+  fault: Refusal | null
   /** The store was given a value that it cannot take: the client sent it, whatever better-auth makes of the error. */
   refusedValue: boolean
-  onFault: (fault: StoreUnavailable) => void
+  onFault: (fault: Refusal) => void
 }
 
 const scopes = disableWhenIdle(new AsyncLocalStorage<FaultScope>())
@@ -15,6 +16,14 @@ const scopes = disableWhenIdle(new AsyncLocalStorage<FaultScope>())
 /** Runs `work` so that the first fault of the store inside it is kept and told, whoever swallows the error. */
 export function watchFaults<T>(scope: FaultScope, work: () => T): T {
   return scopes.run(scope, work)
+}
+
+/** Makes a fault the answer of the running request, whoever swallows the error; its further statements fail at once. */
+export function reportFault(fault: Refusal): void {
+  const scope = scopes.getStore()
+  if (!scope || scope.fault) return
+  scope.fault = fault
+  scope.onFault(fault)
 }
 
 /** A transaction under way: the first statement that failed in it. PostgreSQL answers COMMIT with a silent ROLLBACK after one. */
@@ -51,10 +60,7 @@ export async function callStore<T>(call: () => Promise<T>): Promise<T> {
     if (scope && isAboutValue(error)) scope.refusedValue = true
     if (isAnswer(error)) throw error
     const fault = error instanceof StoreUnavailable ? error : new StoreUnavailable(error)
-    if (scope && !scope.fault) {
-      scope.fault = fault
-      scope.onFault(fault)
-    }
+    reportFault(fault)
     throw fault
   }
 }

@@ -1,0 +1,30 @@
+import { isIPv4, isIPv6 } from 'node:net'
+
+/** The networks that an address counts for, in queues and budgets that are to be fair between clients. */
+export interface Networks {
+  /** What one customer of a provider has at most: IPv4 /24, IPv6 /48. */
+  wide: string
+  /** One connection: the IPv4 address, IPv6 /64. */
+  narrow: string
+}
+
+/** The networks of a client's address. What is no address is a network of its own. */
+export function networksOf(address: string): Networks {
+  const bare = address.replace(/%.*$/, '')
+  const ipv4 = /^(?:::ffff:)?(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1]
+  if (ipv4 !== undefined && isIPv4(ipv4)) return { wide: `${ipv4.replace(/\.\d+$/, '')}.0/24`, narrow: ipv4 }
+  if (!isIPv6(bare)) return { wide: address, narrow: address }
+  const groups = groupsOf(bare)
+  return { wide: `${groups.slice(0, 3).join(':')}::/48`, narrow: `${groups.slice(0, 4).join(':')}::/64` }
+}
+
+/** The first four of an IPv6 address's eight groups, without leading zeros. */
+function groupsOf(address: string): string[] {
+  const [head = '', tail] = address.split('::', 2)
+  const left = head === '' ? [] : head.split(':')
+  const right = tail === undefined || tail === '' ? [] : tail.split(':')
+  // A tail in IPv4 form stands for two groups; either way only the first four groups count.
+  const length = right.length + (right.at(-1)?.includes('.') ? 1 : 0)
+  const groups = [...left, ...Array.from({ length: Math.max(0, 8 - left.length - length) }, () => '0'), ...right]
+  return groups.slice(0, 4).map((group) => group.toLowerCase().replace(/^0+(?=.)/, ''))
+}
