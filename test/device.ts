@@ -55,15 +55,23 @@ export async function newAdmin(running: Running): Promise<Device> {
 export async function enrol(device: Device): Promise<{ totpURI: string, backupCodes: string[] }> {
   const { data, error } = await device.client.twoFactor.enable({ password })
   if (!data || !('totpURI' in data)) throw new Error(`enable answered ${error?.status} ${error?.message}`)
-  const verified = await device.client.twoFactor.verifyTotp({ code: totp(data.totpURI) })
+  // Each step's code counts once: the one of now is left for the test.
+  let verified = await device.client.twoFactor.verifyTotp({ code: totp(data.totpURI, -1) })
+  // The step has ended meanwhile.
+  if (verified.error) verified = await device.client.twoFactor.verifyTotp({ code: totp(data.totpURI, -1) })
   if (verified.error) throw new Error(`verify-totp answered ${verified.error.status} ${verified.error.message}`)
   return { totpURI: data.totpURI, backupCodes: data.backupCodes }
 }
 
-/** What an authenticator app shows now (RFC 6238: SHA-1, 30 s, 6 digits). */
-export function totp(totpURI: string): string {
+/** As if a step had passed: the code that the app shows now counts, though one of this step may have been used. */
+export async function nextStep({ app }: Running, userId: string): Promise<void> {
+  await app.holdfast.prisma.twoFactor.updateMany({ where: { userId }, data: { lastUsedStep: null } })
+}
+
+/** What an authenticator app shows now, or so many steps later (RFC 6238: SHA-1, 30 s, 6 digits). */
+export function totp(totpURI: string, steps = 0): string {
   const counter = Buffer.alloc(8)
-  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)))
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps))
   const digest = createHmac('sha1', fromBase32(new URL(totpURI).searchParams.get('secret') ?? '')).update(counter).digest()
   const offset = digest.readUInt8(19) & 0xf
   return String((digest.readUInt32BE(offset) & 0x7fff_ffff) % 1_000_000).padStart(6, '0')

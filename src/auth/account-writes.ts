@@ -2,10 +2,11 @@ import type { DBAdapter, Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
 import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
-import { advanceCredentialEpoch, dropPendingFactors, endImpersonationsBy, revokeSessionsOf } from '../session/revocation.js'
+import { advanceCredentialEpoch, dropOldestPendingFactors, dropPendingFactors, endImpersonationsBy, holdCredential, revokeSessionsOf } from '../session/revocation.js'
 import { judge } from '../session/session.js'
 import { endFamily } from '../token/rotation.js'
 import { bumpSessionsOf, holdSessionsOf } from '../session/store.js'
+import { endpointPath } from './reasons.js'
 import { currentScope } from './scope.js'
 
 interface Write {
@@ -39,7 +40,7 @@ export class AccountWrites {
 
   /** Whether an update must go through here. */
   guards(model: string, update: Record<string, unknown>): boolean {
-    return model === 'user' || (model === 'account' && 'password' in update)
+    return model === 'user' || (model === 'account' && 'password' in update) || (model === 'twoFactor' && isChangeOfFactors(update))
   }
 
   async update<T>(db: Queryable, change: Write): Promise<T | null> {
@@ -66,13 +67,41 @@ export class AccountWrites {
     return userIds.length
   }
 
+  /** Deletes second factors. */
+  async deleteFactors(db: Queryable, where: Where[]): Promise<number> {
+    for (const userId of await this.#userIds(db, { model: 'twoFactor', where, update: {} })) await this.changeFactors(db, userId)
+    return this.#innerOn(db).deleteMany({ model: 'twoFactor', where })
+  }
+
+  /** What was proven with the factors as they were ends with them: trust in devices, challenges, and sign-ins under way. */
+  async changeFactors(db: Queryable, userId: string): Promise<void> {
+    await lockUser(db, userId, 'credentials')
+  }
+
+  /**
+   * Lets a row of `verification` in that names a user: a challenge, or trust in a device. It rests on the credential that this call has
+   * read, and must not outlive a change of it; and only so many of a user are kept.
+   *
+   * @throws APIError 401 CREDENTIAL_CHANGED when the account changed while the call was under way
+   */
+  async admitPendingFactor(db: Queryable, { value, expiresAt }: Record<string, unknown>): Promise<void> {
+    const epoch = typeof value === 'string' ? currentScope().epochs.get(value) : undefined
+    if (epoch === undefined) return
+    const userId = String(value)
+    if (!await holdCredential(db, userId, epoch)) throw credentialChanged()
+    if (expiresAt instanceof Date) await dropOldestPendingFactors(db, userId, expiresAt)
+  }
+
   async #userIds(db: Queryable, { model, where }: Write): Promise<string[]> {
     const rows = await this.#innerOn(db).findMany<{ id: string, userId?: string }>({ model, where, limit: 1_000_000 })
     return [...new Set(rows.map((row) => (model === 'user' ? row.id : row.userId ?? '')))].toSorted()
   }
 
   async #prepare(db: Queryable, userId: string, { model, update }: Write): Promise<void> {
-    if (model === 'account') {
+    if (model === 'twoFactor') {
+      await this.changeFactors(db, userId)
+      if ('secret' in update) await forgetUsedSteps(db, userId)
+    } else if (model === 'account') {
       await lockUser(db, userId, 'credentials')
       const { authorisedBy } = currentScope()
       const exceptSessionId = authorisedBy?.userId === userId ? authorisedBy.id : null
@@ -86,8 +115,36 @@ export class AccountWrites {
       await lockUser(db, userId, 'role' in update ? 'role' : 'profile')
       await this.#changed(await bumpSessionsOf(db, userId))
       if ('role' in update) await this.#changed(await endImpersonationsBy(db, userId))
+      if ('twoFactorEnabled' in update) await this.#switchFactors(db, userId, update['twoFactorEnabled'] === true)
     }
   }
+
+  /**
+   * Turns second factors on or off with everything that belongs to it. better-auth takes further steps for it, each committed by itself: a
+   * process that died between them would leave a user who is asked for a factor that does not count, or one that cannot be enrolled anew.
+   */
+  async #switchFactors(db: Queryable, userId: string, on: boolean): Promise<void> {
+    await this.changeFactors(db, userId)
+    if (!on) await db.$executeRaw`DELETE FROM "two_factor" WHERE "userId" = ${userId}`
+    else if (endpointPath() === '/two-factor/verify-totp') await db.$executeRaw`UPDATE "two_factor" SET "verified" = true WHERE "userId" = ${userId}`
+  }
+}
+
+/** A new secret has codes of its own, whose steps nobody has used. */
+async function forgetUsedSteps(db: Queryable, userId: string): Promise<void> {
+  await db.$executeRaw`UPDATE "two_factor" SET "lastUsedStep" = NULL WHERE "userId" = ${userId}`
+}
+
+function credentialChanged(): APIError {
+  return new APIError('UNAUTHORIZED', { code: 'CREDENTIAL_CHANGED', message: 'The account changed while you were signing in. Try again.' })
+}
+
+/**
+ * Whether an update of a second factor changes what it is. Counts of wrong codes do not. Nor does the mark that a factor counts, where a
+ * sign-in makes it: that code is the second step of the challenge which the change would end.
+ */
+function isChangeOfFactors(update: Record<string, unknown>): boolean {
+  return 'secret' in update || 'backupCodes' in update || ('verified' in update && currentScope().authorisedBy !== null)
 }
 
 /**

@@ -56,7 +56,14 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
       async create(query) {
         checkInput(query.model, query.data)
         if (query.model === 'session') return sessions.create(query.data) as never
-        if (query.model === 'verification') return innerOn(await writing()).create({ ...query, data: withoutSessionTokens(query.data) })
+        if (query.model === 'verification') return inTransaction(async (db) => {
+          await accounts.admitPendingFactor(db, query.data)
+          return innerOn(db).create({ ...query, data: withoutSessionTokens(query.data) })
+        })
+        if (query.model === 'twoFactor') return inTransaction(async (db) => {
+          await accounts.changeFactors(db, String((query.data as { userId?: unknown }).userId))
+          return innerOn(db).create(query)
+        })
         return remember(query.model, await innerOn(await writing()).create(query))
       },
       async findOne(query) {
@@ -94,12 +101,14 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
         checkWhere(query)
         if (query.model === 'session') await sessions.revoke(query.where)
         else if (query.model === 'user') await inTransaction((db) => accounts.deleteUser(db, query.where))
+        else if (query.model === 'twoFactor') await inTransaction((db) => accounts.deleteFactors(db, query.where))
         else await innerOn(await writing()).delete(query)
       },
       async deleteMany(query) {
         checkWhere(query)
         if (query.model === 'session') return sessions.revoke(query.where)
         if (query.model === 'user') return inTransaction((db) => accounts.deleteUser(db, query.where))
+        if (query.model === 'twoFactor') return inTransaction((db) => accounts.deleteFactors(db, query.where))
         return innerOn(await writing()).deleteMany(query)
       },
       async consumeOne(query) {

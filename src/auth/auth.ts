@@ -1,12 +1,11 @@
 import { getCurrentAuthContextAsyncLocalStorage, getCurrentDBAdapterAsyncLocalStorage, getRequestStateAsyncLocalStorage } from '@better-auth/core/context'
 import { betterAuth, type BetterAuthOptions } from 'better-auth'
-import { admin, bearer, oneTimeToken, openAPI, twoFactor } from 'better-auth/plugins'
+import { admin, bearer, oneTimeToken, openAPI } from 'better-auth/plugins'
 import { v7 as uuidV7 } from 'uuid'
 import { isLoopback, type Config } from '../config.js'
 import type { Confirmation } from '../cache/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
 import { disableWhenIdle } from '../idle-storage.js'
-import { secondFactorLockout } from '../limits.js'
 import type { SessionReader } from '../session/reader.js'
 import { signToken, toWireForm, verifySignedToken } from '../session/session-token.js'
 import type { Revoker } from '../session/revoker.js'
@@ -16,6 +15,7 @@ import type { Keys } from './keys.js'
 import { hashPassword, verifyPassword } from './password.js'
 import { secretVersion, signAnew } from './previous-secrets.js'
 import { confirmNow } from './scope.js'
+import { secondFactors } from './second-factors.js'
 import { sessionEndpoints, verifyOneTimeToken } from './session-endpoints.js'
 import { tokenTransport } from './token-transport.js'
 
@@ -129,7 +129,7 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
     plugins: [
       sessionEndpoints({ revoker }),
       admin(),
-      twoFactor({ issuer: 'Holdfast', accountLockout: secondFactorLockout }),
+      secondFactors({ prisma, now: () => Date.now() }),
       { ...oneTime, endpoints: { ...oneTime.endpoints, verifyOneTimeToken: verifyOneTimeToken({ prisma }) } },
       bearer({ requireSignature: true }),
       tokenTransport()

@@ -45,6 +45,31 @@ export async function dropPendingFactors(db: Queryable, userId: string): Promise
 }
 
 /**
+ * Holds a user's credential as it was read until the caller's transaction ends: what the caller writes on the strength of it is there before
+ * the next change, which then ends it.
+ *
+ * @returns whether it is still that one
+ */
+export async function holdCredential(db: Queryable, userId: string, epoch: number): Promise<boolean> {
+  const held = await db.$queryRaw<unknown[]>`SELECT 1 FROM "user" WHERE "id" = ${userId} AND "credentialEpoch" = ${epoch} FOR SHARE`
+  return held.length > 0
+}
+
+/** How many challenges of a user may stand at once, and how many devices be trusted. */
+const MAX_PENDING_FACTORS = 50
+/** Challenges live for minutes, trust in a device for weeks. */
+const TRUST_MIN_MS = 86_400_000
+
+/** Makes room for a new challenge, or for trust in one more device: the oldest of that kind go, which `dropPendingFactors` must delete else. */
+export async function dropOldestPendingFactors(db: Queryable, userId: string, expiresAt: Date): Promise<void> {
+  const isTrust = expiresAt.getTime() - Date.now() > TRUST_MIN_MS
+  await db.$executeRaw`
+    DELETE FROM "verification" WHERE "id" IN (
+      SELECT "id" FROM "verification" WHERE "value" = ${userId} AND ("expiresAt" > "createdAt" + interval '1 day') = ${isTrust}
+      ORDER BY "createdAt" DESC OFFSET ${MAX_PENDING_FACTORS - 1} FOR UPDATE SKIP LOCKED)`
+}
+
+/**
  * Revokes all sessions of a user, or all but one, in one statement with no cap; with them those in which the user impersonates
  * others, for whoever loses an account must not go on acting as somebody else.
  * Call it after `advanceCredentialEpoch`, in the same transaction.
