@@ -1,18 +1,15 @@
-import { fastifyCookie } from '@fastify/cookie'
-import type { FastifyReply, FastifyRequest, onSendAsyncHookHandler, preHandlerAsyncHookHandler } from 'fastify'
+import type { FastifyRequest, onSendAsyncHookHandler, preHandlerAsyncHookHandler } from 'fastify'
 import { accountKey } from '../src/auth/device.js'
+import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import { limits, type Limit } from '../src/limits.js'
-import { Refusal } from '../src/errors.js'
 import { authBody, setAuthBody } from './auth-body.js'
-import { clientNetwork, type Budgets } from './budgets.js'
+import { clientNetwork, type Budgets, type Taking } from './budgets.js'
 import { asked, credentialOf } from './credential.js'
+import { knownDevice } from './known-device.js'
 
-/** What a request has taken, to be given back if it does not count. */
-type Takings = [limit: Limit, of: string][]
-
-/** Device cookies live as long as browsers allow. */
-const DEVICE_COOKIE_SECONDS = 400 * 86_400
+/** Budgets to take from, in order. */
+type Wanted = [limit: Limit, of: string][]
 
 /** Requests whose guess has been counted. */
 const counted = new WeakSet<FastifyRequest>()
@@ -35,69 +32,41 @@ export interface AccountHooks {
 
 /**
  * Hooks for routes where an account's password is guessed. A failure is spent from the account's budget at this address, then from
- * that of the account; or, on a device that signed in to it before, from the device's own and no other. Known and unknown accounts
- * are treated alike.
- *
- * @param wrong the status of a wrong guess. All else is no guess (400), a right one (200, 403), or nobody knows (503).
+ * that of the account; or, on a device that signed in to it before, from the device's own and that of all known devices. Known and
+ * unknown accounts are treated alike.
  */
-export function limitGuesses({ holdfast, budgets }: AccountLimitOptions, wrong: number): AccountHooks {
-  const taken = new WeakMap<FastifyRequest, Takings>()
-  return {
-    async preHandler(request, reply) {
-      const email = takeEmail(request)
-      const account = accountKey(email)
-      const device = holdfast.devices.find(deviceCookieOf(holdfast, request), email)
-      await takeAll(request, reply, device === null
-        ? [[limits.accountFromAddress, `${account}:${clientNetwork(request)}`], [limits.account, account]]
-        : [[limits.accountFromDevice, `${account}:${device}`]])
-      counted.add(request)
-    },
-    async onSend(request, reply, payload) {
-      if (reply.statusCode !== wrong) await giveBackAll(request)
-      if (budgets) rememberDevice(holdfast, request, reply, payload)
-      return payload
-    }
-  }
-
-  async function takeAll(request: FastifyRequest, reply: FastifyReply, wanted: Takings): Promise<void> {
-    const takings: Takings = []
-    for (const [limit, of] of wanted) {
-      await budgets?.take(reply, limit, of)
-      takings.push([limit, of])
-      taken.set(request, takings)
-    }
-  }
-
-  async function giveBackAll(request: FastifyRequest): Promise<void> {
-    for (const [limit, of] of taken.get(request) ?? []) await budgets?.giveBack(limit, of)
-    taken.delete(request)
-  }
+export function limitGuesses({ holdfast, budgets }: AccountLimitOptions): AccountHooks {
+  return takeAndGiveBack(budgets, [401], async (request) => {
+    const email = takeEmail(request)
+    if (!budgets) return []
+    const account = accountKey(email)
+    const device = await knownDevice(holdfast, request, email)
+    return device === null
+      ? [[limits.accountFromAddress, `${account}:${clientNetwork(request)}`], [limits.account, account]]
+      : [[limits.accountFromDevice, `${account}:${device}`], [limits.accountFromDevices, account]]
+  })
 }
 
-/** As `limitGuesses`, for a password that a signed-in user is asked for again: failures are spent from the session's budget. */
+/** As `limitGuesses`, for sign-up: 422 tells that the address has an account. What is asked so often is apart from its owner's sign-in. */
+export function limitProbes({ budgets }: AccountLimitOptions): AccountHooks {
+  return takeAndGiveBack(budgets, [422], async (request) => {
+    const account = accountKey(takeEmail(request))
+    return [[limits.probeFromAddress, `${account}:${clientNetwork(request)}`], [limits.probe, account]]
+  })
+}
+
+/**
+ * As `limitGuesses`, for passwords and codes that a signed-in user is asked for again: failures are spent from the session's budget, then from
+ * that of its user. better-auth answers them with 400 (INVALID_PASSWORD) or 401 (INVALID_CODE).
+ */
 export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): AccountHooks {
-  const taken = new WeakMap<FastifyRequest, string>()
-  return {
-    async preHandler(request, reply) {
-      const presented = credentialOf(asked(request), holdfast.auth.cookieName)
-      const sessionId = presented && (presented.credential.kind === 'access'
-        ? await holdfast.accessTokens.sessionIdOf(presented.credential.value)
-        : holdfast.reader.parse(presented.credential)?.sessionId)
-      if (sessionId && budgets) {
-        await budgets.take(reply, limits.passwordBySession, sessionId)
-        taken.set(request, sessionId)
-      }
-      // Without a session there is nobody whose secret could be guessed; a pending second factor is counted in the store.
-      counted.add(request)
-    },
-    async onSend(request, reply, payload) {
-      const sessionId = taken.get(request)
-      // better-auth answers a wrong password with 400 here: INVALID_PASSWORD.
-      if (sessionId !== undefined && reply.statusCode !== 400) await budgets?.giveBack(limits.passwordBySession, sessionId)
-      if (budgets) rememberDevice(holdfast, request, reply, payload)
-      return payload
-    }
-  }
+  return takeAndGiveBack(budgets, [400, 401], async (request) => {
+    const presented = budgets && credentialOf(asked(request), holdfast.auth.cookieName)
+    const check = presented && await holdfast.reader.check(presented.credential)
+    // Without a session there is nobody whose secret could be guessed; a pending second factor is counted in the store.
+    if (!check?.active) return []
+    return [[limits.passwordBySession, check.session.id], [limits.passwordByUser, check.session.userId]]
+  })
 }
 
 /** A hook for routes that send mail to an account: each request counts, whatever becomes of it. */
@@ -110,14 +79,33 @@ export function limitMails({ budgets }: AccountLimitOptions): Pick<AccountHooks,
   }
 }
 
-/** Hooks for routes that take a token too long to guess: the limit by address, which Fastify's hook has counted, is enough. */
-export function limitTokens({ holdfast, budgets }: AccountLimitOptions): AccountHooks {
+/** A hook for routes that take a token too long to guess: the limit by address, which Fastify's hook has counted, is enough. */
+export const limitTokens: Pick<AccountHooks, 'preHandler'> = {
+  async preHandler(request) {
+    counted.add(request)
+  }
+}
+
+/**
+ * Takes from budgets before a request is looked at, and gives back what was no failure.
+ *
+ * @param wrong the statuses of a wrong guess. All else is no guess (400), a right one (200, 403), or nobody knows (503).
+ */
+function takeAndGiveBack(budgets: Budgets | null, wrong: readonly number[], wanted: (request: FastifyRequest) => Promise<Wanted>): AccountHooks {
+  const taken = new WeakMap<FastifyRequest, Taking[]>()
   return {
-    async preHandler(request) {
+    async preHandler(request, reply) {
+      const takings: Taking[] = []
+      taken.set(request, takings)
+      for (const [limit, of] of await wanted(request)) if (budgets) takings.push(await budgets.take(reply, limit, of))
       counted.add(request)
     },
     async onSend(request, reply, payload) {
-      if (budgets) rememberDevice(holdfast, request, reply, payload)
+      const takings = taken.get(request) ?? []
+      if (!wrong.includes(reply.statusCode)) {
+        taken.delete(request)
+        for (const taking of takings) await budgets?.giveBack(taking)
+      }
       return payload
     }
   }
@@ -135,33 +123,4 @@ function takeEmail(request: FastifyRequest): string {
   const spelled = email.toLowerCase()
   setAuthBody(request, { ...body, email: spelled })
   return spelled
-}
-
-function deviceCookieOf({ auth }: Holdfast, { headers }: FastifyRequest): string | undefined {
-  return headers.cookie === undefined ? undefined : fastifyCookie.parse(headers.cookie)[auth.deviceCookie.name]
-}
-
-/** A browser that was given a session is known from now on; a client that keeps no cookies is not. */
-function rememberDevice(holdfast: Holdfast, request: FastifyRequest, reply: FastifyReply, payload: unknown): void {
-  const { cookieName, deviceCookie: { name, attributes } } = holdfast.auth
-  const cookies = [reply.getHeader('set-cookie') ?? []].flat().map(String)
-  if (reply.statusCode !== 200 || typeof payload !== 'string' || !cookies.some((cookie) => cookie.startsWith(`${cookieName}=`) && !/; Max-Age=0/i.test(cookie))) return
-  const answer = parseJson(payload)
-  const email = typeof answer === 'object' && answer !== null && 'user' in answer ? stringAt(answer.user, 'email') : null
-  if (email === null) return
-  const value = holdfast.devices.remember(deviceCookieOf(holdfast, request), email)
-  void reply.header('set-cookie', fastifyCookie.serialize(name, value, { ...attributes, maxAge: DEVICE_COOKIE_SECONDS }))
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return null
-  }
-}
-
-function stringAt(value: unknown, field: string): string | null {
-  const found: unknown = typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[field] : null
-  return typeof found === 'string' ? found : null
 }

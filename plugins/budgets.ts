@@ -12,6 +12,14 @@ export interface Taken {
   remainingMs: number
 }
 
+/** What was taken, to be given back if it does not count. */
+export interface Taking {
+  limit: Limit
+  of: string
+  /** Whether the budget was spent, and let one through because the last was long enough ago. */
+  late: boolean
+}
+
 /** One contract for both stores: take one and say how many were taken; give one back that did not count after all. */
 export interface BudgetStore {
   take(key: string, windowMs: number): Promise<Taken>
@@ -113,22 +121,44 @@ export class Budgets {
   }
 
   /**
-   * Takes one from a budget, before the work: two guesses at once cannot share one.
+   * Takes one from a budget, before the work: two guesses at once cannot share one. From a spent budget that delays, one is taken when
+   * the last was long enough ago.
    *
-   * @throws Refusal 429 `rate_limited` with the headers set, when the budget is spent
+   * @throws Refusal 429 `rate_limited` with the headers set: `Retry-After` says when one can be taken
    */
-  async take(reply: FastifyReply, limit: Limit, of: string): Promise<void> {
-    const { current, remainingMs } = await this.#store.take(`${of}:${limit.name}`, limit.windowMs)
-    if (current <= limit.max) return
-    const seconds = Math.max(1, Math.ceil(remainingMs / 1000))
-    void reply.headers({ 'ratelimit-limit': limit.max, 'ratelimit-remaining': 0, 'ratelimit-reset': seconds, 'retry-after': seconds })
-    throw new Refusal('rate_limited')
+  async take(reply: FastifyReply, limit: Limit, of: string): Promise<Taking> {
+    const { current, remainingMs } = await this.#store.take(keyOf(limit, of), limit.windowMs)
+    if (limit.thenEveryMs === undefined) {
+      if (current > limit.max) refuse(reply, limit, remainingMs)
+      return { limit, of, late: false }
+    }
+    if (current < limit.max) return { limit, of, late: false }
+    // What spends the budget shuts the gate behind it.
+    const gate = await this.#store.take(gateOf(limit, of), limit.thenEveryMs)
+    if (current > limit.max && gate.current > 1) refuse(reply, limit, Math.min(remainingMs, gate.remainingMs))
+    return { limit, of, late: current > limit.max }
   }
 
   /** Gives one back. Where that fails the budget stays smaller until its window ends, which harms nobody but whom it protects from. */
-  async giveBack(limit: Limit, of: string): Promise<void> {
-    await this.#store.giveBack(`${of}:${limit.name}`)
+  async giveBack({ limit, of, late }: Taking): Promise<void> {
+    await this.#store.giveBack(keyOf(limit, of))
+    if (late) await this.#store.giveBack(gateOf(limit, of))
   }
+}
+
+function keyOf({ name }: Limit, of: string): string {
+  return `${of}:${name}`
+}
+
+/** Counts what a spent budget lets through: one in each of its short windows. */
+function gateOf({ name }: Limit, of: string): string {
+  return `${of}:${name}:late`
+}
+
+function refuse(reply: FastifyReply, { max }: Limit, waitMs: number): never {
+  const seconds = Math.max(1, Math.ceil(waitMs / 1000))
+  void reply.headers({ 'ratelimit-limit': max, 'ratelimit-remaining': 0, 'ratelimit-reset': seconds, 'retry-after': seconds })
+  throw new Refusal('rate_limited')
 }
 
 /** The address that a request counts for: the client's, IPv6 by /64, for that much is one customer's. */

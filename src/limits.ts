@@ -4,16 +4,23 @@ export interface Limit {
   name: string
   max: number
   windowMs: number
+  /** Where it is set, a spent budget delays and does not lock out: until the window ends one more may happen each so many milliseconds. */
+  thenEveryMs?: number
 }
 
 const MINUTE = 60_000
 const QUARTER = 15 * MINUTE
+const HOUR = 60 * MINUTE
 const limit = (name: string, max: number, windowMs: number): Limit => ({ name, max, windowMs })
+const slowing = (name: string, max: number, windowMs: number, thenEveryMs: number): Limit => ({ name, max, windowMs, thenEveryMs })
 
 /**
- * Every limit of the server. By address means a client address, /64 in IPv6. The budgets of an account are spent by failures only, and
- * a device that signed in before has one of its own, so that a flood of guesses does not shut the owner out
- * (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
+ * Every limit of the server. By address means a client address, /64 in IPv6. The budgets of an account are spent by failures only. A
+ * device that signed in before has one of its own, so that a flood of guesses does not shut the owner out
+ * (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"); and a new device of the owner is delayed, not refused for the window.
+ *
+ * Strangers, from however many addresses, guess at an account 100 + 3600 / 15 = 340 times an hour at most; whoever has copied proofs of
+ * known devices, 50 + 15 = 65 times a quarter of an hour besides.
  *
  * Nothing here limits the check plane: a gateway that has shown its secret may ask as often as it likes.
  */
@@ -26,13 +33,19 @@ export const limits = {
   signUpByAddress: limit('sign-up', 300, MINUTE),
   resetByAddress: limit('reset', 30, MINUTE),
   /** One address spends its own share of an account's budget first, and not that of others. */
-  accountFromAddress: limit('account-address', 10, QUARTER),
-  account: limit('account', 100, QUARTER),
-  accountFromDevice: limit('account-device', 10, QUARTER),
+  accountFromAddress: slowing('account-address', 10, QUARTER, MINUTE),
+  account: slowing('account', 100, HOUR, 15_000),
+  accountFromDevice: slowing('account-device', 10, QUARTER, MINUTE),
+  /** All known devices of an account together: their number is not limited, what they may guess is. */
+  accountFromDevices: slowing('account-devices', 50, QUARTER, MINUTE),
+  /** Sign-ups that tell that an address has an account. Its owner signs in, and never meets these. */
+  probeFromAddress: limit('probe-address', 10, QUARTER),
+  probe: limit('probe', 100, QUARTER),
   /** Mails to one account, whoever asks for them. */
   resetByAccount: limit('reset-account', 5, QUARTER),
-  /** A password that a signed-in user is asked for again, by session. */
-  passwordBySession: limit('password-session', 10, QUARTER),
+  /** Passwords and codes that a signed-in user is asked for again: by session, and in all sessions of the user together. */
+  passwordBySession: slowing('password-session', 10, QUARTER, MINUTE),
+  passwordByUser: slowing('password-user', 20, QUARTER, MINUTE),
   /** Refreshes of one session: a client that loops is stopped, one with several tabs is not. Key it by a token whose MAC was verified. */
   refreshBySession: limit('refresh', 60, MINUTE),
   /** Wrong gateway secrets, by address. */

@@ -24,8 +24,8 @@ function watchBudgets(): void {
   const { budgets } = running.app
   if (!budgets) throw new Error('RATE_LIMIT is off')
   const [take, giveBack] = [budgets.take.bind(budgets), budgets.giveBack.bind(budgets)]
-  budgets.take = async (reply, limit, of) => { count(limit, of, 1); await take(reply, limit, of) }
-  budgets.giveBack = async (limit, of) => { count(limit, of, -1); await giveBack(limit, of) }
+  budgets.take = async (reply, limit, of) => { count(limit, of, 1); return take(reply, limit, of) }
+  budgets.giveBack = async (taking) => { count(taking.limit, taking.of, -1); await giveBack(taking) }
 }
 
 function count({ name }: Limit, of: string, change: number): void {

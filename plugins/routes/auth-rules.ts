@@ -5,9 +5,9 @@ import { limits, type Limit } from '../../src/limits.js'
  * What a request to an endpoint of better-auth costs before better-auth sees it.
  *
  * - `open`: it guesses at nothing. It needs a session, or tells nothing about anybody.
- * - `account`: it guesses at an account's password or existence, and is counted by the e-mail address in its body. `wrong` is the status
- *   of a wrong guess.
- * - `session`: it asks a signed-in user for a secret again, and is counted by session. Without one, better-auth knows nobody to ask; a
+ * - `account`: it guesses at an account's password, and is counted by the e-mail address in its body.
+ * - `probe`: it tells whether an e-mail address has an account, and is counted by it.
+ * - `session`: it asks a signed-in user for a secret again, and is counted by session and user. Without one, better-auth knows nobody to ask; a
  *   pending second factor has its own count in the store.
  * - `mail`: it sends mail to an account, and is counted by account.
  * - `token`: it takes a token that is too long to guess, and is counted by address alone.
@@ -16,8 +16,7 @@ import { limits, type Limit } from '../../src/limits.js'
 export type EndpointRule =
   | { kind: 'open' }
   | { kind: 'off' }
-  | { kind: 'account', wrong: number, limit: Limit }
-  | { kind: 'session' | 'mail' | 'token', limit: Limit }
+  | { kind: 'account' | 'probe' | 'session' | 'mail' | 'token', limit: Limit }
 
 const open: EndpointRule = { kind: 'open' }
 /** Works with a social provider, of which there is none. */
@@ -41,9 +40,8 @@ const rules: Record<string, EndpointRule> = {
   '/revoke-session': open,
   '/revoke-sessions': open,
   '/revoke-other-sessions': open,
-  '/sign-in/email': { kind: 'account', wrong: 401, limit: limits.signInByAddress },
-  // 422 tells that the address has an account.
-  '/sign-up/email': { kind: 'account', wrong: 422, limit: limits.signUpByAddress },
+  '/sign-in/email': { kind: 'account', limit: limits.signInByAddress },
+  '/sign-up/email': { kind: 'probe', limit: limits.signUpByAddress },
   '/change-password': confirms,
   '/verify-password': confirms,
   '/delete-user': confirms,

@@ -8,10 +8,11 @@ import { Refusal, refusalFor } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { withoutTokens } from '../../src/session/session-token.js'
 import { limits, secondFactorLockout } from '../../src/limits.js'
-import { isCounted, limitGuesses, limitMails, limitPasswords, limitTokens, type AccountLimitOptions } from '../account-limit.js'
+import { isCounted, limitGuesses, limitMails, limitPasswords, limitProbes, limitTokens, type AccountLimitOptions } from '../account-limit.js'
 import { readAuthBody } from '../auth-body.js'
 import { clientNetwork } from '../budgets.js'
 import { asked, credentialOf } from '../credential.js'
+import { newDeviceProof, SET_DEVICE_TOKEN_HEADER, setDeviceCookie } from '../known-device.js'
 import { limitedBy } from '../rate-limit.js'
 import { additionTo, transportOf } from '../token-transport.js'
 import { clientOf, isFromPage, toWebRequest, toWireHeaders } from '../web-request.js'
@@ -69,9 +70,10 @@ function addEndpoint(app: FastifyInstance, holdfast: Holdfast, endpoint: AuthEnd
 function limitsOf(rule: EndpointRule, options: AccountLimitOptions): Pick<RouteOptions, 'config' | 'onSend' | 'preHandler'> {
   if (rule.kind === 'open' || rule.kind === 'off') return {}
   const config = limitedBy(rule.limit)
-  if (rule.kind === 'account') return { ...limitGuesses(options, rule.wrong), config }
+  if (rule.kind === 'account') return { ...limitGuesses(options), config }
+  if (rule.kind === 'probe') return { ...limitProbes(options), config }
   if (rule.kind === 'session') return { ...limitPasswords(options), config }
-  return { ...(rule.kind === 'mail' ? limitMails(options) : limitTokens(options)), config }
+  return { ...(rule.kind === 'mail' ? limitMails(options) : limitTokens), config }
 }
 
 /** Answers where better-auth has no endpoint. As with any unknown route, who looks for what is not there is counted. */
@@ -102,7 +104,13 @@ async function forward(holdfast: Holdfast, endpoint: AuthEndpoint, request: Fast
   const mayCarryTokens = scope.insertedSession && presented?.from !== 'cookie' && !(scope.source && isFromPage(request))
   const addition = await additionTo({ transport, begun: mayCarryTokens ? scope.begun : null }, response.headers.getSetCookie(), auth.cookiePrefix, tokens)
   // Who is given tokens needs no session token besides, which does not rotate.
-  return send(request, reply, response, { ...toWireHeaders(response.headers, auth), mayCarryTokens: mayCarryTokens && !('tokens' in addition), mayCarryCookies: transport === 'cookie', addition })
+  const answering = { ...toWireHeaders(response.headers, auth), mayCarryTokens: mayCarryTokens && !('tokens' in addition), mayCarryCookies: transport === 'cookie' }
+  const begunHere = transport === 'body' ? 'tokens' in addition : setsCookie(response, auth.cookieName)
+  const proof = request.server.budgets && response.status === 200 ? newDeviceProof(holdfast, { request, scope, pathname, begunHere }) : null
+  if (proof === null) return send(request, reply, response, { ...answering, addition })
+  if (transport === 'cookie') setDeviceCookie(holdfast, reply, proof)
+  if (answering.mayCarryTokens) reply.header(SET_DEVICE_TOKEN_HEADER, proof)
+  return send(request, reply, response, { ...answering, addition: transport === 'body' ? { ...addition, device_token: proof } : addition })
 }
 
 /**
@@ -170,6 +178,11 @@ function pathOf({ raw }: FastifyRequest): string {
 function isPathOf(basePath: string, { path }: AuthEndpoint, pathname: string): boolean {
   const fixed = `${basePath}${path}`
   return fixed.includes(':') ? pathname.startsWith(fixed.slice(0, fixed.indexOf(':'))) : pathname === fixed
+}
+
+/** Whether an answer has the client keep a cookie, and not drop it. */
+function setsCookie(response: Response, name: string): boolean {
+  return response.headers.getSetCookie().some((cookie) => cookie.startsWith(`${name}=`) && !/; Max-Age=0/i.test(cookie))
 }
 
 function isJson(response: Response): boolean {

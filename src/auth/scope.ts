@@ -42,6 +42,8 @@ export interface AuthScope {
   authorityEnded: boolean
   /** The session on whose behalf a new one begins (one-time token). */
   source: Session | null
+  /** Whose session the call inserted last; null where an administrator acts as somebody else. */
+  insertedFor: string | null
   /** Whether the call inserted a session: only then may a token leave. */
   insertedSession: boolean
   /** Why the stand-in's access token counts for nothing; null where nobody asked or it counts. */
@@ -65,7 +67,7 @@ export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn' 
 
 export function createAuthScope(request: AuthRequest): AuthScope {
   return {
-    ...request, epochs: new Map(), authorisedBy: null, authorityHeld: false, authorityEnded: false, source: null, insertedSession: false, standInRefused: null, family: null, begun: null,
+    ...request, epochs: new Map(), authorisedBy: null, authorityHeld: false, authorityEnded: false, source: null, insertedFor: null, insertedSession: false, standInRefused: null, family: null, begun: null,
     invalidInput: false, unconfirmed: { changes: [], sessionIds: new Set(), userIds: new Set() }, pendingUntil: null
   }
 }

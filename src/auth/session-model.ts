@@ -83,6 +83,7 @@ export class SessionModel {
     })
     if (!inserted) throw new APIError('UNAUTHORIZED', { code: 'CREDENTIAL_CHANGED', message: 'The account changed while you were signing in. Try again.' })
     scope.insertedSession = true
+    scope.insertedFor = impersonatedBy === null ? userId : null
     scope.family = refresh && { session: inserted.row, refreshToken: refresh.token }
     await this.#options.changed(inserted.replaced)
     return authSession(inserted.row, token)
