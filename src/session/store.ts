@@ -117,11 +117,17 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
   return { row: created, replaced: replacedId === null ? [] : [{ sessionId: replacedId, version: replacedVersion ?? 0, reason: replaces?.reason ?? null }] }
 }
 
+/**
+ * Fails on a standby, whether there are rows or not: it may not know yet what has been revoked. A connection is looked at when it is
+ * opened; behind a pooler each statement may reach another server. PostgreSQL evaluates it once for a statement.
+ */
+export const onPrimary = Prisma.sql`(SELECT CASE WHEN pg_is_in_recovery() THEN pg_current_wal_lsn() END) IS NULL`
+
 /** Reads one session with its user and the database's clock: what a check is decided on. */
 export async function findSession(db: Queryable, sessionId: string): Promise<SessionRecord | null> {
   const [row] = await db.$queryRaw<JoinedRow[]>`
     SELECT ${sessionColumns}, ${userColumns}, clock_timestamp() AS "now"
-    FROM "session" s LEFT JOIN "user" u ON u."id" = s."userId" WHERE s."id" = ${sessionId}`
+    FROM "session" s LEFT JOIN "user" u ON u."id" = s."userId" WHERE ${onPrimary} AND s."id" = ${sessionId}`
   return row ? recordOf(row) : null
 }
 
@@ -129,7 +135,7 @@ export async function findSession(db: Queryable, sessionId: string): Promise<Ses
 export async function findSessions(db: Queryable, sessionIds: readonly string[]): Promise<Map<string, SessionRecord>> {
   const rows = await db.$queryRaw<JoinedRow[]>`
     SELECT ${sessionColumns}, ${userColumns}, clock_timestamp() AS "now"
-    FROM "session" s LEFT JOIN "user" u ON u."id" = s."userId" WHERE s."id" = ANY(${sessionIds}::text[])`
+    FROM "session" s LEFT JOIN "user" u ON u."id" = s."userId" WHERE ${onPrimary} AND s."id" = ANY(${sessionIds}::text[])`
   return new Map(rows.map((row) => [row.id, recordOf(row)]))
 }
 

@@ -1,7 +1,7 @@
 import { Prisma, type Queryable } from '../database/database.js'
 import { networkOf } from '../session/network.js'
 import { judge, type SessionRecord } from '../session/session.js'
-import { live, notBanned, recordOf, sessionColumns, userColumns, type JoinedRow } from '../session/store.js'
+import { live, notBanned, onPrimary, recordOf, sessionColumns, userColumns, type JoinedRow } from '../session/store.js'
 import type { Cause } from '../errors.js'
 import type { RefreshToken } from './refresh-token.js'
 
@@ -105,7 +105,7 @@ export async function rotate(db: Queryable, rotation: Rotation): Promise<{ recor
 export async function findFamily(db: Queryable, sessionId: string): Promise<RefreshRecord | null> {
   const [row] = await db.$queryRaw<(JoinedRow & RefreshState)[]>`
     SELECT ${sessionColumns}, ${userColumns}, ${refreshColumns}, clock_timestamp() AS "now"
-    FROM "session" s LEFT JOIN "user" u ON u."id" = s."userId" WHERE s."id" = ${sessionId}`
+    FROM "session" s LEFT JOIN "user" u ON u."id" = s."userId" WHERE ${onPrimary} AND s."id" = ${sessionId}`
   if (!row) return null
   const { refreshGeneration, refreshHash, previousRefreshHash, rotatedAt, rotationSalt, rotationPepper, idempotencyHash } = row
   const refresh = { refreshGeneration, refreshHash, previousRefreshHash, rotatedAt, rotationSalt, rotationPepper, idempotencyHash }

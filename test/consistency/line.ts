@@ -33,6 +33,7 @@ export class Line {
   readonly #server: Server
   #target: number
   #isCut = false
+  #delayMs = 0
   #filter: Filter | null = null
   readonly #listeners = new Set<(text: string) => void>()
 
@@ -78,6 +79,11 @@ export class Line {
     }
   }
 
+  /** Makes the way longer, in both directions, for connections that are made from now on. */
+  delay(ms: number): void {
+    this.#delayMs = ms
+  }
+
   /** Hears everything that comes in, whatever the filter makes of it. @returns what ends it */
   listen(listener: (text: string) => void): () => void {
     this.#listeners.add(listener)
@@ -112,11 +118,13 @@ export class Line {
     near.setNoDelay(true)
     const wire: OpenWire = { near, far, sent: '', marked: false, queues: { toServer: [], toClient: [] }, statements: new Map() }
     this.#wires.add(wire)
+    // Timers of one length end in the order in which they began.
+    const later = this.#delayMs > 0 ? (step: () => void) => { setTimeout(step, this.#delayMs) } : (step: () => void) => step()
     near.on('data', (chunk: Buffer) => {
       if (wire.sent.length < SENT_LIMIT) wire.sent += chunk.toString('latin1')
-      this.#take(wire, 'toServer', chunk)
+      later(() => this.#take(wire, 'toServer', chunk))
     })
-    far.on('data', (chunk: Buffer) => this.#take(wire, 'toClient', chunk))
+    far.on('data', (chunk: Buffer) => later(() => this.#take(wire, 'toClient', chunk)))
     far.on('error', () => {})
     for (const socket of [near, far]) {
       socket.once('close', () => {

@@ -28,7 +28,8 @@ export async function recording(work: () => Promise<unknown>): Promise<string[]>
   return [...texts]
 }
 
-const ownPace = /DELETE FROM "outbox"|"node"|FROM "signing_key"|SELECT 1$|GREATEST\(s\."lastSeenAt", free\.|GREATEST\(g\."lastUsedAt"/
+/** A look at a new connection is among it: a pool opens them as they are needed. */
+const ownPace = /pg_backend_pid\(\)|DELETE FROM "outbox"|"node"|FROM "signing_key"|SELECT 1$|GREATEST\(s\."lastSeenAt", free\.|GREATEST\(g\."lastUsedAt"/
 
 /** Set in what a round of the outbox does: it tells Redis again of what a request has changed up to a quarter of a second before. */
 const inRound = new AsyncLocalStorage<true>()

@@ -1,6 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { appendFileSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { Client } from 'pg'
@@ -13,6 +13,8 @@ export interface PrivatePostgres {
   start(): Promise<void>
   /** SIGQUIT: stops at once, as a crash would. */
   stop(): Promise<void>
+  /** Stops cleanly, and starts again as a standby of another server. */
+  demote(primaryUrl: string): Promise<void>
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void
   remove(): Promise<void>
 }
@@ -25,20 +27,37 @@ export function findPostgresPrograms(): string | null {
   return folders.find((folder) => existsSync(join(folder, 'initdb')) && existsSync(join(folder, 'postgres'))) ?? null
 }
 
+export interface PostgresSettings {
+  maxConnections?: number
+  /** Further settings, `name=value`. */
+  settings?: readonly string[]
+  /** The server of which it is to be a copy and a standby. */
+  standbyOf?: string
+  /** Files to put into its folder, such as keys, by name; settings may name them as `$FOLDER/name`. */
+  files?: Readonly<Record<string, string>>
+}
+
 /** Creates a cluster on a free port; PostgreSQL refuses to run as root, so root lends it another user. */
-export async function createPostgres(programs: string, { maxConnections = 60 } = {}): Promise<PrivatePostgres> {
+export async function createPostgres(programs: string, { maxConnections = 60, settings = [], standbyOf, files = {} }: PostgresSettings = {}): Promise<PrivatePostgres> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-postgres-'))
   const user = lend(folder)
   const data = join(folder, 'data')
-  const made = spawnSync(join(programs, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync'], { ...user, encoding: 'utf8' })
-  if (made.status !== 0) throw new Error(`initdb failed: ${made.stderr}`)
+  const made = standbyOf === undefined
+    ? spawnSync(join(programs, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync'], { ...user, encoding: 'utf8' })
+    : spawnSync(join(programs, 'pg_basebackup'), ['-d', standbyOf, '-D', data, '-R', '-X', 'stream', '-c', 'fast', '--no-sync'], { ...user, encoding: 'utf8' })
+  if (made.status !== 0) throw new Error(`the cluster could not be made: ${made.stderr}`)
+  for (const [name, text] of Object.entries(files)) {
+    writeFileSync(join(folder, name), text, { mode: 0o600 })
+    lend(join(folder, name))
+  }
   const port = await freePort()
   let server: ChildProcess | null = null
   const postgres: PrivatePostgres = {
     url: `postgresql://postgres@127.0.0.1:${port}/postgres`,
     async start() {
       // A killed process loses nothing that the system holds for it; without this its recovery syncs every file, which takes a busy disk half a minute.
-      server = spawn(join(programs, 'postgres'), ['-D', data, '-p', String(port), '-k', folder, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off', '-c', `max_connections=${maxConnections}`], { ...user, stdio: 'ignore' })
+      server = spawn(join(programs, 'postgres'), ['-D', data, '-p', String(port), '-k', folder, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off', '-c', `max_connections=${maxConnections}`,
+        ...settings.flatMap((setting) => ['-c', setting.replaceAll('$FOLDER', folder)])], { ...user, stdio: 'ignore' })
       await until('PostgreSQL to start', () => canQuery(postgres.url))
     },
     async stop() {
@@ -48,6 +67,16 @@ export async function createPostgres(programs: string, { maxConnections = 60 } =
       server.kill('SIGQUIT')
       await exited
       server = null
+    },
+    async demote(primaryUrl) {
+      if (!server) return
+      const exited = once(server, 'exit')
+      server.kill('SIGINT')
+      await exited
+      writeFileSync(join(data, 'standby.signal'), '')
+      appendFileSync(join(data, 'postgresql.auto.conf'), `primary_conninfo = '${primaryUrl}'\n`)
+      lend(join(data, 'standby.signal'))
+      await postgres.start()
     },
     signal(signal) {
       if (server?.pid === undefined) return
