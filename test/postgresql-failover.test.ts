@@ -26,10 +26,23 @@ async function startPostgres(t: Test, settings: PostgresSettings = {}): Promise<
 
 async function migrated(databaseUrl: string): Promise<void> {
   const database = openPostgres({ databaseUrl, poolSize: 2, connectTimeoutMs: 5_000, preparedStatements: 'auto', onError: () => {} })
-  await migrate(database).finally(() => database.close())
+  await migrate(database)
+  await database.close()
 }
 
 const portOf = (server: PrivatePostgres) => Number(new URL(server.url).port)
+
+/** Whether a connection is encrypted; else why there is none. */
+async function encrypted(databaseUrl: string): Promise<unknown> {
+  const database = openPostgres({ databaseUrl, poolSize: 2, connectTimeoutMs: 10_000, preparedStatements: 'auto', onError: () => {} })
+  try {
+    return (await database.prisma.$queryRaw<{ ssl: boolean }[]>`SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()`)[0]?.ssl
+  } catch (error) {
+    return error instanceof Error && error.cause instanceof Error ? 'code' in error.cause ? error.cause.code : error.cause.message : error
+  } finally {
+    await database.close()
+  }
+}
 
 /** One node without any cache: each check asks the database. */
 const uncached = (databaseUrl: string): HoldfastOptions => ({ databaseUrl, authSecret, rateLimit: false, localCache: false, logLevel: 'error' })
@@ -51,9 +64,9 @@ t.test('D7: a node follows the primary within ten seconds, and a standby answers
 
   // From now on, whatever happens: the revoked session is never called active, and the other is never signed out.
   const seen = new Set<string>()
-  let watching = true
+  const watching = new AbortController()
   const watch = (async () => {
-    while (watching) {
+    while (!watching.signal.aborted) {
       seen.add(`revoked: ${await sessionState(phone.browser).catch(() => 'no answer')}`)
       seen.add(`live: ${await sessionState(ada.browser).catch(() => 'no answer')}`)
       await sleep(20)
@@ -70,7 +83,7 @@ t.test('D7: a node follows the primary within ten seconds, and a standby answers
   const tablet = await signIn(running.url, ada.email)
   t.equal((await ada.browser.delete(`/sessions/${tablet.sessionId}`)).status, 200)
   t.equal(await sessionState(tablet.browser), '401 session_revoked')
-  watching = false
+  watching.abort()
   await watch
   t.strictSame([...seen].filter((state) => !['revoked: 401 session_revoked', 'live: valid'].includes(state) && !state.endsWith('503 store_unavailable')), [])
 })
@@ -109,16 +122,6 @@ t.test('D8, D9: TLS as libpq means it, and a server that is 150 ms away', { skip
   certify(cert, 'db.example.com')
   const server = await startPostgres(t, { settings: ['ssl=on', 'ssl_cert_file=$FOLDER/cert.pem', 'ssl_key_file=$FOLDER/key.pem'], files: { 'cert.pem': readFileSync(cert, 'utf8'), 'key.pem': readFileSync(key, 'utf8') } })
   const base = `postgresql://postgres@localhost:${portOf(server)}/postgres`
-  const encrypted = async (databaseUrl: string): Promise<unknown> => {
-    const database = openPostgres({ databaseUrl, poolSize: 2, connectTimeoutMs: 10_000, preparedStatements: 'auto', onError: () => {} })
-    try {
-      return (await database.prisma.$queryRaw<{ ssl: boolean }[]>`SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()`)[0]?.ssl
-    } catch (error) {
-      return error instanceof Error && error.cause instanceof Error ? 'code' in error.cause ? error.cause.code : error.cause.message : error
-    } finally {
-      await database.close()
-    }
-  }
   const named = `${base}&hostaddr=127.0.0.1`.replace('localhost', 'db.example.com').replace('&', '?')
   t.equal(await encrypted(base), false, 'within a machine there is none unless asked for')
   t.equal(await encrypted(`${base}?sslmode=prefer`), true)
