@@ -23,6 +23,7 @@ import { RefreshGrant } from './token/refresh-grant.js'
 import { TokenService } from './token/token-service.js'
 import { purgeEnded } from './session/retention.js'
 import { Revoker } from './session/revoker.js'
+import { Thinning } from './session/thinning.js'
 import { AccessTokens } from './token/access-token.js'
 import { noCodec, type OpenCodec, type TokenParties } from './token/codec.js'
 import { KEYS_POLL_MS, SigningKeys } from './token/signing-keys.js'
@@ -120,9 +121,10 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     const signingKeys = new SigningKeys({ prisma: database.prisma, keys, openCodec, parties, now: () => performance.now(), onForgotten: () => accessTokens.forget() })
     const accessTokens: AccessTokens = new AccessTokens({ keys: signingKeys, parties, ttlSeconds: config.accessTokenTtlSeconds, now: () => Date.now() })
     const reader = new SessionReader({ cache, secrets: keys.all.map(({ auth }) => auth), accessTokens, activity, tally })
-    const revoker = new Revoker(database.prisma, confirmation)
+    const thinning = new Thinning(database.prisma, confirmation)
+    const revoker = new Revoker(database.prisma, confirmation, thinning)
     const auth = await createAuth({
-      config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation,
+      config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation, thinning,
       onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onDebug(message))
     })
     const grant = new RefreshGrant({

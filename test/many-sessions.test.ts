@@ -2,8 +2,10 @@ import t from 'tap'
 import { countEnded, purgeEnded } from '../src/session/retention.js'
 import { networkOf } from '../src/session/network.js'
 import { makeDevices, makeFamily, refresh } from './families.js'
-import { build, signUp, storage, type Running } from './helper.js'
+import { newAdmin, newPerson } from './device.js'
+import { build, password, sessionState, signIn, signUp, storage, type Running } from './helper.js'
 import { execute } from './services/postgres.js'
+import { runCli } from './services/server.js'
 
 /*
  * People who have piled up what no cap had stopped: tens of thousands of sessions, a million events, put there by SQL. Every statement has a
@@ -158,4 +160,98 @@ t.test('S4: lists come in pages', async (t) => {
   const events = await (await ada.browser.get(`/sessions/${ada.sessionId}/events?limit=1`)).json() as { events: { id: string }[], next: string | null }
   t.match(events, { events: [{ type: 'created' }], next: null })
   t.match(await (await ada.browser.get(`/sessions/${ada.sessionId}/events?after=${events.events[0]?.id}`)).json(), { events: [], next: null })
+})
+
+/** Whether nothing of a pile is left that counts, and every cache has been told. */
+async function allEnded(idOf: (n: number) => string, sessions: number): Promise<{ live: number, open: number, events: number, reasons: (string | null)[] }> {
+  const [from, to] = [idOf(1), idOf(sessions)]
+  const ids = { gte: from, lte: to }
+  const reasons = await prisma.session.groupBy({ by: ['revokedReason'], where: { id: ids, revokedAt: { not: null } } })
+  return {
+    live: await prisma.session.count({ where: { id: ids, revokedAt: null } }),
+    open: onPostgres ? await prisma.outbox.count({ where: { sessionId: ids, doneAt: null } }) : 0,
+    events: await prisma.sessionEvent.count({ where: { sessionId: ids, type: 'revoked' } }),
+    reasons: reasons.map(({ revokedReason }) => revokedReason)
+  }
+}
+
+const MANY = onPostgres ? 3_000 : 1_300
+
+t.test('S3: a new password ends all other sessions, however many there are', async (t) => {
+  const ada = await newPerson(url)
+  const many = onPostgres ? 20_000 : MANY
+  const idOf = await pile(ada.id, many)
+  const { status, headers } = await ada.browser.post('/api/auth/change-password', { currentPassword: password, newPassword: `${password} 2` })
+  t.strictSame([status, headers.get('session-revocation')], [200, null])
+  t.strictSame(await allEnded(idOf, many), { live: 0, open: 0, events: many, reasons: ['password_changed'] })
+  t.equal(await sessionState(ada.browser), 'valid')
+  t.equal(await sessionState((await signIn(url, ada.email, `${password} 2`)).browser), 'valid')
+})
+
+t.test('S3: and so with "sign out everywhere else", in both forms, and with the session of the caller', async (t) => {
+  const ada = await newPerson(url)
+  const idOf = await pile(ada.id, MANY)
+  t.strictSame(await (await ada.browser.delete('/sessions?except=current')).json(), { revoked: MANY })
+  t.strictSame(await allEnded(idOf, MANY), { live: 0, open: 0, events: MANY, reasons: ['revoked_by_user'] })
+  t.equal(await sessionState(ada.browser), 'valid')
+  const again = await pile(ada.id, MANY)
+  t.match(await ada.client.revokeSessions(), { error: null })
+  t.strictSame(await allEnded(again, MANY), { live: 0, open: 0, events: MANY, reasons: ['revoked_by_user'] })
+  t.equal(await sessionState(ada.browser), '401 session_revoked')
+})
+
+t.test('S3: a ban, a revocation by an administrator and a deletion end all', async (t) => {
+  const admin = await newAdmin(running)
+  const people = await Promise.all([newPerson(url), newPerson(url), newPerson(url)] as const)
+  const [banned, revoked, removed] = people
+  const idOf = [await pile(banned.id, MANY), await pile(revoked.id, MANY), await pile(removed.id, MANY)] as const
+  t.match(await admin.client.admin.banUser({ userId: banned.id }), { error: null })
+  t.match(await admin.client.admin.revokeUserSessions({ userId: revoked.id }), { error: null })
+  t.match(await removed.client.deleteUser({ password }), { error: null })
+  const ended = { live: 0, open: 0, events: MANY }
+  t.strictSame(await allEnded(idOf[0], MANY), { ...ended, reasons: ['user_banned'] })
+  t.strictSame(await allEnded(idOf[1], MANY), { ...ended, reasons: ['revoked_by_admin'] })
+  t.strictSame(await allEnded(idOf[2], MANY), { ...ended, reasons: ['user_deleted'] })
+  for (const { browser } of people) t.match(await sessionState(browser), /^401/)
+  t.equal(await prisma.user.count({ where: { id: removed.id } }), 0)
+})
+
+t.test('S3: the command line ends all, and lists some', { skip: onPostgres ? false : 'it talks to a server of its own: see cli' }, async (t) => {
+  const ada = await signUp(url)
+  const idOf = await pile(ada.id, MANY)
+  const list = runCli(t, ['session', 'list', ada.email, '--limit', '7'], running.options)
+  t.equal(await list.exited, 0)
+  t.equal((JSON.parse(list.stdout) as unknown[]).length, 7)
+  const revoke = runCli(t, ['session', 'revoke', '--user', ada.email], running.options)
+  t.equal(await revoke.exited, 0, revoke.stderr)
+  t.strictSame(JSON.parse(revoke.stdout), { revoked: MANY + 1 })
+  t.strictSame(await allEnded(idOf, MANY), { live: 0, open: 0, events: MANY, reasons: ['revoked_by_operator'] })
+})
+
+t.test('S3: a change of the profile reaches every session', async (t) => {
+  const ada = await newPerson(url)
+  const idOf = await pile(ada.id, MANY)
+  t.match(await ada.client.updateUser({ name: 'Ada King' }), { error: null })
+  t.match(await (await ada.browser.get('/session')).json(), { user: { name: 'Ada King' } })
+  t.strictSame(await prisma.session.groupBy({ by: ['version'], where: { id: { gte: idOf(1), lte: idOf(MANY) } } }), [{ version: 2 }])
+})
+
+t.test('S3: nothing ends by a change that was refused', async (t) => {
+  const ada = await newPerson(url)
+  const idOf = await pile(ada.id, MANY)
+  t.match((await ada.client.changePassword({ currentPassword: 'a wrong password', newPassword: `${password} 2` })).error, { status: 400 })
+  t.equal((await allEnded(idOf, MANY)).live, MANY)
+  t.equal((await ada.browser.get('/sessions')).status, 200)
+  t.equal((await ada.client.listSessions()).data?.length, 1_000)
+})
+
+t.test('S3: sign-ins with the old password, during a change that takes long, do not outlive it', async (t) => {
+  const ada = await newPerson(url)
+  await pile(ada.id, MANY)
+  const devices = makeDevices(running, ada.id, 20)
+  const [changed] = await Promise.all([ada.client.changePassword({ currentPassword: password, newPassword: `${password} 2` }), devices])
+  t.match(changed, { error: null })
+  const live = await prisma.session.findMany({ where: { userId: ada.id, revokedAt: null } })
+  const after = (await prisma.account.findFirstOrThrow({ where: { userId: ada.id } })).updatedAt
+  t.strictSame(live.filter(({ id, issuedAt }) => id !== ada.sessionId && issuedAt < after).length, 0)
 })

@@ -2,10 +2,13 @@ import type { DBAdapter, Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
 import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
-import { advanceCredentialEpoch, dropOldestPendingFactors, dropPendingFactors, endImpersonationsBy, holdCredential, revokeSessionsOf } from '../session/revocation.js'
-import { judge } from '../session/session.js'
+import { afterCommit } from '../database/transaction.js'
+import {
+  advanceCredentialEpoch, dropOldestPendingFactors, dropPendingFactors, endImpersonationsBy, holdCredential, revokeSessionsOf, type BulkRevocation
+} from '../session/revocation.js'
+import { judge, type RevocationReason } from '../session/session.js'
 import { endFamily } from '../token/rotation.js'
-import { bumpSessionsOf, holdSessionsOf } from '../session/store.js'
+import { bumpSessionsOf, holdSessionsOf, ONE_STATEMENT } from '../session/store.js'
 import { endpointPath } from './reasons.js'
 import { currentScope } from './scope.js'
 
@@ -15,12 +18,20 @@ interface Write {
   update: Record<string, unknown>
 }
 
+/** Users that one call changes at most. Nothing here changes more than one, and each of them is locked, with all sessions. */
+const USERS = 100
+
 export interface AccountWritesOptions {
   innerOn: (db: Queryable) => DBAdapter
+  /** Where to read before the transaction of a change, and where to go on after it. */
+  reading: () => Promise<Queryable>
+  prisma: Queryable
   /** Makes changes known to every cache, when they are committed. */
   changed: (changes: readonly Change[]) => Promise<void>
   /** As `changed`, when sessions of a user were ended, together with those that somebody else has ended. */
   ended: (userId: string, changes: readonly Change[]) => Promise<void>
+  /** Ends sessions ahead of a change that ends all of a user's, where there are more than one statement should end. */
+  thinOut: (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => Promise<void>
 }
 
 /**
@@ -28,19 +39,32 @@ export interface AccountWritesOptions {
  * ends every other session, a ban ends all; any other change of a user bumps the versions of the sessions that show it.
  */
 export class AccountWrites {
+  readonly #options: AccountWritesOptions
   readonly #innerOn: (db: Queryable) => DBAdapter
   readonly #changed: (changes: readonly Change[]) => Promise<void>
   readonly #ended: (userId: string, changes: readonly Change[]) => Promise<void>
 
-  constructor({ innerOn, changed, ended }: AccountWritesOptions) {
-    this.#innerOn = innerOn
-    this.#changed = changed
-    this.#ended = ended
+  constructor(options: AccountWritesOptions) {
+    this.#options = options
+    this.#innerOn = options.innerOn
+    this.#changed = options.changed
+    this.#ended = options.ended
   }
 
   /** Whether an update must go through here. */
   guards(model: string, update: Record<string, unknown>): boolean {
     return model === 'user' || (model === 'account' && 'password' in update) || (model === 'twoFactor' && isChangeOfFactors(update))
+  }
+
+  /**
+   * To be called before the transaction of a change.
+   *
+   * @param change with an `update` of null where users are deleted
+   */
+  async thinOut(change: Pick<Write, 'model' | 'where'> & { update: Write['update'] | null }): Promise<void> {
+    const reason = endsSessions(change)
+    if (reason === null) return
+    for (const userId of await this.#userIds(await this.#options.reading(), change)) await this.#options.thinOut({ userId, reason })
   }
 
   async update<T>(db: Queryable, change: Write): Promise<T | null> {
@@ -57,8 +81,7 @@ export class AccountWrites {
 
   /** Deletes users and ends their sessions, whose rows and events stay. */
   async deleteUser(db: Queryable, where: Where[]): Promise<number> {
-    const change = { model: 'user', where, update: {} }
-    const userIds = await this.#userIds(db, change)
+    const userIds = await this.#userIds(db, { model: 'user', where })
     for (const userId of userIds) {
       await lockUser(db, userId, 'credentials')
       await this.#ended(userId, await revokeSessionsOf(db, { userId, reason: 'user_deleted' }))
@@ -69,7 +92,7 @@ export class AccountWrites {
 
   /** Deletes second factors. */
   async deleteFactors(db: Queryable, where: Where[]): Promise<number> {
-    for (const userId of await this.#userIds(db, { model: 'twoFactor', where, update: {} })) await this.changeFactors(db, userId)
+    for (const userId of await this.#userIds(db, { model: 'twoFactor', where })) await this.changeFactors(db, userId)
     return this.#innerOn(db).deleteMany({ model: 'twoFactor', where })
   }
 
@@ -92,9 +115,26 @@ export class AccountWrites {
     if (expiresAt instanceof Date) await dropOldestPendingFactors(db, userId, expiresAt)
   }
 
-  async #userIds(db: Queryable, { model, where }: Write): Promise<string[]> {
-    const rows = await this.#innerOn(db).findMany<{ id: string, userId?: string }>({ model, where, limit: 1_000_000 })
+  async #userIds(db: Queryable, { model, where }: Pick<Write, 'model' | 'where'>): Promise<string[]> {
+    const rows = await this.#innerOn(db).findMany<{ id: string, userId?: string }>({ model, where, limit: USERS + 1 })
+    if (rows.length > USERS) throw new Error(`no more than ${USERS} rows of ${model} can be changed at once`)
     return [...new Set(rows.map((row) => (model === 'user' ? row.id : row.userId ?? '')))].toSorted()
+  }
+
+  /**
+   * Bumps the newest sessions with the change, and the others, where there are very many, in batches after its commit and before its answer. If
+   * the process dies in between, copies of those others show the user as before until they end.
+   */
+  async #bump(db: Queryable, userId: string): Promise<void> {
+    const changes = await bumpSessionsOf(db, userId)
+    await this.#changed(changes)
+    if (changes.length < ONE_STATEMENT) return
+    await afterCommit(async () => {
+      for (let page = changes; page.length === ONE_STATEMENT;) {
+        page = await bumpSessionsOf(this.#options.prisma, userId, page[0]?.sessionId)
+        await this.#changed(page)
+      }
+    })
   }
 
   async #prepare(db: Queryable, userId: string, { model, update }: Write): Promise<void> {
@@ -113,7 +153,7 @@ export class AccountWrites {
       await this.#ended(userId, await revokeSessionsOf(db, { userId, reason: 'user_banned' }))
     } else {
       await lockUser(db, userId, 'role' in update ? 'role' : 'profile')
-      await this.#changed(await bumpSessionsOf(db, userId))
+      await this.#bump(db, userId)
       if ('role' in update) await this.#changed(await endImpersonationsBy(db, userId))
       if ('twoFactorEnabled' in update) await this.#switchFactors(db, userId, update['twoFactorEnabled'] === true)
     }
@@ -145,6 +185,13 @@ function credentialChanged(): APIError {
  */
 function isChangeOfFactors(update: Record<string, unknown>): boolean {
   return 'secret' in update || 'backupCodes' in update || ('verified' in update && currentScope().authorisedBy !== null)
+}
+
+/** Why a change ends all sessions of its user; null when it does not. */
+function endsSessions({ model, update }: { model: string, update: Write['update'] | null }): RevocationReason | null {
+  if (model === 'account') return update && 'password' in update ? 'password_changed' : null
+  if (update === null) return 'user_deleted'
+  return update['banned'] === true ? 'user_banned' : null
 }
 
 /**

@@ -6,10 +6,12 @@ import type { PrismaClient, Queryable } from '../database/database.js'
 import { afterCommit, currentTransaction, withTransaction } from '../database/transaction.js'
 import { withoutTokens } from '../session/session-token.js'
 import type { SessionReader } from '../session/reader.js'
+import type { BulkRevocation } from '../session/revocation.js'
+import type { Thinning } from '../session/thinning.js'
 import { AccountWrites } from './account-writes.js'
 import { checkInput, checkPage } from './input.js'
 import type { Peppers } from './keys.js'
-import { confirmBeforeAnswer, currentScope } from './scope.js'
+import { confirmBeforeAnswer, currentScope, notePending } from './scope.js'
 import { SessionModel } from './session-model.js'
 
 export interface AdapterOptions {
@@ -17,6 +19,7 @@ export interface AdapterOptions {
   reader: SessionReader
   peppers: Peppers
   confirmation: Confirmation
+  thinning: Thinning
   idleTtlSeconds: number
   absoluteTtlSeconds: number
 }
@@ -48,8 +51,20 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
     const changed = async (changes: readonly Change[]) => { if (changes.length > 0) await announce({ changes }) }
     const settle = (sessionIds: readonly string[]) => announce({ sessionIds })
     const ended = (userId: string, changes: readonly Change[]) => announce({ changes, userIds: [userId] })
-    const sessions = new SessionModel({ ...options, reading, writing, inTransaction, changed, settle, ended })
-    const accounts = new AccountWrites({ innerOn, changed, ended })
+    const thinOut = async (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => {
+      // In a transaction that holds locks already, the statements that end the sessions go on in batches instead.
+      if (currentTransaction()?.isOpen) return
+      const { authorisedBy } = currentScope()
+      const spared = authorisedBy ? [authorisedBy.id] : []
+      notePending((await options.thinning.thinOut({ bulk, spared, authorityId: authorisedBy?.id ?? null })).effectiveBy)
+    }
+    const sessions = new SessionModel({ ...options, reading, writing, inTransaction, changed, settle, ended, thinOut })
+    const accounts = new AccountWrites({ innerOn, reading, changed, ended, thinOut, prisma: options.prisma })
+
+    const deleteUsers = async (where: Where[]) => {
+      await accounts.thinOut({ model: 'user', where, update: null })
+      return inTransaction((db) => accounts.deleteUser(db, where))
+    }
 
     const adapter: DBAdapter = {
       ...innerOn(options.prisma),
@@ -87,27 +102,33 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
         checkWhere(query)
         checkInput(query.model, query.update)
         if (query.model === 'session') return sessions.update(query.where, query.update) as never
-        if (accounts.guards(query.model, query.update)) return inTransaction((db) => accounts.update(db, query)) as never
+        if (accounts.guards(query.model, query.update)) {
+          await accounts.thinOut(query)
+          return inTransaction((db) => accounts.update(db, query)) as never
+        }
         return innerOn(await writing()).update(query)
       },
       async updateMany(query) {
         checkWhere(query)
         checkInput(query.model, query.update)
         if (query.model === 'session') return await sessions.update(query.where, query.update) ? 1 : 0
-        if (accounts.guards(query.model, query.update)) return inTransaction((db) => accounts.updateMany(db, query))
+        if (accounts.guards(query.model, query.update)) {
+          await accounts.thinOut(query)
+          return inTransaction((db) => accounts.updateMany(db, query))
+        }
         return innerOn(await writing()).updateMany(query)
       },
       async delete(query) {
         checkWhere(query)
         if (query.model === 'session') await sessions.revoke(query.where)
-        else if (query.model === 'user') await inTransaction((db) => accounts.deleteUser(db, query.where))
+        else if (query.model === 'user') await deleteUsers(query.where)
         else if (query.model === 'twoFactor') await inTransaction((db) => accounts.deleteFactors(db, query.where))
         else await innerOn(await writing()).delete(query)
       },
       async deleteMany(query) {
         checkWhere(query)
         if (query.model === 'session') return sessions.revoke(query.where)
-        if (query.model === 'user') return inTransaction((db) => accounts.deleteUser(db, query.where))
+        if (query.model === 'user') return deleteUsers(query.where)
         if (query.model === 'twoFactor') return inTransaction((db) => accounts.deleteFactors(db, query.where))
         return innerOn(await writing()).deleteMany(query)
       },

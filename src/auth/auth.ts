@@ -9,6 +9,7 @@ import { disableWhenIdle } from '../idle-storage.js'
 import type { SessionReader } from '../session/reader.js'
 import { signToken, toWireForm, verifySignedToken } from '../session/session-token.js'
 import type { Revoker } from '../session/revoker.js'
+import type { Thinning } from '../session/thinning.js'
 import { createAdapter } from './adapter.js'
 import { endpointsOf, type AuthEndpoint } from './endpoints.js'
 import type { Keys } from './keys.js'
@@ -31,6 +32,7 @@ export interface AuthOptions {
   reader: SessionReader
   revoker: Revoker
   confirmation: Confirmation
+  thinning: Thinning
   /** Told of better-auth's own errors and warnings; they never hold a token or an address. */
   onMessage: (level: 'debug' | 'error', message: string, details: unknown) => void
 }
@@ -78,7 +80,7 @@ async function quietenStorages(): Promise<void> {
 }
 
 /** Builds better-auth on the session store: no secondary storage and no cookie cache, which revocation cannot reach. */
-export async function createAuth({ config, prefix, keys, prisma, reader, revoker, confirmation, onMessage }: AuthOptions): Promise<Auth> {
+export async function createAuth({ config, prefix, keys, prisma, reader, revoker, confirmation, thinning, onMessage }: AuthOptions): Promise<Auth> {
   await (quietened ??= quietenStorages())
   const basePath = `${prefix}/api/auth`
   const trustedOrigins = originsOf(config)
@@ -98,6 +100,7 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       reader,
       peppers: keys.peppers,
       confirmation,
+      thinning,
       idleTtlSeconds: config.sessionIdleTtlSeconds,
       absoluteTtlSeconds: config.sessionAbsoluteTtlSeconds
     }),

@@ -5,7 +5,7 @@ import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
 import { currentTransaction } from '../database/transaction.js'
 import type { SessionReader } from '../session/reader.js'
-import { revokeSessions, revokeSessionsOf } from '../session/revocation.js'
+import { revokeSessions, revokeSessionsOf, type BulkRevocation } from '../session/revocation.js'
 import type { Session, SessionRow, UserRow } from '../session/session.js'
 import { handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
 import { insertSession, listSessions } from '../session/store.js'
@@ -30,6 +30,8 @@ export interface SessionModelOptions {
   settle: (sessionIds: readonly string[]) => Promise<void>
   /** As `changed`, when all sessions of a user were ended, together with those that somebody else has ended. */
   ended: (userId: string, changes: readonly Change[]) => Promise<void>
+  /** Ends sessions ahead of a transaction that ends all of a user's, where there are more than one statement should end. */
+  thinOut: (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => Promise<void>
 }
 
 /** better-auth's lists have no pages: they show so many of the newest sessions. */
@@ -125,7 +127,7 @@ export class SessionModel {
     return (await this.findMany(where, false))[0] ?? null
   }
 
-  /** Deleting a session means revoking it; deleting a user's, all of them in one statement. */
+  /** Deleting a session means revoking it; deleting a user's, all of them. */
   async revoke(where: Where[]): Promise<number> {
     const reason = revocationReason()
     const { userId, sessionIds } = sessionFilter(where, new Map())
@@ -137,6 +139,7 @@ export class SessionModel {
       return changes.length
     }
     if (userId === undefined) return 0
+    await this.#options.thinOut({ userId, reason })
     return this.#options.inTransaction(async (db) => {
       await lockUser(db, userId, 'sessions')
       const changes = await revokeSessionsOf(db, { userId, reason })

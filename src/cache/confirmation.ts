@@ -121,12 +121,14 @@ export class Confirmation {
    */
   async tail(): Promise<void> {
     const { db, shared, cache, ttlMs } = this.#options
-    const { rows, next } = await tailOutbox(db, this.#tailFrom)
-    const fresh = rows.filter((row) => !this.#tailed.has(row.id))
-    cache.invalidate(fresh)
     const now = performance.now()
-    if (shared) await this.#writeAll(fresh, shared)
-    for (const row of fresh) this.#tailed.set(row.id, now)
+    const next = await tailOutbox(db, this.#tailFrom, async (rows) => {
+      const fresh = rows.filter((row) => !this.#tailed.has(row.id))
+      cache.invalidate(fresh)
+      const invalidatedAt = performance.now()
+      if (shared) await this.#writeAll(fresh, shared)
+      for (const row of fresh) this.#tailed.set(row.id, invalidatedAt)
+    })
     this.caughtUp = true
     this.#tailFrom = next // not before: what could not be applied is read again
     for (const [id, at] of this.#tailed) {

@@ -1,4 +1,5 @@
 import { Prisma, type Queryable } from '../database/database.js'
+import { piecesOf } from './pieces.js'
 
 /** A change of a session that is committed, and that cached copies must not outlive. */
 export interface Change {
@@ -15,8 +16,12 @@ export interface OutboxRow extends Change {
 
 type Paged = OutboxRow & { transactionId: bigint }
 
-/** Rows that one statement of the tail reads at most. */
+/** Rows that one statement of the tail, or of the clean-up, takes at most. */
 const PAGE = 5_000
+/** Changes that one statement looks for, releases or confirms. */
+const CHANGES = 1_000
+/** As many open changes are counted at most. */
+const COUNTED = 100_000
 
 /** The writer of a row confirms it itself for this long; then any node may. */
 const CLAIM_MS = 3_000
@@ -45,55 +50,78 @@ export async function claimUnconfirmed(db: Queryable): Promise<OutboxRow[]> {
 
 /** Lets any node confirm these changes at once. */
 export async function releaseClaims(db: Queryable, changes: readonly Change[]): Promise<void> {
-  await db.$executeRaw`
-    UPDATE "outbox" SET "claimedUntil" = NULL WHERE "sessionId" = ANY(${changes.map((change) => change.sessionId)}::text[]) AND "doneAt" IS NULL`
+  for (const piece of piecesOf(changes, CHANGES)) {
+    await db.$executeRaw`
+      UPDATE "outbox" SET "claimedUntil" = NULL WHERE "sessionId" = ANY(${piece.map((change) => change.sessionId)}::text[]) AND "doneAt" IS NULL`
+  }
 }
 
 /** Notes that every cache has heard of these changes. */
 export async function confirmChanges(db: Queryable, changes: readonly Change[]): Promise<void> {
-  await db.$executeRaw`
-    UPDATE "outbox" o SET "doneAt" = clock_timestamp()
-    FROM unnest(${changes.map((change) => change.sessionId)}::text[], ${changes.map((change) => change.version)}::int[]) AS c ("sessionId", "version")
-    WHERE o."sessionId" = c."sessionId" AND o."version" <= c."version" AND o."doneAt" IS NULL`
+  for (const piece of piecesOf(changes, CHANGES)) {
+    await db.$executeRaw`
+      UPDATE "outbox" o SET "doneAt" = clock_timestamp()
+      FROM unnest(${piece.map((change) => change.sessionId)}::text[], ${piece.map((change) => change.version)}::int[]) AS c ("sessionId", "version")
+      WHERE o."sessionId" = c."sessionId" AND o."version" <= c."version" AND o."doneAt" IS NULL`
+  }
 }
 
-/** How many changes no node has confirmed yet. */
+/** How many changes no node has confirmed yet; where there are more than a hundred thousand, that many. */
 export async function countUnconfirmed(db: Queryable): Promise<number> {
-  const [row] = await db.$queryRaw<{ count: number }[]>`SELECT count(*)::int AS "count" FROM "outbox" WHERE "doneAt" IS NULL`
+  const [row] = await db.$queryRaw<{ count: number }[]>`
+    SELECT count(*)::int AS "count" FROM (SELECT 1 FROM "outbox" WHERE "doneAt" IS NULL LIMIT ${COUNTED}) open`
   return row?.count ?? 0
 }
 
 /** The changes of these sessions, and of all sessions of these users, that no node has confirmed yet. */
 export async function findUnconfirmed(db: Queryable, sessionIds: readonly string[], userIds: readonly string[] = []): Promise<Change[]> {
-  return db.$queryRaw<Change[]>`
-    SELECT "sessionId", "version", "reason" FROM "outbox" WHERE "sessionId" = ANY(${sessionIds}::text[]) AND "doneAt" IS NULL
-    UNION
-    SELECT o."sessionId", o."version", o."reason" FROM "outbox" o JOIN "session" s ON s."id" = o."sessionId"
-    WHERE s."userId" = ANY(${userIds}::text[]) AND o."doneAt" IS NULL`
+  const found: Change[] = []
+  for (const piece of piecesOf(sessionIds, CHANGES)) {
+    found.push(...await db.$queryRaw<Change[]>`
+      SELECT "sessionId", "version", "reason" FROM "outbox" WHERE "sessionId" = ANY(${piece}::text[]) AND "doneAt" IS NULL`)
+  }
+  if (userIds.length > 0) found.push(...await findUnconfirmedOf(db, userIds))
+  return found
+}
+
+/** In pages. Rows of nodes from before `userId` was kept are found by their session. */
+async function findUnconfirmedOf(db: Queryable, userIds: readonly string[]): Promise<Change[]> {
+  const found: Change[] = []
+  let after: string | undefined = ''
+  while (after !== undefined) {
+    const page: OutboxRow[] = await db.$queryRaw<OutboxRow[]>`
+      (SELECT "id", "sessionId", "version", "reason" FROM "outbox"
+        WHERE "userId" = ANY(${userIds}::text[]) AND "doneAt" IS NULL AND "id" > ${after} ORDER BY "id" LIMIT ${CHANGES})
+      UNION ALL
+      (SELECT o."id", o."sessionId", o."version", o."reason" FROM "outbox" o JOIN "session" s ON s."id" = o."sessionId"
+        WHERE o."userId" IS NULL AND o."doneAt" IS NULL AND o."id" > ${after} AND s."userId" = ANY(${userIds}::text[]) ORDER BY o."id" LIMIT ${CHANGES})
+      ORDER BY "id" LIMIT ${CHANGES}`
+    found.push(...page.map(({ sessionId, version, reason }) => ({ sessionId, version, reason })))
+    after = page.length === CHANGES ? page.at(-1)?.id : undefined
+  }
+  return found
 }
 
 /**
  * Reads what was committed since the last call, confirmed or not. It goes by transaction ids from the last snapshot's xmin, never by "id
  * greater than the last seen": ids are given before commit, and a late committer would be skipped. Rows may come twice.
  *
- * @param since the `next` of the last call; 0 reads all that is kept
+ * @param since what the last call returned; 0 reads all that is kept
+ * @param apply is given one page after the other, so that what ends a hundred thousand sessions is never read, or held, as a whole
  */
-export async function tailOutbox(db: Queryable, since: bigint): Promise<{ rows: OutboxRow[], next: bigint }> {
+export async function tailOutbox(db: Queryable, since: bigint, apply: (rows: OutboxRow[]) => Promise<void>): Promise<bigint> {
   // The snapshot's edge is read first: what commits between the two statements is read twice, not never.
   const [edge] = await db.$queryRaw<{ xmin: bigint }[]>`SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "xmin"`
-  const next = edge?.xmin ?? since
-  const rows: OutboxRow[] = []
   let last: Paged | undefined
   do {
-    // By pages: what ends a hundred thousand sessions at once would else not be read within a statement's time.
     const page: Paged[] = await db.$queryRaw<Paged[]>`
       SELECT "id", "sessionId", "version", "reason", "transactionId" FROM "outbox"
       WHERE "transactionId" >= ${since}::bigint AND ("transactionId", "id") > (${last?.transactionId ?? -1n}::bigint, ${last?.id ?? ''})
       ORDER BY "transactionId", "id" LIMIT ${PAGE}`
-    rows.push(...page)
+    await apply(page)
     last = page.length === PAGE ? page.at(-1) : undefined
   } while (last)
-  return { rows, next }
+  return edge?.xmin ?? since
 }
 
 /**

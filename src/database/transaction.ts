@@ -62,6 +62,11 @@ export class LazyTransaction {
     this.#prisma = prisma
   }
 
+  /** Whether something was written in it: until then, work on other connections cannot wait for it. */
+  get isOpen(): boolean {
+    return this.#opening !== null
+  }
+
   /** What a read goes to: the transaction where one is open. */
   async forRead(): Promise<Queryable> {
     return this.#opening ?? this.#prisma

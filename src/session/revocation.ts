@@ -1,6 +1,7 @@
 import { intoOutbox, type Change } from '../cache/outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import type { RevocationReason } from './session.js'
+import { endable, oldestOf, ONE_STATEMENT } from './store.js'
 
 /** Which sessions of a user to end. */
 export interface BulkRevocation {
@@ -21,8 +22,7 @@ export async function revokeSessions(db: Queryable, sessionIds: readonly string[
   const locked = authorityId === null ? sessionIds : [...sessionIds, authorityId]
   return end(db, Prisma.sql`"id" = ANY(${locked}::text[])`, reason, {
     chosen: Prisma.sql`"id" = ANY(${sessionIds}::text[]) AND (${userId}::text IS NULL OR "userId" = ${userId})
-      AND (${authorityId}::text IS NULL OR EXISTS (
-        SELECT 1 FROM locked WHERE "id" = ${authorityId} AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()))`
+      AND ${authorityStands(authorityId)}`
   })
 }
 
@@ -70,20 +70,65 @@ export async function dropOldestPendingFactors(db: Queryable, userId: string, ex
 }
 
 /**
- * Revokes all sessions of a user, or all but one, in one statement with no cap; with them those in which the user impersonates
- * others, for whoever loses an account must not go on acting as somebody else.
+ * Revokes all sessions of a user, or all but one; with them those in which the user impersonates others, for whoever loses an account must
+ * not go on acting as somebody else. One statement, unless `Thinning` has left more than that reaches.
  * Call it after `advanceCredentialEpoch`, in the same transaction.
  *
  * @returns what this call ended
  */
 export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId = null, reason }: BulkRevocation): Promise<Change[]> {
-  const theirs = Prisma.sql`("userId" = ${userId} OR "impersonatedBy" = ${userId}) AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})`
-  return end(db, theirs, reason, { because: Prisma.sql`CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END` })
+  const spared = Prisma.sql`(${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})`
+  const theirs = Prisma.sql`"id" = ANY(ARRAY(
+    (${oldestOf(Prisma.sql`"userId" = ${userId} AND ${spared}`)}) UNION ALL (${oldestOf(Prisma.sql`"impersonatedBy" = ${userId} AND ${spared}`)})))`
+  return untilFew(() => end(db, theirs, reason, { because: becauseOf(userId, reason) }))
 }
 
 /** Ends the sessions in which a user impersonates others: what allowed it has changed. */
 export async function endImpersonationsBy(db: Queryable, userId: string): Promise<Change[]> {
-  return end(db, Prisma.sql`"impersonatedBy" = ${userId}`, 'impersonation_ended')
+  return untilFew(() => end(db, Prisma.sql`"id" = ANY(ARRAY(${oldestOf(Prisma.sql`"impersonatedBy" = ${userId}`)}))`, 'impersonation_ended'))
+}
+
+/** Sessions that one batch of `thinOutSessionsOf` ends. */
+const BATCH = 500
+
+/**
+ * Ends a batch of the sessions that `revokeSessionsOf` ends, the longest idle first, where they are more than one statement reaches.
+ *
+ * @param spared are not ended
+ * @param authorityId as in `revokeSessions`
+ * @returns what this call ended; nothing when few are left, or the authority has ended
+ */
+export async function thinOutSessionsOf(
+  db: Queryable, { userId, reason }: Pick<BulkRevocation, 'userId' | 'reason'>, spared: readonly string[], authorityId: string | null
+): Promise<Change[]> {
+  const oldest = (whose: 'userId' | 'impersonatedBy') => Prisma.sql`
+    SELECT "id", "expiresAt" FROM "session" WHERE ${Prisma.raw(`"${whose}"`)} = ${userId} AND "id" <> ALL(${spared}::text[]) AND ${endable}
+    ORDER BY "expiresAt", "id" LIMIT ${ONE_STATEMENT + 1}`
+  const batch = Prisma.sql`ARRAY(
+    SELECT "id" FROM (
+      SELECT "id", row_number() OVER (ORDER BY "expiresAt", "id") AS "place", count(*) OVER () AS "all"
+      FROM ((${oldest('userId')}) UNION (${oldest('impersonatedBy')})) theirs
+    ) placed WHERE "all" > ${ONE_STATEMENT} AND "place" <= ${BATCH})`
+  return end(db, Prisma.sql`"id" = ${authorityId} OR "id" = ANY(${batch})`, reason, {
+    because: becauseOf(userId, reason),
+    chosen: Prisma.sql`"id" IS DISTINCT FROM ${authorityId} AND ${authorityStands(authorityId)}`
+  })
+}
+
+/** Why a row `s` ends with all sessions of a user. */
+const becauseOf = (userId: string, reason: RevocationReason) => Prisma.sql`CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END`
+
+/** Whether the session on whose authority sessions end is among the rows that `end` has locked, and has not expired. */
+const authorityStands = (authorityId: string | null) => Prisma.sql`(${authorityId}::text IS NULL OR EXISTS (
+  SELECT 1 FROM locked WHERE "id" = ${authorityId} AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()))`
+
+async function untilFew(endBatch: () => Promise<Change[]>): Promise<Change[]> {
+  const ended: Change[] = []
+  for (;;) {
+    const batch = await endBatch()
+    ended.push(...batch)
+    if (batch.length < ONE_STATEMENT) return ended
+  }
 }
 
 /**

@@ -5,6 +5,7 @@ import { withTransaction } from '../database/transaction.js'
 import { advanceCredentialEpoch, revokeSessions, revokeSessionsOf, type BulkRevocation } from './revocation.js'
 import { judge, type RevocationReason } from './session.js'
 import { findSession, holdSessionsOf } from './store.js'
+import { latest, type Thinning } from './thinning.js'
 
 /** What a revocation did. */
 export interface Revoked {
@@ -18,10 +19,12 @@ export interface Revoked {
 export class Revoker {
   readonly #prisma: PrismaClient
   readonly #confirmation: Confirmation
+  readonly #thinning: Thinning
 
-  constructor(prisma: PrismaClient, confirmation: Confirmation) {
+  constructor(prisma: PrismaClient, confirmation: Confirmation, thinning: Thinning) {
     this.#prisma = prisma
     this.#confirmation = confirmation
+    this.#thinning = thinning
   }
 
   /**
@@ -42,11 +45,14 @@ export class Revoker {
   }
 
   /**
-   * Revokes all sessions of a user, or all but one, on the authority of one of that user's sessions, or an operator's (null).
+   * Revokes all sessions of a user, or all but one, on the authority of one of that user's sessions, or an operator's (null). Where there are
+   * very many, some may have ended by then even if it fails.
    *
    * @returns null when the authorising session has itself ended
    */
   async revokeAll(authority: { sessionId: string } | null, bulk: BulkRevocation): Promise<Revoked | null> {
+    const spared = [authority?.sessionId, bulk.exceptSessionId].filter((id) => id !== undefined && id !== null)
+    const thinned = await this.#thinning.thinOut({ bulk, spared, authorityId: authority?.sessionId ?? null })
     const changes = await withTransaction<Change[] | null>(this.#prisma, async (transaction) => {
       const db = await transaction.forWrite()
       await advanceCredentialEpoch(db, bulk.userId)
@@ -57,6 +63,7 @@ export class Revoker {
       return revokeSessionsOf(db, bulk)
     })
     if (!changes) return null
-    return { count: changes.length, effectiveBy: await this.#confirmation.settle({ changes, userIds: [bulk.userId] }) }
+    const effectiveBy = await this.#confirmation.settle({ changes, userIds: [bulk.userId] })
+    return { count: thinned.count + changes.length, effectiveBy: latest([thinned.effectiveBy, effectiveBy]) }
   }
 }

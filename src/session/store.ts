@@ -49,6 +49,12 @@ export const userColumns = Prisma.raw(`u."id" AS "u_id", u."name" AS "u_name", u
 export const live = Prisma.raw(`"revokedAt" IS NULL AND "expiresAt" > statement_timestamp()
   AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()`)
 
+/**
+ * Conditions on rows that a revocation ends: those that live, and those that would again if the database's clock were set back by less than an
+ * hour. What has expired long ago is left alone, however much of it there is.
+ */
+export const endable = Prisma.raw(`"revokedAt" IS NULL AND "expiresAt" > statement_timestamp() - interval '1 hour'`)
+
 export const notBanned = Prisma.raw(`NOT (COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()))`)
 
 /** `sessionColumns` and `userColumns` with the database's clock. The user's are null where the person has been deleted. */
@@ -148,6 +154,14 @@ export async function holdSession(db: Queryable, sessionId: string): Promise<Ses
   return findSession(db, sessionId)
 }
 
+/** Sessions that one statement ends, locks or bumps at most. No cap is higher, so in the end one statement reaches all of a user. */
+export const ONE_STATEMENT = 1_000
+
+/** The ids of sessions that `which` selects, those that were idle for the longest time: what one statement ends of them. */
+export function oldestOf(which: Prisma.Sql): Prisma.Sql {
+  return Prisma.sql`SELECT "id" FROM "session" WHERE ${which} AND ${endable} ORDER BY "expiresAt", "id" LIMIT ${ONE_STATEMENT}`
+}
+
 /**
  * As `holdSession`, for a transaction that goes on to change the sessions of a user: locks the one that authorises it and all of those at
  * once, in the order of their ids, as revocations do. Whoever locked the one first and then the rest would wait for a revocation that
@@ -156,8 +170,11 @@ export async function holdSession(db: Queryable, sessionId: string): Promise<Ses
  * @param impersonations whether those in which the user impersonates others are to be changed, too
  */
 export async function holdSessionsOf(db: Queryable, userId: string, sessionId: string, { impersonations }: { impersonations: boolean }): Promise<SessionRecord | null> {
-  const theirs = impersonations ? Prisma.sql`("userId" = ${userId} OR "impersonatedBy" = ${userId})` : Prisma.sql`"userId" = ${userId}`
-  await db.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${sessionId} OR (${theirs} AND "revokedAt" IS NULL) ORDER BY "id" FOR UPDATE`
+  const impersonated = Prisma.sql`UNION ALL (${oldestOf(Prisma.sql`"impersonatedBy" = ${userId}`)})`
+  await db.$queryRaw`
+    SELECT 1 FROM "session" WHERE "id" = ${sessionId} OR "id" = ANY(ARRAY(
+      (${oldestOf(Prisma.sql`"userId" = ${userId}`)}) ${impersonations ? impersonated : Prisma.empty}
+    )) ORDER BY "id" FOR UPDATE`
   return findSession(db, sessionId)
 }
 
@@ -211,15 +228,24 @@ export async function touchSessions(db: Queryable, uses: ReadonlyMap<string, num
     FROM free WHERE s."id" = free."id"`
 }
 
-/** Bumps the version of a user's active sessions: what a check shows of the user has changed. Call it in the change's transaction. */
-export async function bumpSessionsOf(db: Queryable, userId: string): Promise<Change[]> {
+/**
+ * Bumps the version of a user's active sessions: what a check shows of the user has changed. Call it in the change's transaction for the newest,
+ * then after its commit for the others, as long as there are any: a full page says so.
+ *
+ * @param before only sessions with a smaller id
+ */
+export async function bumpSessionsOf(db: Queryable, userId: string, before: string | null = null): Promise<Change[]> {
   return db.$queryRaw<Change[]>`
-    WITH bumped AS (
+    WITH found AS MATERIALIZED (
+      SELECT "id" FROM "session" WHERE "userId" = ${userId} AND ${live}
+    ), page AS (
+      SELECT "id" FROM found WHERE ${before}::text IS NULL OR "id" < ${before} ORDER BY "id" DESC LIMIT ${ONE_STATEMENT}
+    ), bumped AS (
       UPDATE "session" s SET "version" = s."version" + 1, "updatedAt" = clock_timestamp()
-      FROM (SELECT "id" FROM "session" WHERE "userId" = ${userId} AND ${live} ORDER BY "id" FOR UPDATE) mine
+      FROM (SELECT "id" FROM "session" WHERE "id" IN (SELECT "id" FROM page) AND ${live} ORDER BY "id" FOR UPDATE) mine
       WHERE s."id" = mine."id" RETURNING s."id", s."userId", s."version"
     ), outbox_rows AS (${intoOutbox('bumped', null)})
-    SELECT "id" AS "sessionId", "version", NULL AS "reason" FROM bumped`
+    SELECT "id" AS "sessionId", "version", NULL AS "reason" FROM bumped ORDER BY "id"`
 }
 
 /** Takes the joined columns apart. Named one by one: a loop over the names of a row takes several times as long, for each row that is read. */
