@@ -29,6 +29,7 @@ const refusals = {
   unsupported_media_type: [415, 'The content type is not supported.'],
   headers_too_large: [431, 'The request headers are too large.'],
   rate_limited: [429, 'Too many requests. Try again later.'],
+  too_many_sessions: [429, 'The user has as many sessions as are allowed, each used within a day: end one of them first.'],
   internal: [500, 'Something went wrong on the server.'],
   store_unavailable: [503, 'The session store cannot be reached. Nothing is known about the session: try again.'],
   overloaded: [503, 'Too many passwords wait to be checked. Nothing was checked: try again.'],

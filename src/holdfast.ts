@@ -124,7 +124,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     const thinning = new Thinning(database.prisma, confirmation)
     const revoker = new Revoker(database.prisma, confirmation, thinning)
     const auth = await createAuth({
-      config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation, thinning,
+      config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation, thinning, flushUses: () => activity.flush(),
       onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onDebug(message))
     })
     const grant = new RefreshGrant({
@@ -184,6 +184,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       async close() {
         closing.abort()
         control?.close()
+        activity.stop()
         await Promise.all(jobs.map((job) => job.stop()))
         await opened.close()
         if (ready) await Promise.all([activity.flush(), gateways.flush()]).catch((error: unknown) => events.onError('the notes of use could not be written', error))

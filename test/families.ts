@@ -29,26 +29,30 @@ async function insertFamily(prisma: PrismaClient, authSecret: string): Promise<T
   return { sessionId, userId, refreshToken }
 }
 
-async function insertSessionOf(prisma: PrismaClient, authSecret: string, userId: string): Promise<{ sessionId: string, token: string, refreshToken: string }> {
+async function insertSessionOf(prisma: PrismaClient, authSecret: string, userId: string, credentialEpoch: number | null = null): Promise<{ sessionId: string, token: string, refreshToken: string }> {
   const pepper = deriveKeys(authSecret).peppers.current
   const { sessionId, hash, token } = mintSessionToken()
   const first = firstRefreshToken(sessionId, pepper)
   await insertSession(prisma, {
     id: sessionId, hash, userId, idleTtlSeconds: 604_800, absoluteTtlSeconds: 7_776_000, ipAddress: null, userAgent: null, amr: ['pwd'], impersonatedBy: null,
-    impersonatorEpoch: null, credentialEpoch: null, authoritySessionId: null, replaces: null, sourceSessionId: null,
+    impersonatorEpoch: null, credentialEpoch, authoritySessionId: null, replaces: null, sourceSessionId: null,
     refresh: { hash: first.hash, pepperId: pepper.id }
-  })
+  }, null)
   return { sessionId, token, refreshToken: first.token }
 }
 
 /** A session of somebody, with its signed token. */
 export type Device = Pick<Person, 'id' | 'sessionId' | 'bearer'>
 
-/** Begins further sessions of somebody, straight in the store. */
-export async function makeDevices({ app, options }: Running, id: string, count: number): Promise<Device[]> {
+/**
+ * Begins further sessions of somebody, straight in the store and past the cap.
+ *
+ * @param epoch the user's credential epoch when the credential was verified: it must be the same still
+ */
+export async function makeDevices({ app, options }: Running, id: string, count: number, epoch: number | null = null): Promise<Device[]> {
   const { prisma, auth } = app.holdfast
   return Promise.all(Array.from({ length: count }, async () => {
-    const { sessionId, token } = await insertSessionOf(prisma, options.authSecret ?? '', id)
+    const { sessionId, token } = await insertSessionOf(prisma, options.authSecret ?? '', id, epoch)
     return { id, sessionId, bearer: encodeURIComponent(auth.sign(token)) }
   }))
 }

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import type { AuthEndpoint } from '../../src/auth/endpoints.js'
 import { createAuthScope, runInScope, type AuthScope } from '../../src/auth/scope.js'
 import { watchFaults, type FaultScope } from '../../src/database/fault.js'
-import { Refusal, refusalFor } from '../../src/errors.js'
+import { Refusal, refusalFor, type Cause } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { withoutTokens } from '../../src/session/session-token.js'
 import { limits, secondFactorLockout } from '../../src/limits.js'
@@ -102,9 +102,9 @@ async function forward(holdfast: Holdfast, endpoint: AuthEndpoint, request: Fast
   // better-auth says "nobody" to a dead credential: a client that could use its refresh token must not take that for a sign-out.
   if (scope.standInRefused && request.headers['two-factor-challenge'] === undefined && (response.status === 401 || pathname.endsWith('/get-session'))) throw new Refusal(scope.standInRefused)
   const mayCarryTokens = scope.insertedSession && presented?.from !== 'cookie' && !(scope.source && isFromPage(request))
-  const addition = await additionTo({ transport, begun: mayCarryTokens ? scope.begun : null }, response.headers.getSetCookie(), auth.cookiePrefix, tokens)
+  const addition = { ...await additionTo({ transport, begun: mayCarryTokens ? scope.begun : null }, response.headers.getSetCookie(), auth.cookiePrefix, tokens), ...causeOf(scope) }
   // Who is given tokens needs no session token besides, which does not rotate.
-  const answering = { ...toWireHeaders(response.headers, auth), mayCarryTokens: mayCarryTokens && !('tokens' in addition), mayCarryCookies: transport === 'cookie' }
+  const answering = { ...toWireHeaders(response.headers, auth), mayCarryTokens: mayCarryTokens && !('tokens' in addition), mayCarryCookies: transport === 'cookie', noRoom: scope.noRoom }
   const begunHere = transport === 'body' ? 'tokens' in addition : setsCookie(response, auth.cookieName)
   const proof = request.server.budgets && response.status === 200 ? newDeviceProof(holdfast, { request, scope, pathname, begunHere }) : null
   if (proof === null) return send(request, reply, response, { ...answering, addition })
@@ -132,6 +132,11 @@ async function answer(holdfast: Holdfast, scope: AuthScope, request: Request): P
   return outcome
 }
 
+/** The stable cause, where it is one of ours. */
+function causeOf({ noRoom }: AuthScope): { cause?: Cause } {
+  return noRoom ? { cause: 'too_many_sessions' } : {}
+}
+
 interface Answering {
   cookies: string[]
   /** The session token for who keeps no cookies. */
@@ -140,20 +145,22 @@ interface Answering {
   mayCarryCookies: boolean
   /** What a JSON answer says besides. */
   addition: Record<string, unknown>
+  /** Present where a sign-in has met the cap of sessions. */
+  noRoom: AuthScope['noRoom']
 }
 
 /**
  * Passes better-auth's answer on. A session token leaves only in the answer to a request that began a session and showed no session
  * cookie: script on a page could otherwise turn an httpOnly cookie into a credential that it can carry away.
  */
-async function send(request: FastifyRequest, reply: FastifyReply, response: Response, { cookies, bearer, mayCarryTokens, mayCarryCookies, addition }: Answering): Promise<FastifyReply> {
+async function send(request: FastifyRequest, reply: FastifyReply, response: Response, { cookies, bearer, mayCarryTokens, mayCarryCookies, addition, noRoom }: Answering): Promise<FastifyReply> {
   if (response.status >= 500) {
     request.log.error({ status: response.status }, 'better-auth failed')
     throw refusalFor(500)
   }
   reply.code(response.status)
-  // A second factor that is locked: nobody need ask again before.
-  if (response.status === 429) reply.header('retry-after', secondFactorLockout.durationSeconds)
+  // A second factor that is locked, or no room for a session: nobody need ask again before.
+  if (response.status === 429) reply.header('retry-after', noRoom?.retryAfterSeconds ?? secondFactorLockout.durationSeconds)
   for (const [name, value] of response.headers) {
     if (name !== 'set-cookie' && name !== 'content-length' && name !== 'set-auth-token') reply.header(name, value)
   }

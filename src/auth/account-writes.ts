@@ -175,7 +175,7 @@ async function forgetUsedSteps(db: Queryable, userId: string): Promise<void> {
   await db.$executeRaw`UPDATE "two_factor" SET "lastUsedStep" = NULL WHERE "userId" = ${userId}`
 }
 
-function credentialChanged(): APIError {
+export function credentialChanged(): APIError {
   return new APIError('UNAUTHORIZED', { code: 'CREDENTIAL_CHANGED', message: 'The account changed while you were signing in. Try again.' })
 }
 

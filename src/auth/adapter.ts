@@ -11,7 +11,7 @@ import type { Thinning } from '../session/thinning.js'
 import { AccountWrites } from './account-writes.js'
 import { checkInput, checkPage } from './input.js'
 import type { Peppers } from './keys.js'
-import { confirmBeforeAnswer, currentScope, notePending } from './scope.js'
+import { confirmBeforeAnswer, currentScope } from './scope.js'
 import { SessionModel } from './session-model.js'
 
 export interface AdapterOptions {
@@ -22,6 +22,8 @@ export interface AdapterOptions {
   thinning: Thinning
   idleTtlSeconds: number
   absoluteTtlSeconds: number
+  maxSessions: number
+  flushUses: () => Promise<void>
 }
 
 /** What better-auth calls, on one connection: Prisma's adapter for that client or transaction. */
@@ -56,7 +58,8 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
       if (currentTransaction()?.isOpen) return
       const { authorisedBy } = currentScope()
       const spared = authorisedBy ? [authorisedBy.id] : []
-      notePending((await options.thinning.thinOut({ bulk, spared, authorityId: authorisedBy?.id ?? null })).effectiveBy)
+      const { unconfirmed } = await options.thinning.thinOut({ bulk, spared, authorityId: authorisedBy?.id ?? null })
+      if (unconfirmed.length > 0) await settle(unconfirmed)
     }
     const sessions = new SessionModel({ ...options, reading, writing, inTransaction, changed, settle, ended, thinOut })
     const accounts = new AccountWrites({ innerOn, reading, changed, ended, thinOut, prisma: options.prisma })

@@ -33,6 +33,8 @@ export interface AuthOptions {
   revoker: Revoker
   confirmation: Confirmation
   thinning: Thinning
+  /** Writes when sessions were used, as far as this process knows. */
+  flushUses: () => Promise<void>
   /** Told of better-auth's own errors and warnings; they never hold a token or an address. */
   onMessage: (level: 'debug' | 'error', message: string, details: unknown) => void
 }
@@ -80,7 +82,7 @@ async function quietenStorages(): Promise<void> {
 }
 
 /** Builds better-auth on the session store: no secondary storage and no cookie cache, which revocation cannot reach. */
-export async function createAuth({ config, prefix, keys, prisma, reader, revoker, confirmation, thinning, onMessage }: AuthOptions): Promise<Auth> {
+export async function createAuth({ config, prefix, keys, prisma, reader, revoker, confirmation, thinning, flushUses, onMessage }: AuthOptions): Promise<Auth> {
   await (quietened ??= quietenStorages())
   const basePath = `${prefix}/api/auth`
   const trustedOrigins = originsOf(config)
@@ -102,7 +104,9 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       confirmation,
       thinning,
       idleTtlSeconds: config.sessionIdleTtlSeconds,
-      absoluteTtlSeconds: config.sessionAbsoluteTtlSeconds
+      absoluteTtlSeconds: config.sessionAbsoluteTtlSeconds,
+      maxSessions: config.maxSessionsPerUser,
+      flushUses
     }),
     emailAndPassword: {
       enabled: true,

@@ -54,6 +54,8 @@ export interface AuthScope {
   begun: (Family & { roles: string[] }) | null
   /** A value that the store cannot take was sent; better-auth may swallow the error. */
   invalidInput: boolean
+  /** Present where a sign-in has met the cap of sessions, with when it may be tried again. */
+  noRoom: { retryAfterSeconds: number } | null
   /** What the call has committed, and whose changes by others it has met: made known to every cache before it answers, all at once. */
   readonly unconfirmed: { changes: Change[], sessionIds: Set<string>, userIds: Set<string> }
   /** When a revocation that could not be confirmed has become effective everywhere; null when all were. */
@@ -68,7 +70,7 @@ export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn' 
 export function createAuthScope(request: AuthRequest): AuthScope {
   return {
     ...request, epochs: new Map(), authorisedBy: null, authorityHeld: false, authorityEnded: false, source: null, insertedFor: null, insertedSession: false, standInRefused: null, family: null, begun: null,
-    invalidInput: false, unconfirmed: { changes: [], sessionIds: new Set(), userIds: new Set() }, pendingUntil: null
+    invalidInput: false, noRoom: null, unconfirmed: { changes: [], sessionIds: new Set(), userIds: new Set() }, pendingUntil: null
   }
 }
 

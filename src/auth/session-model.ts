@@ -4,13 +4,15 @@ import { parseAddress } from '../address.js'
 import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
 import { currentTransaction } from '../database/transaction.js'
+import { Refusal } from '../errors.js'
 import type { SessionReader } from '../session/reader.js'
 import { revokeSessions, revokeSessionsOf, type BulkRevocation } from '../session/revocation.js'
 import type { Session, SessionRow, UserRow } from '../session/session.js'
 import { handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
-import { insertSession, listSessions } from '../session/store.js'
+import { makeRoom } from '../session/room.js'
+import { insertSession, listSessions, type Inserted, type NewSession } from '../session/store.js'
 import { firstRefreshToken } from '../token/refresh-token.js'
-import { lockUser } from './account-writes.js'
+import { credentialChanged, lockUser } from './account-writes.js'
 import type { Peppers } from './keys.js'
 import { authenticationMethods, replacementReason, revocationReason } from './reasons.js'
 import { currentScope } from './scope.js'
@@ -20,6 +22,10 @@ export interface SessionModelOptions {
   peppers: Peppers
   idleTtlSeconds: number
   absoluteTtlSeconds: number
+  /** How many sessions of a user may live. */
+  maxSessions: number
+  /** Writes when sessions were used, as far as this process knows. */
+  flushUses: () => Promise<void>
   /** The connections that reads and single writes go to, and a transaction for several. */
   reading: () => Promise<Queryable>
   writing: () => Promise<Queryable>
@@ -51,6 +57,7 @@ export class SessionModel {
   /**
    * Begins a session. better-auth's id, token and clock are not used: the token names its session, and time is the database's.
    *
+   * @throws APIError 429 TOO_MANY_SESSIONS when the user has as many as are allowed, and none that may be ended
    * @throws APIError 401 CREDENTIAL_CHANGED when the account changed while the credential was being verified
    */
   async create(data: Record<string, unknown>): Promise<AuthSession> {
@@ -63,7 +70,7 @@ export class SessionModel {
     // An administrator who acts as somebody else comes back to a session of their own: that one is not to be kept alive.
     const pepper = this.#options.peppers.current
     const refresh = scope.transport === 'body' && impersonatedBy === null ? firstRefreshToken(sessionId, pepper) : null
-    const inserted = await insertSession(await this.#options.writing(), {
+    const inserted = await this.#insert({
       id: sessionId,
       hash,
       userId,
@@ -83,12 +90,35 @@ export class SessionModel {
       sourceSessionId: scope.source?.id ?? null,
       refresh: refresh && { hash: refresh.hash, pepperId: pepper.id }
     })
-    if (!inserted) throw new APIError('UNAUTHORIZED', { code: 'CREDENTIAL_CHANGED', message: 'The account changed while you were signing in. Try again.' })
+    if (inserted.outcome === 'full') {
+      currentScope().noRoom = { retryAfterSeconds: inserted.retryAfterSeconds }
+      throw tooManySessions()
+    }
+    if (inserted.outcome === 'changed') throw credentialChanged()
     scope.insertedSession = true
     scope.insertedFor = impersonatedBy === null ? userId : null
     scope.family = refresh && { session: inserted.row, refreshToken: refresh.token }
     await this.#options.changed(inserted.replaced)
     return authSession(inserted.row, token)
+  }
+
+  /** Begins a session where there is room, at the cost of one statement; else makes room in a transaction. */
+  async #insert(session: NewSession): Promise<Inserted> {
+    const { maxSessions, writing, inTransaction, flushUses, changed } = this.#options
+    const inserted = await insertSession(await writing(), session, maxSessions)
+    // An impersonation takes nobody's session.
+    if (inserted.outcome !== 'full' || session.impersonatedBy !== null) return inserted
+    // What was used is known in memory first. In an open transaction the store may have this one connection.
+    if (!currentTransaction()?.isOpen) await flushUses()
+    return inTransaction(async (db) => {
+      const room = await makeRoom(db, session, maxSessions)
+      if (!('taken' in room)) return { outcome: 'full', ...room }
+      await changed(room.taken)
+      const begun = await insertSession(db, session, null)
+      // Nothing is taken for a session that does not begin.
+      if (begun.outcome !== 'inserted') throw credentialChanged()
+      return begun
+    })
   }
 
   /** Finds a session with its user by its token, which is better-auth's question "who is this?"; or, without the user, by id. */
@@ -161,6 +191,10 @@ export class SessionModel {
     if (!(expiresAt instanceof Date)) return ours
     return Math.max(1, Math.min(ours, Math.round((expiresAt.getTime() - Date.now()) / 1000)))
   }
+}
+
+function tooManySessions(): APIError {
+  return new APIError('TOO_MANY_REQUESTS', { code: 'TOO_MANY_SESSIONS', message: new Refusal('too_many_sessions').message })
 }
 
 /** The session in whose place a new one begins, when its user changes a credential: it must not come to live longer by that. */

@@ -3,6 +3,9 @@ import { touchSessions } from './store.js'
 
 const DAY_SECONDS = 86_400
 
+/** How soon the first use of a session is written: until then it may be taken for one that nobody uses. */
+const FIRST_USE_MS = 250
+
 /** Sessions that one statement touches at most. */
 const BATCH = 5_000
 
@@ -22,6 +25,7 @@ export class Activity {
   readonly #options: ActivityOptions
   /** An idle expiry moves when use would move it by this much: at most daily, and seven times in a short life. */
   readonly #stepSeconds: number
+  #soon: NodeJS.Timeout | null = null
 
   constructor(options: ActivityOptions) {
     this.#options = options
@@ -31,6 +35,21 @@ export class Activity {
   /** Notes that a session was used now. */
   note(sessionId: string): void {
     this.#uses.set(sessionId, this.#options.now())
+  }
+
+  /** As `note`, for a session that the store has as never used: that is written soon, together with what else there is. */
+  noteFirst(sessionId: string): void {
+    this.note(sessionId)
+    this.#soon ??= setTimeout(() => {
+      this.#soon = null
+      this.flush().catch(() => {}) // the notes are kept, and the next round tells
+    }, FIRST_USE_MS).unref()
+  }
+
+  /** Writes nothing more by itself. */
+  stop(): void {
+    if (this.#soon) clearTimeout(this.#soon)
+    this.#soon = null
   }
 
   /**

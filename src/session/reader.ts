@@ -204,7 +204,9 @@ export class SessionReader {
     if (!found || !proof.fits(found.session)) return { check: unknown, record: null }
     const check = judge(found)
     if (!check.active) return { check, record: null }
-    this.#options.activity.note(found.session.id)
+    const { id, issuedAt, lastSeenAt } = found.session
+    if (lastSeenAt <= issuedAt) this.#options.activity.noteFirst(id)
+    else this.#options.activity.note(id)
     return { check: proof.claims ? { ...check, token: proof.claims } : check, record: found }
   }
 }

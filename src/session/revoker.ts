@@ -5,7 +5,7 @@ import { withTransaction } from '../database/transaction.js'
 import { advanceCredentialEpoch, revokeSessions, revokeSessionsOf, type BulkRevocation } from './revocation.js'
 import { judge, type RevocationReason } from './session.js'
 import { findSession, holdSessionsOf } from './store.js'
-import { latest, type Thinning } from './thinning.js'
+import type { Thinning } from './thinning.js'
 
 /** What a revocation did. */
 export interface Revoked {
@@ -63,7 +63,7 @@ export class Revoker {
       return revokeSessionsOf(db, bulk)
     })
     if (!changes) return null
-    const effectiveBy = await this.#confirmation.settle({ changes, userIds: [bulk.userId] })
-    return { count: thinned.count + changes.length, effectiveBy: latest([thinned.effectiveBy, effectiveBy]) }
+    const effectiveBy = await this.#confirmation.settle({ changes, sessionIds: thinned.unconfirmed, userIds: [bulk.userId] })
+    return { count: thinned.count + changes.length, effectiveBy }
   }
 }

@@ -6,6 +6,14 @@ import type { ListedSession, Page, RevocationReason, SessionEvent, SessionRecord
 /** Longest user agent that is kept: it is shown to people, and copied by caches. */
 const USER_AGENT_LENGTH = 512
 
+/** An impersonation lives for an hour: so long it may take until an administrator has room for one more. */
+const LONGEST_IMPERSONATION_SECONDS = 3_600
+
+/** A user agent as it is kept. */
+export function userAgentOf(userAgent: string | null): string | null {
+  return userAgent?.slice(0, USER_AGENT_LENGTH) ?? null
+}
+
 /** What a new session is made of. Durations are in seconds and are counted on the database's clock. */
 export interface NewSession {
   id: string
@@ -33,6 +41,9 @@ export interface NewSession {
   /** The first refresh token, by hash, and the pepper that made it; null where no refresh family begins. */
   refresh: { hash: string, pepperId: string } | null
 }
+
+/** What became of a session that was to begin: `changed` where the user is gone, banned or changed, `full` where there is no room for it. */
+export type Inserted = { outcome: 'inserted', row: SessionRow, replaced: Change[] } | { outcome: 'changed' } | { outcome: 'full', retryAfterSeconds: number }
 
 /** The columns of a session `s` and of its user `u` that make a `SessionRecord` (`recordOf`). */
 export const sessionColumns = Prisma.raw(`s."id", s."token", s."userId", s."issuedAt", s."updatedAt", s."expiresAt", s."absoluteExpiresAt",
@@ -63,16 +74,18 @@ export type JoinedRow = SessionRow & { [Name in keyof UserRow as `u_${Name}`]: U
 /**
  * Inserts a session with its first event, and revokes the one it replaces, in one statement.
  *
- * The user's row is taken FOR SHARE and must still have the epoch under which the credential was verified: a change of
+ * The user's row is locked and must still have the epoch under which the credential was verified: a change of
  * password or a ban locks the same row first, so a sign-in with the old password cannot outlive it. Sessions are locked after it, as there.
+ * Sign-ins of one user come one after the other through that lock, so each counts those before it. Impersonations lock nobody out, and count
+ * by administrator: those that begin at the same moment may exceed the cap.
  *
- * @returns the session, with the change that the replaced one underwent; null when the user is gone, banned or changed meanwhile, or the
- *   source session has ended
+ * @param cap how many sessions may live, with this one and without the one it replaces; null where room has been made
+ * @returns the session, with the change that the replaced one underwent
  */
-export async function insertSession(db: Queryable, session: NewSession): Promise<{ row: SessionRow, replaced: Change[] } | null> {
-  const userAgent = session.userAgent?.slice(0, USER_AGENT_LENGTH) ?? null
+export async function insertSession(db: Queryable, session: NewSession, cap: number | null): Promise<Inserted> {
+  const userAgent = userAgentOf(session.userAgent)
   const { replaces } = session
-  const [row] = await db.$queryRaw<(SessionRow & { replacedId: string | null, replacedVersion: number | null })[]>`
+  const [row] = await db.$queryRaw<(SessionRow & { replacedId: string | null, replacedVersion: number | null, free: boolean | null })[]>`
     WITH clock AS (
       SELECT clock_timestamp() AS now
     ), owner AS (
@@ -80,7 +93,9 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
       WHERE "id" = ${session.userId}
         AND (${session.credentialEpoch}::int IS NULL OR "credentialEpoch" = ${session.credentialEpoch}::int)
         AND ${notBanned}
-      FOR SHARE
+      ${Prisma.raw(session.impersonatedBy === null ? 'FOR NO KEY UPDATE' : 'FOR SHARE')}
+    ), room AS MATERIALIZED (
+      SELECT ${cap}::int IS NULL OR "holdfast_live_sessions"("id", ${session.impersonatedBy}, ${replaces?.sessionId ?? null}, ${cap}::int) < ${cap}::int AS "free" FROM owner
     ), impersonator AS (
       SELECT "id" FROM "user"
       WHERE "id" = ${session.impersonatedBy} AND EXISTS (SELECT 1 FROM owner)
@@ -93,7 +108,7 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
       SELECT "id" FROM "session" WHERE "id" = ${session.authoritySessionId} AND ${live} AND EXISTS (SELECT 1 FROM owner) FOR SHARE
     ), allowed AS (
       SELECT owner."id", source."authTime", source."absoluteExpiresAt" AS "notAfter" FROM owner LEFT JOIN source ON true
-      WHERE (${session.sourceSessionId}::text IS NULL OR source."id" IS NOT NULL)
+      WHERE (SELECT "free" FROM room) AND (${session.sourceSessionId}::text IS NULL OR source."id" IS NOT NULL)
         AND (${session.impersonatedBy}::text IS NULL OR EXISTS (SELECT 1 FROM impersonator))
         AND (${session.authoritySessionId}::text IS NULL OR EXISTS (SELECT 1 FROM authority))
     ), replaced AS (
@@ -117,10 +132,11 @@ export async function insertSession(db: Queryable, session: NewSession): Promise
       UNION ALL
       SELECT "id", "userId", 'revoked', ${replaces?.reason ?? null}, ${session.ipAddress} FROM replaced
     ), outbox_rows AS (${intoOutbox('replaced', replaces?.reason ?? null)})
-    SELECT ${sessionColumns}, replaced."id" AS "replacedId", replaced."version" AS "replacedVersion" FROM s LEFT JOIN replaced ON true`
-  if (!row) return null
-  const { replacedId, replacedVersion, ...created } = row
-  return { row: created, replaced: replacedId === null ? [] : [{ sessionId: replacedId, version: replacedVersion ?? 0, reason: replaces?.reason ?? null }] }
+    SELECT ${sessionColumns}, replaced."id" AS "replacedId", replaced."version" AS "replacedVersion", room."free"
+    FROM (SELECT 1) "once" LEFT JOIN room ON true LEFT JOIN s ON true LEFT JOIN replaced ON true`
+  if (!row?.id) return row?.free === false ? { outcome: 'full', retryAfterSeconds: LONGEST_IMPERSONATION_SECONDS } : { outcome: 'changed' }
+  const { replacedId, replacedVersion, free: _free, ...created } = row
+  return { outcome: 'inserted', row: created, replaced: replacedId === null ? [] : [{ sessionId: replacedId, version: replacedVersion ?? 0, reason: replaces?.reason ?? null }] }
 }
 
 /**

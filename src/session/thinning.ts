@@ -1,4 +1,5 @@
 import type { Confirmation } from '../cache/confirmation.js'
+import type { Change } from '../cache/outbox.js'
 import type { PrismaClient } from '../database/database.js'
 import { thinOutSessionsOf, type BulkRevocation } from './revocation.js'
 
@@ -14,8 +15,8 @@ export interface ThinningOut {
 /** What was ended beforehand. */
 export interface ThinnedOut {
   count: number
-  /** As in `Revoked`. */
-  effectiveBy: Date | null
+  /** Sessions whose end could not be confirmed: to be settled together with the change. */
+  unconfirmed: string[]
 }
 
 /**
@@ -34,22 +35,27 @@ export class Thinning {
 
   /** Call it outside of transactions, before the one that makes the change. Where there are few sessions it does nothing, at the cost of a query. */
   async thinOut({ bulk, spared, authorityId }: ThinningOut): Promise<ThinnedOut> {
-    const confirmations: Promise<Date | null>[] = []
+    const unconfirmed: string[] = []
     let count = 0
+    let confirming = Promise.resolve()
     for (;;) {
       const changes = await thinOutSessionsOf(this.#prisma, bulk, spared, authorityId)
-      if (changes.length === 0) break
+      // One batch is confirmed while the next one ends, and no more: Redis is not given more than it can take.
+      await confirming
+      if (changes.length === 0) return { count, unconfirmed }
       count += changes.length
-      // Not one after the other: a node that does not answer is waited for once, and not once for each batch.
-      const confirmed = this.#confirmation.confirm(changes)
-      confirmed.catch(() => {}) // told below, unless the next batch fails
-      confirmations.push(confirmed)
+      // Where one could not be confirmed the others would wait as long, each for itself.
+      confirming = unconfirmed.length === 0 ? this.#confirm(changes, unconfirmed) : this.#leave(changes, unconfirmed)
+      confirming.catch(() => {}) // thrown when it is waited for
     }
-    return { count, effectiveBy: latest(await Promise.all(confirmations)) }
   }
-}
 
-/** The latest of several times by which changes are effective; null when all of them are. */
-export function latest(times: readonly (Date | null)[]): Date | null {
-  return times.reduce((last, time) => (time && (!last || last < time) ? time : last), null)
+  async #confirm(changes: readonly Change[], unconfirmed: string[]): Promise<void> {
+    if (await this.#confirmation.confirm(changes) !== null) await this.#leave(changes, unconfirmed)
+  }
+
+  async #leave(changes: readonly Change[], unconfirmed: string[]): Promise<void> {
+    this.#confirmation.forget(changes)
+    unconfirmed.push(...changes.map(({ sessionId }) => sessionId))
+  }
 }

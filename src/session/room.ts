@@ -1,0 +1,49 @@
+import type { Change } from '../cache/outbox.js'
+import { Prisma, type Queryable } from '../database/database.js'
+import { networkOf } from './network.js'
+import { revokeSessions } from './revocation.js'
+import { live, userAgentOf, type NewSession } from './store.js'
+
+/** Sessions that one sign-in ends at most. Who has more above the cap loses so many with each. */
+const TAKEN = 500
+
+/** What is done for a sign-in that meets the cap: sessions that are ended for it, or how long it is until one could be. */
+export type Room = { taken: Change[] } | { retryAfterSeconds: number }
+
+interface Candidates {
+  ids: string[]
+  /** How many there are that live. */
+  count: number
+  retryAfterSeconds: number
+}
+
+/**
+ * Makes room for a session of a user who has as many as the cap allows. First go sessions of the same client and network that were never used
+ * after they began, then those that were idle for longest. One that was used within a day is never taken, nor is an impersonation.
+ * Call it in a transaction, and begin the session in the same one: it locks the user, so that sign-ins at once find room one after the other.
+ */
+export async function makeRoom(db: Queryable, session: NewSession, cap: number): Promise<Room> {
+  await db.$queryRaw`SELECT 1 FROM "user" WHERE "id" = ${session.userId} FOR NO KEY UPDATE`
+  const { ids, count, retryAfterSeconds } = await findCandidates(db, session)
+  const above = Math.min(count - cap + 1, TAKEN)
+  if (ids.length < above) return { retryAfterSeconds }
+  return { taken: above > 0 ? await revokeSessions(db, ids.slice(0, above), session.userId, 'session_cap') : [] }
+}
+
+/** Those that may be taken, the first ones first. It must be a statement of its own: only then does it see what others did before the lock. */
+async function findCandidates(db: Queryable, { userId, ipAddress, userAgent, replaces }: NewSession): Promise<Candidates> {
+  const day = Prisma.sql`interval '1 day'`
+  const [row] = await db.$queryRaw<Candidates[]>`
+    WITH theirs AS MATERIALIZED (
+      SELECT "id", "lastSeenAt", "expiresAt",
+        "lastSeenAt" <= "issuedAt" AND "network" = ${networkOf(ipAddress)} AND "userAgent" IS NOT DISTINCT FROM ${userAgentOf(userAgent)} AS "unused"
+      FROM "session" WHERE "userId" = ${userId} AND "impersonatedBy" IS NULL AND "id" IS DISTINCT FROM ${replaces?.sessionId ?? null} AND ${live}
+    ), candidates AS (
+      SELECT "id", "unused", "lastSeenAt" FROM theirs WHERE "unused" OR "lastSeenAt" < statement_timestamp() - ${day}
+      ORDER BY "unused" DESC NULLS LAST, "lastSeenAt", "id" LIMIT ${TAKEN}
+    )
+    SELECT ARRAY(SELECT "id" FROM candidates ORDER BY "unused" DESC NULLS LAST, "lastSeenAt", "id") AS "ids",
+      (SELECT count(*)::int FROM theirs) AS "count",
+      (SELECT GREATEST(1, ceil(extract(epoch FROM min(LEAST("lastSeenAt" + ${day}, "expiresAt")) - statement_timestamp())))::int FROM theirs) AS "retryAfterSeconds"`
+  return row ?? { ids: [], count: 0, retryAfterSeconds: 1 }
+}
