@@ -114,7 +114,9 @@ t.test('D4: everything is in one schema: the URL\'s, or the first of the search 
     const ada = await signUp(at)
     t.equal((await ada.browser.get('/sessions')).status, 200)
     t.equal((await query(admin, `SELECT 1 FROM "${schema}"."user" WHERE "id" = '${ada.id}'`)).length, 1)
-    t.equal((await ada.browser.post('/api/auth/sign-out')).status, 200)
+    // By hand, from a session that looks elsewhere.
+    await execute(admin, `UPDATE "${schema}"."user" SET "banned" = true WHERE "id" = '${ada.id}'`)
+    t.match(await query(admin, `SELECT "revokedReason" FROM "${schema}"."session" WHERE "userId" = '${ada.id}'`), [{ revokedReason: 'user_banned' }])
     await app.close()
   }
   await migrate(open(t, `${admin}?schema=${encodeURIComponent('of its "own"')}`))
