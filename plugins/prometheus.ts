@@ -42,6 +42,9 @@ function countTally(registry: Registry, { tally }: Holdfast): void {
       for (const [answer, value] of Object.entries(answers)) set({ layer, answer }, value)
     }
   })
+  counter('holdfast_copies_refused_total', 'Copies in Redis that did not count: forged, older than any copy may be, or in another version\'s form.', ['why'], (set) => {
+    for (const [why, value] of Object.entries(tally.copiesRefused)) set({ why }, value)
+  })
   counter('holdfast_revocations_total', 'Sessions revoked through this process, by reason.', ['reason'], (set) => {
     for (const [reason, value] of tally.revocations) set({ reason }, value)
   })

@@ -108,7 +108,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     const activity = new Activity({ db: database.prisma, idleTtlSeconds: config.sessionIdleTtlSeconds, now: () => performance.now() })
     const tally = new Tally()
     const opened = openCaches({
-      config, database, serves, tally, protections,
+      config, keys: keys.all, database, serves, tally, protections,
       events: {
         onRedisLost: (error) => events.onWarning('Redis does not answer: sessions are read from the store', error),
         onRedisBack: () => events.onWarning('Redis answers again', null),

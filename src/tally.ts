@@ -16,6 +16,8 @@ const row = (): Row => ({ active: 0, refused: 0, revoked: 0, unknown: 0, unavail
  */
 export class Tally {
   readonly checks: Record<Layer, Row> = { local: row(), shared: row(), store: row(), none: row() }
+  /** Copies in Redis that did not count: of no node of this store, older than a copy may be, or of another version's form. */
+  readonly copiesRefused = { forged: 0, old: 0, form: 0 }
   /** Revocations by reason. */
   readonly revocations = new Map<string, number>()
   /** Refreshes by outcome. */

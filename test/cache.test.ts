@@ -1,7 +1,9 @@
 import t from 'tap'
 import { Tally } from '../src/tally.js'
-import { decodeRecord, encodeRecord } from '../src/cache/entry.js'
+import { DatabaseClock } from '../src/cache/database-clock.js'
+import { decodeCopy, encodeRecord, encodeUnknown } from '../src/cache/entry.js'
 import { BoundedMap } from '../src/bounded-map.js'
+import { isRevoked } from '../src/cache/found.js'
 import { LocalCache } from '../src/cache/local-cache.js'
 import { allProtections } from '../src/cache/protections.js'
 import { connectRedis } from '../src/cache/redis.js'
@@ -157,11 +159,12 @@ t.test('a put replaces an older local copy for the time it has left, and makes n
   const local = new LocalCache({ maxEntries: 10, maxBytes: 1e6 })
   let held = true
   const cache = new SessionCache({
-    db: running.app.holdfast.prisma, authority: { held: () => held, epoch: 0, stamp: '' }, local, shared: null, ttlMs: 60_000, protections: allProtections, tally: new Tally()
+    db: running.app.holdfast.prisma, authority: { held: () => held, epoch: 0, stamp: '' }, local, shared: null, ttlMs: 60_000, protections: allProtections, tally: new Tally(),
+    clock: new DatabaseClock(), onWarning: () => {}
   })
   const shown = () => local.find(ada.sessionId, performance.now())
   const read = await cache.find(ada.sessionId, () => true)
-  if (read === null || read === 'revoked') throw new Error('no record')
+  if (read === null || isRevoked(read)) throw new Error('no record')
   const { version } = read.session
   const written = (ahead: number): SessionRecord => ({ ...read, session: { ...read.session, version: version + ahead, name: `write ${ahead}` } })
   const before = shown()
@@ -194,10 +197,11 @@ function recordWith(overrides: Partial<SessionRow>): SessionRecord {
 
 t.test('a copy reads as it was written', (t) => {
   for (const record of [recordWith({}), recordWith({ revokedAt: then, revokedReason: 'signed_out', ipAddress: '::1', name: 'phone', impersonatedBy: 'admin' }), { ...recordWith({}), user: null }]) {
-    t.strictSame(decodeRecord('a', encodeRecord(record, 59_000)), { record, livesMs: 59_000 })
+    t.strictSame(decodeCopy('a', encodeRecord(record, 59_000)), { record, livesMs: 59_000, readAt: then.getTime() })
   }
-  t.equal(decodeRecord('a', '{"session":{}}'), null, 'a form that this version does not know is no copy')
-  t.equal(decodeRecord('a', '[0]'), null)
+  t.strictSame(decodeCopy('a', encodeUnknown(7, 5_000)), { record: null, livesMs: 5_000, readAt: 7 })
+  t.equal(decodeCopy('a', '{"session":{}}'), null, 'a form that this version does not know is no copy')
+  t.equal(decodeCopy('a', '[0]'), null)
   t.end()
 })
 

@@ -87,7 +87,7 @@ for (const { what, path, body, by, undo } of changes) {
       if (undo) await undo(person)
       for (const browser of born) {
         const state = await sessionState(browser)
-        if (!/^401 (session_revoked|user_gone)$/.test(state)) t.fail(`round ${round}: a session of the old password is ${state}`)
+        if (!/^401 (session_revoked|user_banned|user_gone)$/.test(state)) t.fail(`round ${round}: a session of the old password is ${state}`)
       }
     })
     t.ok(bornInAll > 0, `${bornInAll} sign-ins won their race, and lost their session`)

@@ -194,7 +194,7 @@ t.test('a session that ended otherwise says how', async () => {
   await prisma.user.update({ where: { id: banned.id }, data: { banned: true } })
   // Changed by hand: the caches hear of it with the next round of the outbox.
   await until('the expiry to be heard of', async () => await sessionState(expired.browser) === '401 session_expired')
-  await until('the ban to be heard of', async () => await sessionState(banned.browser) === '401 session_revoked')
+  await until('the ban to be heard of', async () => await sessionState(banned.browser) === '401 user_banned')
 })
 
 t.test('impersonation keeps the token of the administrator out of every answer', async (t) => {

@@ -5,7 +5,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { deriveKeys } from '../src/auth/keys.js'
 import { Breaker } from '../src/cache/breaker.js'
+import { CopyMac } from '../src/cache/copy-mac.js'
 import { allProtections } from '../src/cache/protections.js'
 import { connectRedis } from '../src/cache/redis.js'
 import { SharedCache } from '../src/cache/shared-cache.js'
@@ -134,10 +136,10 @@ async function shardsAnswerAlone(t: Test, redisUrl: string, [, sick = 0]: readon
   const redis = connectRedis(redisUrl)
   t.teardown(() => redis.disconnect())
   await until('the cluster to be reached', () => redis.status === 'ready')
-  const cache = new SharedCache(redis, new Breaker(), allProtections)
+  const cache = new SharedCache(redis, new Breaker(), allProtections, new CopyMac(deriveKeys(randomUUID()).all))
   cache.namespace = randomUUID()
   const ids = Array.from({ length: 12 }, () => randomUUID())
-  const fills = (await cache.readAll(ids, '')).flatMap((lease, i) => (lease.kind === 'lease' ? [{ sessionId: ids[i] ?? '', lease, version: 1, body: 'copy', ttlMs: 60_000 }] : []))
+  const fills = (await cache.readAll(ids, '')).flatMap((lease, i) => (lease.kind === 'lease' ? [{ sessionId: ids[i] ?? '', lease, version: 1, text: 'copy', ttlMs: 60_000 }] : []))
   t.ok((await cache.fillAll(fills)).every(Boolean))
   t.equal(spawnSync('redis-cli', ['-p', String(sick), 'client', 'pause', '1500', 'all']).status, 0)
   const kinds = (await cache.readAll(ids, '')).map(({ kind }) => kind)

@@ -17,6 +17,8 @@ export interface SecretKeys {
   readonly seal: Buffer
   /** Authenticates the names of signing keys. */
   readonly keyId: Buffer
+  /** Authenticates copies of sessions in Redis. */
+  readonly copies: Buffer
   readonly pepper: Pepper
 }
 
@@ -60,6 +62,7 @@ function keysOf(secret: string): SecretKeys {
     check: createHash('sha256').update(derive('key check')).digest('base64url'),
     seal: deriveKey(secret, 'signing key encryption'),
     keyId: deriveKey(secret, 'signing key id'),
+    copies: deriveKey(secret, 'session copies'),
     pepper: derivePepper(secret)
   }
 }

@@ -7,7 +7,7 @@ import { currentTransaction } from '../database/transaction.js'
 import { Refusal } from '../errors.js'
 import type { SessionReader } from '../session/reader.js'
 import { revokeSessions, revokeSessionsOf, type BulkRevocation } from '../session/revocation.js'
-import type { Session, SessionRow, UserRow } from '../session/session.js'
+import { isRevocation, type Session, type SessionRow, type UserRow } from '../session/session.js'
 import { handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
 import { makeRoom } from '../session/room.js'
 import { insertSession, listSessions, type Inserted, type NewSession } from '../session/store.js'
@@ -131,7 +131,7 @@ export class SessionModel {
     const { check, record } = await this.#options.reader.read(standIn?.credential ?? { kind: 'token', value: token }, transaction ? await transaction.forWrite() : undefined)
     if (standIn && !check.active) scope.standInRefused = check.cause
     // better-auth answers "signed out" to a session that is so already: that answer must be as final as the other's.
-    if (!check.active && check.cause === 'session_revoked') await this.#options.settle([parseSessionToken(token)?.sessionId ?? ''])
+    if (!check.active && isRevocation(check.cause)) await this.#options.settle([parseSessionToken(token)?.sessionId ?? ''])
     if (!check.active || !record?.user) return null
     scope.authorisedBy ??= check.session
     return { ...authSession(onLocalClock(record.session, record.now), token), user: record.user satisfies UserRow }

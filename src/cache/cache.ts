@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { SecretKeys } from '../auth/keys.js'
 import type { Config } from '../config.js'
 import type { Database } from '../database/database.js'
 import { Breaker } from './breaker.js'
 import { Confirmation } from './confirmation.js'
+import { CopyMac } from './copy-mac.js'
+import { DatabaseClock } from './database-clock.js'
 import { LocalCache } from './local-cache.js'
 import { NodeLease } from './node-lease.js'
 import { purgeOutbox } from './outbox.js'
@@ -51,6 +54,8 @@ export interface CacheEvents {
 
 export interface CacheOptions {
   config: Config
+  /** Those of every known secret, the current one first: what is kept in Redis is authenticated. */
+  keys: readonly [SecretKeys, ...SecretKeys[]]
   database: Database
   events: CacheEvents
   /** Whether this process serves. The command line does not: without Redis it leaves the telling to those that do. */
@@ -63,7 +68,7 @@ export interface CacheOptions {
 const alone: Authority = { held: () => true, epoch: 0, stamp: '' }
 
 /** Opens the caches that the configuration allows: local and shared with Redis, local alone for the only node of a store. */
-export function openCaches({ config, database, events, serves, tally, protections = allProtections }: CacheOptions): Caches {
+export function openCaches({ config, keys, database, events, serves, tally, protections = allProtections }: CacheOptions): Caches {
   const db = database.prisma
   const ttlMs = config.cacheTtlSeconds * 1000
   const embedded = database.kind === 'embedded'
@@ -71,7 +76,8 @@ export function openCaches({ config, database, events, serves, tally, protection
   const connected = !embedded && config.redisUrl !== undefined ? connect(config.redisUrl, config.redisCaFile, events, refusals) : null
   const mode: NodeMode = connected ? 'shared' : config.localCache ? 'sole' : 'uncached'
   const breaker = new Breaker()
-  const shared = connected ? new SharedCache(connected.redis, breaker, protections) : null
+  const clock = new DatabaseClock()
+  const shared = connected ? new SharedCache(connected.redis, breaker, protections, new CopyMac(keys)) : null
   const hasLocal = config.localCache && (embedded || connected || serves)
   const local = hasLocal ? new LocalCache({ maxEntries: LOCAL_ENTRIES, maxBytes: LOCAL_BYTES }) : null
   const onNewEpoch = () => cache.clear()
@@ -85,8 +91,8 @@ export function openCaches({ config, database, events, serves, tally, protection
   })
   const mayConfirm = async () => (registration ? registration.held() : embedded || !await isAnyCaching(db))
   const authority: Authority = embedded ? alone : lease && registration ? both(lease, registration, () => confirmation.caughtUp) : registration ?? { ...alone, held: () => false }
-  const cache: SessionCache = new SessionCache({ db, local, shared, ttlMs, protections, authority, tally })
-  const confirmation: Confirmation = new Confirmation({ db, cache, shared, lease, ttlMs, mayConfirm, alone: embedded, tally })
+  const cache: SessionCache = new SessionCache({ db, local, shared, ttlMs, protections, authority, tally, clock, onWarning: events.onWarning })
+  const confirmation: Confirmation = new Confirmation({ db, cache, shared, lease, ttlMs, mayConfirm, alone: embedded, tally, clock })
   let started = false
   return {
     cache,

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queryable } from '../database/database.js'
+import type { DatabaseClock } from './database-clock.js'
 import type { NodeLease } from './node-lease.js'
 import { claimUnconfirmed, confirmChanges, findUnconfirmed, releaseClaims, tailOutbox, type Change } from './outbox.js'
 import { piecesOf } from './pieces.js'
@@ -29,6 +30,8 @@ export interface ConfirmationOptions {
   /** Whether every node that may hold copies hears of this one's changes. Asked after they were spread. */
   mayConfirm: () => Promise<boolean>
   tally: Tally
+  /** Hears the database's time with each round of the tail: copies in Redis are aged by it. */
+  clock: DatabaseClock
 }
 
 /** What a call has changed, and whose changes by others it must wait for. */
@@ -120,15 +123,16 @@ export class Confirmation {
    * Redis primaries at once show a revoked session for one round of this at most.
    */
   async tail(): Promise<void> {
-    const { db, shared, cache, ttlMs } = this.#options
+    const { db, shared, cache, ttlMs, clock } = this.#options
     const now = performance.now()
-    const next = await tailOutbox(db, this.#tailFrom, async (rows) => {
+    const { next, now: time } = await tailOutbox(db, this.#tailFrom, async (rows) => {
       const fresh = rows.filter((row) => !this.#tailed.has(row.id))
       cache.invalidate(fresh)
       const invalidatedAt = performance.now()
       if (shared) await this.#writeAll(fresh, shared)
       for (const row of fresh) this.#tailed.set(row.id, invalidatedAt)
     })
+    if (time) clock.note(time, now)
     this.caughtUp = true
     this.#tailFrom = next // not before: what could not be applied is read again
     for (const [id, at] of this.#tailed) {

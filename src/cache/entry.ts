@@ -1,15 +1,31 @@
 import type { SessionRecord, SessionRow, UserRow } from '../session/session.js'
 
 /** Which form a copy is written in; a process that does not know it takes the copy for none. */
-const FORM = 1
+const FORM = 2
 
 type Packed = readonly unknown[]
+
+const UNKNOWN_LENGTH = 3
+
+/** What a copy says: the session as the store had it at one moment, or that there was none. */
+export interface Copy {
+  record: SessionRecord | null
+  /** The database's clock when the store was read, in milliseconds: the copy's age is counted from here. */
+  readAt: number
+  /** How long the copy may live from then on. */
+  livesMs: number
+}
+
+/** A copy that says "there is no such session". */
+export function encodeUnknown(readAt: number, livesMs: number): string {
+  return JSON.stringify([FORM, livesMs, readAt])
+}
 
 /**
  * A session as caches keep it: the rows with their hash, never a token. Values in a fixed order, dates as milliseconds, most of them from
  * when the session began: with names and ISO dates a copy takes twice the room, and seven times as long to read.
  *
- * @param livesMs how long the copy may live, counted from the store read: what is left of it later tells its age
+ * @param livesMs how long the copy may live, counted from the store read
  */
 export function encodeRecord({ session: s, user, now }: SessionRecord, livesMs: number): string {
   const begun = s.issuedAt.getTime()
@@ -21,9 +37,10 @@ export function encodeRecord({ session: s, user, now }: SessionRecord, livesMs: 
 }
 
 /** Reads a copy; the database's clock in it stands where the store was read. Null for a copy of another form, and for what is no copy. */
-export function decodeRecord(id: string, text: string): { record: SessionRecord, livesMs: number } | null {
+export function decodeCopy(id: string, text: string): Copy | null {
   const packed = parsePacked(text)
   if (packed?.[0] !== FORM) return null
+  if (packed.length === UNKNOWN_LENGTH) return { record: null, livesMs: packed[1] as number, readAt: packed[2] as number }
   const [
     , livesMs, begun, now, token, userId, updatedAt, expiresAt, absoluteExpiresAt, revokedAt, revokedReason, version, ipAddress, userAgent, name, lastSeenAt, amr,
     authTime, impersonatedBy, clientId, user
@@ -34,7 +51,7 @@ export function decodeRecord(id: string, text: string): { record: SessionRecord,
     id, token, userId, issuedAt: at(0), updatedAt: at(updatedAt), expiresAt: at(expiresAt), absoluteExpiresAt: at(absoluteExpiresAt), revokedAt: dateOf(revokedAt),
     revokedReason, version, ipAddress, userAgent, name, lastSeenAt: at(lastSeenAt), amr, authTime: at(authTime), impersonatedBy, clientId
   }
-  return { record: { session, user: user && decodeUser(userId, user), now: at(now) }, livesMs }
+  return { record: { session, user: user && decodeUser(userId, user), now: at(now) }, livesMs, readAt: begun + now }
 }
 
 function parsePacked(text: string): Packed | null {

@@ -1,7 +1,16 @@
 import { findCause, type SessionRecord, type SessionRow } from '../session/session.js'
 
+/** A session of which no more is known than that it was revoked, and why. */
+export interface Revoked {
+  readonly revokedReason: string
+}
+
 /** What is known of a session: its rows, that it is revoked, or that there is none. */
-export type Found = SessionRecord | 'revoked' | null
+export type Found = SessionRecord | Revoked | null
+
+export function isRevoked(found: Found): found is Revoked {
+  return found !== null && 'revokedReason' in found
+}
 
 /** The same, with how long ago at most the store said so, in milliseconds. */
 export interface Aged {

@@ -1,6 +1,6 @@
 import { evict } from '../bounded-map.js'
 import { showActive, validFor, type ActiveCheck, type SessionRecord } from '../session/session.js'
-import { decodeRecord } from './entry.js'
+import { decodeCopy } from './entry.js'
 
 /** A copy of a session in this process. Times are monotonic milliseconds. */
 export interface LocalEntry {
@@ -134,9 +134,8 @@ export class LocalCache {
   }
 
   #unpack(sessionId: string, slot: Slot): LocalEntry | null {
-    const decoded = decodeRecord(sessionId, slot.text)
-    if (!decoded) return null
-    const { record } = decoded
+    const record = decodeCopy(sessionId, slot.text)?.record
+    if (!record) return null
     const { readAt, freshUntil } = slot
     const lives = validFor(record)
     slot.unpacked = {

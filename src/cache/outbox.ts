@@ -29,8 +29,10 @@ const CLAIM_MS = 3_000
 /**
  * The part of a statement that writes outbox rows for the sessions that its step `changed` returned (columns id, userId, version).
  * It stands in the statement of the change itself: whoever commits the one commits the other.
+ *
+ * @param reason why they were revoked: one for all, or a column of that step; null where they were not
  */
-export function intoOutbox(changed: string, reason: string | null): Prisma.Sql {
+export function intoOutbox(changed: string, reason: string | Prisma.Sql | null): Prisma.Sql {
   return Prisma.sql`
     INSERT INTO "outbox" ("sessionId", "userId", "version", "reason", "transactionId", "claimedUntil")
     SELECT "id", "userId", "version", ${reason}, pg_current_xact_id()::text::bigint, clock_timestamp() + ${CLAIM_MS}::int * interval '1 millisecond'
@@ -106,12 +108,14 @@ async function findUnconfirmedOf(db: Queryable, userIds: readonly string[]): Pro
  * Reads what was committed since the last call, confirmed or not. It goes by transaction ids from the last snapshot's xmin, never by "id
  * greater than the last seen": ids are given before commit, and a late committer would be skipped. Rows may come twice.
  *
- * @param since what the last call returned; 0 reads all that is kept
+ * @param since the `next` of the last call; 0 reads all that is kept
  * @param apply is given one page after the other, so that what ends a hundred thousand sessions is never read, or held, as a whole
+ * @returns with it what the database's clock showed when the read began
  */
-export async function tailOutbox(db: Queryable, since: bigint, apply: (rows: OutboxRow[]) => Promise<void>): Promise<bigint> {
+export async function tailOutbox(db: Queryable, since: bigint, apply: (rows: OutboxRow[]) => Promise<void>): Promise<{ next: bigint, now: Date | null }> {
   // The snapshot's edge is read first: what commits between the two statements is read twice, not never.
-  const [edge] = await db.$queryRaw<{ xmin: bigint }[]>`SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "xmin"`
+  const [edge] = await db.$queryRaw<{ xmin: bigint, now: Date }[]>`
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "xmin", clock_timestamp() AS "now"`
   let last: Paged | undefined
   do {
     const page: Paged[] = await db.$queryRaw<Paged[]>`
@@ -121,7 +125,7 @@ export async function tailOutbox(db: Queryable, since: bigint, apply: (rows: Out
     await apply(page)
     last = page.length === PAGE ? page.at(-1) : undefined
   } while (last)
-  return edge?.xmin ?? since
+  return { next: edge?.xmin ?? since, now: edge?.now ?? null }
 }
 
 /**

@@ -1,9 +1,10 @@
 import type { Queryable } from '../database/database.js'
 import { findCause, type ActiveCheck, type SessionRecord } from '../session/session.js'
 import { findSessions } from '../session/store.js'
-import { agedBy, decodeRecord, encodeRecord } from './entry.js'
+import type { DatabaseClock } from './database-clock.js'
+import { agedBy, decodeCopy, encodeRecord, encodeUnknown } from './entry.js'
 import { VersionFloors } from './floors.js'
-import { fits, type Aged, type Found, type Matches } from './found.js'
+import { fits, isRevoked, type Aged, type Found, type Matches } from './found.js'
 import { Gathering } from './gathering.js'
 import type { LocalCache, LocalEntry, PackedEntry } from './local-cache.js'
 import type { Invalidation } from './node-lease.js'
@@ -27,6 +28,8 @@ export interface SessionCacheOptions {
   ttlMs: number
   protections: Protections
   tally: Tally
+  clock: DatabaseClock
+  onWarning: (message: string) => void
 }
 
 /** So many commands to Redis may be under way that each ask about several sessions. The store is asked one query at a time: its connections are few. */
@@ -34,6 +37,13 @@ const SHARED_JOURNEYS = 4
 
 /** A copy that says "there is no such session" lives this long: no id is ever given twice. */
 const UNKNOWN_TTL_MS = 5_000
+
+/** A copy may reach Redis, and stay there, some seconds too long by chance. One that is older was written back. */
+const LATE_MS = 4_000
+
+const FORGED = 'a copy of a session in Redis was written by none of this store\'s nodes, and does not count: ' +
+  'who can write there? (nodes of version 0.1 that still run beside this one are one answer)'
+const WRITTEN_BACK = 'a copy of a session in Redis is older than any copy can be, and does not count: who can write there?'
 
 declare const MOMENT: unique symbol
 /** A time on the monotonic clock, in milliseconds, at which copies in this process may answer. Only `SessionCache.moment` makes one. */
@@ -81,6 +91,7 @@ export class SessionCache {
   /** What the store is asked at present; noted only where the protection against joining it is off. */
   readonly #joinable = new Set<StoreRead>()
   readonly #floors = new VersionFloors()
+  readonly #warned = new Set<string>()
   readonly #askingShared = new Gathering((questions: readonly Question[]) => this.#answerFromShared(questions), { journeys: SHARED_JOURNEYS })
   readonly #askingStore = new Gathering((questions: readonly (Question & { lease: Lease | null })[]) => this.#answerFromStore(questions))
 
@@ -160,7 +171,7 @@ export class SessionCache {
   }
 
   #count({ found, layer }: Answered, matches: Matches | undefined): Found {
-    this.#options.tally.checks[layer][found === null ? 'unknown' : found === 'revoked' ? 'revoked' : fits(found, matches) ? 'active' : 'refused']++
+    this.#options.tally.checks[layer][found === null ? 'unknown' : isRevoked(found) ? 'revoked' : fits(found, matches) ? 'active' : 'refused']++
     return found
   }
 
@@ -181,7 +192,7 @@ export class SessionCache {
       const clock = new Date(Math.max(record.now.getTime(), copy.record.now.getTime() + now - copy.readAt))
       local.set(id, { text: encodeRecord({ ...record, now: clock }, ttlMs), readAt: now, freshUntil: copy.freshUntil })
     }
-    shared?.put(id, version, encodeRecord(record, ttlMs)).catch(() => {}) // the older copy stays, for as long as it had
+    shared?.put(id, version, encodeRecord(record, ttlMs), authority.stamp).catch(() => {}) // the older copy stays, for as long as it had
   }
 
   /**
@@ -257,7 +268,6 @@ export class SessionCache {
   #readShared(ids: ReadonlySet<string>): Promise<Map<string, Aged | Lease>> {
     return this.#hearing(ids, async (beginnings) => {
       const known = new Map<string, Aged | Lease>()
-      const readAt = performance.now()
       const { shared, authority } = this.#options
       // What the shared cache cannot say, the store can.
       const answers = await shared?.readAll([...ids], authority.stamp) ?? []
@@ -265,7 +275,7 @@ export class SessionCache {
       for (const [id, beginning] of beginnings) {
         const answer = answers[next++]
         if (!answer || answer.kind === 'none') continue
-        const taken = answer.kind === 'lease' ? answer : this.#take(id, answer, readAt, beginning)
+        const taken = answer.kind === 'lease' ? answer : this.#take(id, answer, beginning)
         if (taken) known.set(id, taken)
       }
       return known
@@ -281,6 +291,8 @@ export class SessionCache {
         this.#options.tally.checks.store.unavailable += checks
         throw error
       })
+      const [read] = found.values()
+      if (read) this.#options.clock.note(read.now, readAt)
       const fills: Fill[] = []
       for (const [id, beginning] of beginnings) {
         const record = found.get(id) ?? null
@@ -315,28 +327,59 @@ export class SessionCache {
   }
 
   /** Takes what the shared cache says, if it counts: null where it does not. */
-  #take(sessionId: string, answer: SharedAnswer & { kind: 'hit' | 'tombstone' }, readAt: number, beginning: Beginning): Aged | null {
-    if (answer.kind === 'tombstone') return { found: 'revoked', ageMs: 0 }
+  #take(sessionId: string, answer: SharedAnswer & { kind: 'hit' | 'tombstone' | 'forged' }, beginning: Beginning): Aged | null {
+    if (answer.kind === 'forged') return this.#refuse('forged', FORGED)
+    if (answer.kind === 'tombstone') return { found: { revokedReason: answer.reason }, ageMs: 0 }
     const { authority, protections } = this.#options
     // The lease, unbroken since the read began, is still held: a server that was demoted meanwhile does not count.
     const usable = (!protections.leaseCheck || (authority.held() && authority.epoch === beginning.epoch)) && (!protections.versionCompare || !this.#floors.isAbove(answer.version, sessionId))
-    if (!usable || answer.remainingMs <= 0) return null
-    if (answer.body === '') return { found: null, ageMs: Math.max(0, UNKNOWN_TTL_MS - answer.remainingMs) }
-    const decoded = decodeRecord(sessionId, answer.body)
-    if (!decoded) return null
-    const { record, livesMs } = decoded
-    const ageMs = Math.max(0, livesMs - answer.remainingMs)
-    this.#keep(sessionId, record.session.version, { text: answer.body, readAt: readAt - ageMs, freshUntil: readAt - ageMs + livesMs }, beginning)
-    return { found: agedBy(record, ageMs), ageMs }
+    return usable ? this.#takeCopy(sessionId, answer, beginning) : null
+  }
+
+  /**
+   * Takes a copy as old as it says that it is. Its age is counted from the time of its read, which is authenticated, on
+   * the database's clock: that Redis still has it says nothing, for it may have been written back.
+   */
+  #takeCopy(sessionId: string, { version, text }: SharedAnswer & { kind: 'hit' }, beginning: Beginning): Aged | null {
+    const { clock, ttlMs } = this.#options
+    const copy = decodeCopy(sessionId, text)
+    if (!copy) return this.#refuse('form')
+    const now = performance.now()
+    const time = clock.latest(now)
+    if (time === null) return null
+    const ageMs = time - copy.readAt
+    const livesMs = Math.min(copy.livesMs, ttlMs)
+    // One from the future was read before the database's clock was set back.
+    if (ageMs < 0 || ageMs >= livesMs) return this.#refuse('old', ageMs > livesMs + LATE_MS ? WRITTEN_BACK : null)
+    if (!copy.record) return { found: null, ageMs }
+    this.#keep(sessionId, version, { text, readAt: now - ageMs, freshUntil: now - ageMs + livesMs }, beginning)
+    return { found: agedBy(copy.record, ageMs), ageMs }
+  }
+
+  /** Counts a copy that does not count, and warns of its kind once. */
+  #refuse(why: 'forged' | 'old' | 'form', warning: string | null = null): null {
+    const { tally, onWarning } = this.#options
+    tally.copiesRefused[why]++
+    if (warning !== null && !this.#warned.has(why)) {
+      this.#warned.add(why)
+      onWarning(warning)
+    }
+    return null
   }
 
   /** Keeps what the store has said, and adds it to what is offered to the shared cache where this reader may fill. */
   #offer(sessionId: string, record: SessionRecord | null, readAt: number, lease: Lease | undefined, beginning: Beginning, fills: Fill[]): void {
     if (record && findCause(record) !== null) return
     const livesMs = record ? Math.floor(this.#options.ttlMs * (1 - Math.random() / 10)) : UNKNOWN_TTL_MS
-    const text = record ? encodeRecord(record, livesMs) : ''
-    if (lease) fills.push({ sessionId, lease, version: record?.session.version ?? 0, body: text, ttlMs: livesMs - (performance.now() - readAt) })
-    if (record) this.#keep(sessionId, record.session.version, { text, readAt, freshUntil: readAt + livesMs }, beginning)
+    const text = record ? encodeRecord(record, livesMs) : this.#encodeUnknown(readAt)
+    if (lease && text !== null) fills.push({ sessionId, lease, version: record?.session.version ?? 0, text, ttlMs: livesMs - (performance.now() - readAt) })
+    if (record && text !== null) this.#keep(sessionId, record.session.version, { text, readAt, freshUntil: readAt + livesMs }, beginning)
+  }
+
+  /** The store has said no more than that there is none: its time is estimated, and none is kept where that cannot be. */
+  #encodeUnknown(readAt: number): string | null {
+    const time = this.#options.clock.earliest(readAt)
+    return time === null ? null : encodeUnknown(Math.floor(time), UNKNOWN_TTL_MS)
   }
 
   /** Keeps a copy in this process, unless something that was heard since its read began speaks against it. */
@@ -355,5 +398,5 @@ function idsOf(questions: readonly Question[]): Set<string> {
 
 /** Whether a copy answers the question: one that does not fit may be older than the credential. */
 function isSettled(found: Found, matches: Matches | undefined): boolean {
-  return found === null || found === 'revoked' || fits(found, matches)
+  return found === null || isRevoked(found) || fits(found, matches)
 }

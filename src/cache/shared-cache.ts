@@ -1,16 +1,20 @@
 import { randomBytes } from 'node:crypto'
 import type { Breaker } from './breaker.js'
+import type { CopyMac } from './copy-mac.js'
 import { piecesOf } from './pieces.js'
 import { isCluster, type RedisConnection } from './redis.js'
 import type { Protections } from './protections.js'
 
 /*
  * The shared cache (L2). Two keys for a session, in one hash slot:
- *   holdfast:<store>:{id}:session   hash: v (version), stamp, body; or v, tomb for a revoked session
+ *   holdfast:<store>:{id}:session   hash: v (version), stamp, body; or v, tomb (the reason) for a revoked session
  *   holdfast:<store>:{id}:fill      the fill lease: the one reader that may fill, and the stamp it was given
  * The stamp is master_replid: it changes with every failover and restart, so that a copy counts only on the Redis history
  * on which it was written. It is compared with the server that answers: just after a failover a node may still hold the lease of
  * the old primary while its commands reach the new one, which may have lost a tombstone. Every check-and-change is one script.
+ *
+ * `body` and `tomb` are sealed (copy-mac.ts): others may write to Redis. What does not verify is a miss. The scripts do not
+ * verify anything; a forged key can keep them from filling, and cannot make them fail (hence `pcall`).
  */
 const STAMP = `local function stamp() return string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') end\n`
 
@@ -21,10 +25,10 @@ const READ = `${STAMP}
 local now = stamp()
 local answers = {}
 for i = 1, #KEYS, 2 do
-  local e = redis.call('HMGET', KEYS[i], 'v', 'stamp', 'body', 'tomb')
+  local e = redis.pcall('HMGET', KEYS[i], 'v', 'stamp', 'body', 'tomb')
   local answer = {'none'}
   if e[4] then answer = {'tomb', e[1], e[4]}
-  elseif e[1] and (ARGV[4] == '0' or (e[2] == now and (ARGV[1] == '' or ARGV[1] == now))) then answer = {'hit', e[1], e[3], redis.call('PTTL', KEYS[i])}
+  elseif e[1] and (ARGV[4] == '0' or (e[2] == now and (ARGV[1] == '' or ARGV[1] == now))) then answer = {'hit', e[1], e[3], e[2]}
   else
     local set = redis.pcall('SET', KEYS[i + 1], ARGV[2] .. '|' .. now, 'NX', 'PX', ARGV[3])
     if set and not set.err then answer = {'lease', now} end
@@ -42,10 +46,10 @@ for i = 1, #KEYS, 2 do
   local entry, fill = KEYS[i], KEYS[i + 1]
   local at = 4 + (i - 1) / 2 * 5
   local token, leased, version, body, ttl = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local isTaken = (ARGV[1] == '0' or redis.call('GET', fill) == token .. '|' .. leased) and (ARGV[3] == '0' or now == leased)
+  local isTaken = (ARGV[1] == '0' or redis.pcall('GET', fill) == token .. '|' .. leased) and (ARGV[3] == '0' or now == leased)
   if isTaken and ARGV[2] == '1' then
-    local e = redis.call('HMGET', entry, 'v', 'tomb', 'stamp')
-    isTaken = not (e[2] or (e[1] and e[3] == leased and tonumber(e[1]) > tonumber(version)))
+    local e = redis.pcall('HMGET', entry, 'v', 'tomb', 'stamp')
+    isTaken = not (e[2] or (e[1] and e[3] == leased and (tonumber(e[1]) or 0) > tonumber(version)))
   end
   if isTaken then
     redis.call('DEL', entry, fill)
@@ -65,27 +69,32 @@ return 1`
 
 // KEYS entry, fill. ARGV version. Drops an older copy and the right to fill with one; a tombstone stays.
 const DROP = `
-local e = redis.call('HMGET', KEYS[1], 'v', 'tomb')
+local e = redis.pcall('HMGET', KEYS[1], 'v', 'tomb')
 if e[2] then return 0 end
 redis.call('DEL', KEYS[2])
-if e[1] and tonumber(e[1]) < tonumber(ARGV[1]) then redis.call('DEL', KEYS[1]) end
+if e.err or (e[1] and (tonumber(e[1]) or 0) < tonumber(ARGV[1])) then redis.call('DEL', KEYS[1]) end
 return 1`
 
-// KEYS entry, fill. ARGV version, body, check version, check stamp. Replaces an older copy of this history and keeps the time it has left: never
+// KEYS entry, fill. ARGV version, stamp, body, check version, check stamp. Replaces an older copy of this history and keeps the time it has left: never
 // creates one, for a copy that was evicted or flushed may have been a revoked session's. A reader who fills has read before the change.
+// Answers 1, or 0, or the stamp for which the body must be sealed.
 const PUT = `${STAMP}
 redis.call('DEL', KEYS[2])
-local e = redis.call('HMGET', KEYS[1], 'v', 'tomb', 'stamp')
+local e = redis.pcall('HMGET', KEYS[1], 'v', 'tomb', 'stamp')
 if not e[1] or e[2] then return 0 end
-if ARGV[4] == '1' and e[3] ~= stamp() then return 0 end
-if ARGV[3] == '1' and tonumber(e[1]) >= tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'v', ARGV[1], 'body', ARGV[2])
+local now = stamp()
+if ARGV[5] == '1' and e[3] ~= now then return 0 end
+if ARGV[4] == '1' and (tonumber(e[1]) or 0) >= tonumber(ARGV[1]) then return 0 end
+if ARGV[5] == '1' and ARGV[2] ~= now then return now end
+redis.call('HSET', KEYS[1], 'v', ARGV[1], 'stamp', ARGV[2], 'body', ARGV[3])
 return 1`
 
 /** What the shared cache says of a session. */
 export type SharedAnswer =
-  | { kind: 'hit', version: number, body: string, remainingMs: number }
+  | { kind: 'hit', version: number, text: string }
   | { kind: 'tombstone', version: number, reason: string }
+  /** A copy or a tombstone that none of the store's nodes has written. */
+  | { kind: 'forged' }
   /** Nothing; this reader may fill. */
   | { kind: 'lease', token: string, stamp: string }
   /** Nothing that counts; this reader does not fill. */
@@ -96,23 +105,24 @@ export interface Fill {
   sessionId: string
   lease: { token: string, stamp: string }
   version: number
-  body: string
+  text: string
   ttlMs: number
 }
 
-type Reply = [kind: string, first?: string, second?: string, ttl?: number]
+type Reply = [kind: string, first?: string | null, second?: string | null, third?: string | null]
 
 type Scripts = RedisConnection & {
   hfRead(count: number, ...args: (string | number)[]): Promise<Reply[]>
   hfFill(count: number, ...args: (string | number)[]): Promise<number[]>
   hfBury(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
-  hfPut(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
+  hfPut(entry: string, fill: string, ...args: (string | number)[]): Promise<number | string>
   hfDrop(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
 }
 
 /** So many sessions in one command: Redis does nothing else meanwhile, some 10 ms. */
 const TOGETHER = 500
 const none: SharedAnswer = { kind: 'none' }
+const forged: SharedAnswer = { kind: 'forged' }
 
 /** How long a reader may hold the right to fill, in milliseconds. */
 const FILL_LEASE_MS = 2_000
@@ -122,6 +132,7 @@ export class SharedCache {
   readonly #redis: Scripts
   readonly #breaker: Breaker
   readonly #protections: Protections
+  readonly #mac: CopyMac
   /** Names the store: several may share one Redis. Known when the store has answered, and nothing is asked before. */
   namespace = ''
   readonly #name = randomBytes(12).toString('base64url')
@@ -130,8 +141,9 @@ export class SharedCache {
   readonly isCluster: boolean
   readonly #together: number
 
-  constructor(redis: RedisConnection, breaker: Breaker, protections: Protections) {
+  constructor(redis: RedisConnection, breaker: Breaker, protections: Protections, mac: CopyMac) {
     this.#breaker = breaker
+    this.#mac = mac
     for (const [name, lua] of Object.entries({ hfBury: BURY, hfDrop: DROP, hfPut: PUT })) redis.defineCommand(name, { numberOfKeys: 2, lua })
     redis.defineCommand('hfRead', { lua: READ })
     redis.defineCommand('hfFill', { lua: FILL })
@@ -156,7 +168,7 @@ export class SharedCache {
     const token = this.#nextToken()
     const keys = sessionIds.flatMap((id) => this.#keysOf(id))
     const replies = await this.#breaker.run(() => this.#redis.hfRead(keys.length, ...keys, stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp)))
-    return replies.map((reply) => answerOf(reply, token))
+    return replies.map((reply, i) => this.#open(sessionIds[i] ?? '', reply, token))
   }
 
   /**
@@ -171,7 +183,9 @@ export class SharedCache {
   async #fill(fills: readonly Fill[]): Promise<boolean[]> {
     const { fillLease, versionCompare, stamp } = this.#protections
     const keys = fills.flatMap(({ sessionId }) => this.#keysOf(sessionId))
-    const values = fills.flatMap(({ lease, version, body, ttlMs }) => [lease.token, lease.stamp, version, body, Math.max(1, Math.floor(ttlMs))])
+    const values = fills.flatMap(({ sessionId, lease, version, text, ttlMs }) => [
+      lease.token, lease.stamp, version, this.#seal(sessionId, version, lease.stamp, text), Math.max(1, Math.floor(ttlMs))
+    ])
     const answers = await this.#breaker.run(() => this.#redis.hfFill(keys.length, ...keys, flag(fillLease), flag(versionCompare), flag(stamp), ...values))
     return answers.map((answer) => answer === 1)
   }
@@ -179,21 +193,46 @@ export class SharedCache {
   /**
    * Replaces an older copy by what a write has just committed.
    *
+   * @param stamp the history on which the writer's lease stands
    * @returns whether there was one
    */
-  async put(sessionId: string, version: number, body: string): Promise<boolean> {
-    const { versionCompare, stamp } = this.#protections
-    return await this.#breaker.run(() => this.#redis.hfPut(...this.#keysOf(sessionId), version, body, flag(versionCompare), flag(stamp))) === 1
+  async put(sessionId: string, version: number, text: string, stamp: string): Promise<boolean> {
+    const answer = await this.#put(sessionId, version, text, stamp)
+    // In a cluster the session's shard has a stamp of its own, which the script has told. Nothing was written yet.
+    return typeof answer === 'string' && this.isCluster ? await this.#put(sessionId, version, text, answer) === 1 : answer === 1
+  }
+
+  #put(sessionId: string, version: number, text: string, stamp: string): Promise<number | string> {
+    const checks = [flag(this.#protections.versionCompare), flag(this.#protections.stamp)]
+    const body = this.#seal(sessionId, version, stamp, text)
+    return this.#breaker.run(() => this.#redis.hfPut(...this.#keysOf(sessionId), version, stamp, body, ...checks))
   }
 
   /** Writes the tombstone of a revoked session. */
   async bury(sessionId: string, version: number, reason: string, ttlMs: number): Promise<void> {
-    await this.#breaker.run(() => this.#redis.hfBury(...this.#keysOf(sessionId), version, ttlMs, reason))
+    const tombstone = this.#mac.seal({ kind: 'tombstone', storeId: this.namespace, sessionId, version, stamp: '' }, reason)
+    await this.#breaker.run(() => this.#redis.hfBury(...this.#keysOf(sessionId), version, ttlMs, tombstone))
   }
 
   /** Drops copies older than `version`. */
   async drop(sessionId: string, version: number): Promise<void> {
     await this.#breaker.run(() => this.#redis.hfDrop(...this.#keysOf(sessionId), version))
+  }
+
+  #seal(sessionId: string, version: number, stamp: string, text: string): string {
+    return this.#mac.seal({ kind: 'copy', storeId: this.namespace, sessionId, version, stamp }, text)
+  }
+
+  #open(sessionId: string, [kind, first, second, third]: Reply, token: string): SharedAnswer {
+    if (kind === 'lease') return { kind, token, stamp: first ?? '' }
+    if (kind === 'none') return none
+    const place = { storeId: this.namespace, sessionId, version: Number(first) }
+    if (kind === 'tomb') {
+      const reason = this.#mac.open({ kind: 'tombstone', ...place, stamp: '' }, second ?? '')
+      return reason === null ? forged : { kind: 'tombstone', version: place.version, reason }
+    }
+    const text = this.#mac.open({ kind: 'copy', ...place, stamp: third ?? '' }, second ?? '')
+    return text === null ? forged : { kind: 'hit', version: place.version, text }
   }
 
   /** Names one attempt to fill, among all of all processes. */
@@ -206,12 +245,6 @@ export class SharedCache {
     const slot = `holdfast:${this.namespace}:{${sessionId}}`
     return [`${slot}:session`, `${slot}:fill`]
   }
-}
-
-function answerOf([kind, first = '', second = '', ttl = 0]: Reply, token: string): SharedAnswer {
-  if (kind === 'hit') return { kind, version: Number(first), body: second, remainingMs: ttl }
-  if (kind === 'tomb') return { kind: 'tombstone', version: Number(first), reason: second }
-  return kind === 'lease' ? { kind, token, stamp: first } : none
 }
 
 function flag(on: boolean): string {

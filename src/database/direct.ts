@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { types, type Pool } from 'pg'
 import { Prisma, type PrismaClient } from './database.js'
 import { callStore } from './fault.js'
@@ -12,6 +13,14 @@ const parsers = {
   getTypeParser: ((oid: number, format?: 'text') => (oid === INT8 ? BigInt : oid === TIMESTAMPTZ ? readTime : types.getTypeParser(oid, format))) as typeof types.getTypeParser
 }
 const readAnyTime: (text: string) => Date = types.getTypeParser(TIMESTAMPTZ)
+
+/**
+ * Names a statement by its text. Behind a pooler that does not know prepared statements a connection may have those of another
+ * process: a name by order of use would run whatever that process had named so.
+ */
+export function statementName(text: string): string {
+  return `holdfast_${hash('sha256', text, 'hex').slice(0, 32)}`
+}
 
 /** @param text of this era and in the ISO style (`2026-01-31 12:00:00.123+00`); pg reads any other */
 function readTime(text: string): Date {
@@ -28,7 +37,7 @@ function readTime(text: string): Date {
 export function withDirectQueries(prisma: PrismaClient, pool: Pool): PrismaClient {
   const names = new Map<string, string>()
   const nameOf = (text: string): string | undefined => {
-    if (!names.has(text) && names.size < PREPARED) names.set(text, `holdfast_${names.size}`)
+    if (!names.has(text) && names.size < PREPARED) names.set(text, statementName(text))
     return names.get(text)
   }
   const queryRaw = (query: TemplateStringsArray | Prisma.Sql, ...values: unknown[]): Promise<unknown[]> => {

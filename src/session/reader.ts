@@ -1,11 +1,11 @@
-import type { Found, Matches } from '../cache/found.js'
+import { isRevoked, type Found, type Matches } from '../cache/found.js'
 import type { ActiveCopy, Moment, SessionCache } from '../cache/session-cache.js'
 import type { Queryable } from '../database/database.js'
 import { callStore } from '../database/fault.js'
 import type { AccessTokenClaims, AccessTokens } from '../token/access-token.js'
 import type { Activity } from './activity.js'
 import { Proof } from './proof.js'
-import { judge, type Check, type SessionRecord } from './session.js'
+import { causeOfRevocation, judge, type Check, type SessionRecord } from './session.js'
 import { parseSessionToken, type ParsedToken } from './session-token.js'
 import { holdSession } from './store.js'
 import { SignedTokens } from './signed-tokens.js'
@@ -46,7 +46,6 @@ type Refused = Check & { active: false }
 const NOTE_MS = 1_000
 
 const malformed: Refused = { active: false, cause: 'credential_malformed' }
-const revoked: Refused = { active: false, cause: 'session_revoked' }
 const unknown: Refused = { active: false, cause: 'session_unknown' }
 
 export interface ReaderOptions {
@@ -200,7 +199,7 @@ export class SessionReader {
   }
 
   #judge(found: Found, proof: Proof): Reading {
-    if (found === 'revoked') return { check: revoked, record: null }
+    if (found && isRevoked(found)) return { check: { active: false, cause: causeOfRevocation(found.revokedReason) }, record: null }
     if (!found || !proof.fits(found.session)) return { check: unknown, record: null }
     const check = judge(found)
     if (!check.active) return { check, record: null }

@@ -148,8 +148,8 @@ function end(db: Queryable, which: Prisma.Sql, reason: RevocationReason, { chose
       UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = ${because}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
       FROM chosen WHERE s."id" = chosen."id" AND s."revokedAt" IS NULL
       RETURNING s."id", s."userId", s."version", s."revokedReason"
-    ), outbox_rows AS (${intoOutbox('ended', reason)}), events AS (
+    ), outbox_rows AS (${intoOutbox('ended', Prisma.sql`"revokedReason"`)}), events AS (
       INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', "revokedReason" FROM ended
     )
-    SELECT "id" AS "sessionId", "version", ${reason} AS "reason" FROM ended`
+    SELECT "id" AS "sessionId", "version", "revokedReason" AS "reason" FROM ended`
 }

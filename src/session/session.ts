@@ -119,10 +119,21 @@ export function rolesOf(role: string | null): string[] {
   return role ? role.split(',').map((name) => name.trim()).filter(Boolean) : []
 }
 
+/** What the holder of a session is told that was revoked: where it was the account and not the session, they are told so. */
+export function causeOfRevocation(reason: string | null): InactiveCause {
+  if (reason === 'user_banned') return 'user_banned'
+  return reason === 'user_deleted' ? 'user_gone' : 'session_revoked'
+}
+
+/** Whether a cause says that somebody has ended the session, which it did not outlive. */
+export function isRevocation(cause: InactiveCause): boolean {
+  return cause === 'session_revoked' || cause === 'user_banned' || cause === 'user_gone'
+}
+
 /** Why the session is not valid, by the database's clock; null when it is. */
 export function findCause({ session, user, now }: SessionRecord): InactiveCause | null {
   const nowMs = now.getTime()
-  if (session.revokedAt) return 'session_revoked'
+  if (session.revokedAt) return causeOfRevocation(session.revokedReason)
   if (session.expiresAt.getTime() <= nowMs || session.absoluteExpiresAt.getTime() <= nowMs) return 'session_expired'
   if (!user) return 'user_gone'
   if (user.banned && (!user.banExpires || user.banExpires.getTime() > nowMs)) return 'user_banned'
