@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { reportError } from '../src/error-report.js'
 import { OVERLOADED_RETRY_AFTER_SECONDS, problemOf, Refusal, refusalFor, RETRY_AFTER_SECONDS } from '../src/errors.js'
 import { limits } from '../src/limits.js'
 import { clientNetwork } from './budgets.js'
@@ -33,11 +34,11 @@ export function refusalOf(error: FastifyError | Refusal, request: FastifyRequest
   if (error instanceof Refusal) {
     // A flood that is refused must not become a flood of errors in the log: its requests have their lines.
     if (error.code === 'overloaded') request.log.debug(error.message)
-    else if (error.statusCode >= 500) request.log.error({ err: error.cause ?? error }, error.message)
+    else if (error.statusCode >= 500) request.log.error({ err: reportError(error.cause ?? error) }, error.message)
     return error
   }
   const statusCode = error.statusCode ?? 500
-  if (statusCode >= 500) request.log.error({ err: error }, 'the request failed')
+  if (statusCode >= 500) request.log.error({ err: reportError(error) }, 'the request failed')
   return statusCode === 400 && error.validation ? new Refusal('invalid_input', error.message) : refusalFor(statusCode)
 }
 

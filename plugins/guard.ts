@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, preHandlerAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
+import { reportError } from '../src/error-report.js'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import type { Session, User } from '../src/session/session.js'
@@ -46,7 +47,7 @@ async function guard(app: FastifyInstance, { holdfast }: { holdfast: Holdfast })
       return undefined
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
-      if (error.cause) request.log.error({ err: error.cause }, error.message)
+      if (error.cause) request.log.error({ err: reportError(error.cause) }, error.message)
       return sendRefusal(request, reply, error)
     }
   }

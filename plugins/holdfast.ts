@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { ConfigError, refuseForeignVariables, resolveConfig, type HoldfastOptions } from '../src/config.js'
 import type { Protections } from '../src/cache/protections.js'
+import { errorLine, redact, reportError } from '../src/error-report.js'
 import { openHoldfast, type Holdfast } from '../src/holdfast.js'
 import bodyHeaders from './body-headers.js'
 import errors from './errors.js'
@@ -53,10 +54,10 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
   if (prefix !== '' && !prefix.startsWith('/')) throw new ConfigError(`prefix: must begin with a slash (it is ${JSON.stringify(below)})`)
   const config = resolveConfig(options)
   const holdfast = await openHoldfast(config, app.prefix + prefix, {
-    onDebug: (message) => app.log.debug(message),
-    onWarning: (message, details) => app.log.warn({ err: details }, message),
-    onError: (message, error) => app.log.error({ err: error }, message),
-    onUnfit: (error) => { app.log.fatal(error.message); onUnfit?.(error) }
+    onDebug: (message) => app.log.debug(redact(message)),
+    onWarning: (message, details) => app.log.warn(details === null ? {} : { err: reportError(details) }, redact(message)),
+    onError: (message, error) => app.log.error({ err: reportError(error) }, message),
+    onUnfit: (error) => { app.log.fatal(errorLine(error)); onUnfit?.(error) }
   }, { protections, openCodec })
   app.addHook('onClose', () => holdfast.close())
   app.decorate('holdfast', holdfast)

@@ -6,6 +6,7 @@ import fp from 'fastify-plugin'
 import { AggregatorRegistry, Registry } from 'prom-client'
 import { parseAddress } from '../src/address.js'
 import { isLoopback, type Config } from '../src/config.js'
+import { errorLine, reportError } from '../src/error-report.js'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import type { FastPath } from './fast-path.js'
@@ -35,7 +36,7 @@ async function metrics(app: FastifyInstance, { holdfast, fastPath }: { holdfast:
   if (isWorker) answerSupervisor(registry)
   if (metricsPort !== undefined) {
     if (isWorker) return
-    const close = await listenApart(metricsHost, metricsPort, () => registry.metrics(), (error) => app.log.error({ err: error }, 'the metrics could not be read'))
+    const close = await listenApart(metricsHost, metricsPort, () => registry.metrics(), (error) => app.log.error({ err: reportError(error) }, 'the metrics could not be read'))
     app.addHook('onClose', async () => close())
     return
   }
@@ -70,7 +71,7 @@ function answerSupervisor(registry: Registry): void {
  */
 export function serveWorkersMetrics(host: string, port: number): Promise<() => void> {
   const workers = new AggregatorRegistry()
-  return listenApart(host, port, () => workers.clusterMetrics(), (error) => { process.stderr.write(`holdfast: the metrics could not be read: ${String(error)}\n`) })
+  return listenApart(host, port, () => workers.clusterMetrics(), (error) => { process.stderr.write(`holdfast: the metrics could not be read: ${errorLine(error)}\n`) })
 }
 
 async function listenApart(host: string, port: number, read: () => Promise<string>, onError: (error: unknown) => void): Promise<() => void> {

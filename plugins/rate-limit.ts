@@ -4,6 +4,7 @@ import RedisStore from '@fastify/rate-limit/store/RedisStore.js'
 import type { FastifyInstance, RouteShorthandOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { connectRedis, type RedisConnection } from '../src/cache/redis.js'
+import { reportError } from '../src/error-report.js'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import { Budgets, clientNetwork, SharedBudgetStore, LocalBudgetStore } from './budgets.js'
@@ -93,7 +94,7 @@ function connect(app: FastifyInstance, redisUrl: string, caFile: string | undefi
   const redis = connectRedis(redisUrl, { caFile })
   let away = false
   redis.on('error', (error: Error) => {
-    if (!away) app.log.warn({ err: error }, 'Redis does not answer: rates are counted in this process')
+    if (!away) app.log.warn({ err: reportError(error) }, 'Redis does not answer: rates are counted in this process')
     away = true
   })
   redis.on('ready', () => {

@@ -9,6 +9,7 @@ import { FastPath } from '../plugins/fast-path.js'
 import { VERIFY_FOR, withoutTail } from '../plugins/routes/verify.js'
 import trustedProxy, { TrustedProxies } from '../plugins/trusted-proxy.js'
 import type { Config } from './config.js'
+import { reportError } from './error-report.js'
 import { problemOf, refusalFor } from './errors.js'
 
 export { serveWorkersMetrics } from '../plugins/metrics.js'
@@ -23,7 +24,7 @@ export interface AppOptions {
 /** Builds the stand-alone server: a Fastify application with the one plugin in it. It does not listen yet. */
 export async function buildApp(config: Config, { logger, onUnfit }: AppOptions = {}): Promise<FastifyInstance> {
   const proxies = new TrustedProxies(config.trustedProxies)
-  const serializers = { req: (request: FastifyRequest) => describeRequest(request, proxies) }
+  const serializers = { req: (request: FastifyRequest) => describeRequest(request, proxies), err: reportError }
   const app = Fastify({
     ...(logger ? { loggerInstance: logger.child({}, { serializers }) } : { logger: { level: config.logLevel, serializers } }),
     // Not a time-ordered id: its random bytes would cost a tenth of a check, and nobody sorts requests by it.

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import type { Config } from './config.js'
 import { askHolder } from './control-socket.js'
+import { errorLine, reportError } from './error-report.js'
 import { Refusal } from './errors.js'
 import { helpFor, usage } from './help.js'
 import { operate, operations } from './operator.js'
@@ -62,9 +63,15 @@ async function main(words: string[]): Promise<void> {
   process.stdout.write(`${process.stdout.isTTY ? toTable(result) : JSON.stringify(result)}\n`, () => process.exit(0))
 }
 
+// Node would print all that the error carries.
+process.on('uncaughtException', (error) => {
+  process.stderr.write(`holdfast: ${reportError(error).stack ?? errorLine(error)}\n`)
+  process.exit(1)
+})
+
 try {
   await main(process.argv.slice(2))
 } catch (error) {
-  process.stderr.write(`holdfast: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.stderr.write(`holdfast: ${errorLine(error)}\n`)
   process.exit((error instanceof Error && error.name === 'ConfigError') || (error instanceof Refusal && error.code === 'invalid_input') ? 2 : 1)
 }

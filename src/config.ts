@@ -5,6 +5,7 @@ import { Value } from 'typebox/value'
 import { parseRedisUrl, RedisUrlError, type RedisTarget } from './cache/redis-url.js'
 import { parseDatabaseUrl } from './database/database-url.js'
 import { ConfigError } from './errors.js'
+import { neverReport } from './error-report.js'
 import { parseGatewayClients } from './gateway/gateway.js'
 
 const seconds = (env: string, defaultValue: number) => Type.Integer({ env, minimum: 1, maximum: 10 * 365 * 86_400, default: defaultValue })
@@ -133,11 +134,41 @@ export function storeConfigFrom(env: NodeJS.ProcessEnv): StoreConfig {
 function withDefaults(options: HoldfastOptions): Settings {
   const known = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   const settings = Value.Default(Settings, known) as Settings
+  neverReport(secretsIn(settings))
   for (const [key, schema] of Object.entries(Settings.properties)) {
     const value = settings[key as keyof Settings]
     if (value !== undefined && !Value.Check(schema, value)) throw wrong(schema, value)
   }
   return settings
+}
+
+/** The settings that hold secrets, by their names in the environment. */
+export const secretSettings: readonly string[] = Object.values(Settings.properties).flatMap((schema) => {
+  const { env, secret } = schema as unknown as { env: string, secret?: boolean }
+  return secret ? [env] : []
+})
+
+/** The values of secret settings, and the passwords within them: of a URL, of `id:secret`. */
+function secretsIn(settings: Settings): string[] {
+  return Object.entries(Settings.properties).flatMap(([key, schema]) => {
+    if (!('secret' in schema)) return []
+    return [settings[key as keyof Settings] ?? []].flat().map(String).flatMap((value) => [value, ...passwordsIn(value)])
+  })
+}
+
+function passwordsIn(value: string): string[] {
+  const [, ofUrl] = /^[a-z+]+:\/\/[^:@/]*:(.*)@/i.exec(value) ?? []
+  const first = ofUrl ?? /^[^:]+:([^/].*)$/s.exec(value)?.[1]
+  const further = [...value.matchAll(/[?&][^=&]*password=([^&#]*)/gi)].map(([, password = '']) => password)
+  return [...(first === undefined ? [] : [first]), ...further].flatMap((password) => [password, decodeOr(password)])
+}
+
+function decodeOr(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 function parse(raw: string, type: string | undefined): unknown {
