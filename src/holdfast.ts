@@ -14,6 +14,7 @@ import { GatewayAuthenticator } from './gateway/authenticator.js'
 import { parseGatewayClients } from './gateway/gateway.js'
 import { startJob } from './job.js'
 import { operate } from './operator.js'
+import { RecentAnswer } from './recent-answer.js'
 import { openCaches, type Caches } from './cache/cache.js'
 import { countUnconfirmed } from './cache/outbox.js'
 import type { Protections } from './cache/protections.js'
@@ -38,6 +39,8 @@ const FIRST_RETENTION_MS = 60_000
 /** How often what previous secrets have encrypted is looked for, where there are any. */
 const PREVIOUS_SECRETS_MS = 60_000
 const FIRST_PREVIOUS_SECRETS_MS = 500
+/** For how long the store's last sign of life answers for it, in milliseconds: anybody may ask for one. */
+const PING_MS = 500
 /** Whoever asked about readiness this lately is waiting for the next answer. */
 const WATCHED_MS = 60_000
 
@@ -89,7 +92,7 @@ export interface Holdfast {
   /** From now on this process does not want requests, and serves those that come. `watched`: somebody has lately asked whether it does. */
   drain(): { watched: boolean }
   readonly draining: boolean
-  /** Asks whether the store answers, has the schema, and takes writes. @throws StoreUnavailable */
+  /** What the store said, half a second ago at most, when it was asked whether it has the schema and takes writes. @throws StoreUnavailable */
   ping(): Promise<void>
   close(): Promise<void>
 }
@@ -164,6 +167,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       startJob(PREVIOUS_SECRETS_MS, async () => { if (ready && keys.all.length > 1) await encryptFactorsAnew(database.prisma, keys) },
         (error) => events.onError('second factors could not be encrypted anew', error), FIRST_PREVIOUS_SECRETS_MS)
     ]
+    const ping = new RecentAnswer(PING_MS, () => checkStore(database))
     const holdfast: Holdfast = {
       config, prisma: database.prisma, reader, revoker, auth, tokens, signingKeys, accessTokens, gateways, prefix, parties, tally,
       stats: () => ({ ...opened.stats(), pool: database.pool() }),
@@ -180,7 +184,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
         return { watched: performance.now() - askedAt < WATCHED_MS }
       },
       get draining() { return draining },
-      ping: () => checkStore(database),
+      ping: () => ping.ask(),
       async close() {
         closing.abort()
         control?.close()

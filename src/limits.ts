@@ -48,6 +48,8 @@ export const limits = {
   passwordByUser: slowing('password-user', 20, QUARTER, MINUTE),
   /** Refreshes of one session: a client that loops is stopped, one with several tabs is not. Key it by a token whose MAC was verified. */
   refreshBySession: limit('refresh', 60, MINUTE),
+  /** Revocations by what is no token of a session, or might be none: whoever shows a token that proves itself is not counted. */
+  revocationByAddress: limit('revocation', 60, MINUTE),
   /** Wrong gateway secrets, by address. */
   gatewayByAddress: limit('gateway', 30, MINUTE),
   notFoundByAddress: limit('not-found', 300, MINUTE)

@@ -4,6 +4,7 @@ import type { FastifyError, FastifyRequest } from 'fastify'
 import { Refusal, RETRY_AFTER_SECONDS } from '../../src/errors.js'
 import { limits } from '../../src/limits.js'
 import type { Holdfast } from '../../src/holdfast.js'
+import { clientNetwork } from '../budgets.js'
 import { oauthErrors, omitEmptyParameters, sendOAuthError } from '../oauth-errors.js'
 import { clientAddress } from '../trusted-proxy.js'
 
@@ -57,8 +58,14 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
     return tokens
   })
 
-  app.post('/oauth2/revoke', { schema: { ...described('Ends the session of a refresh, access or session token', 'RFC 7009: 200 also for a token that is none. 200 means that no check says "active" any more; 503 that this could not be confirmed yet.'), body: RevocationBody, response: { 200: done, ...refused } } }, async (request, reply) => {
-    const revoked = await holdfast.tokens.revoke(request.body.token)
+  app.post('/oauth2/revoke', { schema: { ...described('Ends the session of a refresh, access or session token', 'RFC 7009: 200 also for a token that is none; an access token may have expired up to twelve hours ago. Who sends many that are none is told 429. 200 means that no check says "active" any more; 503 that this could not be confirmed yet.'), body: RevocationBody, response: { 200: done, ...refused } } }, async (request, reply) => {
+    const revoked = await holdfast.tokens.revoke(request.body.token, async (lookUp) => {
+      const network = clientNetwork(request)
+      await app.budgets?.take(reply, limits.revocationByAddress, network)
+      const sessionId = await lookUp()
+      if (sessionId !== null) await app.budgets?.giveBack(limits.revocationByAddress, network)
+      return sessionId
+    })
     // RFC 7009 2.2.1: the client must take the token to exist still, and try again. The row is revoked all the same.
     if (revoked?.effectiveBy) {
       reply.header('session-revocation', `pending; effective-by="${revoked.effectiveBy.toISOString()}"`).header('retry-after', RETRY_AFTER_SECONDS)

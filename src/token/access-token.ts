@@ -47,6 +47,9 @@ export interface AccessTokensOptions {
 /** How much the clocks of nodes may differ, in seconds. */
 export const CLOCK_TOLERANCE_SECONDS = 5
 
+/** For how long an access token that has expired may still end its session, in seconds: a night. */
+const ENDS_AFTER_EXPIRY_SECONDS = 12 * 3_600
+
 /** Longest token that is looked at; ours have some 700 characters, and more with many roles. */
 const LONGEST_TOKEN = 8_192
 
@@ -149,6 +152,16 @@ export class AccessTokens {
   async sessionIdOf(token: string): Promise<string | null> {
     const claims = this.#remembered(token) ?? await this.#read(token)
     return claims === null || claims === 'expired' ? null : claims.sid
+  }
+
+  /**
+   * The same while the token may still end its session: an app that comes back signs out with what it has. One that expired long ago lies in
+   * a log or a backup, and who finds it there must not sign its owner out.
+   */
+  async endableSessionOf(token: string): Promise<string | null> {
+    const claims = this.#remembered(token) ?? await this.#read(token)
+    if (claims === null || claims === 'expired') return null
+    return claims.exp + ENDS_AFTER_EXPIRY_SECONDS > this.#options.now() / 1000 ? claims.sid : null
   }
 
   /** Forgets what was verified: a key has gone. */

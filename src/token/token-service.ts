@@ -18,7 +18,9 @@ export interface AccessTokenSource {
   issue(subject: { session: SessionRow, roles: string[], generation: number }): Promise<{ token: string, expiresInSeconds: number }>
   /** Makes sure that a token could be issued. @throws StoreUnavailable */
   ensureSigner(): Promise<void>
-  /** The session that an access token of this server names, also when it has expired; null for anything else. */
+  /** The session that an access token of this server names, also when it has lately expired; null for anything else. */
+  endableSessionOf(token: string): Promise<string | null>
+  /** The same however long ago it has expired. */
   sessionIdOf(token: string): Promise<string | null>
 }
 
@@ -66,33 +68,44 @@ export class TokenService {
   }
 
   /**
-   * Ends the session of a refresh, access or session token (RFC 7009). An expired access token and a refresh token that was used still name
-   * their session: ending it is what their holder wants. A token that is none of ours ends nothing.
+   * Ends the session of a refresh, access or session token (RFC 7009). An access token that has lately expired and a refresh token that was
+   * used still name their session: ending it is what their holder wants. A token that is none of ours ends nothing, and costs no query
+   * unless it is formed as a session token without its signature, which only the store can tell from a made-up one.
    *
+   * @param guess does so, and counts: called for a token that does not prove itself
    * @throws StoreUnavailable when nobody knows
    */
-  async revoke(token: string): Promise<Revoked | null> {
-    const sessionId = await this.#sessionIdOf(token)
+  async revoke(sent: string, guess: (lookUp: () => Promise<string | null>) => Promise<string | null>): Promise<Revoked | null> {
+    const token = decodePercent(sent).trim()
+    const sessionId = await this.#provenSessionOf(token) ?? await guess(() => this.#lookUp(token))
     return sessionId === null ? null : this.#options.revoker.revoke([sessionId], null, 'signed_out')
   }
 
   /**
    * What shall stand for an access token where only session tokens are known; null for a token that is none of ours. An expired one has a
-   * stand-in as well: whether the session is active is asked of the reader, and it may still sign out.
+   * stand-in as well: whether the session is active is asked of the reader, and it may still sign out. One that expired long ago has one
+   * that names no session: it may end none.
    */
   async standInFor(accessToken: string): Promise<StandIn | null> {
-    const sessionId = await this.#options.accessTokens.sessionIdOf(accessToken)
-    return sessionId === null ? null : { token: mintSessionToken(sessionId).token, credential: { kind: 'access', value: accessToken } }
+    const { accessTokens } = this.#options
+    if (await accessTokens.sessionIdOf(accessToken) === null) return null
+    const sessionId = await accessTokens.endableSessionOf(accessToken)
+    const { token } = sessionId === null ? mintSessionToken() : mintSessionToken(sessionId)
+    return { token, credential: { kind: 'access', value: accessToken } }
   }
 
-  async #sessionIdOf(sent: string): Promise<string | null> {
-    const token = decodePercent(sent).trim()
-    const { prisma, accessTokens } = this.#options
+  /** The session of a token that proves itself by a MAC or a signature of this server. */
+  async #provenSessionOf(token: string): Promise<string | null> {
+    const { accessTokens, reader } = this.#options
     if (looksLikeRefreshToken(token)) return getToken(this.parse(token))?.sessionId ?? null
-    // With its signature or without: whoever has the secret in a session token may end its session.
+    return reader.parse({ kind: 'signed', value: token })?.sessionId ?? accessTokens.endableSessionOf(token)
+  }
+
+  /** The session of a token without its signature: whoever has the secret in a session token may end its session. */
+  async #lookUp(token: string): Promise<string | null> {
     const parsed = findSessionToken(token)
-    if (!parsed) return accessTokens.sessionIdOf(token)
-    const record = await findSession(prisma, parsed.sessionId)
+    if (!parsed) return null
+    const record = await findSession(this.#options.prisma, parsed.sessionId)
     return record?.session.token === parsed.hash ? parsed.sessionId : null
   }
 
