@@ -67,10 +67,8 @@ async function intruder(t: Test, { app }: Running) {
   const keyOf = ({ sessionId }: Pick<Person, 'sessionId'>) => `holdfast:${app.holdfast.storeId()}:{${sessionId}}:session`
   return {
     redis, keyOf,
-    async read(person: Person): Promise<Record<string, string>> {
-      return redis.hgetall(keyOf(person))
-    },
-    async write(person: Person, fields: Record<string, string | number>): Promise<void> {
+    read: (person: Person): Promise<Record<string, string>> => redis.hgetall(keyOf(person)),
+    write: async (person: Person, fields: Record<string, string | number>): Promise<void> => {
       await redis.del(keyOf(person))
       await redis.hset(keyOf(person), fields)
     }
