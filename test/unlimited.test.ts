@@ -69,8 +69,9 @@ t.test('S27: a session token without its signature ends its session, and is not 
   t.equal((await revoke('made-up', quiet)).status, 429)
 })
 
+const hours = (count: number) => ({ exp: Math.floor(Date.now() / 1000) - count * 3_600 })
+
 t.test('S27: an access token ends its session for some hours after it has expired, and no longer', async (t) => {
-  const hours = (count: number) => ({ exp: Math.floor(Date.now() / 1000) - count * 3_600 })
   for (const [expired, state] of [[1, '401 session_revoked'], [11, '401 session_revoked'], [13, 'valid'], [24 * 365, 'valid']] as const) {
     for (const way of ['revoke', 'sign-out']) {
       const ada = await signUp(url)
@@ -84,10 +85,11 @@ t.test('S27: an access token ends its session for some hours after it has expire
   }
 })
 
+const askReady = () => Promise.all(Array.from({ length: 50 }, async () => (await fetch(`${url}/health/ready`)).status))
+
 t.test('S27: all who ask whether the server is ready share one question to the store, half a second old at most', async (t) => {
-  const ask = () => Promise.all(Array.from({ length: 50 }, async () => (await fetch(`${url}/health/ready`)).status))
   const began = performance.now()
-  const { queries } = await counting(async () => { for (let i = 0; i < 2; i++) t.strictSame(new Set(await ask()), new Set([200])) })
+  const { queries } = await counting(async () => { for (let i = 0; i < 2; i++) t.strictSame(new Set(await askReady()), new Set([200])) })
   // A question is two statements.
   t.ok(queries <= 2 * (1 + Math.ceil((performance.now() - began) / 500)), `${queries} queries`)
 
@@ -106,18 +108,20 @@ t.test('S27: all who ask whether the server is ready share one question to the s
 t.test('S26: a prepared statement is named by its text, whatever was asked before it', { skip: storage === 'embedded' && 'it has no connections' }, async (t) => {
   const { databaseUrl = '' } = await freshStore(t)
   const texts = new Map<string, Set<string>>()
-  const original = Client.prototype.query as (...args: unknown[]) => unknown
-  t.teardown(() => { Client.prototype.query = original as typeof Client.prototype.query })
-  Client.prototype.query = function (this: Client, ...args: unknown[]) {
+  const prototype = Client.prototype as unknown as { query: (this: void, ...args: unknown[]) => unknown }
+  const original = prototype.query
+  t.teardown(() => { prototype.query = original })
+  prototype.query = function (this: unknown, ...args: unknown[]) {
     const { name, text = '' } = (args[0] ?? {}) as { name?: string, text?: string }
     if (name !== undefined) texts.set(name, (texts.get(name) ?? new Set()).add(text))
-    return original.apply(this, args)
-  } as typeof Client.prototype.query
+    return Reflect.apply(original, this, args)
+  }
   // As two processes that ask in different orders.
   for (const order of [[1, 2, 3], [3, 1, 2]]) {
-    const { prisma, close } = openPostgres({ databaseUrl, poolSize: 2, onError: () => {} })
+    const database = openPostgres({ databaseUrl, poolSize: 2, onError: () => {} })
+    const { prisma } = database
     for (const n of order) await (n === 1 ? prisma.$queryRaw`SELECT 1 AS "one"` : n === 2 ? prisma.$queryRaw`SELECT 2 AS "two"` : prisma.$queryRaw`SELECT 3 AS "three"`)
-    await close()
+    await database.close()
   }
   t.equal(texts.size, 3)
   for (const [name, [text = '', ...others]] of texts) {
