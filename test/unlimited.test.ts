@@ -118,7 +118,7 @@ t.test('S26: a prepared statement is named by its text, whatever was asked befor
   }
   // As two processes that ask in different orders.
   for (const order of [[1, 2, 3], [3, 1, 2]]) {
-    const database = openPostgres({ databaseUrl, poolSize: 2, connectTimeoutMs: 5_000, preparedStatements: true, onError: () => {} })
+    const database = openPostgres({ databaseUrl, poolSize: 2, connectTimeoutMs: 5_000, preparedStatements: 'on', onError: () => {} })
     const { prisma } = database
     for (const n of order) await (n === 1 ? prisma.$queryRaw`SELECT 1 AS "one"` : n === 2 ? prisma.$queryRaw`SELECT 2 AS "two"` : prisma.$queryRaw`SELECT 3 AS "three"`)
     await database.close()
