@@ -60,10 +60,9 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
 
   app.post('/oauth2/revoke', { schema: { ...described('Ends the session of a refresh, access or session token', 'RFC 7009: 200 also for a token that is none; an access token may have expired up to twelve hours ago. Who sends many that are none is told 429. 200 means that no check says "active" any more; 503 that this could not be confirmed yet.'), body: RevocationBody, response: { 200: done, ...refused } } }, async (request, reply) => {
     const revoked = await holdfast.tokens.revoke(request.body.token, async (lookUp) => {
-      const network = clientNetwork(request)
-      await app.budgets?.take(reply, limits.revocationByAddress, network)
+      const taking = await app.budgets?.take(reply, limits.revocationByAddress, clientNetwork(request))
       const sessionId = await lookUp()
-      if (sessionId !== null) await app.budgets?.giveBack(limits.revocationByAddress, network)
+      if (taking && sessionId !== null) await app.budgets?.giveBack(taking)
       return sessionId
     })
     // RFC 7009 2.2.1: the client must take the token to exist still, and try again. The row is revoked all the same.
