@@ -137,6 +137,11 @@ export const rules: Rule[] = [
     covers: [{ what: 'body', scene: /^a one-time token$/, at: /userAgent$/, stock: /^""$/, holdfast: /^"A browser"$/ }]
   },
   {
+    name: 'A code counts once',
+    reason: "A code of an authenticator app is refused when it has been used, so that who looked over somebody's shoulder cannot use it again.",
+    covers: [{ what: 'outcome', step: /^the same code again$/, stock: /^200$/, holdfast: /^401 INVALID_CODE$/ }]
+  },
+  {
     name: 'Signed out',
     reason: 'A fault to be mended: without a good credential, some endpoints answer 400 where better-auth answers 401.',
     covers: [{ what: 'outcome', path: NO_PROVIDER, stock: /^401$/, holdfast: /^400/ }]

@@ -451,11 +451,16 @@ const stories: Scene[] = [
     post('no code', '/two-factor/verify-totp', 'phone', {}),
     post('a code of an hour ago', '/two-factor/verify-totp', 'phone', codeOf('user', -120)),
     post('a wrong backup code', '/two-factor/verify-backup-code', 'phone', { code: 'aaaaa-bbbbb' }),
-    post('the right code', '/two-factor/verify-totp', 'phone', (cast: Cast) => ({ ...codeOf('user')(cast), trustDevice: true })),
+    post('the right code', '/two-factor/verify-totp', 'phone', (cast: Cast) => {
+      const { code } = codeOf('user')(cast)
+      const { notes } = cast['user'] as Actor
+      notes['code'] = code
+      return { code, trustDevice: true }
+    }),
+    post('the same code again', '/two-factor/verify-totp', 'user', ({ user }) => ({ code: user?.notes['code'] })),
     get('the session after it', '/get-session', 'phone'),
     post('sign out', '/sign-out', 'phone'),
     post('sign in on the trusted device', '/sign-in/email', 'phone', credentialsOf('user')),
-    post('the same code again', '/two-factor/verify-totp', 'user', codeOf('user')),
     post('a code without a pending sign-in', '/two-factor/verify-totp', 'phone', { code: '000000' }, { as: 'nothing' }),
     post('disable', '/two-factor/disable', 'user', { password }),
     get('the session without the factor', '/get-session', 'user')
