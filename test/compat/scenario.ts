@@ -98,7 +98,6 @@ const endpoints: Endpoint[] = [
       { title: 'a known address', json: ({ user }) => ({ name: 'Ada', email: user?.email, password }) },
       { title: 'a short password', json: { name: 'Ada', email: 'short@example.com', password: 'short' } },
       { title: 'a long password', json: { name: 'Ada', email: 'long@example.com', password: 'x9'.repeat(65) } },
-      { title: 'a common password', json: { name: 'Ada', email: 'common@example.com', password: 'password1' } },
       { title: 'a role', json: { name: 'Ada', email: 'role@example.com', password, role: 'admin' } },
       { title: 'a field that there is not', json: { name: 'Ada', email: 'unknown.field@example.com', password, colour: 'red' } },
       { title: 'for this browser session only', json: { name: 'Ada', email: 'brief@example.com', password, rememberMe: false } },
@@ -200,7 +199,6 @@ const endpoints: Endpoint[] = [
     more: [
       { title: 'a wrong password', json: { newPassword, currentPassword: 'wrong password' } },
       { title: 'a short password', json: { newPassword: 'short', currentPassword: password } },
-      { title: 'a common password', json: { newPassword: 'password1', currentPassword: password } },
       { title: 'as a form', form: { newPassword, currentPassword: password } },
       { title: 'the same one, and the others stay', json: { newPassword: password, currentPassword: password } }
     ]
@@ -531,6 +529,12 @@ const stories: Scene[] = [
     post('remove the person', '/admin/remove-user', 'admin', ({ user }) => ({ userId: user?.id })),
     get('the session of somebody removed', '/get-session', 'phone'),
     post('sign in after removal', '/sign-in/email', 'phone', credentialsOf('user', newPassword))
+  ]),
+  scene('common passwords', { people: ['user', 'other'], admins: ['admin'], visitors: ['guest'] }, [
+    post('at sign-up', '/sign-up/email', 'guest', ({ guest }) => ({ name: 'Ada', email: guest?.email, password: 'password1' })),
+    post('as a new one', '/change-password', 'user', { newPassword: 'password1', currentPassword: password }),
+    post('for somebody else', '/admin/set-user-password', 'admin', ({ other }) => ({ userId: other?.id, newPassword: 'password1' })),
+    post('for somebody new', '/admin/create-user', 'admin', { email: 'common@example.com', password: 'password1', name: 'Made' })
   ]),
   scene('paths that there are not', { people: ['user'] }, [
     ...['GET', 'POST', 'DELETE', 'HEAD'].flatMap((method): Step[] => ['/no-such-thing', '/sign-in', '/sign-in/', '/admin', '/two-factor/no-such-thing', '/get-session/', '//get-session', '/get-session/x', ''].map((path) => (
