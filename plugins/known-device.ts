@@ -42,7 +42,7 @@ export async function knownDevice(holdfast: Holdfast, request: FastifyRequest, e
  */
 export function newDeviceProof(holdfast: Holdfast, call: { request: FastifyRequest, scope: AuthScope, pathname: string, begunHere: boolean }): string | null {
   const { request, scope, pathname, begunHere } = call
-  const userId = begunHere ? scope.insertedFor : PROVES_PASSWORD.test(pathname) ? scope.authorisedBy?.userId ?? null : null
+  const userId = begunHere ? scope.insertedFor : PROVES_PASSWORD.test(pathname) ? scope.actor?.session.userId ?? null : null
   const credentialEpoch = userId === null ? undefined : scope.epochs.get(userId)
   if (userId === null || credentialEpoch === undefined) return null
   return holdfast.devices.remember(deviceProofOf(holdfast, request), { userId, credentialEpoch })

@@ -13,7 +13,7 @@ export const ProblemSchema = Type.Object({
 /** A problem below `/api/auth`: it has the members by which better-auth's clients know an error as well. */
 export const AuthProblemSchema = Type.Object({
   ...ProblemSchema.properties,
-  code: Type.String({ description: 'The cause in capitals, as better-auth writes its codes.' }),
+  code: Type.String({ description: 'The cause in capitals, as better-auth writes its codes; where better-auth has a code of its own for it, that.' }),
   message: Type.String()
 })
 

@@ -8,9 +8,6 @@ import type { PresentedCredential } from './credential.js'
 const pendingCookies = ['two_factor', 'dont_remember']
 const PAIR = /^([\w.-]+)=([\w.~%+/=-]*)$/
 
-// What would make more of an access token, which every service that it is sent to sees, than the few minutes that it is good for.
-const NOT_BY_ACCESS_TOKEN = /\/(one-time-token\/generate|admin\/impersonate-user)$/
-
 // An administrator who acts as somebody else comes back by a cookie, and keeps no refresh family for it.
 const IMPERSONATION = /\/admin\/(impersonate-user|stop-impersonating)$/
 
@@ -24,7 +21,6 @@ export function transportOf({ headers }: FastifyRequest, presented: PresentedCre
   const wanted = headers['token-transport']
   if (wanted !== undefined && wanted !== 'body' && wanted !== 'cookie') throw new Refusal('invalid_input', 'Token-Transport must be body or cookie')
   if (wanted === 'body' && presented?.from === 'cookie') throw new Refusal('invalid_input', 'Token-Transport: body cannot be used with a session cookie')
-  if (presented?.credential.kind === 'access' && NOT_BY_ACCESS_TOKEN.test(path)) throw new Refusal('invalid_input', 'An access token is not enough here: use the session token')
   if (IMPERSONATION.test(path)) return 'cookie'
   return presented?.credential.kind === 'access' ? 'body' : wanted ?? 'cookie'
 }

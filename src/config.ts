@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
+import { ROLE } from './auth/roles.js'
 import { parseRedisUrl, RedisUrlError, type RedisTarget } from './cache/redis-url.js'
 import { parseDatabaseUrl } from './database/database-url.js'
 import { ConfigError } from './errors.js'
@@ -41,6 +42,8 @@ const Settings = Type.Object({
   otlpEndpoint: Type.Optional(Type.String({ env: 'OTEL_EXPORTER_OTLP_ENDPOINT' })),
   cookieDomain: Type.Optional(Type.String({ env: 'COOKIE_DOMAIN', pattern: '^[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$' })),
   signUp: Type.Union([Type.Literal('open'), Type.Literal('closed')], { env: 'SIGN_UP', default: 'open' }),
+  oneTimeTokens: Type.Boolean({ env: 'ONE_TIME_TOKENS', default: false }),
+  roles: list('ROLES'),
   sessionIdleTtlSeconds: seconds('SESSION_IDLE_TTL_SECONDS', 604_800),
   sessionAbsoluteTtlSeconds: seconds('SESSION_ABSOLUTE_TTL_SECONDS', 7_776_000),
   sessionRetentionSeconds: seconds('SESSION_RETENTION_SECONDS', 2_592_000),
@@ -218,6 +221,8 @@ function checkTogether(config: Config): void {
   if (!parseGatewayClients(config.gatewayClients)) {
     throw new ConfigError('GATEWAY_CLIENTS: must be id:secret, separated by commas; both of the characters A-Z, a-z, 0-9, _ and -, a secret 32 of them or more, an id twice at most')
   }
+  const badRole = config.roles.find((role) => !ROLE.test(role))
+  if (badRole !== undefined) throw new ConfigError(`ROLES: must be names of the characters A-Z, a-z, 0-9, ., _, : and -, 64 of them at most (${JSON.stringify(badRole)} is none)`)
   const badProxy = trustedProxies.find((proxy) => !isCidr(proxy))
   if (badProxy !== undefined) throw new ConfigError(`TRUSTED_PROXIES: must be addresses or CIDR ranges (${JSON.stringify(badProxy)} is none)`)
   const badOrigin = trustedOrigins.find((origin) => !isOrigin(origin))

@@ -20,6 +20,9 @@ const refusals = {
   refresh_reused: [400, 'The refresh token had been used before: the session has ended, for one of its users may be a thief.'],
   client_mismatch: [400, 'The client_id is not that of the session (holdfast, where none was configured). The session goes on.'],
   role_missing: [403, 'A required role is missing.'],
+  access_token_insufficient: [403, 'An access token is not enough here: use the session token, or send the password as well where the endpoint takes one.'],
+  reauthentication_required: [403, 'This needs a sign-in of the last ten minutes: sign in again, or show the password, and the second factor where there is one.'],
+  right_changed: [403, 'What allowed this changed while the request was under way.'],
   origin_refused: [403, 'A cookie authenticates only requests from a trusted origin.'],
   not_found: [404, 'There is nothing here.'],
   method_not_allowed: [405, 'The method is not allowed here.'],
@@ -83,6 +86,8 @@ export interface Problem {
   status: number
   detail: string
   cause: Cause
+  /** better-auth's own code for it, where its clients switch on that. */
+  code?: string
   requestId: string
 }
 
@@ -92,10 +97,13 @@ const titles: Record<number, string> = {
   431: 'Request Header Fields Too Large', 500: 'Internal Server Error', 503: 'Service Unavailable'
 }
 
+const betterAuthCodes: Partial<Record<Cause, string>> = { reauthentication_required: 'SESSION_NOT_FRESH' }
+
 /** The body of a refusal as RFC 9457 problem details (`application/problem+json`). */
 export function problemOf(refusal: Refusal, requestId: string): Problem {
   const status = refusal.statusCode
-  return { type: 'about:blank', title: titles[status] ?? 'Error', status, detail: refusal.message, cause: refusal.code, requestId }
+  const code = betterAuthCodes[refusal.code]
+  return { type: 'about:blank', title: titles[status] ?? 'Error', status, detail: refusal.message, cause: refusal.code, ...(code ? { code } : {}), requestId }
 }
 
 /** A setting is wrong: the start is refused, and the message names the variable. */

@@ -1,9 +1,11 @@
 import { parseArgs } from 'node:util'
+import { normalizeRole, wrongRole } from './auth/roles.js'
 import type { ControlRequest } from './control-socket.js'
 import { Refusal } from './errors.js'
 import { createGateway, disable, gatewayUsage, listAll, rotateSecret } from './gateway/commands.js'
 import type { Holdfast } from './holdfast.js'
 import { countEnded, purgeEnded } from './session/retention.js'
+import { rolesOf } from './session/session.js'
 import { listSessions } from './session/store.js'
 
 /** Sessions that one list shows at most. */
@@ -40,12 +42,14 @@ export async function operate(holdfast: Holdfast, { operation, args }: ControlRe
   return known.run(holdfast, args, onProgress)
 }
 
-async function setRole({ prisma, auth }: Holdfast, args: string[]): Promise<unknown> {
+async function setRole({ prisma, auth, config }: Holdfast, args: string[]): Promise<unknown> {
   const [who = '', role = '', ...rest] = args
   if (!who || !role || rest.length > 0) throw new Refusal('invalid_input', 'usage: holdfast user set-role <e-mail or id> <role>')
+  const wrong = wrongRole(role, config.roles)
+  if (wrong !== null) throw new Refusal('invalid_input', wrong)
   const id = await userIdOf(prisma, who)
   await auth.updateUser(id, { role })
-  return { id, roles: role.split(',') }
+  return { id, roles: rolesOf(normalizeRole(role)) }
 }
 
 async function list({ prisma }: Holdfast, args: string[]): Promise<unknown> {

@@ -6,7 +6,7 @@ import { Browser, build, makeAdmin, password, sessionState, signUp } from './hel
 import { SeededRandom } from './services/random.js'
 import { readCredentials } from './store-contents.js'
 
-const running = await build(t)
+const running = await build(t, { oneTimeTokens: true })
 const { url } = running
 const { prisma, auth } = running.app.holdfast
 const ada = await signUp(url)

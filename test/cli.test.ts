@@ -10,7 +10,7 @@ import { toTable } from '../src/terminal.js'
 const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url))
 
 // A command is a process of a second or more: those that do not wait for each other run at once.
-const running = await build(t, { sessionRetentionSeconds: 3_600 })
+const running = await build(t, { sessionRetentionSeconds: 3_600, roles: ['auditor'] })
 
 t.test('the command line works on the store of a running server', async (t) => {
   const ada = await signUp(running.url)
@@ -102,7 +102,7 @@ function holdfast({ dataDir, databaseUrl, redisUrl, authSecret, sessionRetention
   const words = given.filter((word) => typeof word === 'string')
   const [program, ...args] = words.length < given.length ? ['script', '-qec', [process.execPath, cli, ...words].join(' '), '/dev/null'] : [process.execPath, cli, ...words]
   return new Promise((resolve, reject) => {
-    const child = spawn(program ?? '', args, { env: { PATH: process.env['PATH'], AUTH_SECRET: authSecret, SESSION_RETENTION_SECONDS: String(sessionRetentionSeconds), ...store }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(program ?? '', args, { env: { PATH: process.env['PATH'], AUTH_SECRET: authSecret, SESSION_RETENTION_SECONDS: String(sessionRetentionSeconds), ROLES: 'auditor', ...store }, stdio: ['ignore', 'pipe', 'pipe'] })
     let [stdout, stderr] = ['', '']
     child.stdout.on('data', (chunk: Buffer) => { stdout += chunk.toString() })
     child.stderr.on('data', (chunk: Buffer) => { stderr += chunk.toString() })

@@ -6,7 +6,7 @@ import { purgeEnded } from '../src/session/retention.js'
 import { Browser, build, makeAdmin, password, sessionState, signIn, signUp, storage, type Person } from './helper.js'
 import { until } from './services/poll.js'
 
-const running = await build(t)
+const running = await build(t, { oneTimeTokens: true })
 const { url } = running
 const { prisma, reader } = running.app.holdfast
 const admin = await signUp(url)

@@ -6,7 +6,7 @@ import { withCookiesOf } from './device.js'
 import { Browser, build, makeAdmin, password, sessionState, signUp } from './helper.js'
 import { until } from './services/poll.js'
 
-const running = await build(t)
+const running = await build(t, { oneTimeTokens: true })
 const { url } = running
 const COOKIE = 'holdfast.session_token'
 

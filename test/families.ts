@@ -35,7 +35,7 @@ async function insertSessionOf(prisma: PrismaClient, authSecret: string, userId:
   const first = firstRefreshToken(sessionId, pepper)
   await insertSession(prisma, {
     id: sessionId, hash, userId, idleTtlSeconds: 604_800, absoluteTtlSeconds: 7_776_000, ipAddress: null, userAgent: null, amr: ['pwd'], impersonatedBy: null,
-    impersonatorEpoch: null, credentialEpoch, authoritySessionId: null, replaces: null, sourceSessionId: null,
+    impersonator: null, reauth: 'now', credentialEpoch, authoritySessionId: null, replaces: null, sourceSessionId: null,
     refresh: { hash: first.hash, pepperId: pepper.id }
   }, null)
   return { sessionId, token, refreshToken: first.token }

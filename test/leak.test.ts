@@ -20,7 +20,7 @@ import { readStore } from './store-contents.js'
  * server writes; and everything that the store holds is tried as a credential.
  */
 const port = await freePort()
-const options: HoldfastOptions = { ...await freshStore(t), port, baseUrl: `http://127.0.0.1:${port}` }
+const options: HoldfastOptions = { ...await freshStore(t), oneTimeTokens: true, port, baseUrl: `http://127.0.0.1:${port}` }
 const url = `http://127.0.0.1:${port}`
 const secrets = new Map<string, string>()
 const newPassword = 'Tr0ub4dor & three more words'

@@ -2,7 +2,7 @@ import t from 'tap'
 import { anotherDevice, leaks, newAdmin, newPerson, officialClient } from './device.js'
 import { Browser, build, password, sessionState, signUp } from './helper.js'
 
-const running = await build(t)
+const running = await build(t, { oneTimeTokens: true })
 const { url } = running
 
 t.test('a ban ends the sessions and refuses sign-in', async (t) => {

@@ -3,7 +3,7 @@ import t from 'tap'
 import { anotherDevice, leaks, newPerson, officialClient, withCookiesOf } from './device.js'
 import { Browser, build, password, sessionState } from './helper.js'
 
-const running = await build(t)
+const running = await build(t, { oneTimeTokens: true })
 const { url } = running
 const newPassword = 'a different horse, a stronger battery'
 

@@ -3,7 +3,7 @@ import t from 'tap'
 import { build } from './helper.js'
 import { Answers } from './services/answers.js'
 
-const running = await build(t)
+const running = await build(t, { oneTimeTokens: true })
 const { url, app } = running
 
 interface Document {

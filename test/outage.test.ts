@@ -133,7 +133,7 @@ async function worksAgain(t: Test, running: Running, people: Person[]): Promise<
 }
 
 t.test('a store that answers with errors: nobody is signed out, nothing is claimed', async (t) => {
-  const running = await build(t, uncached)
+  const running = await build(t, { ...uncached, oneTimeTokens: true })
   const { ada, phone, calls } = await populate(running)
   const rename = async (from: string, to: string) => {
     for (const table of ['user', 'session', 'account', 'verification']) await running.app.holdfast.prisma.$executeRawUnsafe(`ALTER TABLE "${table}${from}" RENAME TO "${table}${to}"`)
@@ -146,7 +146,7 @@ t.test('a store that answers with errors: nobody is signed out, nothing is claim
 })
 
 t.test('a statement that fails inside a transaction never becomes a success', async (t) => {
-  const running = await build(t, uncached)
+  const running = await build(t, { ...uncached, oneTimeTokens: true })
   const { prisma } = running.app.holdfast
   const ada = await signUp(running.url)
   const phone = await signIn(running.url, ada.email)
@@ -190,7 +190,7 @@ t.test('outages of PostgreSQL', { skip: withoutPostgres }, async (t) => {
   const postgres = await createPostgres(programs ?? '')
   t.teardown(() => postgres.remove())
   await postgres.start()
-  const options: HoldfastOptions = { localCache: false, databaseUrl: postgres.url, authSecret, databasePoolSize: 5, rateLimit: false }
+  const options: HoldfastOptions = { localCache: false, databaseUrl: postgres.url, authSecret, databasePoolSize: 5, rateLimit: false, oneTimeTokens: true }
   await migrated(options)
   await t.test('stopped', (t) => outage(t, options, () => postgres.stop(), () => postgres.start()))
   await t.test('paused', (t) => outage(t, options, () => postgres.signal('SIGSTOP'), () => postgres.signal('SIGCONT')))

@@ -5,7 +5,7 @@ import t from 'tap'
 import { accessTokenOf } from './families.js'
 import { build, makeAdmin, signIn, signUp, type Person, type Running } from './helper.js'
 
-const running = await build(t, { trustedProxies: ['127.0.0.1'], trustedOrigins: ['https://app.example.com'] })
+const running = await build(t, { trustedProxies: ['127.0.0.1'], trustedOrigins: ['https://app.example.com'], roles: ['auditor'] })
 const { url } = running
 const IDENTITY = ['remote-user', 'remote-email', 'remote-name', 'remote-groups', 'x-session-id']
 const ada = await signUp(url)

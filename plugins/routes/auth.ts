@@ -11,7 +11,7 @@ import { limits, secondFactorLockout } from '../../src/limits.js'
 import { isCounted, limitGuesses, limitMails, limitPasswords, limitProbes, limitTokens, type AccountLimitOptions } from '../account-limit.js'
 import { readAuthBody } from '../auth-body.js'
 import { clientNetwork } from '../budgets.js'
-import { asked, credentialOf } from '../credential.js'
+import { asked, credentialOf, type PresentedCredential } from '../credential.js'
 import { newDeviceProof, SET_DEVICE_TOKEN_HEADER, setDeviceCookie } from '../known-device.js'
 import { limitedBy } from '../rate-limit.js'
 import { additionTo, transportOf } from '../token-transport.js'
@@ -97,11 +97,54 @@ async function forward(holdfast: Holdfast, endpoint: AuthEndpoint, request: Fast
     client: clientOf(request, reply),
     standIn: presented?.credential.kind === 'access' ? await tokens.standInFor(presented.credential.value) : null
   })
-  const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented, scope))
+  try {
+    const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented, scope))
+    if (response.status >= 400) await abandonSession(holdfast, scope, request)
+    return await pass(holdfast, { request, reply, response, scope, presented, pathname })
+  } catch (error) {
+    await abandonSession(holdfast, scope, request)
+    throw error
+  }
+}
+
+/**
+ * Ends the session that a call has begun and then failed: nobody was given its token. Where the store does not answer, nothing can be ended, and the
+ * session is one that nobody can use.
+ */
+async function abandonSession({ revoker }: Holdfast, scope: AuthScope, request: FastifyRequest): Promise<void> {
+  const sessionId = scope.insertedSession
+  if (sessionId === null) return
+  scope.insertedSession = null
+  try {
+    await revoker.revoke([sessionId], null, 'sign_in_failed')
+  } catch (error) {
+    request.log.error({ err: error, sessionId }, 'a session that nobody was given could not be ended')
+  }
+}
+
+interface Call {
+  request: FastifyRequest
+  reply: FastifyReply
+  response: Response
+  scope: AuthScope
+  presented: PresentedCredential | null
+  pathname: string
+}
+
+/** Passes an answer of better-auth's on, as far as the credential that was shown allows. */
+async function pass(holdfast: Holdfast, { request, reply, response, scope, presented, pathname }: Call): Promise<FastifyReply> {
+  const { auth, tokens } = holdfast
+  const { transport } = scope
   if (scope.pendingUntil) reply.header('session-revocation', `pending; effective-by="${scope.pendingUntil.toISOString()}"`)
   // better-auth says "nobody" to a dead credential: a client that could use its refresh token must not take that for a sign-out.
   if (scope.standInRefused && request.headers['two-factor-challenge'] === undefined && (response.status === 401 || pathname.endsWith('/get-session'))) throw new Refusal(scope.standInRefused)
-  const mayCarryTokens = scope.insertedSession && presented?.from !== 'cookie' && !(scope.source && isFromPage(request))
+  if (scope.insufficient && !response.ok) {
+    if (scope.insufficient === 'rate_limited') reply.header('retry-after', secondFactorLockout.durationSeconds)
+    throw new Refusal(scope.insufficient)
+  }
+  // better-auth's guard of admin/* says no more than the status.
+  if (response.status === 401 && !response.body) throw new Refusal(presented ? 'session_unknown' : 'credential_missing')
+  const mayCarryTokens = scope.insertedSession !== null && presented?.from !== 'cookie' && !(scope.source && isFromPage(request))
   const addition = { ...await additionTo({ transport, begun: mayCarryTokens ? scope.begun : null }, response.headers.getSetCookie(), auth.cookiePrefix, tokens), ...causeOf(scope) }
   // Who is given tokens needs no session token besides, which does not rotate.
   const answering = { ...toWireHeaders(response.headers, auth), mayCarryTokens: mayCarryTokens && !('tokens' in addition), mayCarryCookies: transport === 'cookie', noRoom: scope.noRoom }
@@ -127,7 +170,7 @@ async function answer(holdfast: Holdfast, scope: AuthScope, request: Request): P
   // better-auth makes a failure of its own of such an error, or an empty list and "done".
   const isAnswered = outcome instanceof Response && !outcome.ok && outcome.status < 500
   if ((scope.invalidInput || faults.refusedValue) && !isAnswered) throw new Refusal('invalid_input')
-  if (scope.authorityEnded && !isAnswered) throw new Refusal('session_revoked')
+  if (scope.authorityEnded && !isAnswered) throw new Refusal(scope.authorityEnded)
   if (!(outcome instanceof Response)) throw outcome
   return outcome
 }

@@ -6,9 +6,11 @@ import { afterCommit } from '../database/transaction.js'
 import {
   advanceCredentialEpoch, dropOldestPendingFactors, dropPendingFactors, endImpersonationsBy, holdCredential, revokeSessionsOf, type BulkRevocation
 } from '../session/revocation.js'
-import { judge, type RevocationReason } from '../session/session.js'
+import type { RevocationReason } from '../session/session.js'
 import { endFamily } from '../token/rotation.js'
-import { bumpSessionsOf, holdSessionsOf, ONE_STATEMENT } from '../session/store.js'
+import { forgetRecentSignIns } from '../session/recent-sign-in.js'
+import { bumpSessionsOf, ONE_STATEMENT } from '../session/store.js'
+import { actorToHold, holdActor, holdActorWith, holdActorsUser } from './acting-session.js'
 import { endpointPath } from './reasons.js'
 import { currentScope } from './scope.js'
 
@@ -20,6 +22,11 @@ interface Write {
 
 /** Users that one call changes at most. Nothing here changes more than one, and each of them is locked, with all sessions. */
 const USERS = 100
+
+interface Creation {
+  model: string
+  data: Record<string, unknown>
+}
 
 export interface AccountWritesOptions {
   innerOn: (db: Queryable) => DBAdapter
@@ -34,9 +41,13 @@ export interface AccountWritesOptions {
   thinOut: (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => Promise<void>
 }
 
+/** The models whose rows say who somebody is and how they prove it. */
+const guarded: readonly string[] = ['user', 'account', 'twoFactor']
+
 /**
- * Changes of users and passwords, each in one transaction: lock the user, end or bump the sessions, then change. A new password
- * ends every other session, a ban ends all; any other change of a user bumps the versions of the sessions that show it.
+ * Writes of users, their credentials and factors, each in one transaction: lock the users, hold the session that authorises the write, end or
+ * bump the sessions, then write. A credential that is new, changed or gone ends every other session, a ban ends all; any other change of
+ * a user bumps the versions of the sessions that show it.
  */
 export class AccountWrites {
   readonly #options: AccountWritesOptions
@@ -51,20 +62,44 @@ export class AccountWrites {
     this.#ended = options.ended
   }
 
-  /** Whether an update must go through here. */
-  guards(model: string, update: Record<string, unknown>): boolean {
-    return model === 'user' || (model === 'account' && 'password' in update) || (model === 'twoFactor' && isChangeOfFactors(update))
+  /** Whether a write must go through here. */
+  guards(model: string, fields: Record<string, unknown> = {}): boolean {
+    const isChange = model === 'user' || (model === 'account' && 'password' in fields) || (model === 'twoFactor' && isChangeOfFactors(fields))
+    return isChange || (guarded.includes(model) && actorToHold() !== null)
+  }
+
+  /** Whether a row's creation or deletion must go through here: an account is a credential, whatever is in it, and so is a factor. */
+  guardsExistence(model: string): boolean {
+    return model === 'account' || model === 'twoFactor' || this.guards(model)
+  }
+
+  async create(db: Queryable, creation: Creation & { forceAllowId?: boolean }): Promise<Record<string, unknown>> {
+    const { model, data } = creation
+    const userId = typeof data['userId'] === 'string' ? data['userId'] : null
+    const { createdUsers } = currentScope()
+    // The first account of a user who is made by this call: there is nothing that it could change yet.
+    if (model === 'account' && userId !== null && !createdUsers.has(userId)) await this.#changeCredentials(db, userId)
+    else if (model === 'twoFactor' && userId !== null) await this.changeFactors(db, userId)
+    else await holdActor(db, userId)
+    const row = await this.#innerOn(db).create<Record<string, unknown>>(creation)
+    if (model === 'user' && typeof row['id'] === 'string') createdUsers.add(row['id'])
+    return row
   }
 
   /**
    * To be called before the transaction of a change.
    *
-   * @param change with an `update` of null where users are deleted
+   * @param change with an `update` of null where rows are deleted
    */
   async thinOut(change: Pick<Write, 'model' | 'where'> & { update: Write['update'] | null }): Promise<void> {
     const reason = endsSessions(change)
     if (reason === null) return
     for (const userId of await this.#userIds(await this.#options.reading(), change)) await this.#options.thinOut({ userId, reason })
+  }
+
+  /** As `thinOut`, before a row is created. */
+  async thinOutFor({ model, data: { userId } }: Creation): Promise<void> {
+    if (model === 'account' && typeof userId === 'string' && !currentScope().createdUsers.has(userId)) await this.#options.thinOut({ userId, reason: 'password_changed' })
   }
 
   async update<T>(db: Queryable, change: Write): Promise<T | null> {
@@ -79,21 +114,17 @@ export class AccountWrites {
     return this.#innerOn(db).updateMany(change)
   }
 
-  /** Deletes users and ends their sessions, whose rows and events stay. */
-  async deleteUser(db: Queryable, where: Where[]): Promise<number> {
-    const userIds = await this.#userIds(db, { model: 'user', where })
+  /** Deletes rows. With a user go the accounts and factors, and the sessions end, whose rows and events stay. */
+  async delete(db: Queryable, model: string, where: Where[]): Promise<number> {
+    const userIds = await this.#userIds(db, { model, where })
     for (const userId of userIds) {
-      await lockUser(db, userId, 'credentials')
-      await this.#ended(userId, await revokeSessionsOf(db, { userId, reason: 'user_deleted' }))
+      if (model === 'user') await this.#endAll(db, userId, 'user_deleted')
+      else if (model === 'account') await this.#changeCredentials(db, userId)
+      else await this.changeFactors(db, userId)
     }
-    await this.#innerOn(db).deleteMany({ model: 'user', where })
-    return userIds.length
-  }
-
-  /** Deletes second factors. */
-  async deleteFactors(db: Queryable, where: Where[]): Promise<number> {
-    for (const userId of await this.#userIds(db, { model: 'twoFactor', where })) await this.changeFactors(db, userId)
-    return this.#innerOn(db).deleteMany({ model: 'twoFactor', where })
+    // A user who is gone already: whoever deleted them may not have been answered yet.
+    if (model === 'user' && userIds.length === 0) for (const { field, value } of where) if (field === 'id') await this.#ended(String(value), [])
+    return this.#innerOn(db).deleteMany({ model, where })
   }
 
   /** What was proven with the factors as they were ends with them: trust in devices, challenges, and sign-ins under way. */
@@ -138,22 +169,16 @@ export class AccountWrites {
   }
 
   async #prepare(db: Queryable, userId: string, { model, update }: Write): Promise<void> {
-    if (model === 'twoFactor') {
+    if (model === 'twoFactor' && isChangeOfFactors(update)) {
       await this.changeFactors(db, userId)
       if ('secret' in update) await forgetUsedSteps(db, userId)
-    } else if (model === 'account') {
-      await lockUser(db, userId, 'credentials')
-      const { authorisedBy } = currentScope()
-      const exceptSessionId = authorisedBy?.userId === userId ? authorisedBy.id : null
-      await this.#ended(userId, await revokeSessionsOf(db, { userId, exceptSessionId, reason: 'password_changed' }))
-      // Whoever has copied its refresh token must not keep the session by it; a client that lives by tokens is given a new session.
-      if (exceptSessionId !== null) await endFamily(db, exceptSessionId)
-    } else if (update['banned'] === true) {
-      await lockUser(db, userId, 'credentials')
-      await this.#ended(userId, await revokeSessionsOf(db, { userId, reason: 'user_banned' }))
-    } else {
+    } else if (model === 'account' && 'password' in update) await this.#changeCredentials(db, userId)
+    else if (model !== 'user') await holdActor(db, userId)
+    else if (update['banned'] === true) await this.#endAll(db, userId, 'user_banned')
+    else {
       await lockUser(db, userId, 'role' in update ? 'role' : 'profile')
       await this.#bump(db, userId)
+      if ('twoFactorEnabled' in update) await forgetRecentSignIns(db, userId, currentScope().actor?.session.id ?? null)
       if ('role' in update) await this.#changed(await endImpersonationsBy(db, userId))
       if ('twoFactorEnabled' in update) await this.#switchFactors(db, userId, update['twoFactorEnabled'] === true)
     }
@@ -167,6 +192,20 @@ export class AccountWrites {
     await this.changeFactors(db, userId)
     if (!on) await db.$executeRaw`DELETE FROM "two_factor" WHERE "userId" = ${userId}`
     else if (endpointPath() === '/two-factor/verify-totp') await db.$executeRaw`UPDATE "two_factor" SET "verified" = true WHERE "userId" = ${userId}`
+  }
+
+  async #endAll(db: Queryable, userId: string, reason: 'user_banned' | 'user_deleted'): Promise<void> {
+    await lockUser(db, userId, 'credentials')
+    await this.#ended(userId, await revokeSessionsOf(db, { userId, reason }))
+  }
+
+  async #changeCredentials(db: Queryable, userId: string): Promise<void> {
+    await lockUser(db, userId, 'credentials')
+    const { actor } = currentScope()
+    const exceptSessionId = actor?.session.userId === userId ? actor.session.id : null
+    await this.#ended(userId, await revokeSessionsOf(db, { userId, exceptSessionId, reason: 'password_changed' }))
+    // Whoever has copied its refresh token must not keep the session by it; a client that lives by tokens is given a new session.
+    if (exceptSessionId !== null) await endFamily(db, exceptSessionId)
   }
 }
 
@@ -184,39 +223,38 @@ export function credentialChanged(): APIError {
  * sign-in makes it: that code is the second step of the challenge which the change would end.
  */
 function isChangeOfFactors(update: Record<string, unknown>): boolean {
-  return 'secret' in update || 'backupCodes' in update || ('verified' in update && currentScope().authorisedBy !== null)
+  return 'secret' in update || 'backupCodes' in update || ('verified' in update && currentScope().actor !== null)
 }
 
 /** Why a change ends all sessions of its user; null when it does not. */
 function endsSessions({ model, update }: { model: string, update: Write['update'] | null }): RevocationReason | null {
-  if (model === 'account') return update && 'password' in update ? 'password_changed' : null
+  if (model === 'account') return update === null || 'password' in update ? 'password_changed' : null
+  if (model !== 'user') return null
   if (update === null) return 'user_deleted'
   return update['banned'] === true ? 'user_banned' : null
 }
 
 /**
  * Locks a user's row before anything else is locked, and then the sessions that change with it; makes sure that the session which authorises the change is still
- * active, and stays so until the change is committed.
+ * active, that its user may still do it, and that both stay so until the change is committed.
  *
  * @param change what is about to change. `role`: impersonations end with it. `sessions`: sign-ins under way must fail, for their sessions would be missed.
  *   `credentials`: what a first factor has begun ends as well.
- * @throws APIError 401 when the authorising session has ended
+ * @throws APIError 401 when the authorising session has ended, 403 when its user has lost the right
  */
 export async function lockUser(db: Queryable, userId: string, change: 'profile' | 'role' | 'sessions' | 'credentials'): Promise<void> {
-  const scope = currentScope()
+  const actor = actorToHold()
+  // Users are locked in the order of their ids, like sessions: two administrators may change each other at once.
+  if (actor && actor.session.userId < userId) await holdActorsUser(db, actor)
   if (change === 'sessions' || change === 'credentials') {
     const epoch = await advanceCredentialEpoch(db, userId)
     // This call's own change must not fail the session that it is about to begin.
-    if (epoch !== null) scope.epochs.set(userId, epoch)
+    if (epoch !== null) currentScope().epochs.set(userId, epoch)
     if (change === 'credentials') await dropPendingFactors(db, userId)
   } else {
     // The caller bumps the sessions: the trigger that does so for changes made by hand is told to leave this user alone.
     await db.$queryRaw`SELECT set_config('holdfast.bumped', "id", true) FROM "user" WHERE "id" = ${userId} FOR NO KEY UPDATE`
   }
-  const { authorisedBy } = scope
-  if (!authorisedBy || scope.authorityHeld) return
-  const record = await holdSessionsOf(db, userId, authorisedBy.id, { impersonations: change !== 'profile' })
-  scope.authorityEnded = !record || !judge(record).active
-  if (scope.authorityEnded) throw new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
-  scope.authorityHeld = true
+  if (actor && actor.session.userId > userId) await holdActorsUser(db, actor)
+  if (actor) await holdActorWith(db, actor, { userId, impersonations: change !== 'profile' })
 }

@@ -9,8 +9,9 @@ import type { SessionReader } from '../session/reader.js'
 import type { BulkRevocation } from '../session/revocation.js'
 import type { Thinning } from '../session/thinning.js'
 import { AccountWrites } from './account-writes.js'
-import { checkInput, checkPage } from './input.js'
+import { checkInput, checkPage, checkUserFields, refuse } from './input.js'
 import type { Peppers } from './keys.js'
+import { normalizeRole, wrongRole } from './roles.js'
 import { confirmBeforeAnswer, currentScope } from './scope.js'
 import { SessionModel } from './session-model.js'
 
@@ -24,6 +25,8 @@ export interface AdapterOptions {
   absoluteTtlSeconds: number
   maxSessions: number
   flushUses: () => Promise<void>
+  /** The roles that there are beside user and admin. */
+  roles: readonly string[]
 }
 
 /** What better-auth calls, on one connection: Prisma's adapter for that client or transaction. */
@@ -49,25 +52,27 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
     const writing = async () => currentTransaction()?.forWrite() ?? options.prisma
     const inTransaction = <T>(work: (db: Queryable) => Promise<T>) =>
       withTransaction(options.prisma, async (transaction) => work(await transaction.forWrite()))
-    const announce = (unconfirmed: Unconfirmed) => afterCommit(() => confirmBeforeAnswer(options.confirmation, unconfirmed))
+    const toStored = <T extends Record<string, unknown>>(use: 'create' | 'update', model: string, fields: T): T =>
+      (model === 'user' ? toStoredUser(use, fields, options.roles) : fields)
+    const announce = ({ changes = [], ...others }: Unconfirmed) => {
+      const { endedHere } = currentScope()
+      for (const { sessionId, reason } of changes) if (reason !== null) endedHere.add(sessionId)
+      return confirmLater({ changes, ...others })
+    }
+    const confirmLater = (unconfirmed: Unconfirmed) => afterCommit(() => confirmBeforeAnswer(options.confirmation, unconfirmed))
     const changed = async (changes: readonly Change[]) => { if (changes.length > 0) await announce({ changes }) }
     const settle = (sessionIds: readonly string[]) => announce({ sessionIds })
     const ended = (userId: string, changes: readonly Change[]) => announce({ changes, userIds: [userId] })
     const thinOut = async (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => {
       // In a transaction that holds locks already, the statements that end the sessions go on in batches instead.
       if (currentTransaction()?.isOpen) return
-      const { authorisedBy } = currentScope()
-      const spared = authorisedBy ? [authorisedBy.id] : []
-      const { unconfirmed } = await options.thinning.thinOut({ bulk, spared, authorityId: authorisedBy?.id ?? null })
+      const authorityId = currentScope().actor?.session.id ?? null
+      const spared = authorityId === null ? [] : [authorityId]
+      const { unconfirmed } = await options.thinning.thinOut({ bulk, spared, authorityId })
       if (unconfirmed.length > 0) await settle(unconfirmed)
     }
     const sessions = new SessionModel({ ...options, reading, writing, inTransaction, changed, settle, ended, thinOut })
     const accounts = new AccountWrites({ innerOn, reading, changed, ended, thinOut, prisma: options.prisma })
-
-    const deleteUsers = async (where: Where[]) => {
-      await accounts.thinOut({ model: 'user', where, update: null })
-      return inTransaction((db) => accounts.deleteUser(db, where))
-    }
 
     const adapter: DBAdapter = {
       ...innerOn(options.prisma),
@@ -78,11 +83,12 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
           await accounts.admitPendingFactor(db, query.data)
           return innerOn(db).create({ ...query, data: withoutSessionTokens(query.data) })
         })
-        if (query.model === 'twoFactor') return inTransaction(async (db) => {
-          await accounts.changeFactors(db, String((query.data as { userId?: unknown }).userId))
-          return innerOn(db).create(query)
-        })
-        return remember(query.model, await innerOn(await writing()).create(query))
+        const creation = { ...query, data: toStored('create', query.model, query.data) }
+        await accounts.thinOutFor(creation)
+        const created = accounts.guardsExistence(query.model)
+          ? await inTransaction((db) => accounts.create(db, creation))
+          : await innerOn(await writing()).create(creation)
+        return remember(query.model, created) as never
       },
       async findOne(query) {
         checkWhere(query)
@@ -105,34 +111,35 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
         checkWhere(query)
         checkInput(query.model, query.update)
         if (query.model === 'session') return sessions.update(query.where, query.update) as never
+        const change = { ...query, update: toStored('update', query.model, query.update) }
         if (accounts.guards(query.model, query.update)) {
-          await accounts.thinOut(query)
-          return inTransaction((db) => accounts.update(db, query)) as never
+          await accounts.thinOut(change)
+          return remember(query.model, await inTransaction((db) => accounts.update<never>(db, change)))
         }
-        return innerOn(await writing()).update(query)
+        return innerOn(await writing()).update(change)
       },
       async updateMany(query) {
         checkWhere(query)
         checkInput(query.model, query.update)
         if (query.model === 'session') return await sessions.update(query.where, query.update) ? 1 : 0
+        const change = { ...query, update: toStored('update', query.model, query.update) }
         if (accounts.guards(query.model, query.update)) {
-          await accounts.thinOut(query)
-          return inTransaction((db) => accounts.updateMany(db, query))
+          await accounts.thinOut(change)
+          return inTransaction((db) => accounts.updateMany(db, change))
         }
-        return innerOn(await writing()).updateMany(query)
+        return innerOn(await writing()).updateMany(change)
       },
       async delete(query) {
-        checkWhere(query)
-        if (query.model === 'session') await sessions.revoke(query.where)
-        else if (query.model === 'user') await deleteUsers(query.where)
-        else if (query.model === 'twoFactor') await inTransaction((db) => accounts.deleteFactors(db, query.where))
-        else await innerOn(await writing()).delete(query)
+        await adapter.deleteMany(query)
       },
       async deleteMany(query) {
         checkWhere(query)
+        if (goesWithUser(query)) return 0
         if (query.model === 'session') return sessions.revoke(query.where)
-        if (query.model === 'user') return deleteUsers(query.where)
-        if (query.model === 'twoFactor') return inTransaction((db) => accounts.deleteFactors(db, query.where))
+        if (query.model === 'user' || accounts.guardsExistence(query.model)) {
+          await accounts.thinOut({ ...query, update: null })
+          return inTransaction((db) => accounts.delete(db, query.model, query.where))
+        }
         return innerOn(await writing()).deleteMany(query)
       },
       async consumeOne(query) {
@@ -150,12 +157,31 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
   }
 }
 
-/** Keeps the epoch of every user that is read before a credential is verified. */
+/** The fields of a user as they are stored. @throws APIError 400 for what is no input, and for roles that there are not */
+function toStoredUser<T extends Record<string, unknown>>(use: 'create' | 'update', fields: T, roles: readonly string[]): T {
+  checkUserFields(use, Object.keys(fields))
+  const { role } = fields
+  if (typeof role !== 'string') return fields
+  const wrong = wrongRole(role, roles)
+  if (wrong !== null) refuse(wrong)
+  return { ...fields, role: normalizeRole(role) }
+}
+
+/** The endpoints that delete a user. */
+const deleting: readonly string[] = ['/delete-user', '/delete-user/callback', '/admin/remove-user']
+
+/** Whether the rows are deleted with their user, in one transaction, by the call that better-auth is about to make. */
+function goesWithUser({ model, where }: { model: string, where: Where[] }): boolean {
+  return deleting.includes(currentScope().call?.path ?? '') && (model === 'session' || model === 'account') && where.some(({ field }) => field === 'userId')
+}
+
+/** Keeps the epoch of every user that is read before a credential is verified. Old rows have roles with blanks. */
 function remember<T>(model: string, row: T): T {
   if (model === 'user' && row) {
-    const { id, credentialEpoch } = row as { id?: unknown, credentialEpoch?: unknown }
+    const { id, credentialEpoch, role } = row as { id?: unknown, credentialEpoch?: unknown, role?: unknown }
     const { epochs } = currentScope()
     if (typeof id === 'string' && typeof credentialEpoch === 'number' && !epochs.has(id)) epochs.set(id, credentialEpoch)
+    if (typeof role === 'string') return { ...row, role: normalizeRole(role) }
   }
   return row
 }
@@ -165,6 +191,7 @@ function withoutSessionTokens<T extends Record<string, unknown>>(data: T): T {
   return typeof data['value'] === 'string' ? { ...data, value: withoutTokens(data['value']) } : data
 }
 
-function checkWhere({ where }: { where?: Where[] | undefined }): void {
+function checkWhere({ model, where, sortBy }: { model: string, where?: Where[] | undefined, sortBy?: { field: string } | undefined }): void {
+  if (model === 'user') checkUserFields('find', [...(where ?? []).map(({ field }) => field), ...(sortBy ? [sortBy.field] : [])])
   for (const { field, value } of where ?? []) checkInput('where', { [field]: value })
 }

@@ -11,12 +11,15 @@ import { signToken, toWireForm, verifySignedToken } from '../session/session-tok
 import type { Revoker } from '../session/revoker.js'
 import type { Thinning } from '../session/thinning.js'
 import { createAdapter } from './adapter.js'
+import { callRules } from './call-rules.js'
 import { endpointsOf, type AuthEndpoint } from './endpoints.js'
 import type { Keys } from './keys.js'
 import { hashPassword, verifyPassword } from './password.js'
 import { secretVersion, signAnew } from './previous-secrets.js'
+import { recentSignIn } from './recent-sign-in.js'
 import { confirmNow } from './scope.js'
 import { secondFactors } from './second-factors.js'
+import { LONGEST_COOKIE_SECONDS } from './session-model.js'
 import { sessionEndpoints, verifyOneTimeToken } from './session-endpoints.js'
 import { tokenTransport } from './token-transport.js'
 
@@ -106,7 +109,8 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       idleTtlSeconds: config.sessionIdleTtlSeconds,
       absoluteTtlSeconds: config.sessionAbsoluteTtlSeconds,
       maxSessions: config.maxSessionsPerUser,
-      flushUses
+      flushUses,
+      roles: config.roles
     }),
     emailAndPassword: {
       enabled: true,
@@ -115,10 +119,10 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
     },
     user: {
       deleteUser: { enabled: true },
-      additionalFields: { credentialEpoch: { type: 'number', required: false, input: false, returned: false, defaultValue: 0 } }
+      additionalFields: { credentialEpoch: { type: 'number', required: false, input: false, returned: false } }
     },
     // The cookie lives as long as the session may; the server decides idleness, and never rewrites a session on a read.
-    session: { expiresIn: config.sessionAbsoluteTtlSeconds, disableSessionRefresh: true, cookieCache: { enabled: false } },
+    session: { expiresIn: Math.min(config.sessionAbsoluteTtlSeconds, LONGEST_COOKIE_SECONDS), disableSessionRefresh: true, cookieCache: { enabled: false } },
     verification: { storeIdentifier: 'hashed' },
     rateLimit: { enabled: false },
     // What stands behind a colon is what the client sent: it may be an address, or hold a token.
@@ -134,10 +138,12 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       ipAddress: { ipAddressHeaders: [CLIENT_ADDRESS_HEADER], ipv6Subnet: 128 }
     },
     plugins: [
+      callRules(),
       sessionEndpoints({ revoker }),
       admin(),
       secondFactors({ prisma, now: () => Date.now() }),
-      { ...oneTime, endpoints: { ...oneTime.endpoints, verifyOneTimeToken: verifyOneTimeToken({ prisma }) } },
+      ...(config.oneTimeTokens ? [{ ...oneTime, endpoints: { ...oneTime.endpoints, verifyOneTimeToken: verifyOneTimeToken({ prisma }) } }] : []),
+      recentSignIn({ prisma, confirmation }),
       bearer({ requireSignature: true }),
       tokenTransport()
     ]

@@ -4,11 +4,58 @@ import { currentScope } from './scope.js'
 const longest: Record<string, number> = { name: 256, email: 254, image: 2048, banReason: 1024, role: 1024, userAgent: 16_384 }
 // PostgreSQL has no NUL in texts, and UTF-8 no lone surrogates: those would be stored as another character.
 const UNSTORABLE = /[\0\p{Surrogate}]/u
-const ROLE = /^[A-Za-z0-9._:-]{1,64}$/
+
+/** What somebody who asks for users sees of one, and may therefore find and sort them by. */
+const shownOfUser: ReadonlySet<string> = new Set([
+  'id', 'name', 'email', 'emailVerified', 'image', 'role', 'banned', 'banReason', 'banExpires', 'twoFactorEnabled', 'createdAt', 'updatedAt'
+])
+
+/** What better-auth itself writes of a user. `credentialEpoch` is ours alone, and an id is never chosen by anybody. */
+const createdOfUser: ReadonlySet<string> = new Set([...shownOfUser].filter((field) => field !== 'id'))
+const updatedOfUser: ReadonlySet<string> = new Set([...createdOfUser].filter((field) => field !== 'createdAt'))
+
+/** What an administrator may write of a user in `data`, where better-auth takes any field. */
+const writtenByAdministrator: ReadonlySet<string> = new Set(['name', 'email', 'emailVerified', 'image', 'role', 'banned', 'banReason', 'banExpires'])
+/** better-auth has codes of its own for these. */
+const refusedByBetterAuth = ['id', 'password']
 
 /**
- * Refuses values that the store cannot take or that would be dear to carry in every check: objects, NUL characters,
- * overlong names, roles that cannot stand in a header.
+ * Refuses fields of a user that are no input, whoever asks.
+ *
+ * @throws APIError 400 INVALID_INPUT
+ */
+export function checkUserFields(use: 'create' | 'update' | 'find', fields: readonly string[]): void {
+  const allowed = { create: createdOfUser, update: updatedOfUser, find: shownOfUser }[use]
+  const wrong = fields.find((field) => !allowed.has(field))
+  if (wrong !== undefined) refuse(`${wrong} is not a field of a user that can be ${use === 'find' ? 'searched' : 'set'}`)
+}
+
+/**
+ * Refuses what a client may not name in a call: better-auth passes these fields on as they are.
+ *
+ * @throws APIError 400 INVALID_INPUT
+ */
+export function checkClientFields(path: string, body: unknown, query: unknown): void {
+  if (path === '/admin/create-user' || path === '/admin/update-user') {
+    const left = path === '/admin/update-user' ? refusedByBetterAuth : []
+    const wrong = Object.keys(objectAt(body, 'data')).find((field) => !writtenByAdministrator.has(field) && !left.includes(field))
+    if (wrong !== undefined) refuse(`${wrong} is not a field of a user that can be set`)
+  }
+  if (path === '/admin/list-users') {
+    for (const parameter of ['searchField', 'filterField', 'sortBy']) {
+      const field = typeof query === 'object' && query !== null ? (query as Record<string, unknown>)[parameter] : undefined
+      if (typeof field === 'string' && field !== '') checkUserFields('find', [field])
+    }
+  }
+}
+
+function objectAt(value: unknown, field: string): object {
+  const found: unknown = typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[field] : null
+  return typeof found === 'object' && found !== null ? found : {}
+}
+
+/**
+ * Refuses values that the store cannot take or that would be dear to carry in every check: objects, NUL characters, overlong names.
  *
  * @throws APIError 400 INVALID_INPUT, and marks the scope: some endpoints swallow it
  */
@@ -21,9 +68,6 @@ export function checkInput(model: string, values: Record<string, unknown>): void
       if (UNSTORABLE.test(item)) refuse(`${field} must not contain a NUL character or half of a surrogate pair`)
       const limit = longest[field]
       if (model !== 'session' && limit !== undefined && item.length > limit) refuse(`${field} must not be longer than ${limit} characters`)
-      if (model === 'user' && field === 'role' && !item.split(',').every((role) => ROLE.test(role.trim()))) {
-        refuse('a role must match [A-Za-z0-9._:-]{1,64}')
-      }
     }
   }
 }
@@ -39,7 +83,8 @@ export function checkPage(page: { limit?: number | undefined, offset?: number | 
   }
 }
 
-function refuse(message: string): never {
+/** @throws APIError 400 INVALID_INPUT, and marks the scope */
+export function refuse(message: string): never {
   currentScope().invalidInput = true
   throw new APIError('BAD_REQUEST', { code: 'INVALID_INPUT', message })
 }

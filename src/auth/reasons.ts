@@ -35,6 +35,11 @@ export function replacementReason(): RevocationReason {
   return endpointPath().startsWith('/two-factor/') ? 'second_factor_changed' : 'signed_in_again'
 }
 
+/** Whether a credential is shown to the endpoint that is running: the session that it begins is then as recent as can be. */
+export function credentialShown(): 'now' | 'none' {
+  return /^\/(sign-in|sign-up|two-factor\/verify-)/.test(endpointPath()) ? 'now' : 'none'
+}
+
 /** How the endpoint that is running has proved who the user is (RFC 8176). */
 export function authenticationMethods(predecessor: Session | null): string[] {
   const path = endpointPath()

@@ -1,11 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Confirmation, Unconfirmed } from '../cache/confirmation.js'
 import type { Change } from '../cache/outbox.js'
-import type { InactiveCause } from '../errors.js'
+import type { Cause, InactiveCause } from '../errors.js'
 import { disableWhenIdle } from '../idle-storage.js'
 import type { Credential } from '../session/reader.js'
 import type { ParsedToken } from '../session/session-token.js'
 import type { Session, SessionRow } from '../session/session.js'
+import type { Actor } from './acting-session.js'
+import type { EndpointCall } from './endpoint-rules.js'
 import type { HashClient } from './hash-queue.js'
 
 /** How the client wants its credentials: in cookies (and bearer's header), or as tokens in the body. */
@@ -32,20 +34,28 @@ export interface AuthScope {
   readonly standIn: StandIn | null
   /** From where the request came, and whether somebody still waits for its answer. */
   readonly client: HashClient
+  /** The endpoint that better-auth has routed the call to; null before that, and outside a request. */
+  call: EndpointCall | null
+  /** Why the session that was shown is not enough for that endpoint, which was told of no session then; null where nothing was withheld. */
+  insufficient: Cause | null
   /** Each user's credential epoch as it was first read, which is before any credential was verified. */
   readonly epochs: Map<string, number>
-  /** The session that authenticated the call: its writes must not commit after its revocation. */
-  authorisedBy: Session | null
-  /** Whether that has been made sure of under a lock. Once for a call: deleting a user ends that very session half-way. */
-  authorityHeld: boolean
-  /** Whether that session was found to have ended: some endpoints make a failure of their own of it. */
-  authorityEnded: boolean
+  /** Who authenticated the call: its writes must not commit after that session has ended, or its user has lost the right. */
+  actor: Actor | null
+  /** The transaction in which that has been made sure of under locks. */
+  heldIn: object | null
+  /** Why the call's writes are no longer authorised; null where they are. Some endpoints make a failure of their own of it. */
+  authorityEnded: Cause | null
+  /** The sessions that this call has ended itself. */
+  readonly endedHere: Set<string>
+  /** The users that this call has made. */
+  readonly createdUsers: Set<string>
   /** The session on whose behalf a new one begins (one-time token). */
   source: Session | null
   /** Whose session the call inserted last; null where an administrator acts as somebody else. */
   insertedFor: string | null
-  /** Whether the call inserted a session: only then may a token leave. */
-  insertedSession: boolean
+  /** The session that the call inserted last; null where it inserted none: then no token may leave. */
+  insertedSession: string | null
   /** Why the stand-in's access token counts for nothing; null where nobody asked or it counts. */
   standInRefused: InactiveCause | null
   /** The refresh family of the session that was inserted last. */
@@ -69,7 +79,7 @@ export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn' 
 
 export function createAuthScope(request: AuthRequest): AuthScope {
   return {
-    ...request, epochs: new Map(), authorisedBy: null, authorityHeld: false, authorityEnded: false, source: null, insertedFor: null, insertedSession: false, standInRefused: null, family: null, begun: null,
+    ...request, call: null, insufficient: null, epochs: new Map(), actor: null, heldIn: null, authorityEnded: null, endedHere: new Set(), createdUsers: new Set(), source: null, insertedFor: null, insertedSession: null, standInRefused: null, family: null, begun: null,
     invalidInput: false, noRoom: null, unconfirmed: { changes: [], sessionIds: new Set(), userIds: new Set() }, pendingUntil: null
   }
 }

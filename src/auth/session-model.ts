@@ -4,18 +4,25 @@ import { parseAddress } from '../address.js'
 import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
 import { currentTransaction } from '../database/transaction.js'
-import { Refusal } from '../errors.js'
+import { Refusal, type Cause } from '../errors.js'
 import type { SessionReader } from '../session/reader.js'
+import { findRecentSignIn, takeFactorAttempt } from '../session/recent-sign-in.js'
 import { revokeSessions, revokeSessionsOf, type BulkRevocation } from '../session/revocation.js'
-import { isRevocation, type Session, type SessionRow, type UserRow } from '../session/session.js'
-import { handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
 import { makeRoom } from '../session/room.js'
-import { insertSession, listSessions, type Inserted, type NewSession } from '../session/store.js'
+import { isRevocation, type RevocationReason, type Session, type SessionRow, type UserRow } from '../session/session.js'
+import { handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
+import { findSession, insertSession, listSessions, type Inserted, type NewSession } from '../session/store.js'
 import { firstRefreshToken } from '../token/refresh-token.js'
 import { credentialChanged, lockUser } from './account-writes.js'
+import { acceptActor, actorToHold, holdActorsUser } from './acting-session.js'
+import { allowsAccessToken, carriesPassword, guessesFactor, isGrave } from './endpoint-rules.js'
 import type { Peppers } from './keys.js'
-import { authenticationMethods, replacementReason, revocationReason } from './reasons.js'
+import { authenticationMethods, credentialShown, replacementReason, revocationReason } from './reasons.js'
+import { storedRole } from './roles.js'
 import { currentScope } from './scope.js'
+
+/** The longest life of a cookie: browsers cut it to 400 days (RFC 6265bis, section 5.5), and better-call refuses a longer one. The session may live on. */
+export const LONGEST_COOKIE_SECONDS = 400 * 86_400
 
 export interface SessionModelOptions {
   reader: SessionReader
@@ -81,13 +88,14 @@ export class SessionModel {
       userAgent: text(data['userAgent']),
       amr: scope.source?.amr ?? authenticationMethods(predecessor),
       impersonatedBy,
-      impersonatorEpoch: impersonatedBy === null ? null : scope.epochs.get(impersonatedBy) ?? null,
+      impersonator: impersonatedBy === null ? null : { epoch: scope.epochs.get(impersonatedBy) ?? null, role: scope.source ? null : scope.actor?.role ?? null },
       credentialEpoch,
       // Where no credential was read, the session that authorises the call stands for it, and must still be active.
-      authoritySessionId: credentialEpoch === null || impersonatedBy !== null ? scope.authorisedBy?.id ?? null : null,
+      authoritySessionId: credentialEpoch === null || impersonatedBy !== null ? scope.actor?.session.id ?? null : null,
       // An administrator who impersonates comes back to the session that the cookie names.
       replaces: text(data['impersonatedBy']) || !scope.presented ? null : { ...scope.presented, reason: replacementReason() },
       sourceSessionId: scope.source?.id ?? null,
+      reauth: impersonatedBy !== null || scope.source !== null ? 'none' : predecessor === null ? credentialShown() : { asIn: predecessor.id },
       refresh: refresh && { hash: refresh.hash, pepperId: pepper.id }
     })
     if (inserted.outcome === 'full') {
@@ -95,7 +103,7 @@ export class SessionModel {
       throw tooManySessions()
     }
     if (inserted.outcome === 'changed') throw credentialChanged()
-    scope.insertedSession = true
+    scope.insertedSession = sessionId
     scope.insertedFor = impersonatedBy === null ? userId : null
     scope.family = refresh && { session: inserted.row, refreshToken: refresh.token }
     await this.#options.changed(inserted.replaced)
@@ -133,8 +141,10 @@ export class SessionModel {
     // better-auth answers "signed out" to a session that is so already: that answer must be as final as the other's.
     if (!check.active && isRevocation(check.cause)) await this.#options.settle([parseSessionToken(token)?.sessionId ?? ''])
     if (!check.active || !record?.user) return null
-    scope.authorisedBy ??= check.session
-    return { ...authSession(onLocalClock(record.session, record.now), token), user: record.user satisfies UserRow }
+    scope.insufficient = await this.#refusalOf(check.session, record.user, standIn !== null)
+    if (scope.insufficient) return null
+    scope.actor ??= { session: check.session, role: record.user.role }
+    return { ...authSession(onLocalClock(record.session, record.now), token), user: { ...record.user, role: storedRole(record.user.role) } satisfies UserRow }
   }
 
   /** Lists active sessions. Handles are accepted, and shown for every session whose token was not presented. */
@@ -162,7 +172,7 @@ export class SessionModel {
     const reason = revocationReason()
     const { userId, sessionIds } = sessionFilter(where, new Map())
     if (sessionIds !== undefined) {
-      const changes = await revokeSessions(await this.#options.writing(), sessionIds, userId ?? null, reason)
+      const changes = await this.#revokeNamed(sessionIds, userId ?? null, reason)
       await this.#options.changed(changes)
       // Somebody else has ended them, and may not have been answered yet: this answer must be as final as theirs.
       if (changes.length < sessionIds.length) await this.#options.settle(sessionIds)
@@ -178,6 +188,35 @@ export class SessionModel {
     })
   }
 
+  /** Why a session is not enough for the endpoint that is running; null when it is. */
+  async #refusalOf(session: Session, user: UserRow, byAccessToken: boolean): Promise<Cause | null> {
+    const { call, actor } = currentScope()
+    if (!call) return null
+    if (byAccessToken && !allowsAccessToken(call)) return 'access_token_insufficient'
+    const db = await this.#options.reading()
+    if (isGrave(call)) {
+      const { recent, secondFactor } = await findRecentSignIn(db, session.id)
+      // The endpoint verifies the password itself, and refuses a wrong one. Where there is a second factor it is not enough.
+      if (!recent && (secondFactor || !carriesPassword(call))) return 'reauthentication_required'
+    }
+    // better-auth counts guesses at a second factor only before the sign-in is complete.
+    if (!actor && guessesFactor(call) && user.twoFactorEnabled && !await takeFactorAttempt(await this.#options.writing(), user.id)) return 'rate_limited'
+    return null
+  }
+
+  /** Revokes sessions; where another one authorises that, only as long as it may. */
+  async #revokeNamed(sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<Change[]> {
+    const actor = actorToHold()
+    if (!actor || sessionIds.includes(actor.session.id)) return revokeSessions(await this.#options.writing(), sessionIds, userId, reason)
+    return this.#options.inTransaction(async (db) => {
+      await holdActorsUser(db, actor)
+      // All in one statement, which locks the sessions in one order: two administrators may end each other's at once.
+      const changes = await revokeSessions(db, sessionIds, userId, reason, actor.session.id)
+      if (changes.length === 0) acceptActor(await findSession(db, actor.session.id))
+      return changes
+    })
+  }
+
   async #findManyWithUsers(where: Where[]): Promise<AuthSession[]> {
     const tokens = where.filter((condition) => condition.field === 'token').flatMap((condition) => condition.value)
     const found = await Promise.all(tokens.map((token) => this.findOne([{ field: 'token', value: String(token) }], true)))
@@ -189,7 +228,10 @@ export class SessionModel {
     const left = predecessor === null ? Infinity : Math.ceil((predecessor.absoluteExpiresAt.getTime() - Date.now()) / 1000)
     const ours = Math.max(1, Math.min(this.#options.absoluteTtlSeconds, left))
     if (!(expiresAt instanceof Date)) return ours
-    return Math.max(1, Math.min(ours, Math.round((expiresAt.getTime() - Date.now()) / 1000)))
+    const asked = Math.round((expiresAt.getTime() - Date.now()) / 1000)
+    // What better-auth asks for by itself is the life of the cookie, which browsers cap.
+    if (asked >= LONGEST_COOKIE_SECONDS - 60) return ours
+    return Math.max(1, Math.min(ours, asked))
   }
 }
 
@@ -199,8 +241,8 @@ function tooManySessions(): APIError {
 
 /** The session in whose place a new one begins, when its user changes a credential: it must not come to live longer by that. */
 function predecessorOf(userId: string): Session | null {
-  const { authorisedBy } = currentScope()
-  return authorisedBy?.userId === userId && authorisedBy.impersonatedBy === null ? authorisedBy : null
+  const session = currentScope().actor?.session
+  return session?.userId === userId && session.impersonatedBy === null ? session : null
 }
 
 function authSession(row: SessionRow, token: string): AuthSession {

@@ -25,8 +25,8 @@ export interface NewSession {
   userAgent: string | null
   amr: string[]
   impersonatedBy: string | null
-  /** The epoch of the administrator who impersonates, as it was read with the session that authorises it. */
-  impersonatorEpoch: number | null
+  /** The administrator who impersonates, as they were when that was authorised: epoch, and role where it counts. */
+  impersonator: { epoch: number | null, role: string | null } | null
   /** The user's epoch as it was read before the credential was verified; null where no credential was. */
   credentialEpoch: number | null
   /** The session on whose authority this one begins: it must still be active. */
@@ -38,6 +38,8 @@ export interface NewSession {
    * proved who they are, and never lives longer: nobody has proved anything anew.
    */
   sourceSessionId: string | null
+  /** When a credential was shown in it: now, as in the session that it continues, or never. */
+  reauth: 'now' | 'none' | { asIn: string }
   /** The first refresh token, by hash, and the pepper that made it; null where no refresh family begins. */
   refresh: { hash: string, pepperId: string } | null
 }
@@ -85,6 +87,7 @@ export type JoinedRow = SessionRow & { [Name in keyof UserRow as `u_${Name}`]: U
 export async function insertSession(db: Queryable, session: NewSession, cap: number | null): Promise<Inserted> {
   const userAgent = userAgentOf(session.userAgent)
   const { replaces } = session
+  const continued = typeof session.reauth === 'object' ? session.reauth.asIn : null
   const [row] = await db.$queryRaw<(SessionRow & { replacedId: string | null, replacedVersion: number | null, free: boolean | null })[]>`
     WITH clock AS (
       SELECT clock_timestamp() AS now
@@ -99,7 +102,8 @@ export async function insertSession(db: Queryable, session: NewSession, cap: num
     ), impersonator AS (
       SELECT "id" FROM "user"
       WHERE "id" = ${session.impersonatedBy} AND EXISTS (SELECT 1 FROM owner)
-        AND (${session.impersonatorEpoch}::int IS NULL OR "credentialEpoch" = ${session.impersonatorEpoch}::int)
+        AND (${session.impersonator?.epoch ?? null}::int IS NULL OR "credentialEpoch" = ${session.impersonator?.epoch ?? null}::int)
+        AND (${session.impersonator?.role ?? null}::text IS NULL OR "role" = ${session.impersonator?.role ?? null})
         AND ${notBanned}
       FOR SHARE
     ), source AS (
@@ -118,11 +122,12 @@ export async function insertSession(db: Queryable, session: NewSession, cap: num
       RETURNING "id", "userId", "version"
     ), s AS (
       INSERT INTO "session" ("id", "token", "userId", "issuedAt", "updatedAt", "lastSeenAt", "authTime", "expiresAt", "absoluteExpiresAt",
-        "ipAddress", "network", "userAgent", "amr", "impersonatedBy", "refreshHash", "rotationPepper")
+        "ipAddress", "network", "userAgent", "amr", "impersonatedBy", "reauthAt", "refreshHash", "rotationPepper")
       SELECT ${session.id}, ${session.hash}, allowed."id", now, now, now, COALESCE(allowed."authTime", now),
         LEAST(now + LEAST(${session.idleTtlSeconds}::int, ${session.absoluteTtlSeconds}::int) * interval '1 second', allowed."notAfter"),
         LEAST(now + ${session.absoluteTtlSeconds}::int * interval '1 second', allowed."notAfter"),
         ${session.ipAddress}, ${networkOf(session.ipAddress)}, ${userAgent}, ${session.amr}::text[], ${session.impersonatedBy},
+        CASE WHEN ${session.reauth === 'now'}::boolean THEN now ELSE (SELECT "reauthAt" FROM "session" WHERE "id" = ${continued}) END,
         ${session.refresh?.hash ?? null}, ${session.refresh?.pepperId ?? null}
       FROM allowed, clock
       RETURNING *
