@@ -59,7 +59,10 @@ export class Connection extends Client {
   #named = true
   #begin = ''
 
-  constructor({ openings, place, needsChannelBinding = false, ...config }: ConnectionConfig) {
+  constructor(given: ConnectionConfig) {
+    const { openings, place, needsChannelBinding = false, ...rest } = given
+    // pg's pool keeps the password where a copy of its options loses it.
+    const config = given.password === undefined ? rest : { ...rest, password: given.password }
     super(place ? { ...config, host: place.host, port: place.port, ssl: place.ssl } : config)
     this.#openings = openings
     if (needsChannelBinding) refuseUnbound(this)
