@@ -26,7 +26,7 @@ t.test('S27: a token that cannot be ours costs no query, and none is revoked wit
   const access = await accessTokenOf(running, ada.sessionId)
   const madeUp = [
     'made-up', 'x'.repeat(200), `hrt1_${randomBytes(60).toString('base64url')}`, `hst1_${randomBytes(54).toString('base64url')}`, `${mintSessionToken().token}.${randomBytes(32).toString('base64url')}x`.slice(0, 20),
-    `${tokens.refresh_token}x`, `${access}x`, `${access.split('.').slice(0, 2).join('.')}.${randomBytes(64).toString('base64url')}`, phone.bearer.replace(/.{4}$/, 'AAAA').slice(0, -8)
+    `${tokens.refresh_token}x`, `${access}x`, `${access.split('.').slice(0, 2).join('.')}.${randomBytes(64).toString('base64url')}`
   ]
   for (const token of madeUp) {
     const { queries } = await counting(async () => { t.equal((await revoke(token)).status, 200, 'RFC 7009: done') })
