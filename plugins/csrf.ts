@@ -17,8 +17,7 @@ const HANDSHAKE_HEADERS = ['sec-websocket-key', 'sec-websocket-version', 'sec-we
 function isHandshake(headers: IncomingHttpHeaders): boolean {
   if (HANDSHAKE_HEADERS.some((name) => headers[name])) return true
   if (headers['sec-fetch-mode'] === 'websocket' || headers[':protocol'] !== undefined) return true // RFC 8441
-  const upgrade = headers.upgrade ?? headers['x-forwarded-upgrade']
-  return upgrade !== undefined && /\bwebsocket\b/i.test(String(upgrade))
+  return [headers.upgrade, headers['x-forwarded-upgrade']].some((upgrade) => upgrade !== undefined && /\bwebsocket\b/i.test(String(upgrade)))
 }
 
 /** Whether a cookie alone must not authenticate this: it may change something. */
@@ -32,6 +31,14 @@ function sent(value: string | string[] | undefined): string | undefined {
 }
 
 /**
+ * Whether the browser says that a page of the very same origin asked, or the user alone. No script can write that header, and it says more
+ * than `Origin`, which is "null" for the forms of a page with `Referrer-Policy: no-referrer`.
+ */
+function isOwnPage(site: string | undefined): boolean {
+  return site === 'same-origin' || site === 'none'
+}
+
+/**
  * For routes of this server and of the application around it: a browser sends cookies with requests that other sites make it send;
  * `Origin` and `Sec-Fetch-Site` tell who asked. A program sends neither.
  *
@@ -41,7 +48,8 @@ export function refuseForgery(request: FastifyRequest, trustedOrigins: readonly 
   if (!isChange(request)) return
   const origin = sent(request.headers.origin)
   const site = sent(request.headers['sec-fetch-site'])
-  const isOwn = origin === undefined ? site === undefined || site === 'same-origin' || site === 'none' : trustedOrigins.includes(origin)
+  if (isOwnPage(site)) return
+  const isOwn = origin === undefined ? site === undefined : trustedOrigins.includes(origin)
   if (!isOwn) throw new Refusal('origin_refused')
 }
 
@@ -56,7 +64,7 @@ export function refuseForwardedForgery(request: Asked, { methods, address }: For
   const { host } = request.headers
   const origin = sent(request.headers.origin)
   const site = sent(request.headers['sec-fetch-site'])
-  if (site === 'same-origin' || site === 'none') return
+  if (isOwnPage(site)) return
   if (origin === undefined && site === undefined) return // no browser
   const isOwn = origin !== undefined && (trustedOrigins.includes(origin) || origin === address?.origin || hostOf(origin) === host)
   if (!isOwn) throw new Refusal('origin_refused')

@@ -85,8 +85,8 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
   app.decorate('authenticateGateway', authenticate)
   app.decorate('questionOfGateway', (request: IncomingMessage, { route, type, limit }: GatewaysForm): GatewaysQuestion | undefined => {
     if (request.method !== 'POST' || request.url !== route || !holdfast.ready()) return undefined
-    const { authorization, 'content-type': sentType = '', 'content-length': length = NaN } = request.headers
-    if (authorization === undefined || countHeaders(request, 'authorization') > 1 || !type.test(sentType) || !(Number(length) <= limit)) return undefined
+    const { authorization, 'content-type': sentType = '', 'content-length': length = NaN, 'content-encoding': encoding } = request.headers
+    if (authorization === undefined || encoding !== undefined || countHeaders(request, 'authorization') > 1 || !type.test(sentType) || !(Number(length) <= limit)) return undefined
     const gateway = known.get(hash('sha256', authorization, 'base64'))
     return gateway && { route, hasBody: true, gateway }
   })

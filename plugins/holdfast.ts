@@ -12,6 +12,7 @@ import guard from './guard.js'
 import { openCodec } from './jwt.js'
 import metrics from './metrics.js'
 import openapi from './openapi.js'
+import { noteMethods } from './other-methods.js'
 import rateLimit, { openCounts } from './rate-limit.js'
 import requestHeaders from './request-headers.js'
 import auth from './routes/auth.js'
@@ -48,7 +49,7 @@ export interface PluginOptions extends HoldfastOptions {
  * The whole server as one Fastify plugin: `app.register(holdfast, options)`. The application around it gets `requireSession` and
  * `requireRole(…)` for its own routes; Holdfast's routes, their errors and parsers stay in a scope of their own below `prefix`.
  */
-async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfit, protections, fastPath = null, ...options }: PluginOptions): Promise<void> {
+async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfit, protections, fastPath, ...options }: PluginOptions): Promise<void> {
   refuseForeignVariables(process.env)
   const prefix = below.replace(/\/+$/, '')
   if (prefix !== '' && !prefix.startsWith('/')) throw new ConfigError(`prefix: must begin with a slash (it is ${JSON.stringify(below)})`)
@@ -70,12 +71,14 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
   const counts = openCounts(app, holdfast)
   app.decorate('budgets', counts?.budgets ?? null)
   await app.register(guard, { holdfast })
+  // Else a path of ours may be one of the application around us as well, by another method.
+  const isAlone = prefix !== '' || fastPath !== undefined
   await app.register(async (scope) => {
     await scope.register(requestHeaders)
     await scope.register(trustedProxy, { proxies: new TrustedProxies(config.trustedProxies) })
     await scope.register(errors)
     await scope.register(tracing, { config })
-    await scope.register(metrics, { holdfast, fastPath })
+    await scope.register(metrics, { holdfast, fastPath: fastPath ?? null })
     await scope.register(openapi, { holdfast, prefix: app.prefix + prefix })
     await scope.register(rateLimit, { counts })
     await scope.register(gateway, { holdfast })
@@ -83,15 +86,22 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
     await scope.register(async (web) => {
       await web.register(security, { config })
       await web.register(bodyHeaders)
+      const refuseOthers = noteMethods(web)
       await web.register(auth, { holdfast })
       await web.register(sessions, { holdfast })
       await web.register(token, { holdfast })
+      if (isAlone) refuseOthers()
     })
-    await scope.register(verify, { holdfast, fastPath })
-    await scope.register(introspection, { holdfast, fastPath })
-    await scope.register(sessionCheck, { holdfast, fastPath })
-    await scope.register(health, { holdfast })
-    await scope.register(wellKnown, { holdfast })
+    await scope.register(verify, { holdfast, fastPath: fastPath ?? null })
+    await scope.register(async (others) => {
+      await others.register(bodyHeaders)
+      const refuseOthers = noteMethods(others)
+      await others.register(introspection, { holdfast, fastPath: fastPath ?? null })
+      await others.register(sessionCheck, { holdfast, fastPath: fastPath ?? null })
+      await others.register(health, { holdfast })
+      await others.register(wellKnown, { holdfast })
+      if (isAlone) refuseOthers()
+    })
   }, { prefix })
   // RFC 8414 puts an issuer's path behind the well-known name, which is outside the prefix.
   if (prefix !== '' && app.prefix === '') await app.register(insertedWellKnown, { holdfast })

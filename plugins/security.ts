@@ -30,7 +30,9 @@ async function security(app: FastifyInstance, { config }: { config: Config }): P
     methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
     // Whatever names a trusted page asks for (`allowedHeaders` absent): its tracing and its libraries add headers of their own, and a name gives no right.
     exposedHeaders: ['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'retry-after', 'session-revocation', 'set-auth-token', 'set-device-token'],
-    maxAge: 600
+    maxAge: 600,
+    // An OPTIONS that is no preflight asks what may be done here: it is no mistake.
+    strictPreflight: false
   })
 }
 

@@ -126,7 +126,8 @@ function addressIn(headers: IncomingHttpHeaders): URL | null {
     host === undefined ? undefined : `${single(headers['x-forwarded-proto']) ?? 'http'}://${host}${String(path)}`,
     typeof headers['x-original-url'] === 'string' ? headers['x-original-url'] : undefined
   ].filter((address) => address !== undefined)
-  const addresses = named.map((address) => (URL.canParse(address) ? new URL(address) : null))
+  // Traefik says "wss" of a handshake, whose Origin says "https".
+  const addresses = named.map((address) => address.replace(/^ws(?=s?:)/i, 'http')).map((address) => (URL.canParse(address) ? new URL(address) : null))
   const [first] = addresses
   // Of any other scheme the origin is 'null', which is what a page without one sends as well.
   return first && /^https?:$/.test(first.protocol) && addresses.every((address) => address?.origin === first.origin) ? first : null

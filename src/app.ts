@@ -39,7 +39,7 @@ export async function buildApp(config: Config, { logger, onUnfit }: AppOptions =
     return503OnClosing: false,
     routerOptions: { maxParamLength: 200 },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
-    rewriteUrl: ({ url = '/' }) => withoutTail(url, VERIFY_FOR),
+    rewriteUrl: ({ url = '/' }) => withoutTail(toOriginForm(url), VERIFY_FOR),
     frameworkErrors: refuseAddress,
     clientErrorHandler: refuseMalformed
   } as FastifyHttpOptions<Server>) as unknown as FastifyInstance
@@ -55,6 +55,11 @@ export async function buildApp(config: Config, { logger, onUnfit }: AppOptions =
   app.addHook('preClose', async () => fastPath?.close())
   await app.register(holdfast, { ...config, fastPath, ...(onUnfit ? { onUnfit } : {}) })
   return app
+}
+
+/** A client may name the whole address (RFC 9112 3.2.2): whose it is, `Host` has said. */
+function toOriginForm(url: string): string {
+  return url.startsWith('/') ? url : url.replace(/^https?:\/\/[^/?#]*(?=\/)/i, '')
 }
 
 /** A request in the log: never its headers, and never its query, where one-time tokens travel. */

@@ -167,6 +167,12 @@ t.test('P12: a request without a body is taken, whatever type it names', async (
     t.equal((await browser.fetch('/api/auth/sign-out', { method: 'POST', headers: { 'content-type': type } })).status, 200, `POST with ${type}`)
     t.equal(await sessionState(browser), '401 credential_missing')
   }
+  // A body was begun, and had nothing in it.
+  for (const type of [[], ['content-type', 'application/x-www-form-urlencoded'], ['content-type', 'application/json'], ['content-type', 'text/plain']]) {
+    const { bearer } = await signUp(url)
+    const headers = ['authorization', `Bearer ${bearer}`, 'transfer-encoding', 'chunked', ...type]
+    t.match(await send({ path: '/sessions?except=current', method: 'DELETE', headers, body: '' }), { status: 200, body: { revoked: 0 } }, `DELETE with ${type.join(' ')}`)
+  }
 })
 
 /*

@@ -50,6 +50,17 @@ t.test('sign-up, check and sign-out work below the prefix', async (t) => {
   t.equal((await browser.get('/identity/health/ready')).status, 200)
 })
 
+t.test('P12: paths below the prefix say what they allow; without one, other methods of a path are for the host', async (t) => {
+  const answer = await fetch(`${url}/identity/session`, { method: 'PUT' })
+  t.match([answer.status, answer.headers.get('allow')], [405, 'GET, HEAD'])
+  const app = Fastify()
+  await app.register(holdfast, { ...await freshStore(t), baseUrl: 'http://localhost', rateLimit: false })
+  app.post('/session', async () => ({ host: 'mine' }))
+  t.teardown(() => app.close())
+  t.strictSame((await app.inject({ method: 'POST', url: '/session' })).json(), { host: 'mine' })
+  t.equal((await app.inject({ method: 'PUT', url: '/session' })).statusCode, 404)
+})
+
 t.test("requireSession guards the host's routes", async (t) => {
   const refused = await fetch(`${url}/private`)
   t.equal(refused.status, 401)

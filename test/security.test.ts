@@ -54,6 +54,29 @@ t.test('P8: a trusted page may send the headers of its tracing and its libraries
   t.not(stranger.headers.get('access-control-allow-origin'), 'https://evil.example')
 })
 
+t.test('P12: a path that is asked by another method says which it has, and a trusted page may read it', async (t) => {
+  const id = randomUUID()
+  const paths: Record<string, [method: string, allow: string][]> = {
+    '/session': [['POST', 'GET, HEAD'], ['DELETE', 'GET, HEAD']], '/sessions': [['PUT', 'DELETE, GET, HEAD']], [`/sessions/${id}`]: [['GET', 'DELETE'], ['HEAD', 'DELETE']], [`/sessions/${id}/events`]: [['POST', 'GET, HEAD']],
+    '/oauth2/token': [['GET', 'POST'], ['PUT', 'POST']], '/oauth2/revoke': [['DELETE', 'POST']], '/oauth2/introspect': [['GET', 'POST']], '/sessions/check': [['GET', 'POST']],
+    '/.well-known/jwks.json': [['POST', 'GET, HEAD']], '/.well-known/oauth-authorization-server': [['PATCH', 'GET, HEAD']], '/health/ready': [['POST', 'GET, HEAD']], '/api/auth/sign-in/email': [['GET', 'POST']], '/api/auth/get-session': [['POST', 'GET, HEAD'], ['PUT', 'GET, HEAD']]
+  }
+  for (const [path, asked] of Object.entries(paths)) {
+    for (const [method, allow] of asked) {
+      // Whatever the body, and whoever asks: that is not what is wrong.
+      const answer = await fetch(url + path, { method, headers: { origin: page, 'content-type': path.startsWith('/api') ? 'application/json' : 'text/xml' }, ...(['GET', 'HEAD'].includes(method) ? {} : { body: '{}' }) })
+      t.equal(answer.status, 405, `${method} ${path}`)
+      t.equal(answer.headers.get('allow'), allow, `${method} ${path}`)
+      if (method !== 'HEAD') t.match(await answer.text(), path.endsWith('/get-session') ? 'METHOD_NOT_ALLOWED' : '"cause":"method_not_allowed"')
+      if (!/introspect|check|health|well-known/.test(path)) t.equal(answer.headers.get('access-control-allow-origin'), page, path)
+    }
+  }
+  for (const path of ['/session', '/api/auth/sign-in/email', '/api/auth/no-such-thing']) {
+    const options = await fetch(url + path, { method: 'OPTIONS' })
+    t.match([options.status, await options.text()], [204, ''], `an OPTIONS that is no preflight: ${path}`)
+  }
+})
+
 t.test('P9: the origins of apps and extensions are compared as they are', async (t) => {
   const apps = ['capacitor://localhost', 'tauri://localhost', 'ionic://localhost', 'chrome-extension://abcdefghijklmnopabcdefghijklmnop', 'moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc']
   const server = await build(t, { trustedOrigins: apps })
@@ -120,13 +143,15 @@ t.test('no write that a cookie authenticates can be forged', async (t) => {
     { origin: '', referer: 'https://evil.example/' }
   ]
   const cookie = [...browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+  const body = new URLSearchParams({ name: 'Eve', email: `${randomUUID()}@example.com`, password: 'a password of hers' }).toString()
   for (const [method, path] of [...paths.map((path) => ['POST', path] as const), ['DELETE', '/sessions?except=current'] as const]) {
     for (const forgery of forgeries) {
       const headers = Object.fromEntries(Object.entries({ cookie, ...(method === 'POST' ? { 'content-type': 'application/x-www-form-urlencoded' } : {}), ...forgery }).filter(([, value]) => value !== ''))
       // A reset of a browser's own session is authenticated by the origin's absence too: programs send no cookies.
       if (path.startsWith('/sessions') && headers['referer'] !== undefined) continue
-      const answer = await fetch(url + path, { method, headers, ...(method === 'POST' ? { body: '' } : {}) })
-      t.ok([403, 415].includes(answer.status), `${method} ${path} ${JSON.stringify(forgery)} ${answer.status}`)
+      const answer = await fetch(url + path, { method, headers, ...(method === 'POST' ? { body } : {}) })
+      // What is off (404), and what is no write (405), changes nothing either.
+      t.ok([403, 404, 405, 415].includes(answer.status), `${method} ${path} ${JSON.stringify(forgery)} ${answer.status}`)
       t.strictSame(answer.headers.getSetCookie(), [], path)
     }
   }

@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { accessTokenOf, makeDevices, type Device } from './families.js'
@@ -34,6 +35,18 @@ async function post({ url }: Running, body: unknown, query = ''): Promise<{ stat
   const response = await fetch(`${url}/sessions/check${query}`, { method: 'POST', headers: { authorization, 'content-type': 'application/json' }, body: JSON.stringify(body) })
   return { status: response.status, answer: await response.json() as Answer }
 }
+
+t.test('P12: a compressed question is 415, before and after the gateway is known', async (t) => {
+  const json = { authorization, 'content-type': 'application/json' }
+  for (const round of [1, 2]) {
+    for (const [path, type, body] of [['/sessions/check', 'application/json', '{"tokens":[]}'], ['/oauth2/introspect', 'application/x-www-form-urlencoded', 'token=x']] as const) {
+      const ask = async (headers: Record<string, string>, sent: BodyInit) => (await fetch(running.url + path, { method: 'POST', headers: { ...json, 'content-type': type, ...headers }, body: sent })).status
+      t.equal(await ask({ 'content-encoding': 'gzip' }, new Uint8Array(gzipSync(body))), 415, `${path} ${round}`)
+      t.equal(await ask({ 'content-encoding': 'identity' }, body), 200, `${path} ${round}`)
+      t.equal(await ask({}, body), 200, `${path} ${round}`)
+    }
+  }
+})
 
 const checkAll = async (running: Running, tokens: string[], query = ''): Promise<Item[]> => (await post(running, { tokens }, query)).answer.results
 

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto'
 import t from 'tap'
-import { authSecret, Browser, build, password, sessionState, signIn, signUp, type Person } from './helper.js'
+import { authSecret, Browser, build, makeAdmin, password, sessionState, signIn, signUp, type Person } from './helper.js'
 import { findSessionToken, toWireForm, verifySignedToken } from '../src/session/session-token.js'
 
 const secret = 'a-secret-of-the-gateway-in-this-test'
@@ -20,6 +20,9 @@ async function somebody(): Promise<Person & { forms: Record<string, string> }> {
     } }
   }
 }
+
+/** The token as better-auth writes it. */
+const inBase64 = ({ bearer }: Person) => app.holdfast.auth.toBetterAuth(bearer) ?? ''
 
 const ada = await somebody()
 const basic = { authorization: `Basic ${Buffer.from(`edge:${secret}`).toString('base64')}` }
@@ -75,7 +78,9 @@ t.test('P3: a revocation that was answered 200 has ended the session that was me
     'encoded twice': ({ forms }) => new URLSearchParams({ token: encodeURIComponent(forms['percent-encoded, as before'] ?? '') }).toString(),
     'with the end of a line': ({ bearer }) => new URLSearchParams({ token: `${bearer}\n` }).toString(),
     'without its signature': ({ bearer }) => `token=${bearer.split('.')[0] ?? ''}`,
-    'with half a signature': ({ bearer }) => `token=${bearer.slice(0, -20)}`
+    'with half a signature': ({ bearer }) => `token=${bearer.slice(0, -20)}`,
+    'behind its scheme': ({ bearer }) => new URLSearchParams({ token: `Bearer ${bearer}` }).toString(),
+    'behind the name of its cookie': ({ bearer }) => new URLSearchParams({ token: `${COOKIE}=${bearer}; Path=/` }).toString()
   }
   for (const [name, bodyOf] of Object.entries(mangle)) {
     const phone = await signIn(url, ada.email)
@@ -88,6 +93,36 @@ t.test('P3: a revocation that was answered 200 has ended the session that was me
   t.equal((await ada.browser.post('/api/auth/revoke-session', { token: phone.bearer })).status, 200)
   t.equal(await sessionState(phone.browser), '401 session_revoked', 'signed, at better-auth as well')
   t.equal(findSessionToken(`hst1_${'A'.repeat(72)}`), null, 'what was never a token names no session')
+  t.equal(await sessionState(ada.browser), 'valid')
+})
+
+t.test('P3: a refresh or access token is given back whatever stands around it', async (t) => {
+  const revoked = { 'with the end of a line': (token: string) => `${token}\n`, 'in quotes': (token: string) => `"${token}"`, 'behind its scheme': (token: string) => `Bearer ${token}`, encoded: (token: string) => encodeURIComponent(`"${token}"`) }
+  for (const [name, around] of Object.entries(revoked)) {
+    for (const kind of ['refresh_token', 'access_token'] as const) {
+      const { tokens } = await (await new Browser(url).post('/api/auth/sign-in/email', { email: ada.email, password }, { 'token-transport': 'body' })).json() as { tokens: Record<typeof kind, string> }
+      t.equal((await fetch(`${url}/oauth2/revoke`, { method: 'POST', headers: form, body: new URLSearchParams({ token: around(tokens[kind]) }) })).status, 200)
+      t.equal((await fetch(`${url}/session`, { headers: { authorization: `Bearer ${tokens.access_token}` } })).status, 401, `${kind} ${name}`)
+    }
+  }
+})
+
+t.test('P3: an administrator ends the session that a token names, in any of its forms', async (t) => {
+  const admin = await signUp(url)
+  await makeAdmin(running, admin)
+  const forms: Record<string, (person: Person) => string> = {
+    signed: ({ bearer }) => bearer, 'in base64': inBase64, 'percent-encoded': (person) => encodeURIComponent(inBase64(person)),
+    unsigned: ({ bearer }) => bearer.split('.')[0] ?? '', 'its handle': ({ sessionId }) => `hsh1_${sessionId}`
+  }
+  for (const [name, formOf] of Object.entries(forms)) {
+    const phone = await signIn(url, ada.email)
+    const answer = await admin.browser.post('/api/auth/admin/revoke-user-session', { sessionToken: formOf(phone) })
+    t.match(await answer.json(), { success: true }, name)
+    t.equal(await sessionState(phone.browser), '401 session_revoked', name)
+  }
+  const listed = await ada.browser.post('/api/auth/admin/revoke-user-session', { sessionToken: admin.bearer })
+  t.equal(listed.status, 403, 'a user ends nobody')
+  t.equal(await sessionState(admin.browser), 'valid')
   t.equal(await sessionState(ada.browser), 'valid')
 })
 

@@ -32,8 +32,8 @@ async function ask(...[path, headers, how]: Parameters<typeof askOnce>): Promise
 }
 
 /** Asks as a proxy does; `fetch` would not let these headers and methods through. */
-async function askOnce(path: string, headers: Record<string, string> = {}, { method = 'GET', body = '', base = url } = {}): Promise<Answer> {
-  const outgoing = request(new URL(path, base), { method, headers: { ...headers, ...(body ? { 'content-length': String(Buffer.byteLength(body)) } : {}) } }).end(body)
+async function askOnce(path: string, headers: Record<string, string> = {}, { method = 'GET', body = '', base = url, path: target = path } = {}): Promise<Answer> {
+  const outgoing = request(new URL(path, base), { method, path: target, headers: { ...headers, ...(body ? { 'content-length': String(Buffer.byteLength(body)) } : {}) } }).end(body)
   const [response] = await once(outgoing, 'response') as [IncomingMessage]
   return { status: response.statusCode ?? 0, headers: response.headers, body: await text(response) }
 }
@@ -163,7 +163,7 @@ t.test('S17: a cookie opens no WebSocket for another site', async (t) => {
   const handshakes: Record<string, string>[] = [
     { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==', 'sec-websocket-version': '13' },
     { 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' }, { 'sec-websocket-version': '13' }, { 'sec-websocket-protocol': 'chat' },
-    { upgrade: 'h2c, WebSocket' }, { 'x-forwarded-upgrade': 'websocket' }, { 'sec-fetch-mode': 'websocket' }
+    { upgrade: 'h2c, WebSocket' }, { 'x-forwarded-upgrade': 'websocket' }, { upgrade: 'h2c', 'x-forwarded-upgrade': 'websocket' }, { 'sec-fetch-mode': 'websocket' }
   ]
   for (const handshake of handshakes) {
     const said = JSON.stringify(handshake)
@@ -177,6 +177,11 @@ t.test('S17: a cookie opens no WebSocket for another site', async (t) => {
   t.equal((await ask('/verify', { ...named, origin: 'null' })).status, 403)
   t.equal((await ask('/verify', { ...named, origin: 'https://app.example.com' })).status, 200)
   t.equal((await ask('/verify', named)).status, 200, 'a program sends no Origin')
+  // Traefik, where it trusts those before it.
+  t.equal((await ask('/verify', { ...named, 'x-forwarded-proto': 'wss', origin: 'https://shop.example.com' })).status, 200)
+  t.equal((await ask('/verify', { ...named, 'x-forwarded-proto': 'ws', origin: 'http://shop.example.com' })).status, 200)
+  t.equal((await ask('/verify', { ...named, 'x-forwarded-proto': 'ws', origin: 'https://shop.example.com' })).status, 403)
+  t.equal((await ask('/verify', { ...named, 'x-forwarded-proto': 'wss', ...evil })).status, 403)
   t.equal((await ask('/verify', { ...named, ...evil, ...bearer, cookie: '' })).status, 200, 'a page of another site has no bearer token')
   t.equal((await ask('/session', { ...cookie, ...handshake, ...evil })).status, 403, 'a guarded route of an application is asked in the same way')
   t.equal((await ask('/verify', { ...cookie, ...evil })).status, 200, 'a link from another site is followed as ever')
@@ -224,6 +229,26 @@ t.test('P4: what follows the roles is ignored, whatever it is', async (t) => {
     }
   }
   for (const path of ['/verify/for/', '/verify/for//', '/verify/for//orders']) t.match(await ask(path, bearer), { status: 400, body: '' }, path)
+})
+
+t.test('P4: a question that names the whole address is the same question', async (t) => {
+  for (const origin of ['http://other.example', 'HTTPS://x.example:8443', 'http://a@b.example']) {
+    for (const [path, status] of [['/verify/for/*/100%', 200], ['/verify/for/admin/caf%E9?x=%zz', 403], ['/verify/for/%zz/x', 400], ['/verify?role=user', 200], ['/verify?rol=user', 400]] as const) {
+      t.match(await askOnce('/', bearer, { path: origin + path }), { status, body: '' }, origin + path)
+    }
+  }
+})
+
+t.test('S18: a browser that says it asks for a page of this very origin is believed, whatever its Origin', async (t) => {
+  // As the forms of a page with `Referrer-Policy: no-referrer` are sent.
+  const form = { ...cookie, origin: 'null' }
+  const remove = { method: 'DELETE' }
+  t.equal((await askOnce('/sessions?except=current', { ...form, 'sec-fetch-site': 'same-origin' }, remove)).status, 200)
+  t.equal((await ask('/verify', { ...form, 'x-forwarded-method': 'POST', 'sec-fetch-site': 'same-origin' })).status, 200)
+  for (const site of ['cross-site', 'same-site', '']) {
+    t.equal((await askOnce('/sessions?except=current', { ...form, 'sec-fetch-site': site }, remove)).status, 403, site)
+    t.equal((await ask('/verify', { ...form, 'x-forwarded-method': 'POST', 'sec-fetch-site': site })).status, 403, site)
+  }
 })
 
 t.test('a preflight passes where that was asked for, and brings no identity', async (t) => {

@@ -106,3 +106,8 @@ export function isOff(path: string): boolean {
 export function methodsOf({ path, methods }: AuthEndpoint): string[] {
   return methods.includes('GET') && !changedByGet.has(path) ? [...methods, 'HEAD'] : [...methods]
 }
+
+/** What `Allow` names. By POST, `/get-session` refreshes a session, which is off: better-auth knows the method, and answers 405. */
+export function allowOf(endpoint: AuthEndpoint): string {
+  return methodsOf(endpoint).filter((method) => method !== 'POST' || endpoint.path !== '/get-session').join(', ')
+}

@@ -16,7 +16,7 @@ import { newDeviceProof, SET_DEVICE_TOKEN_HEADER, setDeviceCookie } from '../kno
 import { limitedBy } from '../rate-limit.js'
 import { additionTo, transportOf } from '../token-transport.js'
 import { clientOf, isFromPage, toWebRequest, toWireHeaders } from '../web-request.js'
-import { methodsOf, ruleOf, type EndpointRule } from './auth-rules.js'
+import { allowOf, methodsOf, ruleOf, type EndpointRule } from './auth-rules.js'
 
 /** Largest request body of better-auth's endpoints, in bytes. */
 const BODY_LIMIT = 128 * 1024
@@ -61,7 +61,7 @@ function addEndpoint(app: FastifyInstance, holdfast: Holdfast, endpoint: AuthEnd
     schema: { hide: true },
     bodyLimit: BODY_LIMIT,
     handler: (_request, reply) => {
-      reply.header('allow', allowed.join(', '))
+      reply.header('allow', allowOf(endpoint))
       throw new Refusal('method_not_allowed')
     }
   })
@@ -100,6 +100,7 @@ async function forward(holdfast: Holdfast, endpoint: AuthEndpoint, request: Fast
   try {
     const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented, scope))
     if (response.status >= 400) await abandonSession(holdfast, scope, request)
+    if (response.status === 405) reply.header('allow', allowOf(endpoint))
     return await pass(holdfast, { request, reply, response, scope, presented, pathname })
   } catch (error) {
     await abandonSession(holdfast, scope, request)

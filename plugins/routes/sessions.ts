@@ -18,11 +18,14 @@ const bodies = refusals(413, 415)
 const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   const { prisma, revoker } = holdfast
   const Params = Type.Object({ id: Type.String({ format: 'uuid' }) })
-  // No route here reads a body, and many clients name a content type without sending one.
+  // No route here reads a body, and many clients name a content type, or begin a body of chunks, and then send none.
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body === '') done(null, undefined)
     else void parseJson(request, body, done)
+  })
+  app.addContentTypeParser<string>('*', { parseAs: 'string' }, (_request, body, done) => {
+    done(body === '' ? null : new Refusal('unsupported_media_type'), undefined)
   })
   app.addHook('preValidation', app.requireSession)
   app.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })

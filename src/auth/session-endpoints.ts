@@ -10,7 +10,7 @@ import { findSessionToken, parseHandle } from '../session/session-token.js'
 import { findSession } from '../session/store.js'
 import { currentScope, notePending } from './scope.js'
 
-const refuse = (message: string) => new APIError('BAD_REQUEST', { message })
+const refuse = (message: string, code: string) => new APIError('BAD_REQUEST', { code, message })
 const unauthorized = () => new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
 
 /**
@@ -62,14 +62,14 @@ export function verifyOneTimeToken({ prisma }: { prisma: PrismaClient }) {
     body: z.object({ token: z.string() })
   }, async (ctx) => {
     const verification = await ctx.context.internalAdapter.consumeVerificationValue(`one-time-token:${ctx.body.token}`)
-    if (!verification) throw refuse('Invalid token')
+    if (!verification) throw refuse('Invalid token', 'INVALID_TOKEN')
     const record = await findSession(prisma, parseHandle(verification.value) ?? '')
     const source = record && judge(record)
-    if (!source?.active) throw refuse('Session not found')
+    if (!source?.active) throw refuse('Session not found', 'SESSION_NOT_FOUND')
     currentScope().source = source.session
     const user = await ctx.context.internalAdapter.findUserById(source.user.id)
     const session = user && await ctx.context.internalAdapter.createSession(user.id)
-    if (!user || !session) throw refuse('Session not found')
+    if (!user || !session) throw refuse('Session not found', 'SESSION_NOT_FOUND')
     await setSessionCookie(ctx, { session, user })
     return ctx.json({ session, user: parseUserOutput(ctx.context.options, user) })
   })

@@ -10,7 +10,7 @@ import { findRecentSignIn, takeFactorAttempt } from '../session/recent-sign-in.j
 import { revokeSessions, revokeSessionsOf, type BulkRevocation } from '../session/revocation.js'
 import { makeRoom } from '../session/room.js'
 import { isRevocation, type RevocationReason, type Session, type SessionRow, type UserRow } from '../session/session.js'
-import { handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
+import { findSessionToken, handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
 import { findSession, insertSession, listSessions, type Inserted, type NewSession } from '../session/store.js'
 import { firstRefreshToken } from '../token/refresh-token.js'
 import { credentialChanged, lockUser } from './account-writes.js'
@@ -293,7 +293,8 @@ function sessionFilter(where: Where[], presented: Map<string, string>): { userId
 
 function sessionIdOf(value: string, field: string, presented: Map<string, string>): string[] {
   if (field === 'id') return [value]
-  const parsed = parseSessionToken(value)
+  // Signed as well, as clients have it: to answer "done" and end nothing would be a lie.
+  const parsed = findSessionToken(value)
   if (parsed) presented.set(parsed.sessionId, value)
   const id = parsed?.sessionId ?? parseHandle(value)
   return id ? [id] : []

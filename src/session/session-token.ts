@@ -14,6 +14,7 @@ const BODY_LENGTH = 72
 /** Where the signature begins. */
 const DOT = PREFIX.length + BODY_LENGTH
 const TOKEN = /^hst1_[A-Za-z0-9_-]{72}$/
+const FOUND = /(?<![A-Za-z0-9_-])hst1_[A-Za-z0-9_-]{72}(?![A-Za-z0-9_-])/
 const HANDLE_PREFIX = 'hsh1_'
 const HANDLE = /^hsh1_([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})$/
 
@@ -91,11 +92,12 @@ function signatureOf(token: string, secret: string, encoding: 'base64' | 'base64
 }
 
 /**
- * The session token that a text was clearly meant to show, whatever became of its signature on the way; null for none. For those who want to
- * end its session: to whoever has the secret in it, an answer of "done" while the session goes on would be a lie.
+ * The session token that a text was clearly meant to show, whatever became of its signature on the way and whatever stands around it (quotes,
+ * `Bearer`, the name of a cookie); null for none. For those who want to end its session: to whoever has the secret in it, an answer of "done"
+ * while the session goes on would be a lie.
  */
 export function findSessionToken(text: string): ParsedToken | null {
-  const token = /^[\s"']*(hst1_[A-Za-z0-9_-]{72})(?![A-Za-z0-9_-])/.exec(decodePercent(decodePercent(text)))?.[1]
+  const token = FOUND.exec(decodePercent(decodePercent(text)))?.[0]
   return token === undefined ? null : parseSessionToken(token)
 }
 

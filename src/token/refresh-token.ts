@@ -12,6 +12,7 @@ import { hashToken } from '../session/session-token.js'
  */
 const PREFIX = 'hrt1_'
 const TOKEN = /^hrt1_[A-Za-z0-9_-]{104}$/
+const FOUND = /(?<![A-Za-z0-9_-])hrt1_[A-Za-z0-9_-]{104}(?![A-Za-z0-9_-])/
 const SIGNED_BYTES = 56
 const MAC_BYTES = 16
 const CHECKSUM_BYTES = 6
@@ -66,9 +67,9 @@ export function getToken(parsed: ParsedRefreshToken): RefreshToken | null {
   return parsed === 'malformed' ? null : parsed
 }
 
-/** Whether a text claims to be a refresh token. */
-export function looksLikeRefreshToken(text: string): boolean {
-  return text.startsWith(PREFIX)
+/** What has the form of a refresh token in a text that may have more around it; null for none. For those who want to give it back. */
+export function findRefreshToken(text: string): string | null {
+  return FOUND.exec(text)?.[0] ?? null
 }
 
 /** The salt of one rotation: random, and kept on the row. */

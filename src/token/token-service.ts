@@ -8,9 +8,12 @@ import { findSession } from '../session/store.js'
 import type { Peppers } from '../auth/keys.js'
 import { Refusal } from '../errors.js'
 import type { Refreshed, RefreshGrant, RefreshRequest } from './refresh-grant.js'
-import { getToken, looksLikeRefreshToken, parseRefreshToken, type ParsedRefreshToken } from './refresh-token.js'
+import { findRefreshToken, getToken, parseRefreshToken, type ParsedRefreshToken } from './refresh-token.js'
 import type { TokenSet } from './token-set.js'
 import type { Tally } from '../tally.js'
+
+/** A token in JWT's form, whatever stands around it. */
+const JWT = /(?<![\w.-])ey[\w-]+\.[\w-]+\.[\w-]+(?![\w.-])/
 
 /** Makes and reads access tokens. */
 export interface AccessTokenSource {
@@ -76,8 +79,8 @@ export class TokenService {
    * @throws StoreUnavailable when nobody knows
    */
   async revoke(sent: string, guess: (lookUp: () => Promise<string | null>) => Promise<string | null>): Promise<Revoked | null> {
-    const token = decodePercent(sent).trim()
-    const sessionId = await this.#provenSessionOf(token) ?? await guess(() => this.#lookUp(token))
+    const text = decodePercent(decodePercent(sent)).trim()
+    const sessionId = await this.#provenSessionOf(text) ?? await guess(() => this.#lookUp(text))
     return sessionId === null ? null : this.#options.revoker.revoke([sessionId], null, 'signed_out')
   }
 
@@ -94,16 +97,17 @@ export class TokenService {
     return { token, credential: { kind: 'access', value: accessToken } }
   }
 
-  /** The session of a token that proves itself by a MAC or a signature of this server. */
-  async #provenSessionOf(token: string): Promise<string | null> {
+  /** The session of a token that proves itself by a MAC or a signature of this server, whatever stands around it in the text. */
+  async #provenSessionOf(text: string): Promise<string | null> {
     const { accessTokens, reader } = this.#options
-    if (looksLikeRefreshToken(token)) return getToken(this.parse(token))?.sessionId ?? null
-    return reader.parse({ kind: 'signed', value: token })?.sessionId ?? accessTokens.endableSessionOf(token)
+    const refreshToken = findRefreshToken(text)
+    if (refreshToken !== null) return getToken(this.parse(refreshToken))?.sessionId ?? null
+    return reader.parse({ kind: 'signed', value: text })?.sessionId ?? accessTokens.endableSessionOf(JWT.exec(text)?.[0] ?? '')
   }
 
   /** The session of a token without its signature: whoever has the secret in a session token may end its session. */
-  async #lookUp(token: string): Promise<string | null> {
-    const parsed = findSessionToken(token)
+  async #lookUp(text: string): Promise<string | null> {
+    const parsed = findSessionToken(text)
     if (!parsed) return null
     const record = await findSession(this.#options.prisma, parsed.sessionId)
     return record?.session.token === parsed.hash ? parsed.sessionId : null
