@@ -17,7 +17,7 @@ import { startRedis } from './services/redis.js'
 const SECRET = 'a secret for tests only: 3f9c1e7a5b2d8046'
 const required = process.env['REQUIRE_SERVICES'] === '1'
 /** What asks no store is tested once, in the first mode. */
-const storeless = new Set(['model.test.js', 'config.test.js', 'password.test.js', 'hash-queue.test.js', 'totp.test.js', 'gathering.test.js', 'idle-storage.test.js', 'redis-url.test.js', 'database-url.test.js'])
+const storeless = new Set(['model.test.js', 'config.test.js', 'password.test.js', 'hash-queue.test.js', 'totp.test.js', 'gathering.test.js', 'idle-storage.test.js', 'redis-url.test.js', 'lease-messages.test.js', 'database-url.test.js'])
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-test-'))
 const cleanUp: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })]
 

@@ -5,11 +5,34 @@ export interface Heartbeat { kind: 'heartbeat', sent: string, replid: string, bi
 export interface Acknowledgement { kind: 'ack', announcement: string, node: string }
 export interface Announcement { seq: number, kind: 'changes', announcement: string, node: string, changes: [sessionId: string, version: number][] }
 
-/** Reads a message; null for one that is not of ours. */
-export function parseMessage(text: string): Heartbeat | Acknowledgement | Announcement | null {
+type LeaseMessage = Heartbeat | Acknowledgement | Announcement
+
+/** Reads a message; null for one that is not of ours. Whoever can publish in Redis can send anything: nothing is read that was not looked at. */
+export function parseMessage(text: string): LeaseMessage | null {
   try {
-    return JSON.parse(text) as Heartbeat | Acknowledgement | Announcement | null
+    const message: unknown = JSON.parse(text)
+    return isMessage(message) ? message : null
   } catch {
     return null
   }
+}
+
+function isMessage(value: unknown): value is LeaseMessage {
+  if (typeof value !== 'object' || value === null) return false
+  const { kind, sent, replid, birth, seq, announcement, node, changes } = value as Record<string, unknown>
+  if (kind === 'heartbeat') return [sent, replid, birth].every(isText) && isCount(seq)
+  if (kind === 'ack') return isText(announcement) && isText(node)
+  return kind === 'changes' && isCount(seq) && isText(announcement) && isText(node) && Array.isArray(changes) && changes.every(isChange)
+}
+
+function isChange(value: unknown): boolean {
+  return Array.isArray(value) && isText(value[0]) && isCount(value[1])
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string'
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value)
 }
