@@ -137,7 +137,7 @@ t.test('delete-user ends the sessions and the account', async (t) => {
   const laptop = await newPerson(url)
   const phone = await anotherDevice(laptop)
   t.match(await laptop.client.deleteUser({ password }), { error: null, data: { success: true } })
-  t.equal(await sessionState(phone.browser), '401 session_revoked')
+  t.equal(await sessionState(phone.browser), '401 user_gone')
   t.equal(await sessionState(laptop.browser), '401 credential_missing')
   t.match((await officialClient(new Browser(url)).signIn.email({ email: laptop.email, password })).error, { status: 401, code: 'INVALID_EMAIL_OR_PASSWORD' })
 })
