@@ -17,7 +17,7 @@ const skip = storage === 'postgres' ? false : 'better-auth as it comes needs Pos
 
 t.test('Holdfast answers as better-auth does, but for what is on the list', { skip }, async (t) => {
   const stock = await startStock(t, process.env['TEST_DATABASE_URL'] ?? '')
-  const running = await build(t)
+  const running = await build(t, { oneTimeTokens: true })
   const there = new Side({ url: stock.url, cookiePrefix: 'better-auth', makeAdmin: stock.makeAdmin })
   const here = new Side({
     url: running.url,

@@ -143,12 +143,10 @@ async function pass(holdfast: Holdfast, { request, reply, response, scope, prese
     if (scope.insufficient === 'rate_limited') reply.header('retry-after', secondFactorLockout.durationSeconds)
     throw new Refusal(scope.insufficient)
   }
-  // better-auth's guard of admin/* says no more than the status.
-  if (response.status === 401 && !response.body) throw new Refusal(presented ? 'session_unknown' : 'credential_missing')
   const mayCarryTokens = scope.insertedSession !== null && presented?.from !== 'cookie' && !(scope.source && isFromPage(request))
   const addition = { ...await additionTo({ transport, begun: mayCarryTokens ? scope.begun : null }, response.headers.getSetCookie(), auth.cookiePrefix, tokens), ...causeOf(scope) }
   // Who is given tokens needs no session token besides, which does not rotate.
-  const answering = { ...toWireHeaders(response.headers, auth), mayCarryTokens: mayCarryTokens && !('tokens' in addition), mayCarryCookies: transport === 'cookie', noRoom: scope.noRoom }
+  const answering = { ...toWireHeaders(response.headers, auth), mayCarryTokens: mayCarryTokens && !('tokens' in addition), mayCarryCookies: transport === 'cookie', noRoom: scope.noRoom, unauthorized: presented ? 'session_unknown' as const : 'credential_missing' as const }
   const begunHere = transport === 'body' ? 'tokens' in addition : setsCookie(response, auth.cookieName)
   const proof = request.server.budgets && response.status === 200 ? newDeviceProof(holdfast, { request, scope, pathname, begunHere }) : null
   if (proof === null) return send(request, reply, response, { ...answering, addition })
@@ -182,6 +180,8 @@ function causeOf({ noRoom }: AuthScope): { cause?: Cause } {
 }
 
 interface Answering {
+  /** The cause of a 401 that says nothing itself: better-auth's guard of admin/* gives the bare status. */
+  unauthorized: 'session_unknown' | 'credential_missing'
   cookies: string[]
   /** The session token for who keeps no cookies. */
   bearer: string | null
@@ -197,7 +197,7 @@ interface Answering {
  * Passes better-auth's answer on. A session token leaves only in the answer to a request that began a session and showed no session
  * cookie: script on a page could otherwise turn an httpOnly cookie into a credential that it can carry away.
  */
-async function send(request: FastifyRequest, reply: FastifyReply, response: Response, { cookies, bearer, mayCarryTokens, mayCarryCookies, addition, noRoom }: Answering): Promise<FastifyReply> {
+async function send(request: FastifyRequest, reply: FastifyReply, response: Response, { cookies, bearer, mayCarryTokens, mayCarryCookies, addition, noRoom, unauthorized }: Answering): Promise<FastifyReply> {
   if (response.status >= 500) {
     request.log.error({ status: response.status }, 'better-auth failed')
     throw refusalFor(500)
@@ -212,7 +212,7 @@ async function send(request: FastifyRequest, reply: FastifyReply, response: Resp
   if (cookies.length > 0 && mayCarryCookies) reply.header('set-cookie', cookies)
   reply.header('cache-control', response.headers.get('cache-control') ?? 'no-store')
   // better-auth answers an unknown path with a status and nothing else: say what it means.
-  if (!response.body && response.status >= 400) throw refusalFor(response.status)
+  if (!response.body && response.status >= 400) throw response.status === 401 ? new Refusal(unauthorized) : refusalFor(response.status)
   if (!response.body) return reply.send()
   if (!isJson(response)) return reply.send(Readable.fromWeb(response.body as ReadableStream))
   const text = await response.text()

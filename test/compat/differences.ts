@@ -142,9 +142,23 @@ export const rules: Rule[] = [
     covers: [{ what: 'outcome', step: /^the same code again$/, stock: /^200$/, holdfast: /^401 INVALID_CODE$/ }]
   },
   {
-    name: 'Signed out',
-    reason: 'A fault to be mended: without a good credential, some endpoints answer 400 where better-auth answers 401.',
-    covers: [{ what: 'outcome', path: NO_PROVIDER, stock: /^401$/, holdfast: /^400/ }]
+    name: 'A 401 says why',
+    reason: 'Where better-auth answers a bare 401, the answer has a cause and a code.',
+    covers: [{ what: 'outcome', path: NO_PROVIDER, stock: /^401$/, holdfast: /^401 (CREDENTIAL_MISSING|SESSION_UNKNOWN)$/ }]
+  },
+  {
+    name: 'Fields and roles are known',
+    reason: 'A field that is no input, or is not shown, and a role that is not configured are refused; better-auth writes them, or answers that there is nobody.',
+    covers: [
+      { what: 'outcome', path: /^\/admin\/list-users$/, scene: /field that there is not/, stock: /^200$/, holdfast: /^400 INVALID_INPUT$/ },
+      { what: 'outcome', path: /^\/admin\/(create-user|set-role|update-user)$/, step: /a role that there is not|an id/, stock: /^200$/, holdfast: /^400 INVALID_INPUT$/ },
+      { what: 'outcome', path: /^\/admin\/(create-user|set-role|update-user)$/, scene: /a role that there is not|an id/, stock: /^200$/, holdfast: /^400 INVALID_INPUT$/ }
+    ]
+  },
+  {
+    name: 'Grave changes want a recent sign-in',
+    reason: 'Administration and changes of credentials want a credential shown in this session within ten minutes; an impersonation never has that.',
+    covers: [{ what: 'outcome', path: /^\/admin\//, stock: /^403 /, holdfast: /^403 SESSION_NOT_FRESH$/ }]
   }
 ]
 
