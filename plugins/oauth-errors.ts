@@ -40,11 +40,17 @@ const names: Partial<Record<Cause, OAuthError['error']>> = {
  */
 export function sendOAuthError(error: FastifyError | Refusal, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const refusal = refusalOf(error, request)
-  const body: OAuthError = { error: nameOf(refusal), error_description: describe(refusal), cause: refusal.code }
-  // RFC 6749 has one status for a grant that is no good; 401 is for clients.
-  if (body.error === 'invalid_grant') reply.code(400).header('cache-control', 'no-store')
-  else beginRefusal(reply, refusal)
+  const { error: name, status } = oauthFormOf(refusal)
+  const body: OAuthError = { error: name, error_description: describe(refusal), cause: refusal.code }
+  if (status === refusal.statusCode) beginRefusal(reply, refusal)
+  else reply.code(status).header('cache-control', 'no-store')
   return reply.type('application/json').send(JSON.stringify(body))
+}
+
+/** The name and the status of a refusal at an OAuth endpoint. RFC 6749 has one status for a grant that is no good; 401 is for clients. */
+export function oauthFormOf(refusal: Refusal): { error: OAuthError['error'], status: number } {
+  const error = nameOf(refusal)
+  return { error, status: error === 'invalid_grant' ? 400 : refusal.statusCode }
 }
 
 function nameOf({ code, statusCode }: Refusal): OAuthError['error'] {

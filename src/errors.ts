@@ -42,6 +42,8 @@ const refusals = {
 /** The stable causes. */
 export type Cause = keyof typeof refusals
 
+export const causes = Object.keys(refusals) as Cause[]
+
 /** Causes for which a credential is refused with 401. */
 export type InactiveCause =
   | 'credential_malformed' | 'session_unknown' | 'session_revoked' | 'session_expired' | 'user_banned' | 'user_gone' | 'token_expired'

@@ -91,7 +91,7 @@ const changedByGet = new Set(['/one-time-token/generate', '/verify-email', '/del
  *
  * @throws Error at the start for an endpoint without one: what a new endpoint costs is decided when it is added
  */
-export function ruleOf({ path }: AuthEndpoint): EndpointRule {
+export function ruleOf({ path }: Pick<AuthEndpoint, 'path'>): EndpointRule {
   const rule = rules[path]
   if (!rule) throw new Error(`better-auth has an endpoint ${path}, and no rule says what a request to it costs`)
   return rule

@@ -46,6 +46,8 @@ export interface AuthOptions {
 export interface ApiDescription {
   paths: Record<string, Record<string, Record<string, unknown>>>
   components: { schemas: Record<string, unknown> }
+  /** The codes of its errors. */
+  errorCodes: string[]
 }
 
 /** better-auth, behind its fetch handler. */
@@ -162,7 +164,8 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
     async describe() {
       // Called, not registered: as a plugin it would offer pages of its own.
       const { generateOpenAPISchema } = openAPI().endpoints
-      return await generateOpenAPISchema({ context: await auth.$context } as never) as unknown as ApiDescription
+      const described = await generateOpenAPISchema({ context: await auth.$context } as never) as unknown as ApiDescription
+      return { ...described, errorCodes: Object.keys(auth.$ERROR_CODES) }
     },
     endpoints: endpointsOf(auth.api),
     basePath,
