@@ -150,9 +150,8 @@ export const rules: Rule[] = [
     name: 'Fields and roles are known',
     reason: 'A field that is no input, or is not shown, and a role that is not configured are refused; better-auth writes them, or answers that there is nobody.',
     covers: [
-      { what: 'outcome', path: /^\/admin\/list-users$/, scene: /field that there is not/, stock: /^200$/, holdfast: /^400 INVALID_INPUT$/ },
-      { what: 'outcome', path: /^\/admin\/(create-user|set-role|update-user)$/, step: /a role that there is not|an id/, stock: /^200$/, holdfast: /^400 INVALID_INPUT$/ },
-      { what: 'outcome', path: /^\/admin\/(create-user|set-role|update-user)$/, scene: /a role that there is not|an id/, stock: /^200$/, holdfast: /^400 INVALID_INPUT$/ }
+      { what: 'outcome', path: /^\/admin\/list-users$/, step: /field that there is not/, stock: /^200$/, holdfast: /^400 INVALID_INPUT$/ },
+      { what: 'outcome', path: /^\/admin\/(create-user|set-role|update-user)$/, step: /^(a role that there is not|an id)$/, stock: /^200$/, holdfast: /^400 INVALID_INPUT$/ }
     ]
   },
   {
