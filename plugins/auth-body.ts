@@ -34,11 +34,14 @@ export function setAuthBody(request: FastifyRequest, body: AuthBody): void {
  *   endpoints which look at the origin themselves may take one.
  * @throws Refusal 415 for a type, charset or encoding that is not taken; 400 for what is not an object in that type
  */
-export function readAuthBody(request: FastifyRequest, bytes: Buffer, { takesForms }: { takesForms: boolean }): void {
+export function readAuthBody(request: FastifyRequest, bytes: Buffer, { takesForms }: { takesForms: boolean }): AuthBody {
   const type = mediaType(request)
-  if (type === JSON_TYPE) setAuthBody(request, parseJson(bytes))
-  else if (type === FORM_TYPE && takesForms) setAuthBody(request, parseForm(bytes))
-  else throw new Refusal('unsupported_media_type', takesForms ? `A body must be ${JSON_TYPE} or ${FORM_TYPE}` : `A body must be ${JSON_TYPE} here`)
+  if (type !== JSON_TYPE && (type !== FORM_TYPE || !takesForms)) {
+    throw new Refusal('unsupported_media_type', takesForms ? `A body must be ${JSON_TYPE} or ${FORM_TYPE}` : `A body must be ${JSON_TYPE} here`)
+  }
+  const body = type === JSON_TYPE ? parseJson(bytes) : parseForm(bytes)
+  setAuthBody(request, body)
+  return body
 }
 
 /** The media type without its parameters (RFC 9110 8.3.1). The only charset is UTF-8. */

@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import { fastifyCookie } from '@fastify/cookie'
 import type { FastifyRequest } from 'fastify'
+import type { Auth } from '../src/auth/auth.js'
 import { Refusal } from '../src/errors.js'
 import type { Credential } from '../src/session/reader.js'
-import { looksLikeSessionToken } from '../src/session/session-token.js'
+import { decodePercent, looksLikeSessionToken } from '../src/session/session-token.js'
 import { looksLikeAccessToken } from '../src/token/access-token.js'
 
 /** A credential with where it came from: what a cookie authenticates needs protection from forged requests. */
@@ -24,13 +25,13 @@ export function asked({ method, headers, raw }: FastifyRequest): Asked {
  * Which credential of a request counts. A bearer token in Holdfast's form, session token or access token, decides alone; otherwise the
  * session cookie does; other schemes and foreign tokens are ignored.
  *
- * @throws Refusal 400 `credential_ambiguous` for more than one Authorization header or session cookie: two parties that
+ * @throws Refusal 400 `credential_ambiguous` for more than one Authorization header, or session cookies that differ: two parties that
  *   read different ones would see different people
  */
 export function credentialOf(request: Asked, cookieName: string): PresentedCredential | null {
   const { authorization, cookie } = request.headers
   if (authorization !== undefined && countHeaders(request, 'authorization') > 1) throw new Refusal('credential_ambiguous')
-  if (cookie !== undefined && countCookies(cookie, cookieName) > 1) throw new Refusal('credential_ambiguous')
+  if (cookie !== undefined && namesTwoSessions(cookie, cookieName)) throw new Refusal('credential_ambiguous')
   const bearer = authorization === undefined ? undefined : bearerOf(authorization)
   const shown = bearer === undefined ? null : credentialOfToken(bearer)
   if (shown) return { from: 'bearer', credential: shown }
@@ -68,8 +69,20 @@ export function countHeaders({ rawHeaders }: Pick<Asked, 'rawHeaders'>, name: st
   return count
 }
 
-function countCookies(cookie: string, name: string): number {
-  return cookie.split(';').filter((pair) => isCookie(pair, name)).length
+/** Whether a Cookie header has this cookie twice, with values that differ: one of the host and one of its domain, say. */
+export function namesTwoSessions(cookie: string, name: string): boolean {
+  const pairs = cookie.split(';').filter((pair) => isCookie(pair, name))
+  return pairs.length > 1 && new Set(pairs.map((pair) => decodePercent(pair.slice(pair.indexOf('=') + 1).trim().replace(/^"(.*)"$/, '$1')))).size > 1
+}
+
+/**
+ * What makes a browser forget every session cookie that it may have of this server: a cookie of the host and one of COOKIE_DOMAIN are two,
+ * and the domain may have been set later.
+ */
+export function expiredSessionCookies({ cookieName, deviceCookie }: Auth): string[] {
+  const { domain, ...attributes } = deviceCookie.attributes
+  const forms = domain === undefined ? [{}] : [{}, { domain }]
+  return forms.map((form) => fastifyCookie.serialize(cookieName, '', { ...attributes, ...form, maxAge: 0 }))
 }
 
 /** Whether a pair of a Cookie header has this name. Parsers trim names, so `name =value` counts as well. */

@@ -4,6 +4,7 @@ import { reportError } from '../src/error-report.js'
 import { OVERLOADED_RETRY_AFTER_SECONDS, problemOf, Refusal, refusalFor, RETRY_AFTER_SECONDS } from '../src/errors.js'
 import { limits } from '../src/limits.js'
 import { clientNetwork } from './budgets.js'
+import { expiredSessionCookies, namesTwoSessions } from './credential.js'
 
 /** Sets the status of a refusal, and the headers that belong to it. */
 export function beginRefusal(reply: FastifyReply, { statusCode, code }: Refusal): FastifyReply {
@@ -21,7 +22,15 @@ export function beginRefusal(reply: FastifyReply, { statusCode, code }: Refusal)
 export function sendRefusal(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): FastifyReply {
   const problem = problemOf(refusal, request.id)
   const body = isForBetterAuth(request) ? { code: refusal.code.toUpperCase(), message: refusal.message, ...problem } : problem
+  forgetTwoSessions(request, reply, refusal)
   return beginRefusal(reply, refusal).type('application/problem+json').send(JSON.stringify(body))
+}
+
+/** Two session cookies that differ would be refused for ever: no page can tell a browser which of them to keep. */
+function forgetTwoSessions({ server, headers: { cookie } }: FastifyRequest, reply: FastifyReply, { code }: Refusal): void {
+  if (code !== 'credential_ambiguous' || cookie === undefined) return
+  const { auth } = server.holdfast
+  if (namesTwoSessions(cookie, auth.cookieName)) reply.header('set-cookie', expiredSessionCookies(auth))
 }
 
 // By the path alone: some refusals are made before there is a route, or where there is none.

@@ -100,7 +100,8 @@ function isFromProgram({ headers }: FastifyRequest, cookie: string): boolean {
   return headers['sec-fetch-site'] === undefined && headers.origin === undefined && cookie === ''
 }
 
-function withoutCookie(cookie: string, name: string): string {
+/** A Cookie header without the cookies of this name. */
+export function withoutCookie(cookie: string, name: string): string {
   return cookie.split(';').filter((pair) => !isCookie(pair, name)).join(';').trim()
 }
 

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { Auth } from '../../src/auth/auth.js'
 import type { AuthEndpoint } from '../../src/auth/endpoints.js'
 import { createAuthScope, runInScope, type AuthScope } from '../../src/auth/scope.js'
 import { watchFaults, type FaultScope } from '../../src/database/fault.js'
@@ -10,12 +11,13 @@ import { withoutTokens } from '../../src/session/session-token.js'
 import { limits, secondFactorLockout } from '../../src/limits.js'
 import { isCounted, limitGuesses, limitMails, limitPasswords, limitProbes, limitTokens, type AccountLimitOptions } from '../account-limit.js'
 import { readAuthBody } from '../auth-body.js'
+import { checkFields } from '../auth-fields.js'
 import { clientNetwork } from '../budgets.js'
-import { asked, credentialOf, type PresentedCredential } from '../credential.js'
+import { asked, credentialOf, expiredSessionCookies, namesTwoSessions, type PresentedCredential } from '../credential.js'
 import { newDeviceProof, SET_DEVICE_TOKEN_HEADER, setDeviceCookie } from '../known-device.js'
 import { limitedBy } from '../rate-limit.js'
 import { additionTo, transportOf } from '../token-transport.js'
-import { clientOf, isFromPage, toWebRequest, toWireHeaders } from '../web-request.js'
+import { clientOf, isFromPage, toWebRequest, toWireHeaders, withoutCookie } from '../web-request.js'
 import { allowOf, methodsOf, ruleOf, type EndpointRule } from './auth-rules.js'
 
 /** Largest request body of better-auth's endpoints, in bytes. */
@@ -47,7 +49,8 @@ function addEndpoint(app: FastifyInstance, holdfast: Holdfast, endpoint: AuthEnd
     schema: { hide: true }, // described by better-auth itself
     bodyLimit: BODY_LIMIT,
     preValidation: async (request) => {
-      if (request.body instanceof Buffer && request.body.length > 0) readAuthBody(request, request.body, endpoint)
+      if (!(request.body instanceof Buffer) || request.body.length === 0) return
+      await checkFields(endpoint.path, readAuthBody(request, request.body, endpoint))
     },
     ...limitsOf(rule, { holdfast, budgets: app.budgets }),
     handler: (request, reply) => {
@@ -65,6 +68,20 @@ function addEndpoint(app: FastifyInstance, holdfast: Holdfast, endpoint: AuthEnd
       throw new Refusal('method_not_allowed')
     }
   })
+}
+
+/** Endpoints where somebody signs in or up: whoever they were before does not matter. */
+const needsNoSession = new Set<EndpointRule['kind']>(['account', 'probe'])
+
+/**
+ * Two session cookies that differ are refused wherever it matters whose session it is. Somebody who signs in needs neither: they are
+ * taken out of the request. Whether there were two.
+ */
+function dropTwoSessions({ raw }: FastifyRequest, { cookieName }: Auth): boolean {
+  const { cookie } = raw.headers
+  if (cookie === undefined || !namesTwoSessions(cookie, cookieName)) return false
+  raw.headers.cookie = withoutCookie(cookie, cookieName)
+  return true
 }
 
 function limitsOf(rule: EndpointRule, options: AccountLimitOptions): Pick<RouteOptions, 'config' | 'onSend' | 'preHandler'> {
@@ -88,6 +105,7 @@ async function forward(holdfast: Holdfast, endpoint: AuthEndpoint, request: Fast
   const { pathname } = new URL(request.raw.url ?? '/', holdfast.config.baseUrl)
   if (pathname !== pathOf(request) || !isPathOf(holdfast.auth.basePath, endpoint, pathname)) throw new Refusal('not_found')
   const { auth, tokens } = holdfast
+  const hadTwoSessions = needsNoSession.has(ruleOf(endpoint).kind) && dropTwoSessions(request, auth)
   const presented = credentialOf(asked(request), auth.cookieName)
   const transport = transportOf(request, presented, pathname)
   if (transport === 'body' && pathname.endsWith('/one-time-token/verify') && isFromPage(request)) throw new Refusal('invalid_input', 'A page is given no tokens for a one-time token')
@@ -101,7 +119,7 @@ async function forward(holdfast: Holdfast, endpoint: AuthEndpoint, request: Fast
     const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented, scope))
     if (response.status >= 400) await abandonSession(holdfast, scope, request)
     if (response.status === 405) reply.header('allow', allowOf(endpoint))
-    return await pass(holdfast, { request, reply, response, scope, presented, pathname })
+    return await pass(holdfast, { request, reply, response, scope, presented, hadTwoSessions, pathname })
   } catch (error) {
     await abandonSession(holdfast, scope, request)
     throw error
@@ -129,11 +147,13 @@ interface Call {
   response: Response
   scope: AuthScope
   presented: PresentedCredential | null
+  /** Whether the request had two session cookies that differ, at an endpoint that needs neither. */
+  hadTwoSessions: boolean
   pathname: string
 }
 
 /** Passes an answer of better-auth's on, as far as the credential that was shown allows. */
-async function pass(holdfast: Holdfast, { request, reply, response, scope, presented, pathname }: Call): Promise<FastifyReply> {
+async function pass(holdfast: Holdfast, { request, reply, response, scope, presented, hadTwoSessions, pathname }: Call): Promise<FastifyReply> {
   const { auth, tokens } = holdfast
   const { transport } = scope
   if (scope.pendingUntil) reply.header('session-revocation', `pending; effective-by="${scope.pendingUntil.toISOString()}"`)
@@ -146,7 +166,14 @@ async function pass(holdfast: Holdfast, { request, reply, response, scope, prese
   const mayCarryTokens = scope.insertedSession !== null && presented?.from !== 'cookie' && !(scope.source && isFromPage(request))
   const addition = { ...await additionTo({ transport, begun: mayCarryTokens ? scope.begun : null }, response.headers.getSetCookie(), auth.cookiePrefix, tokens), ...causeOf(scope) }
   // Who is given tokens needs no session token besides, which does not rotate.
-  const answering = { ...toWireHeaders(response.headers, auth), mayCarryTokens: mayCarryTokens && !('tokens' in addition), mayCarryCookies: transport === 'cookie', noRoom: scope.noRoom, unauthorized: presented ? 'session_unknown' as const : 'credential_missing' as const }
+  const answering = {
+    ...toWireHeaders(response.headers, auth),
+    mayCarryTokens: mayCarryTokens && !('tokens' in addition),
+    mayCarryCookies: transport === 'cookie',
+    forgotten: hadTwoSessions ? expiredSessionCookies(auth) : [],
+    noRoom: scope.noRoom,
+    unauthorized: presented ? 'session_unknown' as const : 'credential_missing' as const
+  }
   const begunHere = transport === 'body' ? 'tokens' in addition : setsCookie(response, auth.cookieName)
   const proof = request.server.budgets && response.status === 200 ? newDeviceProof(holdfast, { request, scope, pathname, begunHere }) : null
   if (proof === null) return send(request, reply, response, { ...answering, addition })
@@ -187,6 +214,8 @@ interface Answering {
   bearer: string | null
   mayCarryTokens: boolean
   mayCarryCookies: boolean
+  /** Cookies that a new one replaces; without a new one they stay. */
+  forgotten: readonly string[]
   /** What a JSON answer says besides. */
   addition: Record<string, unknown>
   /** Present where a sign-in has met the cap of sessions. */
@@ -197,7 +226,7 @@ interface Answering {
  * Passes better-auth's answer on. A session token leaves only in the answer to a request that began a session and showed no session
  * cookie: script on a page could otherwise turn an httpOnly cookie into a credential that it can carry away.
  */
-async function send(request: FastifyRequest, reply: FastifyReply, response: Response, { cookies, bearer, mayCarryTokens, mayCarryCookies, addition, noRoom, unauthorized }: Answering): Promise<FastifyReply> {
+async function send(request: FastifyRequest, reply: FastifyReply, response: Response, { cookies, bearer, mayCarryTokens, mayCarryCookies, forgotten, addition, noRoom, unauthorized }: Answering): Promise<FastifyReply> {
   if (response.status >= 500) {
     request.log.error({ status: response.status }, 'better-auth failed')
     throw refusalFor(500)
@@ -209,7 +238,7 @@ async function send(request: FastifyRequest, reply: FastifyReply, response: Resp
     if (name !== 'set-cookie' && name !== 'content-length' && name !== 'set-auth-token') reply.header(name, value)
   }
   if (bearer !== null && mayCarryTokens) reply.header('set-auth-token', bearer)
-  if (cookies.length > 0 && mayCarryCookies) reply.header('set-cookie', cookies)
+  if (cookies.length > 0 && mayCarryCookies) reply.header('set-cookie', [...forgotten, ...cookies])
   reply.header('cache-control', response.headers.get('cache-control') ?? 'no-store')
   // better-auth answers an unknown path with a status and nothing else: say what it means.
   if (!response.body && response.status >= 400) throw response.status === 401 ? new Refusal(unauthorized) : refusalFor(response.status)

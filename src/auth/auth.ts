@@ -14,6 +14,7 @@ import { createAdapter } from './adapter.js'
 import { callRules } from './call-rules.js'
 import { endpointsOf, type AuthEndpoint } from './endpoints.js'
 import type { Keys } from './keys.js'
+import { passwordLengths } from './new-password.js'
 import { hashPassword, verifyPassword } from './password.js'
 import { secretVersion, signAnew } from './previous-secrets.js'
 import { recentSignIn } from './recent-sign-in.js'
@@ -117,6 +118,7 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
     emailAndPassword: {
       enabled: true,
       disableSignUp: config.signUp === 'closed',
+      ...passwordLengths,
       password: { hash: hashPassword, verify: verifyPassword }
     },
     user: {
@@ -189,7 +191,7 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
 function cookieSettings({ baseUrl, cookieDomain }: Config) {
   const secure = baseUrl.startsWith('https:')
   const cookiePrefix = !secure ? 'holdfast' : cookieDomain === undefined ? '__Host-holdfast' : '__Secure-holdfast'
-  const domain = cookieDomain === undefined ? {} : { domain: cookieDomain }
+  const domain: { domain?: string } = cookieDomain === undefined ? {} : { domain: cookieDomain }
   return { cookiePrefix, useSecureCookies: false, defaultCookieAttributes: { secure, httpOnly: true, sameSite: 'lax' as const, path: '/', ...domain } }
 }
 

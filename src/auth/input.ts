@@ -60,16 +60,38 @@ function objectAt(value: unknown, field: string): object {
  * @throws APIError 400 INVALID_INPUT, and marks the scope: some endpoints swallow it
  */
 export function checkInput(model: string, values: Record<string, unknown>): void {
+  const fault = findInputFault(model, values)
+  if (fault !== null) refuse(fault)
+}
+
+/** What is wrong with the values, in words; null where nothing is. */
+export function findInputFault(model: string, values: Record<string, unknown>): string | null {
   for (const [field, value] of Object.entries(values)) {
     for (const item of Array.isArray(value) ? value : [value]) {
       // Prisma would read an object as an operator: { set: … }, { increment: … }.
-      if (typeof item === 'object' && item !== null && !(item instanceof Date)) refuse(`${field} must not be an object`)
+      if (typeof item === 'object' && item !== null && !(item instanceof Date)) return `${field} must not be an object`
       if (typeof item !== 'string') continue
-      if (UNSTORABLE.test(item)) refuse(`${field} must not contain a NUL character or half of a surrogate pair`)
+      if (UNSTORABLE.test(item)) return unstorable(field)
       const limit = longest[field]
-      if (model !== 'session' && limit !== undefined && item.length > limit) refuse(`${field} must not be longer than ${limit} characters`)
+      if (model !== 'session' && limit !== undefined && item.length > limit) return `${field} must not be longer than ${limit} characters`
     }
   }
+  return null
+}
+
+/** What must not be in any text that a client sends: another character would be stored in its place, or none. */
+export function findTextFault(value: unknown, field: string): string | null {
+  if (typeof value === 'string') return UNSTORABLE.test(value) ? unstorable(field) : null
+  if (typeof value !== 'object' || value === null) return null
+  for (const [key, item] of Object.entries(value)) {
+    const fault = UNSTORABLE.test(key) ? unstorable('a name of a field') : findTextFault(item, key)
+    if (fault !== null) return fault
+  }
+  return null
+}
+
+function unstorable(field: string): string {
+  return `${field} must not contain a NUL character or half of a surrogate pair`
 }
 
 /**

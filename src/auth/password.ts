@@ -38,13 +38,26 @@ export function hashPassword(password: string): Promise<string> {
   return inTurn(() => hash(password.normalize('NFKC'), parameters))
 }
 
+/** An Argon2 hash in the PHC string format; more memory than six digits of KiB could take the whole machine. */
+const ARGON2_HASH = /^\$argon2(?:id|i|d)\$v=\d+\$m=\d{1,6},t=\d{1,2},p=\d{1,2}\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+$/
+
 /**
- * Whether the password is the one that was hashed; the hash names its own parameters.
+ * Whether the password is the one that was hashed; the hash names its own parameters. Where the store has something else, from an import
+ * say, no password is right, and finding out costs as much as a wrong one.
  *
  * @throws Refusal as `hashPassword`
  */
-export function verifyPassword({ hash: stored, password }: { hash: string, password: string }): Promise<boolean> {
-  return inTurn(() => verify(stored, password.normalize('NFKC')))
+export async function verifyPassword({ hash: stored, password }: { hash: string, password: string }): Promise<boolean> {
+  if (!ARGON2_HASH.test(stored)) {
+    await hashPassword(password)
+    return false
+  }
+  try {
+    return await inTurn(() => verify(stored, password.normalize('NFKC')))
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'InvalidArg') return false
+    throw error
+  }
 }
 
 async function inTurn<T>(compute: () => Promise<T>): Promise<T> {

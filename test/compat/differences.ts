@@ -112,7 +112,17 @@ export const rules: Rule[] = [
     covers: [
       { what: 'outcome', path: /^\/(sign-up\/email|update-user)$/, stock: /^(200|422 FAILED_TO_CREATE_USER)$/, holdfast: /^400( INVALID_INPUT)?$/ },
       { what: 'cookie', step: /^(a name of 300 characters|an operator|(name|image) of the wrong type)$/, holdfast: ABSENT },
+      { what: 'outcome', path: /^\/sign-up\/email$/, stock: /^400 VALIDATION_ERROR$/, holdfast: /^400 INVALID_EMAIL$/ },
+      { what: 'outcome', path: /^\/admin\/create-user$/, stock: /^400 VALIDATION_ERROR$/, holdfast: /^400 INVALID_INPUT$/ },
       { what: 'outcome', step: /^a negative page$/, stock: /^200$/, holdfast: /^400/ }
+    ]
+  },
+  {
+    name: 'New passwords are checked',
+    reason: 'Wherever a password is set it has 8 to 128 Unicode characters and is none of the common ones; better-auth lets administrators set any.',
+    covers: [
+      { what: 'outcome', stock: /^(200|400 INVALID_PASSWORD)$/, holdfast: /^400 PASSWORD_TOO_(SHORT|COMMON)$/ },
+      { what: 'cookie', scene: /^common passwords$/, holdfast: ABSENT }
     ]
   },
   {

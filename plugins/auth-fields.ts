@@ -1,0 +1,64 @@
+import * as z from 'zod'
+import { findInputFault, findTextFault } from '../src/auth/input.js'
+import { findPasswordFault } from '../src/auth/new-password.js'
+import { Refusal } from '../src/errors.js'
+import type { AuthBody } from './auth-body.js'
+
+/** Endpoints that write what they are sent into a user. */
+const writesUser = new Set(['/sign-up/email', '/update-user', '/admin/create-user', '/admin/update-user'])
+
+/** Where a password is set, and in which field. */
+const setsPassword: Record<string, string> = {
+  '/sign-up/email': 'password',
+  '/change-password': 'newPassword',
+  '/reset-password': 'newPassword',
+  '/admin/create-user': 'password',
+  '/admin/set-user-password': 'newPassword'
+}
+
+const EMAIL = z.email()
+const MAX_EMAIL_LENGTH = 254
+const texts = ['name', 'image', 'banReason']
+
+/**
+ * Checks the fields of a body before anything is looked up: else an address with an account and one without are answered differently,
+ * by whether the fault is found before or after. What is missing is for better-auth to say.
+ *
+ * @param path of the endpoint
+ * @throws Refusal 400
+ */
+export async function checkFields(path: string, body: AuthBody): Promise<void> {
+  refuseFor(findTextFault(body, 'the body'))
+  const { data } = body
+  const groups = [body, ...(isObject(data) ? [data] : [])]
+  for (const fields of groups) {
+    for (const field of ['email', 'newEmail']) checkEmail(fields[field])
+    if (writesUser.has(path)) checkUser(fields)
+  }
+  const field = setsPassword[path]
+  const password = field === undefined ? undefined : body[field]
+  if (typeof password !== 'string') return
+  const fault = await findPasswordFault(password, { email: typeof body['email'] === 'string' ? body['email'] : undefined })
+  if (fault !== null) throw new Refusal(fault)
+}
+
+/** As better-auth checks it, before it is put into lower case. */
+function checkEmail(email: unknown): void {
+  if (typeof email === 'string' && (email.length > MAX_EMAIL_LENGTH || !EMAIL.safeParse(email).success)) throw new Refusal('invalid_email')
+}
+
+function checkUser({ data: _data, ...fields }: AuthBody): void {
+  for (const field of texts) {
+    const value = fields[field] ?? null
+    if (value !== null && typeof value !== 'string') throw new Refusal('invalid_input', `${field} must be a string`)
+  }
+  refuseFor(findInputFault('user', fields))
+}
+
+function isObject(value: unknown): value is AuthBody {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function refuseFor(fault: string | null): void {
+  if (fault !== null) throw new Refusal('invalid_input', fault)
+}
