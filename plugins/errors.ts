@@ -43,7 +43,9 @@ export function refusalOf(error: FastifyError | Refusal, request: FastifyRequest
   if (error instanceof Refusal) {
     // A flood that is refused must not become a flood of errors in the log: its requests have their lines.
     if (error.code === 'overloaded') request.log.debug(error.message)
-    else if (error.statusCode >= 500) request.log.error({ err: reportError(error.cause ?? error) }, error.message)
+    else if (error.code === 'draining') request.log.info(error.message)
+    // Without a cause a stack leads nowhere: the refusal says it all.
+    else if (error.statusCode >= 500) request.log.error(error.cause === undefined ? {} : { err: reportError(error.cause) }, error.message)
     return error
   }
   const statusCode = error.statusCode ?? 500

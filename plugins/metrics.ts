@@ -8,6 +8,7 @@ import { parseAddress } from '../src/address.js'
 import { isLoopback, type Config } from '../src/config.js'
 import { errorLine, reportError } from '../src/error-report.js'
 import { Refusal } from '../src/errors.js'
+import { listenProblem } from '../src/listen-problem.js'
 import type { Holdfast } from '../src/holdfast.js'
 import type { FastPath } from './fast-path.js'
 import { createMetrics, NO_ROUTE } from './prometheus.js'
@@ -89,7 +90,7 @@ async function listenApart(host: string, port: number, read: () => Promise<strin
     )
   })
   server.listen(port, host)
-  await once(server, 'listening') // or the start fails
+  await once(server, 'listening').catch((error: unknown) => { throw listenProblem(error, { host, port }, ['METRICS_HOST', 'METRICS_PORT']) })
   return () => {
     server.closeAllConnections()
     server.close()

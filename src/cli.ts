@@ -1,23 +1,45 @@
 #!/usr/bin/env node
+import cluster from 'node:cluster'
+import { existsSync } from 'node:fs'
 import type { Config } from './config.js'
 import { askHolder } from './control-socket.js'
 import { errorLine, reportError } from './error-report.js'
 import { Refusal } from './errors.js'
-import { helpFor, usage } from './help.js'
-import { operate, operations } from './operator.js'
+import { findCommand, helpFor } from './help.js'
+import { operate } from './operator.js'
 import { progressBar, toTable } from './terminal.js'
+import { version } from './version.js'
 
 // The server takes a second to load. Help does not need it, and neither does a command that a running server carries out.
 const loadHoldfast = () => import('./holdfast.js')
 
+/** Reads `.env` in the working directory, where there is one. What the environment says already stays as it is. */
+async function loadDotEnv(): Promise<void> {
+  if (!existsSync('.env')) return
+  try {
+    process.loadEnvFile('.env')
+  } catch (error) {
+    const { ConfigError } = await import('./config.js')
+    throw new ConfigError('.env: the file cannot be read', { cause: error })
+  }
+}
+
 async function configured(): Promise<Config> {
-  const { optionsFromEnvironment, resolveConfig } = await import('./config.js')
-  return resolveConfig(optionsFromEnvironment(process.env))
+  await loadDotEnv()
+  const { configFromEnvironment } = await import('./config.js')
+  return warned(configFromEnvironment(process.env))
+}
+
+/** A variable that is not read changes nothing, and nobody would see why. A worker's environment is that of the process above. */
+function warned<T>({ config, misspelt }: { config: T, misspelt: string[] }): T {
+  if (cluster.isPrimary) for (const line of misspelt) process.stderr.write(`holdfast: ${line}\n`)
+  return config
 }
 
 async function runMigrate(): Promise<unknown> {
+  await loadDotEnv()
   const { storeConfigFrom } = await import('./config.js')
-  const config = storeConfigFrom(process.env)
+  const config = warned(storeConfigFrom(process.env))
   const { openDatabase } = await loadHoldfast()
   const { migrate } = await import('./database/migrate.js')
   const database = await openDatabase(config, { onWarning: () => {} })
@@ -26,6 +48,19 @@ async function runMigrate(): Promise<unknown> {
   } finally {
     await database.close()
   }
+}
+
+function stopEarly(signal: NodeJS.Signals): void {
+  process.stderr.write(`holdfast: stopped before it served (${signal})\n`)
+  process.exit(0)
+}
+
+async function runStart(): Promise<void> {
+  process.on('SIGINT', stopEarly).on('SIGTERM', stopEarly)
+  const config = await configured() // what is wrong with it is said before the server is loaded
+  const { serve } = await import('./server.js')
+  process.off('SIGINT', stopEarly).off('SIGTERM', stopEarly)
+  return serve(config)
 }
 
 /** Runs an operation in the server that holds an embedded store, or on the store itself. */
@@ -47,21 +82,27 @@ async function runOperation(config: Config, operation: string, args: string[]): 
 }
 
 async function main(words: string[]): Promise<void> {
-  const [first = '', second = ''] = words
-  if (words.includes('--help') || words.includes('-h') || first === 'help') {
-    process.stdout.write(helpFor(first === 'help' ? words.slice(1) : words))
-    return
+  const [first = 'help', ...rest] = words
+  if (first === '--version' || first === '-v') return print(version)
+  if (first === 'help') return print(helpFor(rest).trimEnd())
+  if (words.includes('--help') || words.includes('-h')) return print(helpFor(words).trimEnd())
+  const command = findCommand(words)
+  const args = words.slice(command.split(' ').length)
+  if (command === 'start' || command === 'migrate') {
+    if (args.length > 0) throw new Refusal('invalid_input', `usage: holdfast ${command}`)
+    if (command === 'start') return runStart()
   }
-  if (first === 'start' && words.length === 1) {
-    const config = await configured() // what is wrong with it is said before the server is loaded
-    return (await import('./server.js')).serve(config)
-  }
-  const operation = first in operations ? first : `${first} ${second}`
-  const isMigrate = first === 'migrate' && words.length === 1
-  if (!isMigrate && !(operation in operations)) throw new Refusal('invalid_input', `there is no such command\n\n${usage}`)
-  const result = isMigrate ? await runMigrate() : await runOperation(await configured(), operation, words.slice(operation.split(' ').length))
-  process.stdout.write(`${process.stdout.isTTY ? toTable(result) : JSON.stringify(result)}\n`, () => process.exit(0))
+  const result = command === 'migrate' ? await runMigrate() : await runOperation(await configured(), command, args)
+  return print(process.stdout.isTTY ? toTable(result) : JSON.stringify(result))
 }
+
+/** Writes the outcome, and ends. */
+function print(text: string): Promise<never> {
+  return new Promise(() => process.stdout.write(`${text}\n`, () => process.exit(0)))
+}
+
+// `holdfast session list … | head -1` has read enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
 
 // Node would print all that the error carries.
 process.on('uncaughtException', (error) => {
@@ -72,6 +113,8 @@ process.on('uncaughtException', (error) => {
 try {
   await main(process.argv.slice(2))
 } catch (error) {
-  process.stderr.write(`holdfast: ${errorLine(error)}\n`)
-  process.exit((error instanceof Error && error.name === 'ConfigError') || (error instanceof Refusal && error.code === 'invalid_input') ? 2 : 1)
+  const isConfigError = error instanceof Error && error.name === 'ConfigError'
+  // Each wrong setting is a line of its own, and can be found as one.
+  process.stderr.write(`holdfast: ${isConfigError ? errorLine(error).replaceAll('\n', '\nholdfast: ') : errorLine(error)}\n`)
+  process.exit(isConfigError || (error instanceof Refusal && error.code === 'invalid_input') ? 2 : 1)
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { Type, type Static } from 'typebox'
+import { Type, type Static, type TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { ROLE } from './auth/roles.js'
 import { parseRedisUrl, RedisUrlError, type RedisTarget } from './cache/redis-url.js'
@@ -8,8 +8,11 @@ import { parseDatabaseUrl } from './database/database-url.js'
 import { ConfigError } from './errors.js'
 import { neverReport } from './error-report.js'
 import { parseGatewayClients } from './gateway/gateway.js'
+import { nearNames } from './near-names.js'
 
 const seconds = (env: string, defaultValue: number) => Type.Integer({ env, minimum: 1, maximum: 10 * 365 * 86_400, default: defaultValue })
+// A name, an IPv4 or an IPv6 address, the last in brackets or without.
+const hostOptions = { pattern: '^([A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[^\\]]+)?|\\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[^\\]]+)?\\])$', mustBe: 'a host name or an address' } as const
 const list = (env: string) => Type.Array(Type.String({ minLength: 1 }), { env, default: [] })
 
 /** The longest life that ACCESS_TOKEN_TTL_SECONDS may give an access token. */
@@ -17,7 +20,7 @@ export const LONGEST_ACCESS_TOKEN_SECONDS = 3_600
 
 /** Every setting, its type, its limits, its default and the environment variable that sets it. */
 const Settings = Type.Object({
-  host: Type.String({ env: 'HOST', minLength: 1, default: '127.0.0.1' }),
+  host: Type.String({ env: 'HOST', ...hostOptions, default: '127.0.0.1' }),
   port: Type.Integer({ env: 'PORT', minimum: 0, maximum: 65_535, default: 3000 }),
   baseUrl: Type.Optional(Type.String({ env: 'BASE_URL' })),
   databaseUrl: Type.Optional(Type.String({ env: 'DATABASE_URL', secret: true })),
@@ -35,7 +38,7 @@ const Settings = Type.Object({
   workers: Type.Integer({ env: 'WORKERS', minimum: 1, maximum: 64, default: 1 }),
   drainDelayMs: Type.Integer({ env: 'DRAIN_DELAY_MS', minimum: 0, maximum: 60_000, default: 2_000 }),
   metricsPort: Type.Optional(Type.Integer({ env: 'METRICS_PORT', minimum: 1, maximum: 65_535 })),
-  metricsHost: Type.String({ env: 'METRICS_HOST', minLength: 1, default: '127.0.0.1' }),
+  metricsHost: Type.String({ env: 'METRICS_HOST', ...hostOptions, default: '127.0.0.1' }),
   // Node's own default, and four times that: room for the cookies of other applications on the same domain.
   maxHeaderBytes: Type.Integer({ env: 'MAX_HEADER_BYTES', minimum: 8_192, maximum: 65_536, default: 16_384 }),
   keepAliveTimeoutSeconds: Type.Integer({ env: 'KEEP_ALIVE_TIMEOUT_SECONDS', minimum: 1, maximum: 3_600, default: 72 }),
@@ -63,6 +66,19 @@ const Settings = Type.Object({
 })
 
 type Settings = Static<typeof Settings>
+type Key = keyof Settings
+
+/** What a setting's schema says for us beside its type. */
+interface SettingSchema {
+  env: string
+  type?: string
+  secret?: boolean
+  minimum?: number
+  maximum?: number
+  anyOf?: { const: string }[]
+  /** What to say where the value does not fit its pattern. */
+  mustBe?: string
+}
 
 /** What a caller of the plugin may set; all of it optional. */
 export type HoldfastOptions = Partial<Settings>
@@ -80,69 +96,166 @@ export type StoreConfig = Pick<Config, (typeof storeSettings)[number]>
 /**
  * Reads the settings from environment variables. Each secret may also come from a file that `<NAME>_FILE` names.
  *
- * @throws ConfigError naming the first wrong variable
+ * @throws ConfigError naming every variable that cannot be read
  */
 export function optionsFromEnvironment(env: NodeJS.ProcessEnv): HoldfastOptions {
-  return read(env, Object.keys(Settings.properties))
+  const problems = new Problems()
+  const options = read(env, Object.keys(Settings.properties) as Key[], problems)
+  problems.throwIfAny()
+  return options
 }
 
-function read(env: NodeJS.ProcessEnv, keys: readonly string[]): HoldfastOptions {
+/** What the environment says: the settings, and variables that look like misspelt names of settings. */
+export interface EnvironmentConfig {
+  config: Config
+  /** A line for each variable that looks like a setting and is none. */
+  misspelt: string[]
+}
+
+/**
+ * Reads and checks the whole environment.
+ *
+ * @throws ConfigError naming everything that is wrong, and what may be misspelt
+ */
+export function configFromEnvironment(env: NodeJS.ProcessEnv): EnvironmentConfig {
+  const problems = new Problems()
+  for (const name of foreignVariables(env)) problems.add(foreignMessage(name))
+  const config = resolve(read(env, Object.keys(Settings.properties) as Key[], problems), problems)
+  const misspelt = misspeltVariables(env)
+  problems.throwIfAny(misspelt)
+  return { config, misspelt }
+}
+
+function read(env: NodeJS.ProcessEnv, keys: readonly Key[], problems: Problems): HoldfastOptions {
   const options: Record<string, unknown> = {}
-  for (const [key, schema] of Object.entries(Settings.properties).filter(([key]) => keys.includes(key))) {
-    const setting = schema as unknown as { env: string, type?: string, secret?: boolean }
-    const raw = setting.secret ? secretFrom(env, setting.env) : env[setting.env]
+  for (const key of keys) {
+    const setting = Settings.properties[key] as unknown as SettingSchema
+    const raw = problems.attempt([key], () => (setting.secret ? secretFrom(env, setting.env) : env[setting.env]))
     if (raw !== undefined && raw !== '') options[key] = parse(raw.trim(), setting.type)
   }
   return options
 }
 
+/** What is wrong, gathered: somebody who sets up a server shall not have to start it once for each mistake. */
+class Problems {
+  readonly #messages: string[] = []
+  readonly #wrong = new Set<Key>()
+
+  add(message: string, key?: Key): void {
+    this.#messages.push(message)
+    if (key !== undefined) this.#wrong.add(key)
+  }
+
+  /**
+   * Runs a check of `keys`, and keeps the ConfigError that it throws as one of the first of them. A setting that is known to be wrong is
+   * not checked again: what else seemed wrong would only follow from it.
+   */
+  attempt<T>(keys: readonly [Key, ...Key[]], check: () => T): T | undefined {
+    if (keys.some((key) => this.#wrong.has(key))) return undefined
+    try {
+      return check()
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error
+      this.add(error.message, keys[0])
+      return undefined
+    }
+  }
+
+  throwIfAny(hints: readonly string[] = []): void {
+    if (this.#messages.length > 0) throw new ConfigError([...this.#messages, ...hints])
+  }
+}
+
+/** The names of all variables that are read. */
+function knownVariables(): Set<string> {
+  const schemas = Object.values(Settings.properties) as unknown as SettingSchema[]
+  return new Set(schemas.flatMap(({ env, secret }) => (secret ? [env, `${env}_FILE`] : [env])))
+}
+
+// A Service of Kubernetes gives every pod such variables, whatever its name.
+const SERVICE_LINK = /^(tcp|udp|sctp):\/\//
+const UNITS = /_(SECONDS|MS|BYTES)$/
+
+/** A line for each variable whose name nearly is that of a setting which is not set. Their values are never shown. */
+function misspeltVariables(env: NodeJS.ProcessEnv): string[] {
+  const known = knownVariables()
+  const unset = [...known].filter((name) => !env[name])
+  return Object.keys(env).flatMap((name) => {
+    if (known.has(name) || !env[name] || SERVICE_LINK.test(env[name]) || name.startsWith('npm_')) return []
+    const plain = name.replace(/^HOLDFAST_/i, '')
+    const [meant] = [...unset.filter((candidate) => candidate.replace(UNITS, '') === plain), ...nearNames(plain, unset)]
+    return meant === undefined ? [] : [`${name}: is no setting, and is not read: ${meant} is one`]
+  })
+}
+
 // better-auth reads these behind its options: another secret would sign everybody out, other origins would be trusted.
 const foreign = ['BETTER_AUTH_SECRETS', 'BETTER_AUTH_TRUSTED_ORIGINS', 'BETTER_AUTH_TELEMETRY']
+
+const foreignVariables = (env: NodeJS.ProcessEnv) => foreign.filter((name) => env[name])
+const foreignMessage = (name: string) => `${name}: must not be set: it would override Holdfast's own settings`
 
 /**
  * Refuses an environment that would change better-auth behind our configuration.
  *
- * @throws ConfigError naming the variable
+ * @throws ConfigError naming the variables
  */
 export function refuseForeignVariables(env: NodeJS.ProcessEnv): void {
-  const found = foreign.find((name) => env[name])
-  if (found !== undefined) throw new ConfigError(`${found}: must not be set: it would override Holdfast's own settings`)
+  const found = foreignVariables(env)
+  if (found.length > 0) throw new ConfigError(found.map(foreignMessage))
 }
 
 /**
  * Checks settings and adds the defaults.
  *
- * @throws ConfigError naming the first wrong setting by its environment variable
+ * @throws ConfigError naming every wrong setting by its environment variable
  */
 export function resolveConfig(options: HoldfastOptions): Config {
-  const unknown = Object.keys(options).find((key) => !(key in Settings.properties) && key !== 'baseUrl')
-  if (unknown !== undefined) throw new ConfigError(`${unknown}: there is no such setting`)
-  const settings = withDefaults(options)
-  const config = { ...settings, baseUrl: baseUrlOf(settings) }
-  checkTogether(config)
+  const problems = new Problems()
+  const config = resolve(options, problems)
+  problems.throwIfAny()
+  return config
+}
+
+function resolve(options: HoldfastOptions, problems: Problems): Config {
+  for (const key of Object.keys(options)) if (!(key in Settings.properties)) problems.add(`${key}: there is no such setting`)
+  const settings = withDefaults(options, problems)
+  const baseUrl = problems.attempt(['baseUrl', 'databaseUrl', 'host'], () => baseUrlOf(settings)) ?? ''
+  const config = { ...settings, baseUrl }
+  for (const { keys, check } of rules) problems.attempt(keys, () => check(config))
   return Object.freeze(config)
 }
 
 /**
  * Reads the settings of the store, and no others: what works on the store alone needs no address and no secret.
  *
- * @throws ConfigError naming the first wrong one by its environment variable
+ * @throws ConfigError naming every wrong one by its environment variable
  */
-export function storeConfigFrom(env: NodeJS.ProcessEnv): StoreConfig {
-  const settings = withDefaults(read(env, storeSettings))
-  if (settings.databaseUrl !== undefined) parseDatabaseUrl(settings.databaseUrl)
-  return settings
+export function storeConfigFrom(env: NodeJS.ProcessEnv): { config: StoreConfig, misspelt: string[] } {
+  const problems = new Problems()
+  const config = withDefaults(read(env, storeSettings, problems), problems)
+  problems.attempt(['databaseUrl'], () => { if (config.databaseUrl !== undefined) parseDatabaseUrl(config.databaseUrl) })
+  const misspelt = misspeltVariables(env)
+  problems.throwIfAny(misspelt)
+  return { config, misspelt }
 }
 
-function withDefaults(options: HoldfastOptions): Settings {
-  const known = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-  const settings = Value.Default(Settings, known) as Settings
-  neverReport(secretsIn(settings))
-  for (const [key, schema] of Object.entries(Settings.properties)) {
-    const value = settings[key as keyof Settings]
-    if (value !== undefined && !Value.Check(schema, value)) throw wrong(schema, value)
-  }
-  return settings
+/** What is wrong is told, and left out: the rest can then be checked. */
+function withDefaults(options: HoldfastOptions, problems: Problems): Settings {
+  neverReport(secretsIn(options))
+  const right = Object.entries(options).filter(([name, value]) => {
+    const schema = value === undefined ? undefined : (Settings.properties as Record<string, TSchema>)[name]
+    if (schema === undefined) return false
+    const isRight = Value.Check(schema, value)
+    if (!isRight) problems.add(describeWrong(schema as unknown as SettingSchema, value), name as Key)
+    return isRight
+  })
+  const settings = Value.Default(Settings, Object.fromEntries(right)) as Settings
+  return { ...settings, host: withoutBrackets(settings.host), metricsHost: withoutBrackets(settings.metricsHost) }
+}
+
+// As in a URL, where an IPv6 address stands in brackets.
+function withoutBrackets(host: string): string {
+  return host.replace(/^\[(.*)\]$/, '$1')
 }
 
 /** The settings that hold secrets, by their names in the environment. */
@@ -152,10 +265,10 @@ export const secretSettings: readonly string[] = Object.values(Settings.properti
 })
 
 /** The values of secret settings, and the passwords within them: of a URL, of `id:secret`. */
-function secretsIn(settings: Settings): string[] {
+function secretsIn(options: HoldfastOptions): string[] {
   return Object.entries(Settings.properties).flatMap(([key, schema]) => {
     if (!('secret' in schema)) return []
-    return [settings[key as keyof Settings] ?? []].flat().map(String).flatMap((value) => [value, ...passwordsIn(value)])
+    return [options[key as Key] ?? []].flat().map(String).flatMap((value) => [value, ...passwordsIn(value)])
   })
 }
 
@@ -188,13 +301,16 @@ function secretFrom(env: NodeJS.ProcessEnv, name: string): string | undefined {
   return readText(`${name}_FILE`, path).trim()
 }
 
-function wrong(schema: object, value: unknown): ConfigError {
-  const setting = schema as { env: string, type?: string, secret?: boolean, minimum?: number, maximum?: number, anyOf?: { const: string }[] }
-  const shown = setting.secret ? '' : ` (it is ${JSON.stringify(value)})`
-  if (setting.anyOf) return new ConfigError(`${setting.env}: must be one of ${setting.anyOf.map((option) => option.const).join(', ')}${shown}`)
-  if (setting.type === 'integer') return new ConfigError(`${setting.env}: must be a whole number from ${setting.minimum} to ${setting.maximum}${shown}`)
-  if (setting.type === 'boolean') return new ConfigError(`${setting.env}: must be on or off${shown}`)
-  return new ConfigError(`${setting.env}: is not valid${shown}`)
+function describeWrong({ env, type, secret, minimum, maximum, anyOf, mustBe }: SettingSchema, value: unknown): string {
+  const shown = secret ? '' : ` (it is ${JSON.stringify(value)})`
+  const [, service] = /^(.+)_PORT$/.exec(env) ?? []
+  const origin = service !== undefined && typeof value === 'string' && SERVICE_LINK.test(value)
+    ? `. Kubernetes sets this variable for a Service of the name ${service.toLowerCase()}: write \`enableServiceLinks: false\` into the pod's spec, or give the Service another name` : ''
+  if (mustBe) return `${env}: must be ${mustBe}${shown}`
+  if (anyOf) return `${env}: must be one of ${anyOf.map((option) => option.const).join(', ')}${shown}`
+  if (type === 'integer') return `${env}: must be a whole number from ${minimum} to ${maximum}${shown}${origin}`
+  if (type === 'boolean') return `${env}: must be on or off${shown}`
+  return `${env}: is not valid${shown}`
 }
 
 function baseUrlOf({ baseUrl, databaseUrl, host, port }: Settings): string {
@@ -210,41 +326,92 @@ function baseUrlOf({ baseUrl, databaseUrl, host, port }: Settings): string {
   return url.origin
 }
 
-function checkTogether(config: Config): void {
-  const { databaseUrl, redisUrl, authSecret, authSecretPrevious, trustedProxies, trustedOrigins } = config
-  if (databaseUrl !== undefined) parseDatabaseUrl(databaseUrl)
-  checkRedis(config)
+/** What must be so of a setting beyond its type, or of several together; it concerns the first of `keys`. */
+interface Rule {
+  keys: [Key, ...Key[]]
+  /** @throws ConfigError */
+  check: (config: Config) => void
+}
+
+const rules: Rule[] = [
+  { keys: ['authSecret'], check: ({ authSecret }) => { if (authSecret !== undefined) checkSecret('AUTH_SECRET', authSecret) } },
+  { keys: ['authSecret', 'databaseUrl'], check: requireSecret },
+  { keys: ['authSecretPrevious'], check: ({ authSecretPrevious }) => authSecretPrevious.forEach((secret) => checkSecret('AUTH_SECRET_PREVIOUS', secret)) },
+  { keys: ['authSecretPrevious', 'authSecret'], check: refuseRepeatedSecrets },
+  { keys: ['databaseUrl'], check: ({ databaseUrl }) => { if (databaseUrl !== undefined) parseDatabaseUrl(databaseUrl) } },
+  { keys: ['redisUrl'], check: ({ redisUrl }) => { if (redisUrl !== undefined) readRedisUrl(redisUrl) } },
+  { keys: ['redisCaFile', 'redisUrl'], check: checkRedisCa },
+  { keys: ['gatewayClients'], check: checkGateways },
+  { keys: ['roles'], check: checkRoles },
+  { keys: ['trustedProxies'], check: checkProxies },
+  { keys: ['trustedOrigins'], check: checkOrigins },
+  { keys: ['cookieDomain', 'baseUrl'], check: checkCookieDomain },
+  { keys: ['workers', 'databaseUrl', 'redisUrl'], check: checkWorkers },
+  { keys: ['otlpEndpoint'], check: checkOtlpEndpoint },
+  { keys: ['metricsPort', 'port'], check: checkMetricsPort },
+  { keys: ['sessionIdleTtlSeconds', 'sessionAbsoluteTtlSeconds'], check: checkTtls }
+]
+
+function requireSecret({ databaseUrl, authSecret }: Config): void {
   if (databaseUrl !== undefined && authSecret === undefined) throw new ConfigError('AUTH_SECRET: is required with DATABASE_URL (32 bytes or more, such as the output of `openssl rand -base64 48`)')
-  if (authSecret !== undefined) checkSecret('AUTH_SECRET', authSecret)
-  for (const previous of authSecretPrevious) checkSecret('AUTH_SECRET_PREVIOUS', previous)
-  if (new Set([authSecret, ...authSecretPrevious]).size <= authSecretPrevious.length) throw new ConfigError('AUTH_SECRET_PREVIOUS: must not repeat a secret, or name the one in AUTH_SECRET')
-  if (!parseGatewayClients(config.gatewayClients)) {
-    throw new ConfigError('GATEWAY_CLIENTS: must be id:secret, separated by commas; both of the characters A-Z, a-z, 0-9, _ and -, a secret 32 of them or more, an id twice at most')
+}
+
+function refuseRepeatedSecrets({ authSecret, authSecretPrevious }: Config): void {
+  if (new Set([authSecret, ...authSecretPrevious]).size <= authSecretPrevious.length) {
+    throw new ConfigError('AUTH_SECRET_PREVIOUS: must not repeat a secret, or name the one in AUTH_SECRET')
   }
-  const badRole = config.roles.find((role) => !ROLE.test(role))
-  if (badRole !== undefined) throw new ConfigError(`ROLES: must be names of the characters A-Z, a-z, 0-9, ., _, : and -, 64 of them at most (${JSON.stringify(badRole)} is none)`)
-  const badProxy = trustedProxies.find((proxy) => !isCidr(proxy))
-  if (badProxy !== undefined) throw new ConfigError(`TRUSTED_PROXIES: must be addresses or CIDR ranges (${JSON.stringify(badProxy)} is none)`)
-  const badOrigin = trustedOrigins.find((origin) => !isOrigin(origin))
-  if (badOrigin !== undefined) throw new ConfigError(`TRUSTED_ORIGINS: must be origins such as https://app.example.com or capacitor://localhost (${JSON.stringify(badOrigin)} is none)`)
-  const { hostname, protocol } = new URL(config.baseUrl)
-  if (config.cookieDomain !== undefined && hostname !== config.cookieDomain && !hostname.endsWith(`.${config.cookieDomain}`)) {
-    throw new ConfigError(`COOKIE_DOMAIN: must be the host of BASE_URL or a domain above it (${config.cookieDomain} is not above ${hostname}, and browsers would drop the cookie)`)
+}
+
+function checkGateways({ gatewayClients }: Config): void {
+  if (parseGatewayClients(gatewayClients)) return
+  throw new ConfigError('GATEWAY_CLIENTS: must be id:secret, separated by commas; both of the characters A-Z, a-z, 0-9, _ and -, a secret 32 of them or more, an id twice at most')
+}
+
+function checkRoles({ roles }: Config): void {
+  const wrong = roles.find((role) => !ROLE.test(role))
+  if (wrong !== undefined) throw new ConfigError(`ROLES: must be names of the characters A-Z, a-z, 0-9, ., _, : and -, 64 of them at most (${JSON.stringify(wrong)} is none)`)
+}
+
+function checkProxies({ trustedProxies }: Config): void {
+  const wrong = trustedProxies.find((proxy) => !isCidr(proxy))
+  if (wrong !== undefined) throw new ConfigError(`TRUSTED_PROXIES: must be addresses or CIDR ranges (${JSON.stringify(wrong)} is none)`)
+}
+
+function checkOrigins({ trustedOrigins }: Config): void {
+  const wrong = trustedOrigins.find((origin) => !isOrigin(origin))
+  if (wrong !== undefined) throw new ConfigError(`TRUSTED_ORIGINS: must be origins such as https://app.example.com or capacitor://localhost (${JSON.stringify(wrong)} is none)`)
+}
+
+function checkCookieDomain({ cookieDomain, baseUrl }: Config): void {
+  if (cookieDomain === undefined) return
+  const { hostname, protocol } = new URL(baseUrl)
+  if (hostname !== cookieDomain && !hostname.endsWith(`.${cookieDomain}`)) {
+    throw new ConfigError(`COOKIE_DOMAIN: must be the host of BASE_URL or a domain above it (${cookieDomain} is not above ${hostname}, and browsers would drop the cookie)`)
   }
-  if (config.cookieDomain !== undefined && protocol !== 'https:') throw new ConfigError('COOKIE_DOMAIN: needs an https BASE_URL')
-  if (config.workers > 1 && (databaseUrl === undefined || redisUrl === undefined)) {
-    throw new ConfigError(`WORKERS: more than one need DATABASE_URL and REDIS_URL, through which they hear of each other's revocations (it is ${config.workers})`)
-  }
-  if (config.otlpEndpoint !== undefined && !parseUrl(config.otlpEndpoint, ['http:', 'https:'])) throw new ConfigError('OTEL_EXPORTER_OTLP_ENDPOINT: must be an http or https URL')
-  if (config.metricsPort !== undefined && config.metricsPort === config.port) throw new ConfigError('METRICS_PORT: must not be PORT')
-  if (config.sessionIdleTtlSeconds > config.sessionAbsoluteTtlSeconds) throw new ConfigError('SESSION_IDLE_TTL_SECONDS: must not be longer than SESSION_ABSOLUTE_TTL_SECONDS')
+  if (protocol !== 'https:') throw new ConfigError('COOKIE_DOMAIN: needs an https BASE_URL')
+}
+
+function checkWorkers({ workers, databaseUrl, redisUrl }: Config): void {
+  if (workers === 1 || (databaseUrl !== undefined && redisUrl !== undefined)) return
+  throw new ConfigError(`WORKERS: more than one need DATABASE_URL and REDIS_URL, through which they hear of each other's revocations (it is ${workers})`)
+}
+
+function checkOtlpEndpoint({ otlpEndpoint }: Config): void {
+  if (otlpEndpoint !== undefined && !parseUrl(otlpEndpoint, ['http:', 'https:'])) throw new ConfigError('OTEL_EXPORTER_OTLP_ENDPOINT: must be an http or https URL')
+}
+
+function checkMetricsPort({ metricsPort, port }: Config): void {
+  if (metricsPort !== undefined && metricsPort === port) throw new ConfigError('METRICS_PORT: must not be PORT')
+}
+
+function checkTtls({ sessionIdleTtlSeconds, sessionAbsoluteTtlSeconds }: Config): void {
+  if (sessionIdleTtlSeconds > sessionAbsoluteTtlSeconds) throw new ConfigError('SESSION_IDLE_TTL_SECONDS: must not be longer than SESSION_ABSOLUTE_TTL_SECONDS')
 }
 
 /** Redis is reached when the server runs: what can be known to be wrong is told before. */
-function checkRedis({ redisUrl, redisCaFile }: Settings): void {
-  const target = redisUrl === undefined ? null : readRedisUrl(redisUrl)
+function checkRedisCa({ redisUrl, redisCaFile }: Config): void {
   if (redisCaFile === undefined) return
-  if (!target?.tls) throw new ConfigError('REDIS_CA_FILE: needs a REDIS_URL that begins with rediss')
+  if (redisUrl === undefined || !readRedisUrl(redisUrl).tls) throw new ConfigError('REDIS_CA_FILE: needs a REDIS_URL that begins with rediss')
   const pem = readText('REDIS_CA_FILE', redisCaFile)
   if (!pem.includes('-----BEGIN CERTIFICATE-----')) throw new ConfigError(`REDIS_CA_FILE: holds no certificate in PEM form (${redisCaFile})`)
 }

@@ -39,6 +39,7 @@ const refusals = {
   too_many_sessions: [429, 'The user has as many sessions as are allowed, each used within a day: end one of them first.'],
   internal: [500, 'Something went wrong on the server.'],
   store_unavailable: [503, 'The session store cannot be reached. Nothing is known about the session: try again.'],
+  draining: [503, 'This process is being stopped: send requests to another one.'],
   overloaded: [503, 'Too many passwords wait to be checked. Nothing was checked: try again.'],
   revocation_pending: [503, 'The session is revoked, and a cache could not be told yet: try again to be sure.']
 } as const satisfies Record<string, readonly [number, string]>
@@ -112,7 +113,11 @@ export function problemOf(refusal: Refusal, requestId: string): Problem {
   return { type: 'about:blank', title: titles[status] ?? 'Error', status, detail: refusal.message, cause: refusal.code, ...(code ? { code } : {}), requestId }
 }
 
-/** A setting is wrong: the start is refused, and the message names the variable. */
+/** Settings are wrong: the start is refused. The message has a line for each of them, which begins with the name of the variable. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
+
+  constructor(problems: string | readonly string[], options?: ErrorOptions) {
+    super(typeof problems === 'string' ? problems : problems.join('\n'), options)
+  }
 }

@@ -85,6 +85,8 @@ export interface Holdfast {
   outboxDepth(): Promise<number>
   /** Whether the store has been found fit; until then nothing is known about any session. */
   ready(): boolean
+  /** Resolves when `ready` is true, and never where the store turns out to be unfit. */
+  readonly prepared: Promise<void>
   /** The store's random id, under which its keys lie in a Redis that several stores may share; null until the store has answered. */
   storeId(): string | null
   /** Whether this process still wants requests; notes that somebody asked. `ready`, and not on the way out. */
@@ -142,11 +144,14 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     let storeId: string | null = null
     let draining = false
     let askedAt = -Infinity
+    let onPrepared: (() => void) | undefined
+    const prepared = new Promise<void>((resolve) => { onPrepared = resolve })
     const prepare = async () => {
       storeId = await prepareStore(database, keys)
       await signingKeys.open()
       await opened.join(storeId)
       ready = true
+      onPrepared?.()
       await opened.tailOutbox().catch(() => {}) // the job below goes on trying
     }
     await opened.connected()
@@ -174,6 +179,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       outboxDepth: () => countUnconfirmed(database.prisma),
       devices: new Devices(keys.all.map(({ device }) => device)),
       ready: () => ready,
+      prepared,
       storeId: () => storeId,
       accepting() {
         askedAt = performance.now()

@@ -35,11 +35,16 @@ export const operations: Record<string, Operation> = {
   retention: { usage: 'retention', help: 'Removes sessions, with their events, that ended longer ago than SESSION_RETENTION_SECONDS, as a server does every hour.', run: retention }
 }
 
-/** Runs one operation. @throws Refusal for words that name none */
+/** Runs one operation. @throws Refusal for words that name none, or are not written as it wants them */
 export async function operate(holdfast: Holdfast, { operation, args }: ControlRequest, onProgress: Progress = () => {}): Promise<unknown> {
-  const known = operations[operation]
+  const known = Object.hasOwn(operations, operation) ? operations[operation] : undefined
   if (!known) throw new Refusal('invalid_input', `there is no operation ${operation}`)
-  return known.run(holdfast, args, onProgress)
+  try {
+    return await known.run(holdfast, args, onProgress)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'))) throw error
+    throw new Refusal('invalid_input', `${error.message}\nusage: holdfast ${known.usage}`, { cause: error })
+  }
 }
 
 async function setRole({ prisma, auth, config }: Holdfast, args: string[]): Promise<unknown> {

@@ -1,8 +1,10 @@
 import cluster from 'node:cluster'
-import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp } from './app.js'
 import { ConfigError, type Config } from './config.js'
+import { listenProblem } from './listen-problem.js'
+import { announce, type Notice } from './notices.js'
+import { stopOnSignal } from './signals.js'
 import { superviseWorkers } from './workers.js'
 
 /** How long open requests may take to end after SIGTERM, in milliseconds. */
@@ -10,32 +12,47 @@ const DRAIN_MS = 10_000
 
 /** Starts the server, or its workers, and keeps them running until SIGINT or SIGTERM, which let open requests end. */
 export async function serve(config: Config): Promise<void> {
-  if (config.workers === 1) return serveHere(config, () => process.stdout.write(banner(config)))
-  if (cluster.isWorker) return serveHere(config, () => {})
-  process.exit(await superviseWorkers(config, () => process.stdout.write(banner(config))))
+  if (config.workers === 1) return serveHere(config, (notice) => announce(notice, config))
+  if (cluster.isWorker) return serveHere(config, (notice) => process.send?.({ notice }))
+  process.exit(await superviseWorkers(config, (notice) => announce(notice, config)))
 }
 
-async function serveHere(config: Config, onServing: () => void): Promise<void> {
-  let stopping = false
+async function serveHere(config: Config, onNotice: (notice: Notice) => void): Promise<void> {
+  let [stopping, serving] = [false, false]
   const stop = (status: number) => {
-    if (stopping) process.exit(status || 1)
+    if (stopping) return
     stopping = true
     setTimeout(() => process.exit(status || 1), DRAIN_MS + config.drainDelayMs).unref()
     building.then((app) => drain(app, config)).then(() => process.exit(status), () => process.exit(1))
   }
-  const building = buildApp(config, { onUnfit: (error) => stop(error instanceof ConfigError ? 2 : 1) })
-  process.on('SIGINT', () => stop(0))
-  process.on('SIGTERM', () => stop(0))
+  onNotice('starting')
+  const building = buildApp(config, {
+    onUnfit: (error) => {
+      if (!cluster.isWorker) process.stderr.write(`holdfast: ${error.message}\n`)
+      stop(error instanceof ConfigError ? 2 : 1)
+    }
+  })
+  stopOnSignal({
+    onFirst: () => {
+      onNotice(serving ? 'stopping' : 'stopped early')
+      // An embedded store bears to be left at any moment, and making one takes a while.
+      if (!serving && config.databaseUrl === undefined) process.exit(0)
+      stop(0)
+    },
+    onSecond: () => process.exit(1)
+  })
   const app = await building
   if (stopping) return
   try {
     await app.listen({ host: config.host, port: config.port })
   } catch (error) {
     await app.close()
-    if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') throw new ConfigError(`PORT: ${config.port} is in use: stop what listens there, or set another`)
-    throw error
+    throw listenProblem(error, config, ['HOST', 'PORT'])
   }
-  onServing()
+  serving = true
+  if (!app.holdfast.ready()) onNotice('waiting')
+  await app.holdfast.prepared
+  if (!stopping) onNotice('serving')
 }
 
 /**
@@ -45,25 +62,4 @@ async function serveHere(config: Config, onServing: () => void): Promise<void> {
 async function drain(app: Awaited<ReturnType<typeof buildApp>>, { drainDelayMs }: Config): Promise<void> {
   if (app.holdfast.drain().watched) await sleep(drainDelayMs)
   await app.close()
-}
-
-/** What a person should know on the first screen. */
-function banner(config: Config): string {
-  const url = config.baseUrl
-  const store = config.databaseUrl === undefined ? `embedded, in ${resolve(config.dataDir)} (delete it to start anew)` : 'PostgreSQL (DATABASE_URL)'
-  return `
-  Holdfast: an authentication server whose sessions hold.
-
-  serving  ${url}
-  data     ${store}
-
-  try      curl -i -c cookies.txt ${url}/api/auth/sign-up/email \\
-             -H 'content-type: application/json' \\
-             -d '{"name":"Ada","email":"ada@example.com","password":"correct horse battery"}'
-           curl -b cookies.txt ${url}/session
-           curl -b cookies.txt -X POST ${url}/api/auth/sign-out -H 'origin: ${url}'
-
-  admin    npm run --silent holdfast -- user set-role ada@example.com admin
-
-`
 }

@@ -3,6 +3,8 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from './config.js'
 import { serveWorkersMetrics } from './app.js'
+import type { Notice } from './notices.js'
+import { stopOnSignal } from './signals.js'
 
 /** A worker that ends this soon would end again: the next one waits. */
 const YOUNG_MS = 5_000
@@ -17,18 +19,34 @@ const MISCONFIGURED = 2
  *
  * @returns the exit code, when all have ended
  */
-export async function superviseWorkers(config: Config, onServing: () => void): Promise<number> {
+export async function superviseWorkers(config: Config, onNotice: (notice: Notice) => void): Promise<number> {
   let stopping = false
   let status = 0
   const living = new Set<Worker>()
   const ended: Promise<void>[] = []
+  const told = new Set<Notice>()
+  // Every worker tells what becomes of it; a person wants to know once.
+  cluster.on('message', (_worker, message: { notice?: Notice }) => {
+    const { notice } = message
+    if ((notice !== 'waiting' && notice !== 'serving') || told.has('serving') || told.has(notice)) return
+    told.add(notice)
+    onNotice(notice)
+  })
   const stop = (code: number) => {
     stopping = true
     status ||= code
     for (const worker of living) worker.process.kill('SIGTERM')
   }
-  process.on('SIGINT', () => stop(0))
-  process.on('SIGTERM', () => stop(0))
+  stopOnSignal({
+    onFirst: () => {
+      onNotice(told.has('serving') ? 'stopping' : 'stopped early')
+      stop(0)
+    },
+    onSecond: () => {
+      status = 1
+      for (const worker of living) worker.process.kill('SIGKILL')
+    }
+  })
   const closeMetrics = config.metricsPort === undefined ? null : await serveWorkersMetrics(config.metricsHost, config.metricsPort)
 
   const keep = async (first: Worker) => {
@@ -47,7 +65,6 @@ export async function superviseWorkers(config: Config, onServing: () => void): P
   ended.push(keep(first))
   first.once('listening', () => {
     if (stopping) return
-    onServing()
     for (let n = 1; n < config.workers; n++) ended.push(keep(fork(living)))
   })
   for (const end of ended) await end // grows while it is gone through

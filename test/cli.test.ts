@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
+import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { build, freshStore, sessionState, signIn, signUp, storage } from './helper.js'
@@ -102,7 +103,7 @@ function holdfast({ dataDir, databaseUrl, redisUrl, authSecret, sessionRetention
   const words = given.filter((word) => typeof word === 'string')
   const [program, ...args] = words.length < given.length ? ['script', '-qec', [process.execPath, cli, ...words].join(' '), '/dev/null'] : [process.execPath, cli, ...words]
   return new Promise((resolve, reject) => {
-    const child = spawn(program ?? '', args, { env: { PATH: process.env['PATH'], AUTH_SECRET: authSecret, SESSION_RETENTION_SECONDS: String(sessionRetentionSeconds), ROLES: 'auditor', ...store }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(program ?? '', args, { env: { PATH: process.env['PATH'], AUTH_SECRET: authSecret, SESSION_RETENTION_SECONDS: String(sessionRetentionSeconds), ROLES: 'auditor', ...store }, stdio: ['ignore', 'pipe', 'pipe'], cwd: tmpdir() })
     let [stdout, stderr] = ['', '']
     child.stdout.on('data', (chunk: Buffer) => { stdout += chunk.toString() })
     child.stderr.on('data', (chunk: Buffer) => { stderr += chunk.toString() })

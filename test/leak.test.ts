@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { createPrivateKey } from 'node:crypto'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
@@ -136,7 +137,7 @@ async function drill(): Promise<string> {
     AUTH_SECRET: options.authSecret ?? '', ...options.dataDir === undefined ? {} : { DATA_DIR: options.dataDir },
     ...options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl, REDIS_URL: redisUrl }
   }
-  const server = spawn(process.execPath, [fileURLToPath(new URL('../src/cli.js', import.meta.url)), 'start'], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const server = spawn(process.execPath, [fileURLToPath(new URL('../src/cli.js', import.meta.url)), 'start'], { env, stdio: ['ignore', 'pipe', 'pipe'], cwd: tmpdir() })
   let written = ''
   for (const stream of [server.stdout, server.stderr]) stream.on('data', (chunk: Buffer) => { written += chunk.toString() })
   try {

@@ -10,14 +10,17 @@ import { runCli, startServer } from './services/server.js'
 const onEmbedded = storage === 'embedded'
 const production = { skip: onEmbedded && 'one process has an embedded store to itself' }
 
-t.test('a server that drains is alive, not ready, and still serves', async (t) => {
-  const { url, app } = await build(t)
+t.test('O6: a server that drains is alive, not ready, and still serves', async (t) => {
+  const { url, app, log } = await build(t)
   const { browser } = await signUp(url)
   t.equal((await fetch(`${url}/health/ready`)).status, 200)
   app.holdfast.drain()
   const ready = await fetch(`${url}/health/ready`)
   t.equal(ready.status, 503)
-  t.match(await ready.json(), { cause: 'store_unavailable' })
+  t.match(await ready.json(), { cause: 'draining', detail: 'This process is being stopped: send requests to another one.' })
+  const lines = log.map((line) => JSON.parse(line) as { level: number, msg: string, err?: unknown })
+  t.match(lines.filter(({ msg }) => /being stopped/.test(msg)), [{ level: 30, err: undefined }], 'which is no error')
+  t.strictSame(lines.filter(({ level }) => level > 30), [])
   t.equal((await fetch(`${url}/health/live`)).status, 200)
   const answer = await browser.get('/session')
   t.equal(answer.status, 200)

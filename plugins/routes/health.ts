@@ -9,8 +9,14 @@ const Status = Type.Object({ status: Type.String() })
 const health: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   app.get('/health/live', { schema: { summary: 'Whether the process runs', tags: ['Operation'], response: { 200: Status } } }, async () => ({ status: 'live' }))
 
-  app.get('/health/ready', { schema: { summary: 'Whether the process takes requests', tags: ['Operation'], response: { 200: Status, ...refusals(503) } } }, async () => {
-    if (!holdfast.accepting()) throw new Refusal('store_unavailable')
+  app.get('/health/ready', {
+    schema: {
+      summary: 'Whether the process takes requests',
+      description: '`503` with the cause `draining` after SIGTERM, or `store_unavailable` while the database is away, takes no writes, or has an older schema.',
+      tags: ['Operation'], response: { 200: Status, ...refusals(503) }
+    }
+  }, async () => {
+    if (!holdfast.accepting()) throw new Refusal(holdfast.draining ? 'draining' : 'store_unavailable')
     await holdfast.ping()
     return { status: 'ready' }
   })

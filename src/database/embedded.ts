@@ -1,10 +1,12 @@
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import { PrismaPGlite } from 'pglite-prisma-adapter'
 import { ConfigError } from '../config.js'
 import { createPrisma, type Database } from './database.js'
 import { lockDirectory } from './directory-lock.js'
+
+const STORE = 'pglite'
 
 /**
  * Opens the embedded store (PGlite) in `dataDir`, creating both where they are missing.
@@ -16,7 +18,8 @@ export async function openEmbedded(dataDir: string): Promise<Database> {
   makeDirectories(dataDir)
   const lock = lockDirectory(dataDir)
   try {
-    const client = await PGlite.create({ dataDir: join(dataDir, 'pglite') })
+    await makeStore(dataDir)
+    const client = await PGlite.create({ dataDir: join(dataDir, STORE) })
     await client.exec("SET TimeZone = 'UTC'")
     const prisma = createPrisma(new PrismaPGlite(client))
     return {
@@ -42,10 +45,24 @@ export async function openEmbedded(dataDir: string): Promise<Database> {
   }
 }
 
+/**
+ * Makes the store where there is none. Its place is taken at once and whole: one of which the making was cut short (Ctrl-C, a full disk)
+ * would be taken for a store, and no server could start on it.
+ */
+async function makeStore(dataDir: string): Promise<void> {
+  if (existsSync(join(dataDir, STORE, 'PG_VERSION'))) return
+  const unfinished = join(dataDir, `${STORE}.new`)
+  rmSync(unfinished, { recursive: true, force: true })
+  mkdirSync(unfinished, { mode: 0o700 })
+  const client = await PGlite.create({ dataDir: unfinished })
+  await client.close()
+  renameSync(unfinished, join(dataDir, STORE))
+}
+
 // PGlite would make its own readable to others.
 function makeDirectories(dataDir: string): void {
   try {
-    mkdirSync(join(dataDir, 'pglite'), { recursive: true, mode: 0o700 })
+    mkdirSync(join(dataDir, STORE), { recursive: true, mode: 0o700 })
   } catch (error) {
     throw new ConfigError(`DATA_DIR: ${dataDir} cannot be made or written (${error instanceof Error && 'code' in error ? String(error.code) : String(error)})`, { cause: error })
   }

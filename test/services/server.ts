@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { tmpdir } from 'node:os'
 import type { Test } from 'tap'
 import type { HoldfastOptions } from '../../src/config.js'
 import { until } from './poll.js'
@@ -16,7 +17,7 @@ export interface CliProcess {
   /** The exit code; null when a signal ended it. */
   readonly exited: Promise<number | null>
   /** Sends a signal and waits for the end. */
-  kill(signal?: 'SIGTERM' | 'SIGKILL'): Promise<number | null>
+  kill(signal?: 'SIGINT' | 'SIGTERM' | 'SIGKILL'): Promise<number | null>
 }
 
 /** A server in a process of its own. */
@@ -24,9 +25,12 @@ export interface ServerProcess extends CliProcess {
   readonly url: string
 }
 
-/** Runs `holdfast <args>` with settings as environment variables and nothing else of this process's environment; it ends with the test. */
-export function runCli(t: Test, args: string[], options: HoldfastOptions): CliProcess {
-  const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'], ...environmentOf(options) } })
+/**
+ * Runs `holdfast <args>` with settings as environment variables, and those of `env`, and nothing else of this process's environment, in a
+ * directory without `.env`. It ends with the test.
+ */
+export function runCli(t: Test, args: string[], options: HoldfastOptions, { env = {}, cwd = tmpdir() }: { env?: Record<string, string>, cwd?: string } = {}): CliProcess {
+  const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'], cwd, env: { PATH: process.env['PATH'], ...environmentOf(options), ...env } })
   const exited = once(child, 'close').then(([code]) => code as number | null)
   const running: CliProcess = {
     pid: child.pid ?? 0,
