@@ -13,8 +13,8 @@ const REQUEST_ID = '0f6a7f5e-8f0a-4c7e-9a51-2d9c1f8e7b34'
 /** Causes that only some routes have. */
 const onlyOAuth: readonly Cause[] = ['grant_type_unsupported', 'refresh_malformed', 'refresh_unknown', 'refresh_reused', 'client_mismatch', 'revocation_pending']
 const onlyBetterAuth: readonly Cause[] = ['too_many_sessions', 'overloaded']
-/** About a credential in a header or cookie: OAuth's tokens are in the body. */
-const neverOAuth: readonly Cause[] = ['credential_missing', 'credential_malformed', 'credential_ambiguous', 'token_expired']
+/** About a session's credential in a header or cookie: OAuth's tokens are in the body. */
+const neverOAuth: readonly Cause[] = ['credential_missing', 'credential_malformed', 'token_expired']
 const onlyGateway: readonly Cause[] = ['gateway_unknown']
 
 /** The causes that a status can have. */
