@@ -17,7 +17,7 @@ exchanged at \`/oauth2/token\`, with an \`Idempotency-Key\` where answers may be
 
 **Refusals** are problem details (RFC 9457) with a stable \`cause\`; below \`/api/auth\` they have \`code\` and \`message\` as well, and better-auth's own errors only those; \`/oauth2/*\` answers
 OAuth errors with \`cause\`. \`401\` means that the credential is no good; \`503\` that nobody knows (\`store_unavailable\`) or that the server is busy (\`overloaded\`), and that the same request is
-worth repeating. Another method than a path has is answered \`405\` below \`/api/auth\` and \`404\` elsewhere. Before there is a route: \`408\` request_timeout, \`414\` uri_too_long, \`431\` headers_too_large.`
+worth repeating. Another method than a path has is answered \`405\`. Before there is a route: \`408\` request_timeout, \`414\` uri_too_long, \`431\` headers_too_large.`
 
 // The page's own script and style; what it shows comes from /openapi.json's source, and from nowhere else.
 const PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
