@@ -51,7 +51,7 @@ async function runMigrate(): Promise<unknown> {
 }
 
 function stopEarly(signal: NodeJS.Signals): void {
-  process.stderr.write(`holdfast: stopped before it served (${signal})\n`)
+  if (cluster.isPrimary) process.stderr.write(`holdfast: stopped before it served (${signal})\n`)
   process.exit(0)
 }
 
