@@ -65,6 +65,7 @@ export const rules: Rule[] = [
     covers: [
       { what: 'members', stock: /^(null|code, message|error, message, statusCode)$/, holdfast: /^cause, code, detail, message, / },
       { what: 'outcome', stock: /^404$/, holdfast: /^404 NOT_FOUND$/, path: NO_PROVIDER },
+      { what: 'outcome', stock: /^400$/, holdfast: /^400 [A-Z_]+$/, path: /^\/one-time-token\/verify$/ },
       { what: 'outcome', stock: /^4\d\d FST_ERR_/, holdfast: /^4(00|04|15)( [A-Z_]+)?$/, step: /^(?!as a form$)/ },
       { what: 'outcome', stock: /^415 FST_ERR_/, holdfast: /^415 UNSUPPORTED_MEDIA_TYPE$/, step: /^as a form$/ }
     ]
