@@ -10,7 +10,7 @@ import { build, password, sessionState, signUp } from './helper.js'
 /*
  * A body is read once: what limits count, what is checked and what better-auth is given are the same value, however it was sent.
  */
-const running = await build(t, { rateLimit: true, trustedProxies: ['127.0.0.1'] })
+const running = await build(t, { rateLimit: true, oneTimeTokens: true, trustedProxies: ['127.0.0.1'] })
 const { url } = running
 /** What has been spent of accounts' budgets, as it is spent. */
 const spentFrom = new Map<string, number>()

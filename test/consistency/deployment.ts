@@ -18,6 +18,9 @@ const NODES = 3
 export const LEASE_MS = 1_000
 export const CACHE_TTL_SECONDS = 10
 
+/** The roles that a run gives people, one after the other: each value is a new one. */
+const readers = Array.from({ length: 2_000 }, (_, value) => `reader-${value}`)
+
 /** One server process, with a line of its own to Redis. */
 export class ServerNode implements Target {
   readonly name: string
@@ -124,7 +127,7 @@ export class Deployment {
       await database.close()
       await deployment.follow()
       const env = {
-        DATABASE_URL: postgres.url, BASE_URL, AUTH_SECRET: deployment.authSecret, RATE_LIMIT: 'off', DATABASE_POOL_SIZE: '8',
+        DATABASE_URL: postgres.url, BASE_URL, AUTH_SECRET: deployment.authSecret, RATE_LIMIT: 'off', DATABASE_POOL_SIZE: '8', ROLES: readers.join(),
         NODE_LEASE_MS: String(LEASE_MS), CACHE_TTL_SECONDS: String(CACHE_TTL_SECONDS), HOLDFAST_TEST_LEAVE_OUT: leaveOut.join()
       }
       for (let i = 0; i < NODES; i++) deployment.nodes.push(new ServerNode(`node ${i + 1}`, await freePort(), await Line.to(primary.port), env))

@@ -49,8 +49,8 @@ export class People {
       ), secret AS (
         INSERT INTO "account" ("id", "accountId", "providerId", "userId", "password") VALUES ($1, $1, 'credential', $1, $4)
       )
-      INSERT INTO "session" ("id", "token", "userId", "expiresAt", "absoluteExpiresAt", "amr")
-      SELECT "id", "token", $1, now() + interval '7 days', now() + interval '90 days', '{pwd}' FROM unnest($5::text[], $6::text[]) AS s ("id", "token")`,
+      INSERT INTO "session" ("id", "token", "userId", "expiresAt", "absoluteExpiresAt", "amr", "reauthAt")
+      SELECT "id", "token", $1, now() + interval '7 days', now() + interval '90 days', '{pwd}', now() FROM unnest($5::text[], $6::text[]) AS s ("id", "token")`,
     [userId, email, role, await this.#passwordHash, minted.map(({ sessionId }) => sessionId), minted.map(({ hash }) => hash)])
     return { userId, email, sessions: minted.map(({ sessionId, token }) => this.#ticket(sessionId, userId, token)) }
   }

@@ -71,7 +71,7 @@ export class Stage {
     const app = Fastify({ logger: false })
     await app.register(holdfast, {
       ...this.#store, databaseUrl: databaseUrl.href, redisUrl: `redis://127.0.0.1:${redis.port}`, baseUrl: BASE_URL,
-      rateLimit: false, logLevel: 'silent', ...this.#settings
+      rateLimit: false, logLevel: 'silent', roles: ['reader'], ...this.#settings
     })
     this.#t.teardown(async () => {
       redis.release()
