@@ -21,7 +21,7 @@ import { recentSignIn } from './recent-sign-in.js'
 import { confirmNow } from './scope.js'
 import { secondFactors } from './second-factors.js'
 import { LONGEST_COOKIE_SECONDS } from './session-model.js'
-import { sessionEndpoints, verifyOneTimeToken } from './session-endpoints.js'
+import { generateOneTimeToken, sessionEndpoints, verifyOneTimeToken } from './session-endpoints.js'
 import { tokenTransport } from './token-transport.js'
 
 /** The only header from which better-auth takes the client's address; the bridge sets it, and no client can. */
@@ -146,7 +146,7 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       sessionEndpoints({ revoker }),
       admin(),
       secondFactors({ prisma, now: () => Date.now() }),
-      ...(config.oneTimeTokens ? [{ ...oneTime, endpoints: { ...oneTime.endpoints, verifyOneTimeToken: verifyOneTimeToken({ prisma }) } }] : []),
+      ...(config.oneTimeTokens ? [{ ...oneTime, endpoints: { generateOneTimeToken: generateOneTimeToken({ prisma }), verifyOneTimeToken: verifyOneTimeToken({ prisma }) } }] : []),
       recentSignIn({ prisma, confirmation }),
       bearer({ requireSignature: true }),
       tokenTransport()

@@ -1,16 +1,25 @@
 import type { BetterAuthPlugin } from 'better-auth'
-import { APIError, createAuthEndpoint, sensitiveSessionMiddleware } from 'better-auth/api'
+import { APIError, createAuthEndpoint, sensitiveSessionMiddleware, sessionMiddleware } from 'better-auth/api'
 import { parseUserOutput } from 'better-auth/db'
 import { deleteSessionCookie, setSessionCookie } from 'better-auth/cookies'
+import { generateRandomString } from 'better-auth/crypto'
 import * as z from 'zod'
 import type { PrismaClient } from '../database/database.js'
 import type { Revoker } from '../session/revoker.js'
 import { judge } from '../session/session.js'
-import { findSessionToken, parseHandle } from '../session/session-token.js'
+import { findSessionToken, handleOf, parseHandle } from '../session/session-token.js'
 import { findSession } from '../session/store.js'
 import { currentScope, notePending } from './scope.js'
 
+/** How long a one-time token may be used, in milliseconds: as better-auth's. */
+const ONE_TIME_TOKEN_MS = 180_000
+
+const byCookie = { code: 'ONE_TIME_TOKEN_BY_COOKIE', message: 'A one-time token that was made with a cookie gives no tokens: redeem it without Token-Transport, or make one with a session token.' }
+
 const refuse = (message: string, code: string) => new APIError('BAD_REQUEST', { code, message })
+/** Follows the handle in a one-time token's row where the client showed a session token of a session that began by a sign-in. */
+const BY_BEARER = ' bearer'
+
 const unauthorized = () => new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
 
 /**
@@ -53,17 +62,49 @@ export function sessionEndpoints({ revoker }: { revoker: Revoker }): BetterAuthP
 }
 
 /**
+ * The making of a one-time token. As better-auth's, but for what is kept: the session's handle, and whether a cookie made it, which script on
+ * a page can use and not read.
+ */
+export function generateOneTimeToken({ prisma }: { prisma: PrismaClient }) {
+  return createAuthEndpoint('/one-time-token/generate', { method: 'GET', use: [sessionMiddleware] }, async (ctx) => {
+    const { id } = ctx.context.session.session
+    const token = generateRandomString(32)
+    await ctx.context.internalAdapter.createVerificationValue({
+      identifier: `one-time-token:${token}`,
+      value: `${handleOf(id)}${await isByBearer(prisma, id) ? BY_BEARER : ''}`,
+      expiresAt: new Date(Date.now() + ONE_TIME_TOKEN_MS)
+    })
+    return ctx.json({ token })
+  })
+}
+
+/** Whoever shows the session token of a session that began by a one-time token may have made that one with a cookie. */
+async function isByBearer(prisma: PrismaClient, sessionId: string): Promise<boolean> {
+  if (currentScope().presented !== null) return false
+  const session = await prisma.session.findUnique({ where: { id: sessionId }, select: { sourceSessionId: true } })
+  return session?.sourceSessionId === null
+}
+
+/**
  * The verification of a one-time token. better-auth's sets the cookie of the session that made the token, for which it keeps
- * that session's token in the store; here the store has a handle, and a new session begins on the authority of the old one.
+ * that session's token in the store; here the store has a handle, and a new session begins on the authority of the old one, with which it ends.
+ *
+ * Tokens in the body, among them a refresh token, are given only for a one-time token that a session token made: else script on a page could turn
+ * a cookie into a credential to carry away. That is refused before the one-time token is used.
  */
 export function verifyOneTimeToken({ prisma }: { prisma: PrismaClient }) {
   return createAuthEndpoint('/one-time-token/verify', {
     method: 'POST',
     body: z.object({ token: z.string() })
   }, async (ctx) => {
-    const verification = await ctx.context.internalAdapter.consumeVerificationValue(`one-time-token:${ctx.body.token}`)
+    const identifier = `one-time-token:${ctx.body.token}`
+    if (currentScope().transport === 'body') {
+      const made = await ctx.context.internalAdapter.findVerificationValue(identifier)
+      if (made && !made.value.endsWith(BY_BEARER)) throw new APIError('FORBIDDEN', byCookie)
+    }
+    const verification = await ctx.context.internalAdapter.consumeVerificationValue(identifier)
     if (!verification) throw refuse('Invalid token', 'INVALID_TOKEN')
-    const record = await findSession(prisma, parseHandle(verification.value) ?? '')
+    const record = await findSession(prisma, parseHandle(verification.value.replace(BY_BEARER, '')) ?? '')
     const source = record && judge(record)
     if (!source?.active) throw refuse('Session not found', 'SESSION_NOT_FOUND')
     currentScope().source = source.session

@@ -7,7 +7,7 @@ import { currentTransaction } from '../database/transaction.js'
 import { Refusal, type Cause } from '../errors.js'
 import type { SessionReader } from '../session/reader.js'
 import { findRecentSignIn, takeFactorAttempt } from '../session/recent-sign-in.js'
-import { revokeSessions, revokeSessionsOf, type BulkRevocation } from '../session/revocation.js'
+import { endsAll, revokeSessions, revokeSessionsOf, type BulkRevocation } from '../session/revocation.js'
 import { makeRoom } from '../session/room.js'
 import { isRevocation, type RevocationReason, type Session, type SessionRow, type UserRow } from '../session/session.js'
 import { findSessionToken, handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
@@ -175,7 +175,7 @@ export class SessionModel {
       const changes = await this.#revokeNamed(sessionIds, userId ?? null, reason)
       await this.#options.changed(changes)
       // Somebody else has ended them, and may not have been answered yet: this answer must be as final as theirs.
-      if (changes.length < sessionIds.length) await this.#options.settle(sessionIds)
+      if (!endsAll(changes, sessionIds)) await this.#options.settle(sessionIds)
       return changes.length
     }
     if (userId === undefined) return 0

@@ -75,15 +75,33 @@ export async function countUnconfirmed(db: Queryable): Promise<number> {
   return row?.count ?? 0
 }
 
-/** The changes of these sessions, and of all sessions of these users, that no node has confirmed yet. */
+/** The changes of these sessions, of those that ended with them, and of all sessions of these users, that no node has confirmed yet. */
 export async function findUnconfirmed(db: Queryable, sessionIds: readonly string[], userIds: readonly string[] = []): Promise<Change[]> {
   const found: Change[] = []
   for (const piece of piecesOf(sessionIds, CHANGES)) {
     found.push(...await db.$queryRaw<Change[]>`
-      SELECT "sessionId", "version", "reason" FROM "outbox" WHERE "sessionId" = ANY(${piece}::text[]) AND "doneAt" IS NULL`)
+      SELECT "sessionId", "version", "reason" FROM "outbox"
+      WHERE ("sessionId" = ANY(${piece}::text[]) OR "sourceSessionId" = ANY(${piece}::text[])) AND "doneAt" IS NULL`)
   }
   if (userIds.length > 0) found.push(...await findUnconfirmedOf(db, userIds))
   return found
+}
+
+/** A session that a statement has ended, and whether others may have ended with it: sessions that began by its one-time tokens. */
+export type Ended = Change & { hasDerived: boolean }
+
+/**
+ * What a statement has ended, with what ended through it (`holdfast_source_ended` in the migrations). Call it before the transaction commits, or
+ * right after it: what is missing then has been confirmed by another node.
+ */
+export async function withDerived(db: Queryable, ended: readonly Ended[]): Promise<Change[]> {
+  const changes = ended.map(({ sessionId, version, reason }): Change => ({ sessionId, version, reason }))
+  const sources = ended.flatMap(({ sessionId, hasDerived }) => (hasDerived ? [sessionId] : []))
+  for (const piece of piecesOf(sources, CHANGES)) {
+    changes.push(...await db.$queryRaw<Change[]>`
+      SELECT "sessionId", "version", "reason" FROM "outbox" WHERE "sourceSessionId" = ANY(${piece}::text[]) AND "doneAt" IS NULL`)
+  }
+  return changes
 }
 
 /** In pages. Rows of nodes from before `userId` was kept are found by their session. */

@@ -1,4 +1,4 @@
-import { intoOutbox, type Change } from '../cache/outbox.js'
+import { intoOutbox, withDerived, type Change, type Ended } from '../cache/outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import type { RevocationReason } from './session.js'
 import { endable, oldestOf, ONE_STATEMENT } from './store.js'
@@ -20,10 +20,17 @@ export interface BulkRevocation {
  */
 export async function revokeSessions(db: Queryable, sessionIds: readonly string[], userId: string | null, reason: RevocationReason, authorityId: string | null = null): Promise<Change[]> {
   const locked = authorityId === null ? sessionIds : [...sessionIds, authorityId]
-  return end(db, Prisma.sql`"id" = ANY(${locked}::text[])`, reason, {
+  // Those that end through them are locked here as well, in the one order of all: the trigger would take them out of it.
+  return end(db, Prisma.sql`"id" = ANY(${locked}::text[]) OR ("sourceSessionId" = ANY(${sessionIds}::text[]) AND ${endable})`, reason, {
     chosen: Prisma.sql`"id" = ANY(${sessionIds}::text[]) AND (${userId}::text IS NULL OR "userId" = ${userId})
       AND ${authorityStands(authorityId)}`
   })
+}
+
+/** Whether the changes of `revokeSessions`, among which are those of sessions that ended through them, end all that were named. */
+export function endsAll(changes: readonly Change[], sessionIds: readonly string[]): boolean {
+  const ended = new Set(changes.map(({ sessionId }) => sessionId))
+  return sessionIds.every((id) => ended.has(id))
 }
 
 /**
@@ -127,19 +134,20 @@ async function untilFew(endBatch: () => Promise<Change[]>): Promise<Change[]> {
   for (;;) {
     const batch = await endBatch()
     ended.push(...batch)
+    // What ended through others counts as well: then there may be one statement more.
     if (batch.length < ONE_STATEMENT) return ended
   }
 }
 
 /**
  * Ends the sessions that `which` selects and that have not ended: rows, versions, events and outbox in one statement. Rows are locked in the order of their
- * ids, as everybody does, so that two revocations cannot wait for each other.
+ * ids, as everybody does, so that two revocations cannot wait for each other. What began by a one-time token of an ended session ends with it.
  *
  * @param chosen which of the locked rows are ended; all by default
  * @param because the reason that a row `s` keeps, where it is not the same for all
  */
-function end(db: Queryable, which: Prisma.Sql, reason: RevocationReason, { chosen = Prisma.sql`true`, because = Prisma.sql`${reason}` } = {}): Promise<Change[]> {
-  return db.$queryRaw<Change[]>`
+async function end(db: Queryable, which: Prisma.Sql, reason: RevocationReason, { chosen = Prisma.sql`true`, because = Prisma.sql`${reason}` } = {}): Promise<Change[]> {
+  const ended = await db.$queryRaw<Ended[]>`
     WITH locked AS (
       SELECT "id", "userId", "expiresAt", "absoluteExpiresAt" FROM "session" WHERE (${which}) AND "revokedAt" IS NULL ORDER BY "id" FOR UPDATE
     ), chosen AS (
@@ -147,9 +155,10 @@ function end(db: Queryable, which: Prisma.Sql, reason: RevocationReason, { chose
     ), ended AS (
       UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = ${because}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
       FROM chosen WHERE s."id" = chosen."id" AND s."revokedAt" IS NULL
-      RETURNING s."id", s."userId", s."version", s."revokedReason"
+      RETURNING s."id", s."userId", s."version", s."revokedReason", s."hasDerived"
     ), outbox_rows AS (${intoOutbox('ended', Prisma.sql`"revokedReason"`)}), events AS (
       INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', "revokedReason" FROM ended
     )
-    SELECT "id" AS "sessionId", "version", "revokedReason" AS "reason" FROM ended`
+    SELECT "id" AS "sessionId", "version", "revokedReason" AS "reason", "hasDerived" FROM ended`
+  return withDerived(db, ended)
 }

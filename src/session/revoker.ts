@@ -2,14 +2,14 @@ import type { Confirmation } from '../cache/confirmation.js'
 import type { Change } from '../cache/outbox.js'
 import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
-import { advanceCredentialEpoch, revokeSessions, revokeSessionsOf, type BulkRevocation } from './revocation.js'
+import { advanceCredentialEpoch, endsAll, revokeSessions, revokeSessionsOf, type BulkRevocation } from './revocation.js'
 import { judge, type RevocationReason } from './session.js'
 import { findSession, holdSessionsOf } from './store.js'
 import type { Thinning } from './thinning.js'
 
 /** What a revocation did. */
 export interface Revoked {
-  /** How many sessions this call ended. */
+  /** How many sessions this call ended: of those that were named, where they were. */
   count: number
   /** Null when it is final everywhere; else the time by which every cached copy has ended. */
   effectiveBy: Date | null
@@ -40,8 +40,8 @@ export class Revoker {
       if (!authority || !judge(authority).active) return null
     }
     // Where somebody else has ended them, and may not have been answered yet, this answer must be as final as theirs.
-    const effectiveBy = await (changes.length === sessionIds.length ? this.#confirmation.confirm(changes) : this.#confirmation.settle({ changes, sessionIds }))
-    return { count: changes.length, effectiveBy }
+    const effectiveBy = await (endsAll(changes, sessionIds) ? this.#confirmation.confirm(changes) : this.#confirmation.settle({ changes, sessionIds }))
+    return { count: changes.filter(({ sessionId }) => sessionIds.includes(sessionId)).length, effectiveBy }
   }
 
   /**

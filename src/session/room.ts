@@ -20,6 +20,7 @@ interface Candidates {
 /**
  * Makes room for a session of a user who has as many as the cap allows. First go sessions of the same client and network that were never used
  * after they began, then those that were idle for longest. One that was used within a day is never taken, nor is an impersonation.
+ * The use of a session that ends with another one counts for that one, too; the source of the session that is to begin is not taken.
  * Call it in a transaction, and begin the session in the same one: it locks the user, so that sign-ins at once find room one after the other.
  */
 export async function makeRoom(db: Queryable, session: NewSession, cap: number): Promise<Room> {
@@ -31,15 +32,21 @@ export async function makeRoom(db: Queryable, session: NewSession, cap: number):
 }
 
 /** Those that may be taken, the first ones first. It must be a statement of its own: only then does it see what others did before the lock. */
-async function findCandidates(db: Queryable, { userId, ipAddress, userAgent, replaces }: NewSession): Promise<Candidates> {
+async function findCandidates(db: Queryable, { userId, ipAddress, userAgent, replaces, sourceSessionId }: NewSession): Promise<Candidates> {
   const day = Prisma.sql`interval '1 day'`
   const [row] = await db.$queryRaw<Candidates[]>`
     WITH theirs AS MATERIALIZED (
-      SELECT "id", "lastSeenAt", "expiresAt",
-        "lastSeenAt" <= "issuedAt" AND "network" = ${networkOf(ipAddress)} AND "userAgent" IS NOT DISTINCT FROM ${userAgentOf(userAgent)} AS "unused"
+      SELECT "id", "expiresAt",
+        CASE WHEN "hasDerived" THEN GREATEST("lastSeenAt", (
+          SELECT max(begun."lastSeenAt") FROM "session" begun
+          WHERE begun."sourceSessionId" = "session"."id" AND begun."revokedAt" IS NULL AND begun."expiresAt" > statement_timestamp()
+        )) ELSE "lastSeenAt" END AS "lastSeenAt",
+        NOT "hasDerived" AND "lastSeenAt" <= "issuedAt" AND "network" = ${networkOf(ipAddress)} AND "userAgent" IS NOT DISTINCT FROM ${userAgentOf(userAgent)} AS "unused"
       FROM "session" WHERE "userId" = ${userId} AND "impersonatedBy" IS NULL AND "id" IS DISTINCT FROM ${replaces?.sessionId ?? null} AND ${live}
     ), candidates AS (
-      SELECT "id", "unused", "lastSeenAt" FROM theirs WHERE "unused" OR "lastSeenAt" < statement_timestamp() - ${day}
+      SELECT "id", "unused", "lastSeenAt" FROM theirs
+      WHERE ("unused" OR "lastSeenAt" < statement_timestamp() - ${day}) AND "id" IS DISTINCT FROM ${sourceSessionId}
+        AND "id" IS DISTINCT FROM (SELECT "sourceSessionId" FROM "session" WHERE "id" = ${sourceSessionId})
       ORDER BY "unused" DESC NULLS LAST, "lastSeenAt", "id" LIMIT ${TAKEN}
     )
     SELECT ARRAY(SELECT "id" FROM candidates ORDER BY "unused" DESC NULLS LAST, "lastSeenAt", "id") AS "ids",

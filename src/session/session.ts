@@ -59,7 +59,7 @@ export interface SessionEvent {
 /** Why a session was revoked; kept on the row and in its events. */
 export type RevocationReason =
   | 'signed_out' | 'signed_in_again' | 'revoked_by_user' | 'revoked_by_admin' | 'revoked_by_operator' | 'password_changed'
-  | 'sign_in_failed' | 'second_factor_pending' | 'second_factor_changed' | 'impersonation_ended' | 'user_banned' | 'user_deleted' | 'refresh_reused' | 'session_cap'
+  | 'sign_in_failed' | 'second_factor_pending' | 'second_factor_changed' | 'impersonation_ended' | 'user_banned' | 'user_deleted' | 'refresh_reused' | 'session_cap' | 'source_ended'
 
 /** A row of `session`, with its user's columns under `user` and the database's clock. */
 export interface SessionRow extends Session {

@@ -1,4 +1,4 @@
-import { intoOutbox, type Change } from '../cache/outbox.js'
+import { intoOutbox, withDerived, type Change } from '../cache/outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import { networkOf } from './network.js'
 import type { ListedSession, Page, RevocationReason, SessionEvent, SessionRecord, SessionRow, UserRow } from './session.js'
@@ -35,7 +35,8 @@ export interface NewSession {
   replaces: { sessionId: string, hash: string, reason: RevocationReason } | null
   /**
    * The session on whose behalf this one begins (one-time token): it must still be active. The new one takes over when the user
-   * proved who they are, and never lives longer: nobody has proved anything anew.
+   * proved who they are, and never lives longer: nobody has proved anything anew. It ends with that session; in a chain, with the first one.
+   * Where the first one is the session that it replaces, it takes its place.
    */
   sourceSessionId: string | null
   /** When a credential was shown in it: now, as in the session that it continues, or never. */
@@ -81,6 +82,9 @@ export type JoinedRow = SessionRow & { [Name in keyof UserRow as `u_${Name}`]: U
  * Sign-ins of one user come one after the other through that lock, so each counts those before it. Impersonations lock nobody out, and count
  * by administrator: those that begin at the same moment may exceed the cap.
  *
+ * Where it begins by a one-time token, the session that made it and the first one of the chain are locked. The first is marked: whoever ends it
+ * holds its row after this statement, and so ends the new session with it.
+ *
  * @param cap how many sessions may live, with this one and without the one it replaces; null where room has been made
  * @returns the session, with the change that the replaced one underwent
  */
@@ -88,7 +92,7 @@ export async function insertSession(db: Queryable, session: NewSession, cap: num
   const userAgent = userAgentOf(session.userAgent)
   const { replaces } = session
   const continued = typeof session.reauth === 'object' ? session.reauth.asIn : null
-  const [row] = await db.$queryRaw<(SessionRow & { replacedId: string | null, replacedVersion: number | null, free: boolean | null })[]>`
+  const [row] = await db.$queryRaw<(SessionRow & { replacedId: string | null, replacedVersion: number | null, replacedHasDerived: boolean | null, free: boolean | null })[]>`
     WITH clock AS (
       SELECT clock_timestamp() AS now
     ), owner AS (
@@ -106,29 +110,40 @@ export async function insertSession(db: Queryable, session: NewSession, cap: num
         AND (${session.impersonator?.role ?? null}::text IS NULL OR "role" = ${session.impersonator?.role ?? null})
         AND ${notBanned}
       FOR SHARE
+    ), lineage AS (
+      SELECT "id", "sourceSessionId", "authTime", "expiresAt", "absoluteExpiresAt",
+        "id" = ${replaces?.sessionId ?? null} AND "token" = ${replaces?.hash ?? null} AS "replaced"
+      FROM "session"
+      WHERE "id" IN (${session.sourceSessionId}, (SELECT "sourceSessionId" FROM "session" WHERE "id" = ${session.sourceSessionId}))
+        AND "userId" = ${session.userId} AND ${live} AND EXISTS (SELECT 1 FROM owner) ORDER BY "id" FOR NO KEY UPDATE
     ), source AS (
-      SELECT "id", "authTime", "absoluteExpiresAt" FROM "session" WHERE "id" = ${session.sourceSessionId} AND "userId" = ${session.userId} AND ${live} AND EXISTS (SELECT 1 FROM owner) FOR SHARE
+      SELECT source."id", source."authTime", source."absoluteExpiresAt", CASE WHEN first."replaced" THEN NULL ELSE first."id" END AS "endsWith",
+        CASE WHEN first."replaced" THEN NULL ELSE first."expiresAt" END AS "idleNotAfter"
+      FROM lineage source JOIN lineage first ON first."id" = COALESCE(source."sourceSessionId", source."id")
+      WHERE source."id" = ${session.sourceSessionId}
     ), authority AS (
       SELECT "id" FROM "session" WHERE "id" = ${session.authoritySessionId} AND ${live} AND EXISTS (SELECT 1 FROM owner) FOR SHARE
     ), allowed AS (
-      SELECT owner."id", source."authTime", source."absoluteExpiresAt" AS "notAfter" FROM owner LEFT JOIN source ON true
+      SELECT owner."id", source."authTime", source."absoluteExpiresAt" AS "notAfter", source."endsWith", source."idleNotAfter" FROM owner LEFT JOIN source ON true
       WHERE (SELECT "free" FROM room) AND (${session.sourceSessionId}::text IS NULL OR source."id" IS NOT NULL)
         AND (${session.impersonatedBy}::text IS NULL OR EXISTS (SELECT 1 FROM impersonator))
         AND (${session.authoritySessionId}::text IS NULL OR EXISTS (SELECT 1 FROM authority))
+    ), marked AS (
+      UPDATE "session" SET "hasDerived" = true WHERE "id" = (SELECT "endsWith" FROM allowed) AND NOT "hasDerived"
     ), replaced AS (
       UPDATE "session" SET "revokedAt" = clock_timestamp(), "revokedReason" = ${replaces?.reason ?? null}, "version" = "version" + 1, "updatedAt" = clock_timestamp()
       WHERE "id" = ${replaces?.sessionId ?? null} AND "token" = ${replaces?.hash ?? null} AND "revokedAt" IS NULL
         AND EXISTS (SELECT 1 FROM allowed)
-      RETURNING "id", "userId", "version"
+      RETURNING "id", "userId", "version", "hasDerived"
     ), s AS (
       INSERT INTO "session" ("id", "token", "userId", "issuedAt", "updatedAt", "lastSeenAt", "authTime", "expiresAt", "absoluteExpiresAt",
-        "ipAddress", "network", "userAgent", "amr", "impersonatedBy", "reauthAt", "refreshHash", "rotationPepper")
+        "ipAddress", "network", "userAgent", "amr", "impersonatedBy", "reauthAt", "refreshHash", "rotationPepper", "sourceSessionId")
       SELECT ${session.id}, ${session.hash}, allowed."id", now, now, now, COALESCE(allowed."authTime", now),
-        LEAST(now + LEAST(${session.idleTtlSeconds}::int, ${session.absoluteTtlSeconds}::int) * interval '1 second', allowed."notAfter"),
+        LEAST(now + LEAST(${session.idleTtlSeconds}::int, ${session.absoluteTtlSeconds}::int) * interval '1 second', allowed."notAfter", allowed."idleNotAfter"),
         LEAST(now + ${session.absoluteTtlSeconds}::int * interval '1 second', allowed."notAfter"),
         ${session.ipAddress}, ${networkOf(session.ipAddress)}, ${userAgent}, ${session.amr}::text[], ${session.impersonatedBy},
         CASE WHEN ${session.reauth === 'now'}::boolean THEN now ELSE (SELECT "reauthAt" FROM "session" WHERE "id" = ${continued}) END,
-        ${session.refresh?.hash ?? null}, ${session.refresh?.pepperId ?? null}
+        ${session.refresh?.hash ?? null}, ${session.refresh?.pepperId ?? null}, allowed."endsWith"
       FROM allowed, clock
       RETURNING *
     ), events AS (
@@ -137,11 +152,13 @@ export async function insertSession(db: Queryable, session: NewSession, cap: num
       UNION ALL
       SELECT "id", "userId", 'revoked', ${replaces?.reason ?? null}, ${session.ipAddress} FROM replaced
     ), outbox_rows AS (${intoOutbox('replaced', replaces?.reason ?? null)})
-    SELECT ${sessionColumns}, replaced."id" AS "replacedId", replaced."version" AS "replacedVersion", room."free"
+    SELECT ${sessionColumns}, replaced."id" AS "replacedId", replaced."version" AS "replacedVersion", replaced."hasDerived" AS "replacedHasDerived", room."free"
     FROM (SELECT 1) "once" LEFT JOIN room ON true LEFT JOIN s ON true LEFT JOIN replaced ON true`
   if (!row?.id) return row?.free === false ? { outcome: 'full', retryAfterSeconds: LONGEST_IMPERSONATION_SECONDS } : { outcome: 'changed' }
-  const { replacedId, replacedVersion, free: _free, ...created } = row
-  return { outcome: 'inserted', row: created, replaced: replacedId === null ? [] : [{ sessionId: replacedId, version: replacedVersion ?? 0, reason: replaces?.reason ?? null }] }
+  const { replacedId, replacedVersion, replacedHasDerived, free: _free, ...created } = row
+  if (replacedId === null) return { outcome: 'inserted', row: created, replaced: [] }
+  const ended = { sessionId: replacedId, version: replacedVersion ?? 0, reason: replaces?.reason ?? null, hasDerived: replacedHasDerived === true }
+  return { outcome: 'inserted', row: created, replaced: await withDerived(db, [ended]) }
 }
 
 /**
@@ -227,7 +244,8 @@ export async function listEvents(db: Queryable, sessionId: string, userId: strin
 /**
  * Notes when sessions were last used, and moves their idle expiry where that is due, in one statement for all of them.
  * Rows that somebody holds are skipped: a note of use is never worth waiting for, and the next one says the same.
- * Only a moved expiry bumps the version: it alone could show in a cached copy.
+ * Only a moved expiry bumps the version: it alone could show in a cached copy. The expiry of a session that ends with another one never moves past
+ * that one's, which its use does not move.
  */
 export async function touchSessions(db: Queryable, uses: ReadonlyMap<string, number>, idleTtlSeconds: number, stepSeconds: number): Promise<void> {
   const ids = [...uses.keys()]
@@ -237,14 +255,15 @@ export async function touchSessions(db: Queryable, uses: ReadonlyMap<string, num
       SELECT "id", clock_timestamp() - "ageMs" * interval '1 millisecond' AS "at"
       FROM unnest(${ids}::text[], ${agesMs}::int[]) AS used ("id", "ageMs")
     ), free AS (
-      SELECT s."id", uses."at", s."expiresAt" < uses."at" + (${idleTtlSeconds}::int - ${stepSeconds}::int) * interval '1 second'
-          AND s."expiresAt" < s."absoluteExpiresAt" AS "moves"
+      SELECT s."id", uses."at", bound."at" AS "notAfter",
+        s."expiresAt" < uses."at" + (${idleTtlSeconds}::int - ${stepSeconds}::int) * interval '1 second' AND s."expiresAt" < bound."at" AS "moves"
       FROM "session" s JOIN uses ON uses."id" = s."id"
+        CROSS JOIN LATERAL (SELECT LEAST(s."absoluteExpiresAt", (SELECT origin."expiresAt" FROM "session" origin WHERE origin."id" = s."sourceSessionId")) AS "at") bound
       WHERE ${live} ORDER BY s."id" FOR UPDATE OF s SKIP LOCKED
     )
     UPDATE "session" s SET
       "lastSeenAt" = GREATEST(s."lastSeenAt", free."at"),
-      "expiresAt" = CASE WHEN free."moves" THEN LEAST(free."at" + ${idleTtlSeconds}::int * interval '1 second', s."absoluteExpiresAt") ELSE s."expiresAt" END,
+      "expiresAt" = CASE WHEN free."moves" THEN LEAST(free."at" + ${idleTtlSeconds}::int * interval '1 second', free."notAfter") ELSE s."expiresAt" END,
       "version" = s."version" + CASE WHEN free."moves" THEN 1 ELSE 0 END
     FROM free WHERE s."id" = free."id"`
 }

@@ -63,7 +63,8 @@ const RECENT_EVENTS = 50
 
 /**
  * Rotates the refresh token of a session in one statement, if `token` is the current one of a session that has not ended: the
- * common case. A revocation takes the same row's lock, so one of the two comes first. The idle expiry moves, the absolute one never.
+ * common case. A revocation takes the same row's lock, so one of the two comes first. The idle expiry moves, the absolute one never; that
+ * of a session that ends with another one never past that one's.
  * The row counts refreshes; an event is written only for a network that none of the last events names.
  *
  * @returns the session after it; null when the statement found nothing to do, and the row must be looked at. `waited`: somebody changed the
@@ -79,7 +80,8 @@ export async function rotate(db: Queryable, rotation: Rotation): Promise<{ recor
         "firstRefreshAt" = CASE WHEN s."refreshGeneration" = 0 THEN clock_timestamp() ELSE s."firstRefreshAt" END,
         "firstRefreshAddress" = CASE WHEN s."refreshGeneration" = 0 THEN ${ipAddress} ELSE s."firstRefreshAddress" END,
         "lastRefreshAddress" = ${ipAddress}, "network" = COALESCE(${network}, s."network"), "generationReplays" = 0,
-        "expiresAt" = GREATEST(s."expiresAt", LEAST(clock_timestamp() + ${idleTtlSeconds}::int * interval '1 second', s."absoluteExpiresAt")),
+        "expiresAt" = GREATEST(s."expiresAt", LEAST(clock_timestamp() + ${idleTtlSeconds}::int * interval '1 second', s."absoluteExpiresAt",
+          (SELECT origin."expiresAt" FROM "session" origin WHERE origin."id" = s."sourceSessionId"))),
         "lastSeenAt" = GREATEST(s."lastSeenAt", clock_timestamp()), "updatedAt" = clock_timestamp(), "version" = s."version" + 1
       FROM (SELECT * FROM "user" WHERE ${notBanned}) u, (SELECT "id", "version" AS "versionBefore", "network" AS "networkBefore" FROM "session") seen
       WHERE s."id" = ${token.sessionId} AND seen."id" = s."id" AND u."id" = s."userId" AND s."refreshGeneration" = ${token.generation}::int AND s."refreshHash" = ${token.hash}
