@@ -45,15 +45,15 @@ async function insertSessionOf(prisma: PrismaClient, authSecret: string, userId:
 export type Device = Pick<Person, 'id' | 'sessionId' | 'bearer'>
 
 /**
- * Begins further sessions of somebody, straight in the store and past the cap.
+ * Begins further sessions of somebody, each with a refresh family, straight in the store and past the cap.
  *
  * @param epoch the user's credential epoch when the credential was verified: it must be the same still
  */
-export async function makeDevices({ app, options }: Running, id: string, count: number, epoch: number | null = null): Promise<Device[]> {
+export async function makeDevices({ app, options }: Running, id: string, count: number, epoch: number | null = null): Promise<(Device & { refreshToken: string })[]> {
   const { prisma, auth } = app.holdfast
   return Promise.all(Array.from({ length: count }, async () => {
-    const { sessionId, token } = await insertSessionOf(prisma, options.authSecret ?? '', id, epoch)
-    return { id, sessionId, bearer: encodeURIComponent(auth.sign(token)) }
+    const { sessionId, token, refreshToken } = await insertSessionOf(prisma, options.authSecret ?? '', id, epoch)
+    return { id, sessionId, refreshToken, bearer: encodeURIComponent(auth.sign(token)) }
   }))
 }
 

@@ -59,8 +59,8 @@ t.test('tokens never leave where a session cookie was sent', async (t) => {
 })
 
 t.test('a one-time token gives an app its tokens, and a page none', async (t) => {
-  const { browser, client, sessionId } = await newPerson(url)
-  const oneTime = async () => (await client.oneTimeToken.generate()).data?.token
+  const { browser, sessionId, bearer: sessionToken } = await newPerson(url)
+  const oneTime = async () => (await call('one-time-token/generate', null, bearer(sessionToken), 'GET')).body.token
   const fromPage = await new Browser(url).post('/api/auth/one-time-token/verify', { token: await oneTime() }, inBody)
   t.equal(fromPage.status, 400)
   const { status, cookies, body } = await call('one-time-token/verify', { token: await oneTime() }, inBody)
