@@ -64,7 +64,7 @@ export class Answers {
         if (status < 400 && !notDescribed.test(path) && method !== 'options' && method !== 'head' && describable.has(method)) wrong.add(`${method} ${path} answered ${status} and is not described`)
         continue
       }
-      if (status === 304 || (status === 404 && path.endsWith('/'))) continue // no body of its own, and not that path after all
+      if (status === 304 || ((status === 404 || status === 405) && path.endsWith('/'))) continue // no body of its own, and not that path after all
       const name = `${method} ${route.path} ${status}`
       const described = route.operations[method]?.responses[status]
       if (!described) {
