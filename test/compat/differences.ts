@@ -144,7 +144,7 @@ export const rules: Rule[] = [
   },
   {
     name: 'One-time tokens begin a session',
-    reason: 'Who redeems a one-time token is given a session of their own, with their own user agent; better-auth hands over the session that made the token.',
+    reason: 'Who redeems a one-time token is given a session of their own, with their own user agent; better-auth hands over the session that made the token. It ends with that one.',
     covers: [{ what: 'body', scene: /^a one-time token$/, at: /userAgent$/, stock: /^""$/, holdfast: /^"A browser"$/ }]
   },
   {
