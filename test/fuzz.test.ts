@@ -173,3 +173,27 @@ t.test('a thousand bad gateways: refused, at a few queries', async (t) => {
   t.ok(counts.queries < 200, `${counts.queries} queries`)
   t.equal((await fetch(`${url}/verify`, { headers: { authorization: `Bearer ${ada.bearer}` } })).status, 200, 'the server is well')
 })
+
+t.test('S1: three hundred content types: one of two is read, all else is 415 before anything is looked up', async (t) => {
+  const essences = ['application/json', 'APPLICATION/JSON', 'application/x-www-form-urlencoded', 'text/plain', 'application/jsonp', 'application/json5', 'multipart/form-data', '*/*', 'json', '']
+  const parameters = ['', '; charset=utf-8', ';charset="UTF-8"', '; x="application/x-www-form-urlencoded"', '; x=application/json', '; charset=utf-16', '; charset=latin1', ' ;', ';;', ', text/plain']
+  const json = JSON.stringify({ email: 'nobody@example.com', password: 'a guess that is wrong' })
+  const form = 'email=nobody%40example.com&password=a+guess+that+is+wrong'
+  const seen = new Map<number, number>()
+  for (let round = 0; round < 300; round++) {
+    const essence = pick(essences)
+    const parameter = pick(parameters)
+    const body = pick([json, form, `\ufeff${json}`, `${json}x`, '[]', 'null'])
+    const isRead = /^application\/(json|x-www-form-urlencoded)$/i.test(essence) && !/utf-16|latin1|,/.test(parameter)
+    const isForm = /form/i.test(essence)
+    const counts = await counting(async () => {
+      const status = await send('/api/auth/sign-in/email', ['content-type', essence + parameter], 'POST', body)
+      seen.set(status, (seen.get(status) ?? 0) + 1)
+      const isGuess = isForm ? body === form : body.replace('\ufeff', '') === json
+      const expected = !isRead ? [415] : isGuess ? [401] : [400]
+      if (!expected.includes(status)) t.fail(`${status} for ${essence}${parameter} with ${body.slice(0, 40)}`)
+    })
+    if (!isRead && counts.queries > 0) t.fail(`${counts.queries} queries for ${essence}${parameter}`)
+  }
+  t.ok([401, 400, 415].every((status) => (seen.get(status) ?? 0) > 10), JSON.stringify([...seen]))
+})

@@ -54,7 +54,7 @@ async function accessTokenOf(family: TestFamily): Promise<string> {
 
 const asking = (Object.keys(proxies) as Proxy[]).filter((name) => name !== 'apache2 that verifies')
 for (const proxy of asking) {
-  t.test(`${proxy} lets in whom Holdfast knows, and nobody else`, { skip: missing(proxy) }, async (t) => {
+  t.test(`S25: ${proxy} lets in whom Holdfast knows, and nobody else, and keeps the session cookie from the application`, { skip: missing(proxy) }, async (t) => {
     // It runs until the last test, in which Holdfast is stopped.
     const url = await startProxy(root, proxy, places)
     urls.set(proxy, url)
