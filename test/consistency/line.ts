@@ -163,8 +163,8 @@ export class Line {
 
 // PostgreSQL's messages Parse ("P", length, name, SQL) and Bind ("B", length, portal, name): the SQL goes over the wire once.
 function namedIn(text: string, statements: Map<string, string>): string {
-  for (const [, name = '', sql = ''] of text.matchAll(/P[^]{4}(holdfast_\d+)\0([^\0]*)\0/g)) statements.set(name, sql)
-  return [...text.matchAll(/B[^]{4}\0(holdfast_\d+)\0/g)].map(([, name = '']) => statements.get(name) ?? '').join(' ')
+  for (const [, name = '', sql = ''] of text.matchAll(/P[^]{4}(holdfast_[0-9a-f]+)\0([^\0]*)\0/g)) statements.set(name, sql)
+  return [...text.matchAll(/B[^]{4}\0(holdfast_[0-9a-f]+)\0/g)].map(([, name = '']) => statements.get(name) ?? '').join(' ')
 }
 
 /** Whether a connection to Redis is the one that carries a node's subscription. */
