@@ -76,7 +76,7 @@ t.test('what is no good is refused with its cause, and changes nothing', async (
   t.strictSame(await events(sessionId), ['created pwd'])
   t.equal((await refresh(url, refreshToken, { client_id: 'holdfast' })).status, 200, 'the token has not suffered')
   await prisma.user.delete({ where: { id: userId } })
-  t.equal(outcomeOf(await refresh(url, refreshToken)), '400 invalid_grant session_revoked')
+  t.equal(outcomeOf(await refresh(url, refreshToken)), '400 invalid_grant user_gone')
 })
 
 t.test('JSON is accepted as well', async (t) => {
