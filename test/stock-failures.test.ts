@@ -115,7 +115,7 @@ t.test('F: with 151 sessions, the lists show 151, and revoking the others leaves
 t.test('H: the session of a user whose row was deleted is not valid', async (t) => {
   const ada = await signUp(url)
   await prisma.$executeRaw`DELETE FROM "user" WHERE "id" = ${ada.id}`
-  await until('the caches to hear of it', async () => await sessionState(ada.browser) === '401 session_revoked')
+  await until('the caches to hear of it', async () => await sessionState(ada.browser) === '401 user_gone')
   t.equal(await (await ada.browser.get('/api/auth/get-session')).text(), 'null')
   t.equal((await ada.browser.get('/api/auth/list-sessions')).status, 401)
 })
