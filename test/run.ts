@@ -78,7 +78,7 @@ async function run(mode: Mode, files: string[]): Promise<{ passed: number, faile
   process.stdout.write(`\n# ${mode.name}\n`)
   const output = join(folder, `${mode.env['TEST_STORAGE']}.tap`)
   const tap = fileURLToPath(import.meta.resolve('tap/package.json')).replace(/package\.json$/, 'dist/esm/run.mjs')
-  const child = spawn(process.execPath, [tap, 'run', '--disable-coverage', '--allow-empty-coverage', '--jobs=2', '--timeout=300', `--reporter=${process.stdout.isTTY ? 'terse' : 'min'}`, `--output-file=${output}`, ...files], {
+  const child = spawn(process.execPath, [tap, 'run', '--disable-coverage', '--allow-empty-coverage', '--jobs=2', '--timeout=600', `--reporter=${process.stdout.isTTY ? 'terse' : 'min'}`, `--output-file=${output}`, ...files], {
     stdio: ['ignore', 'inherit', 'inherit'],
     env: { ...process.env, ...mode.env, TEST_SECRET: SECRET, NODE_OPTIONS: '--enable-source-maps' }
   })
