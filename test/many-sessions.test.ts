@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { countEnded, purgeEnded } from '../src/session/retention.js'
 import { networkOf } from '../src/session/network.js'
@@ -256,7 +257,13 @@ t.test('S3: sign-ins with the old password, during a change that takes long, do 
   await pile(ada.id, MANY)
   const { credentialEpoch } = await prisma.user.findUniqueOrThrow({ where: { id: ada.id } })
   const ending = new AbortController()
-  const signingIn = async () => { while (!ending.signal.aborted) await makeDevices(running, ada.id, 1, credentialEpoch) }
+  // The embedded store answers within the turn of the event loop: without a pause the change would never be heard.
+  const signingIn = async () => {
+    while (!ending.signal.aborted) {
+      await makeDevices(running, ada.id, 1, credentialEpoch)
+      await nextTurn()
+    }
+  }
   const change = async () => {
     t.match(await ada.client.changePassword({ currentPassword: password, newPassword: `${password} 2` }), { error: null })
     ending.abort()
