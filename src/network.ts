@@ -18,6 +18,17 @@ export function networksOf(address: string): Networks {
   return { wide: `${groups.slice(0, 3).join(':')}::/48`, narrow: `${groups.slice(0, 4).join(':')}::/64` }
 }
 
+/**
+ * The wide network of a client. Within it a phone changes its address all the time; a change of it is worth a line.
+ *
+ * @returns the network as CIDR; null where there is no address
+ */
+export function networkOf(address: string | null): string | null {
+  if (address === null) return null
+  const { wide } = networksOf(address)
+  return wide === address ? null : wide
+}
+
 /** The first four of an IPv6 address's eight groups, without leading zeros. */
 function groupsOf(address: string): string[] {
   const [head = '', tail] = address.split('::', 2)

@@ -4,6 +4,7 @@ import { withTransaction } from '../src/database/transaction.js'
 import { Activity } from '../src/session/activity.js'
 import { purgeEnded } from '../src/session/retention.js'
 import { Browser, build, makeAdmin, password, sessionState, signIn, signUp, storage, type Person } from './helper.js'
+import { inTurn } from './services/locks.js'
 import { until } from './services/poll.js'
 
 const running = await build(t, { oneTimeTokens: true })
@@ -28,26 +29,8 @@ async function trySignIn(t: Test, email: string, secret = password): Promise<Bro
   return response.status === 200 ? browser : null
 }
 
-/** Until so many statements wait for a lock. */
-async function waitForLocks(wanted: number): Promise<void> {
-  await until(`${wanted} to wait for a lock`, async () => {
-    const [row] = await prisma.$queryRaw<{ count: number }[]>`SELECT count(*)::int AS "count" FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
-    return row?.count === wanted
-  })
-}
-
-/** Sends two requests that both wait for one session's row, in this order, and lets them have it. */
-async function inTurn(sessionId: string, first: () => Promise<Response>, second: () => Promise<Response>): Promise<number[]> {
-  const both = await prisma.$transaction(async (transaction) => {
-    await transaction.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${sessionId} FOR UPDATE`
-    const sent = [first()]
-    await waitForLocks(1)
-    sent.push(second())
-    await waitForLocks(2)
-    return sent
-  })
-  return (await Promise.all(both)).map(({ status }) => status)
-}
+const statusesInTurn = async (sessionId: string, first: () => Promise<Response>, second: () => Promise<Response>) =>
+  (await inTurn(prisma, sessionId, first, second)).map(({ status }) => status)
 
 const present = <T>(items: (T | null)[]): T[] => items.filter((item) => item !== null)
 
@@ -146,7 +129,7 @@ t.test('a session that is revoked while it ends all the others waits for that, a
   for (const [what, end] of ends) {
     const older = await signUp(url)
     const newer = await signIn(url, older.email)
-    t.strictSame(await inTurn(older.sessionId, () => older.browser.delete(`/sessions/${newer.sessionId}`), () => end(newer.browser)), [200, 401], what)
+    t.strictSame(await statusesInTurn(older.sessionId, () => older.browser.delete(`/sessions/${newer.sessionId}`), () => end(newer.browser)), [200, 401], what)
   }
 })
 
@@ -160,7 +143,7 @@ t.test('a change of somebody by an administrator and one of that administrator d
   const [one, two] = [await signIn(url, email), await signIn(url, email)]
   const changing = () => one.browser.post('/api/auth/change-password', { currentPassword: password, newPassword })
   const banning = () => two.browser.post('/api/auth/admin/ban-user', { userId: target.id })
-  t.strictSame(await inTurn(impersonation.id, changing, banning), [200, 401])
+  t.strictSame(await statusesInTurn(impersonation.id, changing, banning), [200, 401])
   t.ok((await prisma.session.findUniqueOrThrow({ where: { id: impersonation.id } })).revokedAt, 'the impersonation has ended')
 })
 

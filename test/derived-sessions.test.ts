@@ -2,6 +2,7 @@ import t from 'tap'
 import { touchSessions } from '../src/session/store.js'
 import { makeDevices, outcomeOf, refresh } from './families.js'
 import { Browser, build, makeAdmin, password, sessionState, signIn, signUp, start, storage, type Person } from './helper.js'
+import { inTurn } from './services/locks.js'
 import { until } from './services/poll.js'
 
 /** Sessions that began by a one-time token end with the session that made the token, whatever ends that one. */
@@ -159,7 +160,7 @@ t.test('S5: a session of a one-time token that begins while its source ends does
       const token = await makeToken(depth === 1 ? person : await derive(person))
       const begin = () => redeem(token)
       const end = () => person.browser.post('/api/auth/sign-out')
-      const [one, two] = await inTurn(person.sessionId, first === 'begin' ? begin : end, first === 'begin' ? end : begin)
+      const [one, two] = await inTurn(prisma, person.sessionId, first === 'begin' ? begin : end, first === 'begin' ? end : begin)
       t.equal((first === 'begin' ? two : one)?.status, 200)
       const redeemed = first === 'begin' ? one : two
       if (first === 'begin' && redeemed) t.strictSame(await statesOf(await begun(redeemed)), ['401 session_revoked'])
@@ -254,24 +255,3 @@ t.test('S5: a new password that a session of a one-time token sets', async (t) =
     t.equal(await sessionState((await signIn(url, person.email, newPassword)).browser), 'valid')
   }
 })
-
-/** Sends two requests that both wait for one session's row, in this order, and lets them have it. */
-async function inTurn(sessionId: string, first: () => Promise<Response>, second: () => Promise<Response>): Promise<Response[]> {
-  const both = await prisma.$transaction(async (transaction) => {
-    await transaction.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${sessionId} FOR UPDATE`
-    const sent = [first()]
-    await waitForLocks(1)
-    sent.push(second())
-    await waitForLocks(2)
-    return sent
-  })
-  return Promise.all(both)
-}
-
-async function waitForLocks(wanted: number): Promise<void> {
-  await until(`${wanted} to wait for a lock`, async () => {
-    const [row] = await prisma.$queryRaw<{ count: number }[]>`
-      SELECT count(*)::int AS "count" FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
-    return row?.count === wanted
-  })
-}

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { countEnded, purgeEnded } from '../src/session/retention.js'
-import { networkOf } from '../src/session/network.js'
+import { networkOf } from '../src/network.js'
 import { makeDevices, makeFamily, refresh } from './families.js'
 import { newAdmin, newPerson } from './device.js'
 import { Browser, build, password, sessionState, signIn, signUp, start, storage, type Running } from './helper.js'

@@ -1,6 +1,6 @@
 import type { Change } from '../cache/outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
-import { networkOf } from './network.js'
+import { networkOf } from '../network.js'
 import { revokeSessions } from './revocation.js'
 import { live, userAgentOf, type NewSession } from './store.js'
 

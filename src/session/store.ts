@@ -1,6 +1,6 @@
 import { intoOutbox, withDerived, type Change } from '../cache/outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
-import { networkOf } from './network.js'
+import { networkOf } from '../network.js'
 import type { ListedSession, Page, RevocationReason, SessionEvent, SessionRecord, SessionRow, UserRow } from './session.js'
 
 /** Longest user agent that is kept: it is shown to people, and copied by caches. */

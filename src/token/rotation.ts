@@ -1,5 +1,5 @@
 import { Prisma, type Queryable } from '../database/database.js'
-import { networkOf } from '../session/network.js'
+import { networkOf } from '../network.js'
 import { judge, type SessionRecord } from '../session/session.js'
 import { live, notBanned, onPrimary, recordOf, sessionColumns, userColumns, type JoinedRow } from '../session/store.js'
 import type { Cause } from '../errors.js'
