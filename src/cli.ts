@@ -6,7 +6,7 @@ import { askHolder } from './control-socket.js'
 import { errorLine, reportError } from './error-report.js'
 import { Refusal } from './errors.js'
 import { findCommand, helpFor } from './help.js'
-import { operate } from './operator.js'
+import { operate, operations, type Operation } from './operator.js'
 import { progressBar, toTable } from './terminal.js'
 import { version } from './version.js'
 
@@ -81,7 +81,8 @@ async function runOperation(config: Config, operation: string, args: string[]): 
   }
 }
 
-async function main(words: string[]): Promise<void> {
+async function main(argv: string[]): Promise<void> {
+  const { words, json } = withoutJson(argv)
   const [first = 'help', ...rest] = words
   if (first === '--version' || first === '-v') return print(version)
   if (first === 'help') return print(helpFor(rest).trimEnd())
@@ -93,7 +94,19 @@ async function main(words: string[]): Promise<void> {
     if (command === 'start') return runStart()
   }
   const result = command === 'migrate' ? await runMigrate() : await runOperation(await configured(), command, args)
-  return print(process.stdout.isTTY ? toTable(result) : JSON.stringify(result))
+  return print(process.stdout.isTTY && !json ? tableOf(result, operations[command]) : JSON.stringify(result))
+}
+
+/** `--json` stands anywhere, and every command has it. Behind `--` it is a value like any other. */
+function withoutJson(argv: string[]): { words: string[], json: boolean } {
+  const end = argv.includes('--') ? argv.indexOf('--') : argv.length
+  const words = argv.filter((word, index) => word !== '--json' || index > end)
+  return { words, json: words.length < argv.length }
+}
+
+function tableOf(result: unknown, { row = (record) => record }: Partial<Operation> = {}): string {
+  const shown: unknown = Array.isArray(result) ? (result as Record<string, unknown>[]).map(row) : result
+  return toTable(shown, { width: process.stdout.columns || undefined, now: Date.now() })
 }
 
 /** Writes the outcome, and ends. */

@@ -10,9 +10,10 @@ export const commands: Record<string, Pick<Operation, 'usage' | 'help'>> = {
   ...operations
 }
 
-const outcome = `Settings come from the environment and from a file .env in the working directory. Results are tables on a terminal
-and JSON elsewhere; errors are on stderr. The status is 0 when it was done, 1 when it failed, and 2 when the words or
-the settings are wrong.`
+const outcome = `Settings come from the environment and from a file .env in the working directory. Results
+are tables on a terminal, with what fits a line. --json prints all values, as a pipe or a file
+gets them. Errors are on stderr. The status is 0 when it was done, 1 when it failed, and 2 when
+the words or the settings are wrong.`
 
 /** What there is, a line each. */
 export const usage = `Holdfast ${version}: an authentication server whose sessions hold.

@@ -6,6 +6,7 @@ import { createGateway, disable, gatewayUsage, listAll, rotateSecret } from './g
 import type { Holdfast } from './holdfast.js'
 import { countEnded, purgeEnded } from './session/retention.js'
 import { rolesOf } from './session/session.js'
+import { sessionRow } from './session/session-row.js'
 import { listSessions } from './session/store.js'
 
 /** Sessions that one list shows at most. */
@@ -18,13 +19,15 @@ export type Progress = (done: number, total: number) => void
 export interface Operation {
   usage: string
   help?: string
+  /** What of a record of its list a terminal shows; all of it without. */
+  row?: (record: Record<string, unknown>) => Record<string, unknown>
   run: (holdfast: Holdfast, args: string[], onProgress: Progress) => Promise<unknown>
 }
 
 /** What an operator may ask of a running Holdfast, on the command line: the words of the command, and what they do. */
 export const operations: Record<string, Operation> = {
   'user set-role': { usage: 'user set-role <e-mail or id> <role>[,<role>…]', help: 'Sets the roles of a user. Every cache knows before it ends; impersonations by that user end.', run: setRole },
-  'session list': { usage: 'session list <e-mail or user id> [--limit <1 to 1000>] [--after <session id>]', help: 'Lists the active sessions of a user, latest first: 100 of them, unless --limit says otherwise. --after goes on behind a session.', run: list },
+  'session list': { usage: 'session list <e-mail or user id> [--limit <1 to 1000>] [--after <session id>]', help: 'Lists the active sessions of a user, latest first: 100 of them, unless --limit says otherwise. --after goes on behind a session.', run: list, row: sessionRow },
   'session revoke': { usage: 'session revoke <session id> | --user <e-mail or user id>', help: 'Ends one session, or all of a user. With `effective_by` in the result, a cache could not be told: by then every copy has ended.', run: revoke },
   'keys list': { usage: 'keys list', help: 'Lists the keys that sign access tokens: which signs now, which comes next, which are only published still.', run: listKeys },
   'keys rotate': { usage: 'keys rotate [--force]', help: 'Has the next key sign. Refused while gateways may keep a key set without it, unless --force.', run: rotateKeys },
@@ -64,8 +67,8 @@ async function list({ prisma }: Holdfast, args: string[]): Promise<unknown> {
     throw new Refusal('invalid_input', `usage: holdfast ${operations['session list']?.usage}`)
   }
   const rows = await listSessions(prisma, { userId: await userIdOf(prisma, who) }, { limit: Number(limit), after })
-  return rows.map(({ id, userId, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy, refreshCount, lastRefreshAt, lastRefreshAddress }) =>
-    ({ id, userId, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy, refreshCount, lastRefreshAt, lastRefreshAddress }))
+  return rows.map(({ id, userId, name, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy, refreshCount, lastRefreshAt, lastRefreshAddress }) =>
+    ({ id, userId, name, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy, refreshCount, lastRefreshAt, lastRefreshAddress }))
 }
 
 async function revoke({ prisma, revoker }: Holdfast, args: string[]): Promise<unknown> {

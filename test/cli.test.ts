@@ -2,10 +2,11 @@ import { spawn, spawnSync } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { build, freshStore, sessionState, signIn, signUp, storage } from './helper.js'
+import { build, freshStore, password, sessionState, signIn, signUp, storage } from './helper.js'
 import type { HoldfastOptions } from '../src/config.js'
 import { commands, helpFor, usage } from '../src/help.js'
 import { operate } from '../src/operator.js'
+import { deviceInWords } from '../src/session/device-words.js'
 import { toTable } from '../src/terminal.js'
 
 const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url))
@@ -84,18 +85,67 @@ t.test('retention removes what ended long ago, in batches', async (t) => {
 
 // util-linux's script gives a command a terminal.
 const script = spawnSync('script', ['--version']).status === 0
-t.test('on a terminal, results are tables', { skip: script ? false : 'script, which makes a terminal, is not on the PATH' }, async (t) => {
+const needsTerminal = { skip: script ? false : 'script, which makes a terminal, is not on the PATH' }
+t.test('O18: on a terminal, session list fits 100 columns, with the device in words', needsTerminal, async (t) => {
   const ada = await signUp(running.url)
-  const { stdout } = await holdfast(running.options, { terminal: true }, 'session', 'list', ada.email)
-  t.match(stdout, /│ id +│/)
-  t.ok(stdout.includes(ada.sessionId))
-  t.notMatch(stdout, /\p{Cc}\[3\dm/u, 'without colours that a copy would carry along')
+  const windows = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36'
+  const signedIn = await ada.browser.post('/api/auth/sign-in/email', { email: ada.email, password }, { 'user-agent': windows })
+  t.equal(signedIn.status, 200)
+  const [table, json] = await Promise.all([
+    holdfast(running.options, { terminal: true }, 'session', 'list', ada.email),
+    holdfast(running.options, { terminal: true }, 'session', 'list', ada.email, '--json')
+  ])
+  const [listed] = JSON.parse(json.stdout) as { id: string, userAgent: string, expiresAt: string }[]
+  const lines = table.stdout.split(/\r?\n/)
+  t.match(lines[0], /^ID +DEVICE +FROM +BEGAN +LAST SEEN$/)
+  t.match(lines[1], new RegExp(`^${listed?.id} +Chrome on Windows +127\\.0\\.0\\.1 +(now|\\d+s ago) +(now|\\d+s ago)$`))
+  t.ok(lines.every((line) => line.length <= 100))
+  t.notMatch(table.stdout, /\p{Cc}\[3\dm/u, 'without colours that a copy would carry along')
+  t.equal(listed?.userAgent, windows, '--json has all values')
+  t.match(listed?.expiresAt, /^\d{4}-/)
+})
+
+t.test('O18: no list is wider than 100 columns', async (t) => {
+  const now = Date.now()
+  const id = '01931c1e-5b7a-7c3e-8a52-3f1b6d9e4c70'
+  const widest = { id, device: 'Samsung Internet on Android', from: '2001:db8:1234:5678:9abc:def0:1234:5678', began: new Date(now - 89 * 86_400_000), lastSeen: new Date(now - 59_000).toISOString() }
+  for (const width of [60, 80, 100, 140, undefined]) {
+    for (const records of [[widest, widest], [{ ...widest, and: 'a very long text '.repeat(40), none: null }], [Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`field${n}`, id]))]]) {
+      const lines = toTable(records, { width, now }).split('\n')
+      t.ok(lines.every((line) => line.length <= Math.min(width ?? 100, 100)), `${width}: ${Math.max(...lines.map((line) => line.length))}`)
+      t.ok(lines.some((line) => line.includes(id)), 'an id can be copied')
+    }
+  }
+  const table = toTable([widest], { now })
+  t.match(table, /^ID +DEVICE +FROM +BEGAN +LAST SEEN\n/)
+  t.match(table, /89d ago +59s ago/)
+  t.match(toTable({ expiresAt: new Date(now + 6 * 86_400_000) }, { now }), /^expires +\d{4}-\d\d-\d\d \d\d:\d\d UTC \(in 6d\)$/)
+})
+
+t.test('O18: devices are told in words', async (t) => {
+  const said = {
+    'Chrome on Windows': 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36',
+    'Edge on Windows': 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36 Edg/141.0.0.0',
+    'Safari on macOS': 'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Safari/605.1.15',
+    'Safari on iPhone': 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1',
+    'Firefox on Linux': 'Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0',
+    'Samsung Internet on Android': 'Mozilla/5.0 (Linux; Android 14; SM-S918B) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/27.0 Chrome/125.0.0.0 Mobile Safari/537.36',
+    'FieldNotes on Android': 'Mozilla/5.0 (Linux; Android 14; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/141.0.0.0 Mobile Safari/537.36 FieldNotes/3',
+    'FieldNotes on an Apple device': 'FieldNotes/1.2 CFNetwork/1494.0.7 Darwin/23.4.0',
+    'FieldNotes on iPhone': 'FieldNotes/1.2 (iPhone; iOS 18.1; Scale/3.00)',
+    'curl': 'curl/8.5.0',
+    'unknown program': '('.repeat(512)
+  }
+  for (const [words, userAgent] of Object.entries(said)) t.equal(deviceInWords(userAgent), words)
+  t.equal(deviceInWords(null), null)
+  t.equal(deviceInWords(' '), null)
 })
 
 t.test('what others wrote cannot move the cursor', async (t) => {
-  t.notMatch(toTable([{ userAgent: 'evil\x1b[2J\x07' }]).replaceAll('\n', ''), /\p{Cc}/u)
-  t.match(toTable({ revoked: 1 }), /revoked.*1/)
-  t.equal(toTable([]), 'none')
+  const now = Date.now()
+  t.notMatch(toTable([{ userAgent: 'evil\x1b[2J\x07\u202e' }], { now }).replaceAll('\n', ''), /[\p{Cc}\u202e]/u)
+  t.match(toTable({ revoked: 1 }, { now }), /revoked.*1/)
+  t.equal(toTable([], { now }), 'none')
 })
 
 function holdfast({ dataDir, databaseUrl, redisUrl, authSecret, sessionRetentionSeconds = 3_600 }: HoldfastOptions, ...given: (string | { terminal: true })[]): Promise<{ status: number | null, stdout: string, stderr: string }> {
