@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { countEnded, purgeEnded } from '../src/session/retention.js'
+import { nextBatchSize } from '../src/session/thinning.js'
 import { networkOf } from '../src/network.js'
 import { makeDevices, makeFamily, refresh } from './families.js'
 import { newAdmin, newPerson } from './device.js'
@@ -183,6 +184,14 @@ async function allEnded(idOf: (n: number) => string, sessions: number): Promise<
 }
 
 const MANY = onPostgres ? 3_000 : 1_300
+
+t.test('S3: a store that is slow ends fewer sessions with each statement', async (t) => {
+  t.equal(nextBatchSize(100, 10), 200, 'it grows step by step')
+  t.equal(nextBatchSize(100, 0), 200)
+  t.equal(nextBatchSize(400, 100), 500, 'and not without end')
+  t.equal(nextBatchSize(500, 1_000), 100)
+  t.equal(nextBatchSize(100, 10_000), 20, 'and something is always done')
+})
 
 t.test('S3: a new password ends all other sessions, however many there are', async (t) => {
   const ada = await newPerson(url)

@@ -95,27 +95,34 @@ export async function endImpersonationsBy(db: Queryable, userId: string): Promis
   return untilFew(() => end(db, Prisma.sql`"id" = ANY(ARRAY(${oldestOf(Prisma.sql`"impersonatedBy" = ${userId}`)}))`, 'impersonation_ended'))
 }
 
-/** Sessions that one batch of `thinOutSessionsOf` ends. */
-const BATCH = 500
+/** One batch of `thinOutSessionsOf`. */
+export interface Batch {
+  /** How many sessions it ends. */
+  size: number
+  /** It ends none where there are no more than so many. At most `ONE_STATEMENT`. */
+  few: number
+  /** Are not ended. */
+  spared: readonly string[]
+  /** As in `revokeSessions`. */
+  authorityId: string | null
+}
 
 /**
- * Ends a batch of the sessions that `revokeSessionsOf` ends, the longest idle first, where they are more than one statement reaches.
+ * Ends a batch of the sessions that `revokeSessionsOf` ends, the longest idle first, where they are more than a few.
  *
- * @param spared are not ended
- * @param authorityId as in `revokeSessions`
  * @returns what this call ended; nothing when few are left, or the authority has ended
  */
 export async function thinOutSessionsOf(
-  db: Queryable, { userId, reason }: Pick<BulkRevocation, 'userId' | 'reason'>, spared: readonly string[], authorityId: string | null
+  db: Queryable, { userId, reason }: Pick<BulkRevocation, 'userId' | 'reason'>, { size, few, spared, authorityId }: Batch
 ): Promise<Change[]> {
   const oldest = (whose: 'userId' | 'impersonatedBy') => Prisma.sql`
     SELECT "id", "expiresAt" FROM "session" WHERE ${Prisma.raw(`"${whose}"`)} = ${userId} AND "id" <> ALL(${spared}::text[]) AND ${endable}
-    ORDER BY "expiresAt", "id" LIMIT ${ONE_STATEMENT + 1}`
+    ORDER BY "expiresAt" LIMIT ${few + 1}`
   const batch = Prisma.sql`ARRAY(
     SELECT "id" FROM (
       SELECT "id", row_number() OVER (ORDER BY "expiresAt", "id") AS "place", count(*) OVER () AS "all"
       FROM ((${oldest('userId')}) UNION (${oldest('impersonatedBy')})) theirs
-    ) placed WHERE "all" > ${ONE_STATEMENT} AND "place" <= ${BATCH})`
+    ) placed WHERE "all" > ${few} AND "place" <= ${size})`
   return end(db, Prisma.sql`"id" = ${authorityId} OR "id" = ANY(${batch})`, reason, {
     because: becauseOf(userId, reason),
     chosen: Prisma.sql`"id" IS DISTINCT FROM ${authorityId} AND ${authorityStands(authorityId)}`

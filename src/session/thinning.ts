@@ -2,6 +2,19 @@ import type { Confirmation } from '../cache/confirmation.js'
 import type { Change } from '../cache/outbox.js'
 import type { PrismaClient } from '../database/database.js'
 import { thinOutSessionsOf, type BulkRevocation } from './revocation.js'
+import { ONE_STATEMENT } from './store.js'
+
+/** How long the statement of a batch may take: a fraction of the time after which a statement is given up. */
+const BATCH_MS = 200
+const FIRST_BATCH = 100
+const MIN_BATCH = 20
+const MAX_BATCH = ONE_STATEMENT / 2
+
+/** The size of the next batch, after one of `size` sessions took so long: a store that is slow, or has more to search, is asked for less. */
+export function nextBatchSize(size: number, tookMs: number): number {
+  const fitting = size * BATCH_MS / Math.max(tookMs, 1)
+  return Math.round(Math.min(Math.max(fitting, MIN_BATCH), MAX_BATCH, size * 2))
+}
 
 /** What of a user's sessions is to end, and on whose authority. */
 export interface ThinningOut {
@@ -22,15 +35,19 @@ export interface ThinnedOut {
 /**
  * Ends sessions ahead of a change that ends all of a user's, where there are more than one statement should end: older versions had no cap,
  * an import has none, and a cap may be lowered. Each batch is committed with its outbox rows, the longest idle first. If the process dies in
- * between, some sessions have ended that were to end, and nothing else has changed.
+ * between, some sessions have ended that were to end, and nothing else has changed. A batch is as large as the store ends in a fraction of
+ * the time that a statement has; what is left to the change itself is no more than two of them, so that it has the time as well.
  */
 export class Thinning {
   readonly #prisma: PrismaClient
   readonly #confirmation: Confirmation
+  readonly #nowMs: () => number
 
-  constructor(prisma: PrismaClient, confirmation: Confirmation) {
+  /** @param nowMs a steady clock */
+  constructor(prisma: PrismaClient, confirmation: Confirmation, nowMs: () => number = () => performance.now()) {
     this.#prisma = prisma
     this.#confirmation = confirmation
+    this.#nowMs = nowMs
   }
 
   /** Call it outside of transactions, before the one that makes the change. Where there are few sessions it does nothing, at the cost of a query. */
@@ -38,8 +55,13 @@ export class Thinning {
     const unconfirmed: string[] = []
     let count = 0
     let confirming = Promise.resolve()
+    let size = FIRST_BATCH
+    let few = ONE_STATEMENT
     for (;;) {
-      const changes = await thinOutSessionsOf(this.#prisma, bulk, spared, authorityId)
+      const startedAt = this.#nowMs()
+      const changes = await thinOutSessionsOf(this.#prisma, bulk, { size, few, spared, authorityId })
+      size = nextBatchSize(size, this.#nowMs() - startedAt)
+      few = 2 * size
       // One batch is confirmed while the next one ends, and no more: Redis is not given more than it can take.
       await confirming
       if (changes.length === 0) return { count, unconfirmed }
