@@ -101,7 +101,7 @@ t.test('networks', async (t) => {
 })
 
 t.test('S4: retention ends, however many events ended sessions have', async (t) => {
-  const [sessions, events] = onPostgres ? [1_000, 500] : [20, 100]
+  const [sessions, events] = onPostgres ? [1_000, 1_000] : [20, 100]
   const ada = await signUp(url)
   const idOf = await pile(ada.id, sessions, { revokedAt: `now() - interval '2 days'`, revokedReason: `'signed_out'` })
   await pileEvents(ada.id, events, 'refreshed')
@@ -195,7 +195,7 @@ t.test('S3: a store that is slow ends fewer sessions with each statement', async
 
 t.test('S3: a new password ends all other sessions, however many there are', async (t) => {
   const ada = await newPerson(url)
-  const many = onPostgres ? 20_000 : MANY
+  const many = onPostgres ? 50_000 : MANY
   const idOf = await pile(ada.id, many)
   const { status, headers } = await ada.browser.post('/api/auth/change-password', { currentPassword: password, newPassword: `${password} 2` })
   t.strictSame([status, headers.get('session-revocation')], [200, null])
