@@ -61,6 +61,11 @@ export function clientOf(request: FastifyRequest, { raw }: FastifyReply): HashCl
   return { networks: networksOf(clientAddress(request)), gone: gone.signal }
 }
 
+/** Where events say that a request came from. */
+export function fromWhere(request: FastifyRequest): AuthScope['from'] {
+  return { address: clientAddress(request) || null, userAgent: request.headers['user-agent'] ?? null }
+}
+
 /**
  * better-auth knows the current secret and base64 only: what a previous secret has signed, and session tokens as they travel, are good
  * all the same. Its own answers take the way back through `toWireHeaders`.

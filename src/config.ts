@@ -50,6 +50,7 @@ const Settings = Type.Object({
   sessionIdleTtlSeconds: seconds('SESSION_IDLE_TTL_SECONDS', 604_800),
   sessionAbsoluteTtlSeconds: seconds('SESSION_ABSOLUTE_TTL_SECONDS', 7_776_000),
   sessionRetentionSeconds: seconds('SESSION_RETENTION_SECONDS', 2_592_000),
+  accountEventRetentionSeconds: seconds('ACCOUNT_EVENT_RETENTION_SECONDS', 7_776_000),
   // One statement must be able to end them all: hence the limit.
   maxSessionsPerUser: Type.Integer({ env: 'MAX_SESSIONS_PER_USER', minimum: 1, maximum: 1_000, default: 200 }),
   refreshGraceSeconds: Type.Integer({ env: 'REFRESH_GRACE_SECONDS', minimum: 0, maximum: 600, default: 30 }),

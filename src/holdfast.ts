@@ -1,5 +1,6 @@
 import type { Server } from 'node:net'
 import type { Config, StoreConfig } from './config.js'
+import { purgeAccountEvents } from './account/store.js'
 import { createAuth, type Auth } from './auth/auth.js'
 import { Devices } from './auth/device.js'
 import { deriveKeys, keptSecret } from './auth/keys.js'
@@ -168,7 +169,10 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       startJob(KEYS_POLL_MS, async () => { if (ready) await signingKeys.read() }, (error) => events.onError('the signing keys could not be read', error)),
       startJob(ACTIVITY_FLUSH_MS, () => activity.flush(), (error) => events.onError('the notes of use could not be written', error)),
       startJob(ACTIVITY_FLUSH_MS, () => gateways.flush(), (error) => events.onError('the notes of use of gateways could not be written', error)),
-      startJob(RETENTION_MS, () => purgeEnded(database.prisma, config.sessionRetentionSeconds), (error) => events.onError('ended sessions could not be removed', error), FIRST_RETENTION_MS),
+      startJob(RETENTION_MS, async () => {
+        await purgeEnded(database.prisma, config.sessionRetentionSeconds)
+        await purgeAccountEvents(database.prisma, config.accountEventRetentionSeconds)
+      }, (error) => events.onError('ended sessions and old events could not be removed', error), FIRST_RETENTION_MS),
       startJob(PREVIOUS_SECRETS_MS, async () => { if (ready && keys.all.length > 1) await encryptFactorsAnew(database.prisma, keys) },
         (error) => events.onError('second factors could not be encrypted anew', error), FIRST_PREVIOUS_SECRETS_MS)
     ]

@@ -1,4 +1,6 @@
 import { parseArgs } from 'node:util'
+import { actingAsOperator } from './account/origin.js'
+import { purgeAccountEvents } from './account/store.js'
 import { normalizeRole, wrongRole } from './auth/roles.js'
 import type { ControlRequest } from './control-socket.js'
 import { Refusal } from './errors.js'
@@ -35,7 +37,7 @@ export const operations: Record<string, Operation> = {
   'gateway list': { usage: gatewayUsage.list, help: 'Lists the gateways, with their last use.', run: ({ prisma }, args) => listAll(prisma, args) },
   'gateway rotate': { usage: gatewayUsage.rotate, help: 'Gives a gateway a new secret, shown once; the one before stays good until the next change.', run: ({ prisma }, args) => rotateSecret(prisma, args) },
   'gateway disable': { usage: gatewayUsage.disable, help: 'Refuses a gateway from now on, on every node within seconds.', run: ({ prisma }, args) => disable(prisma, args) },
-  retention: { usage: 'retention', help: 'Removes sessions, with their events, that ended longer ago than SESSION_RETENTION_SECONDS, as a server does every hour.', run: retention }
+  retention: { usage: 'retention', help: 'Removes sessions, with their events, that ended longer ago than SESSION_RETENTION_SECONDS, and account events older than ACCOUNT_EVENT_RETENTION_SECONDS, as a server does every hour.', run: retention }
 }
 
 /** Runs one operation. @throws Refusal for words that name none, or are not written as it wants them */
@@ -43,7 +45,7 @@ export async function operate(holdfast: Holdfast, { operation, args }: ControlRe
   const known = Object.hasOwn(operations, operation) ? operations[operation] : undefined
   if (!known) throw new Refusal('invalid_input', `there is no operation ${operation}`)
   try {
-    return await known.run(holdfast, args, onProgress)
+    return await actingAsOperator(() => known.run(holdfast, args, onProgress))
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'))) throw error
     throw new Refusal('invalid_input', `${error.message}\nusage: holdfast ${known.usage}`, { cause: error })
@@ -101,7 +103,8 @@ async function retention({ prisma, config }: Holdfast, args: string[], onProgres
   if (args.length > 0) throw new Refusal('invalid_input', 'usage: holdfast retention')
   const total = await countEnded(prisma, config.sessionRetentionSeconds)
   onProgress(0, total)
-  return { removed: await purgeEnded(prisma, config.sessionRetentionSeconds, (removed) => onProgress(removed, total)) }
+  const removed = await purgeEnded(prisma, config.sessionRetentionSeconds, (removed) => onProgress(removed, total))
+  return { removed, removedEvents: await purgeAccountEvents(prisma, config.accountEventRetentionSeconds) }
 }
 
 async function userIdOf(prisma: Holdfast['prisma'], who: string): Promise<string> {

@@ -17,7 +17,7 @@ import { asked, credentialOf, expiredSessionCookies, namesTwoSessions, type Pres
 import { newDeviceProof, SET_DEVICE_TOKEN_HEADER, setDeviceCookie } from '../known-device.js'
 import { limitedBy } from '../rate-limit.js'
 import { additionTo, transportOf } from '../token-transport.js'
-import { clientOf, isFromPage, toWebRequest, toWireHeaders, withoutCookie } from '../web-request.js'
+import { clientOf, fromWhere, isFromPage, toWebRequest, toWireHeaders, withoutCookie } from '../web-request.js'
 import { allowOf, methodsOf, ruleOf, type EndpointRule } from './auth-rules.js'
 
 /** Largest request body of better-auth's endpoints, in bytes. */
@@ -113,6 +113,7 @@ async function forward(holdfast: Holdfast, endpoint: AuthEndpoint, request: Fast
     presented: presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null,
     transport,
     client: clientOf(request, reply),
+    from: fromWhere(request),
     standIn: presented?.credential.kind === 'access' ? await tokens.standInFor(presented.credential.value) : null
   })
   try {

@@ -1,5 +1,7 @@
 import type { DBAdapter, Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
+import type { NewAccountEvent } from '../account/account-event.js'
+import { writeAccountEvents } from '../account/store.js'
 import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
 import { afterCommit } from '../database/transaction.js'
@@ -10,7 +12,9 @@ import type { RevocationReason } from '../session/session.js'
 import { endFamily } from '../token/rotation.js'
 import { forgetRecentSignIns } from '../session/recent-sign-in.js'
 import { bumpSessionsOf, ONE_STATEMENT } from '../session/store.js'
+import { eventOfLostWayIn, eventOfNewWayIn, eventOfPassword, eventsOfUser, isToldUpdate, type WayIn } from './account-changes.js'
 import { actorToHold, holdActor, holdActorWith, holdActorsUser } from './acting-session.js'
+import { currentOrigin } from './event-origin.js'
 import { endpointPath } from './reasons.js'
 import { currentScope } from './scope.js'
 
@@ -39,6 +43,8 @@ export interface AccountWritesOptions {
   ended: (userId: string, changes: readonly Change[]) => Promise<void>
   /** Ends sessions ahead of a change that ends all of a user's, where there are more than one statement should end. */
   thinOut: (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => Promise<void>
+  /** The keyed hash under which events keep a name. */
+  hashName: (name: string) => string
 }
 
 /** The models whose rows say who somebody is and how they prove it. */
@@ -46,8 +52,8 @@ const guarded: readonly string[] = ['user', 'account', 'twoFactor']
 
 /**
  * Writes of users, their credentials and factors, each in one transaction: lock the users, hold the session that authorises the write, end or
- * bump the sessions, then write. A credential that is new, changed or gone ends every other session, a ban ends all; any other change of
- * a user bumps the versions of the sessions that show it.
+ * bump the sessions, tell what happens (`account_event`), then write. A credential that is new, changed or gone ends every other session, a ban
+ * ends all; any other change of a user bumps the versions of the sessions that show it.
  */
 export class AccountWrites {
   readonly #options: AccountWritesOptions
@@ -78,11 +84,18 @@ export class AccountWrites {
     const userId = typeof data['userId'] === 'string' ? data['userId'] : null
     const { createdUsers } = currentScope()
     // The first account of a user who is made by this call: there is nothing that it could change yet.
-    if (model === 'account' && userId !== null && !createdUsers.has(userId)) await this.#changeCredentials(db, userId)
-    else if (model === 'twoFactor' && userId !== null) await this.changeFactors(db, userId)
-    else await holdActor(db, userId)
+    if (model === 'account' && userId !== null && !createdUsers.has(userId)) {
+      await this.#changeCredentials(db, userId)
+      await tell(db, eventOfNewWayIn(wayInOf(data)))
+    } else if (model === 'twoFactor' && userId !== null) {
+      await this.changeFactors(db, userId)
+      await tell(db, { userId, kind: 'backup_codes_made' })
+    } else await holdActor(db, userId)
     const row = await this.#innerOn(db).create<Record<string, unknown>>(creation)
-    if (model === 'user' && typeof row['id'] === 'string') createdUsers.add(row['id'])
+    if (model === 'user' && typeof row['id'] === 'string') {
+      createdUsers.add(row['id'])
+      await tell(db, { userId: row['id'], kind: 'user_created' })
+    }
     return row
   }
 
@@ -94,7 +107,7 @@ export class AccountWrites {
   async thinOut(change: Pick<Write, 'model' | 'where'> & { update: Write['update'] | null }): Promise<void> {
     const reason = endsSessions(change)
     if (reason === null) return
-    for (const userId of await this.#userIds(await this.#options.reading(), change)) await this.#options.thinOut({ userId, reason })
+    for (const [userId] of await this.#rowsByUser(await this.#options.reading(), change)) await this.#options.thinOut({ userId, reason })
   }
 
   /** As `thinOut`, before a row is created. */
@@ -103,28 +116,42 @@ export class AccountWrites {
   }
 
   async update<T>(db: Queryable, change: Write): Promise<T | null> {
-    const userId = (await this.#userIds(db, change))[0]
-    if (userId === undefined) return null
-    await this.#prepare(db, userId, change)
+    const [first] = await this.#rowsByUser(db, change)
+    if (first === undefined) return null
+    await this.#prepare(db, ...first, change)
     return this.#innerOn(db).update<T>(change)
   }
 
   async updateMany(db: Queryable, change: Write): Promise<number> {
-    for (const userId of await this.#userIds(db, change)) await this.#prepare(db, userId, change)
+    for (const [userId, rows] of await this.#rowsByUser(db, change)) await this.#prepare(db, userId, rows, change)
     return this.#innerOn(db).updateMany(change)
   }
 
   /** Deletes rows. With a user go the accounts and factors, and the sessions end, whose rows and events stay. */
   async delete(db: Queryable, model: string, where: Where[]): Promise<number> {
-    const userIds = await this.#userIds(db, { model, where })
-    for (const userId of userIds) {
-      if (model === 'user') await this.#endAll(db, userId, 'user_deleted')
-      else if (model === 'account') await this.#changeCredentials(db, userId)
-      else await this.changeFactors(db, userId)
+    const users = await this.#rowsByUser(db, { model, where })
+    for (const [userId, rows] of users) {
+      if (model === 'user') {
+        await this.#endAll(db, userId, 'user_deleted')
+        await tell(db, { userId, kind: 'user_deleted' })
+      } else if (model === 'account') {
+        await this.#changeCredentials(db, userId)
+        await tell(db, ...rows.map((row) => eventOfLostWayIn(wayInOf(row))))
+      } else {
+        await this.changeFactors(db, userId)
+        await tell(db, { userId, kind: 'second_factor_removed' })
+      }
     }
     // A user who is gone already: whoever deleted them may not have been answered yet.
-    if (model === 'user' && userIds.length === 0) for (const { field, value } of where) if (field === 'id') await this.#ended(String(value), [])
+    if (model === 'user' && users.length === 0) for (const { field, value } of where) if (field === 'id') await this.#ended(String(value), [])
     return this.#innerOn(db).deleteMany({ model, where })
+  }
+
+  /** Takes a backup code, where it is there to be taken: of two who show one at once, one is refused. */
+  async useBackupCode<T>(db: Queryable, change: Parameters<DBAdapter['incrementOne']>[0]): Promise<T | null> {
+    const row = await this.#innerOn(db).incrementOne<T & { userId?: string }>(change)
+    if (row?.userId !== undefined) await tell(db, { userId: row.userId, kind: 'backup_code_used' })
+    return row
   }
 
   /** What was proven with the factors as they were ends with them: trust in devices, challenges, and sign-ins under way. */
@@ -146,10 +173,16 @@ export class AccountWrites {
     if (expiresAt instanceof Date) await dropOldestPendingFactors(db, userId, expiresAt)
   }
 
-  async #userIds(db: Queryable, { model, where }: Pick<Write, 'model' | 'where'>): Promise<string[]> {
-    const rows = await this.#innerOn(db).findMany<{ id: string, userId?: string }>({ model, where, limit: USERS + 1 })
+  /** The rows that a change is about, by the users whose they are, in the order in which users are locked. */
+  async #rowsByUser(db: Queryable, { model, where }: Pick<Write, 'model' | 'where'>): Promise<[userId: string, rows: Row[]][]> {
+    const rows = await this.#innerOn(db).findMany<Row>({ model, where, limit: USERS + 1 })
     if (rows.length > USERS) throw new Error(`no more than ${USERS} rows of ${model} can be changed at once`)
-    return [...new Set(rows.map((row) => (model === 'user' ? row.id : row.userId ?? '')))].toSorted()
+    const byUser = new Map<string, Row[]>()
+    for (const row of rows) {
+      const userId = model === 'user' ? row.id : row.userId ?? ''
+      byUser.set(userId, [...byUser.get(userId) ?? [], row])
+    }
+    return [...byUser].toSorted(([one], [other]) => (one < other ? -1 : 1))
   }
 
   /**
@@ -168,20 +201,36 @@ export class AccountWrites {
     })
   }
 
-  async #prepare(db: Queryable, userId: string, { model, update }: Write): Promise<void> {
+  async #prepare(db: Queryable, userId: string, rows: readonly Row[], { model, update }: Write): Promise<void> {
     if (model === 'twoFactor' && isChangeOfFactors(update)) {
       await this.changeFactors(db, userId)
       if ('secret' in update) await forgetUsedSteps(db, userId)
-    } else if (model === 'account' && 'password' in update) await this.#changeCredentials(db, userId)
-    else if (model !== 'user') await holdActor(db, userId)
-    else if (update['banned'] === true) await this.#endAll(db, userId, 'user_banned')
-    else {
+      if ('backupCodes' in update) await tell(db, { userId, kind: 'backup_codes_made' })
+    } else if (model === 'account' && 'password' in update) {
+      await this.#changeCredentials(db, userId)
+      await tell(db, ...rows.map((row) => eventOfPassword(wayInOf(row), endpointPath())))
+    } else if (model !== 'user') await holdActor(db, userId)
+    else if (update['banned'] === true) {
+      await this.#endAll(db, userId, 'user_banned')
+      await this.#tellOfUser(db, userId, update)
+    } else {
       await lockUser(db, userId, 'role' in update ? 'role' : 'profile')
+      await this.#tellOfUser(db, userId, update)
       await this.#bump(db, userId)
       if ('twoFactorEnabled' in update) await forgetRecentSignIns(db, userId, currentScope().actor?.session.id ?? null)
       if ('role' in update) await this.#changed(await endImpersonationsBy(db, userId))
       if ('twoFactorEnabled' in update) await this.#switchFactors(db, userId, update['twoFactorEnabled'] === true)
     }
+  }
+
+  /** Tells what an update of a user changes, by the row as it is under the lock. */
+  async #tellOfUser(db: Queryable, userId: string, update: Record<string, unknown>): Promise<void> {
+    const origin = currentOrigin()
+    if (!isToldUpdate(update, origin)) return
+    const before = await db.user.findUnique({
+      where: { id: userId }, select: { id: true, email: true, emailVerified: true, role: true, banned: true, banExpires: true, twoFactorEnabled: true }
+    })
+    if (before) await writeAccountEvents(db, origin, eventsOfUser(before, update, origin, this.#options.hashName))
   }
 
   /**
@@ -207,6 +256,20 @@ export class AccountWrites {
     // Whoever has copied its refresh token must not keep the session by it; a client that lives by tokens is given a new session.
     if (exceptSessionId !== null) await endFamily(db, exceptSessionId)
   }
+}
+
+interface Row extends Record<string, unknown> {
+  id: string
+  userId?: string
+}
+
+function wayInOf({ userId, providerId, password }: Record<string, unknown>): WayIn {
+  return { userId: String(userId), providerId: String(providerId), hasPassword: typeof password === 'string' }
+}
+
+/** Tells what the running call does, in the transaction that does it. */
+async function tell(db: Queryable, ...events: readonly NewAccountEvent[]): Promise<void> {
+  await writeAccountEvents(db, currentOrigin(), events)
 }
 
 /** A new secret has codes of its own, whose steps nobody has used. */

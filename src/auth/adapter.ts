@@ -27,6 +27,8 @@ export interface AdapterOptions {
   flushUses: () => Promise<void>
   /** The roles that there are beside user and admin. */
   roles: readonly string[]
+  /** The keyed hash under which events keep a name. */
+  hashName: (name: string) => string
 }
 
 /** What better-auth calls, on one connection: Prisma's adapter for that client or transaction. */
@@ -72,7 +74,7 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
       if (unconfirmed.length > 0) await settle(unconfirmed)
     }
     const sessions = new SessionModel({ ...options, reading, writing, inTransaction, changed, settle, ended, thinOut })
-    const accounts = new AccountWrites({ innerOn, reading, changed, ended, thinOut, prisma: options.prisma })
+    const accounts = new AccountWrites({ innerOn, reading, changed, ended, thinOut, prisma: options.prisma, hashName: options.hashName })
 
     const adapter: DBAdapter = {
       ...innerOn(options.prisma),
@@ -148,6 +150,7 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
       },
       async incrementOne(query) {
         checkWhere(query)
+        if (query.model === 'twoFactor' && 'backupCodes' in (query.set ?? {})) return inTransaction((db) => accounts.useBackupCode<never>(db, query))
         return innerOn(await writing()).incrementOne(query)
       },
       // Opened by the first write: see LazyTransaction.

@@ -2,6 +2,7 @@ import { getCurrentAuthContextAsyncLocalStorage, getCurrentDBAdapterAsyncLocalSt
 import { betterAuth, type BetterAuthOptions } from 'better-auth'
 import { admin, bearer, oneTimeToken, openAPI } from 'better-auth/plugins'
 import { v7 as uuidV7 } from 'uuid'
+import { hashName } from '../account/name-hash.js'
 import { isLoopback, type Config } from '../config.js'
 import type { Confirmation } from '../cache/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
@@ -113,7 +114,8 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       absoluteTtlSeconds: config.sessionAbsoluteTtlSeconds,
       maxSessions: config.maxSessionsPerUser,
       flushUses,
-      roles: config.roles
+      roles: config.roles,
+      hashName: (name) => hashName(keys.eventNames, name)
     }),
     emailAndPassword: {
       enabled: true,

@@ -19,6 +19,8 @@ export interface SecretKeys {
   readonly keyId: Buffer
   /** Authenticates copies of sessions in Redis. */
   readonly copies: Buffer
+  /** Hashes the names that people try to sign in with, for `account_event`. */
+  readonly eventNames: Buffer
   readonly pepper: Pepper
 }
 
@@ -63,6 +65,7 @@ function keysOf(secret: string): SecretKeys {
     seal: deriveKey(secret, 'signing key encryption'),
     keyId: deriveKey(secret, 'signing key id'),
     copies: deriveKey(secret, 'session copies'),
+    eventNames: deriveKey(secret, 'account event names'),
     pepper: derivePepper(secret)
   }
 }

@@ -1,5 +1,6 @@
 import type { Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
+import { writeAccountEvents, writeRevokedSessions } from '../account/store.js'
 import { parseAddress } from '../address.js'
 import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
@@ -19,6 +20,7 @@ import { allowsAccessToken, carriesPassword, guessesFactor, isGrave } from './en
 import type { Peppers } from './keys.js'
 import { authenticationMethods, credentialShown, replacementReason, revocationReason } from './reasons.js'
 import { storedRole } from './roles.js'
+import { currentOrigin } from './event-origin.js'
 import { currentScope } from './scope.js'
 
 /** The longest life of a cookie: browsers cut it to 400 days (RFC 6265bis, section 5.5), and better-call refuses a longer one. The session may live on. */
@@ -113,9 +115,9 @@ export class SessionModel {
   /** Begins a session where there is room, at the cost of one statement; else makes room in a transaction. */
   async #insert(session: NewSession): Promise<Inserted> {
     const { maxSessions, writing, inTransaction, flushUses, changed } = this.#options
+    if (session.impersonatedBy !== null) return this.#insertImpersonation(session, session.impersonatedBy)
     const inserted = await insertSession(await writing(), session, maxSessions)
-    // An impersonation takes nobody's session.
-    if (inserted.outcome !== 'full' || session.impersonatedBy !== null) return inserted
+    if (inserted.outcome !== 'full') return inserted
     // What was used is known in memory first. In an open transaction the store may have this one connection.
     if (!currentTransaction()?.isOpen) await flushUses()
     return inTransaction(async (db) => {
@@ -126,6 +128,18 @@ export class SessionModel {
       // Nothing is taken for a session that does not begin.
       if (begun.outcome !== 'inserted') throw credentialChanged()
       return begun
+    })
+  }
+
+  /** Begins an impersonation, and tells of it in the same transaction. It takes nobody's session. */
+  async #insertImpersonation(session: NewSession, administrator: string): Promise<Inserted> {
+    const { maxSessions, inTransaction } = this.#options
+    return inTransaction(async (db) => {
+      const inserted = await insertSession(db, session, maxSessions)
+      if (inserted.outcome !== 'inserted') return inserted
+      const origin = { ...currentOrigin(), actor: 'administrator' as const, actorId: administrator }
+      await writeAccountEvents(db, origin, [{ userId: session.userId, kind: 'impersonation_begun', sessionId: session.id, detail: { administrator } }])
+      return inserted
     })
   }
 
@@ -183,6 +197,7 @@ export class SessionModel {
     return this.#options.inTransaction(async (db) => {
       await lockUser(db, userId, 'sessions')
       const changes = await revokeSessionsOf(db, { userId, reason })
+      await tellRevoked(db, changes, reason)
       await this.#options.ended(userId, changes)
       return changes.length
     })
@@ -207,12 +222,19 @@ export class SessionModel {
   /** Revokes sessions; where another one authorises that, only as long as it may. */
   async #revokeNamed(sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<Change[]> {
     const actor = actorToHold()
-    if (!actor || sessionIds.includes(actor.session.id)) return revokeSessions(await this.#options.writing(), sessionIds, userId, reason)
+    const isOwn = !actor || sessionIds.includes(actor.session.id)
+    if (isOwn && reason !== 'revoked_by_admin') return revokeSessions(await this.#options.writing(), sessionIds, userId, reason)
     return this.#options.inTransaction(async (db) => {
+      if (isOwn) {
+        const changes = await revokeSessions(db, sessionIds, userId, reason)
+        await tellRevoked(db, changes, reason)
+        return changes
+      }
       await holdActorsUser(db, actor)
       // All in one statement, which locks the sessions in one order: two administrators may end each other's at once.
       const changes = await revokeSessions(db, sessionIds, userId, reason, actor.session.id)
       if (changes.length === 0) acceptActor(await findSession(db, actor.session.id))
+      await tellRevoked(db, changes, reason)
       return changes
     })
   }
@@ -233,6 +255,12 @@ export class SessionModel {
     if (asked >= LONGEST_COOKIE_SECONDS - 60) return ours
     return Math.max(1, Math.min(ours, asked))
   }
+}
+
+/** Tells of sessions that an administrator or operator has ended, in the transaction that ended them. Sessions' own events tell of the others. */
+async function tellRevoked(db: Queryable, changes: readonly Change[], reason: RevocationReason): Promise<void> {
+  if (reason !== 'revoked_by_admin' && reason !== 'revoked_by_operator') return
+  await writeRevokedSessions(db, currentOrigin(), changes.filter((change) => change.reason === reason).map(({ sessionId }) => sessionId), reason)
 }
 
 function tooManySessions(): APIError {

@@ -1,3 +1,4 @@
+import { intoImpersonationsEnded } from '../account/store.js'
 import { intoOutbox, withDerived, type Change, type Ended } from '../cache/outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import type { RevocationReason } from './session.js'
@@ -162,10 +163,10 @@ async function end(db: Queryable, which: Prisma.Sql, reason: RevocationReason, {
     ), ended AS (
       UPDATE "session" s SET "revokedAt" = clock_timestamp(), "revokedReason" = ${because}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
       FROM chosen WHERE s."id" = chosen."id" AND s."revokedAt" IS NULL
-      RETURNING s."id", s."userId", s."version", s."revokedReason", s."hasDerived"
+      RETURNING s."id", s."userId", s."version", s."revokedReason", s."hasDerived", s."impersonatedBy"
     ), outbox_rows AS (${intoOutbox('ended', Prisma.sql`"revokedReason"`)}), events AS (
       INSERT INTO "session_event" ("sessionId", "userId", "type", "cause") SELECT "id", "userId", 'revoked', "revokedReason" FROM ended
-    )
+    ), impersonations AS (${intoImpersonationsEnded('ended', Prisma.sql`"revokedReason"`)})
     SELECT "id" AS "sessionId", "version", "revokedReason" AS "reason", "hasDerived" FROM ended`
   return withDerived(db, ended)
 }

@@ -1,6 +1,8 @@
+import { originOutsideRequests } from '../account/origin.js'
+import { writeRevokedSessions } from '../account/store.js'
 import type { Confirmation } from '../cache/confirmation.js'
 import type { Change } from '../cache/outbox.js'
-import type { PrismaClient } from '../database/database.js'
+import type { PrismaClient, Queryable } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
 import { advanceCredentialEpoch, endsAll, revokeSessions, revokeSessionsOf, type BulkRevocation } from './revocation.js'
 import { judge, type RevocationReason } from './session.js'
@@ -34,7 +36,12 @@ export class Revoker {
    * @returns null when that session has itself ended
    */
   async revoke(sessionIds: readonly string[], userId: string | null, reason: RevocationReason, authorityId: string | null = null): Promise<Revoked | null> {
-    const changes = await revokeSessions(this.#prisma, sessionIds, userId, reason, authorityId)
+    const changes = reason === 'revoked_by_operator'
+      ? await withTransaction(this.#prisma, async (transaction) => {
+        const db = await transaction.forWrite()
+        return tellOperators(db, await revokeSessions(db, sessionIds, userId, reason, authorityId))
+      })
+      : await revokeSessions(this.#prisma, sessionIds, userId, reason, authorityId)
     if (changes.length === 0 && authorityId !== null) {
       const authority = await findSession(this.#prisma, authorityId)
       if (!authority || !judge(authority).active) return null
@@ -60,10 +67,17 @@ export class Revoker {
         const record = await holdSessionsOf(db, bulk.userId, authority.sessionId, { impersonations: true })
         if (!record || !judge(record).active) return null
       }
-      return revokeSessionsOf(db, bulk)
+      return tellOperators(db, await revokeSessionsOf(db, bulk))
     })
     if (!changes) return null
     const effectiveBy = await this.#confirmation.settle({ changes, sessionIds: thinned.unconfirmed, userIds: [bulk.userId] })
     return { count: thinned.count + changes.length, effectiveBy }
   }
+}
+
+/** Tells of the sessions that an operator has ended, in the transaction that ended them; sessions' own events tell of all others. @returns the changes */
+async function tellOperators(db: Queryable, changes: Change[]): Promise<Change[]> {
+  const theirs = changes.filter(({ reason }) => reason === 'revoked_by_operator').map(({ sessionId }) => sessionId)
+  await writeRevokedSessions(db, originOutsideRequests(), theirs, 'revoked_by_operator')
+  return changes
 }

@@ -2,7 +2,8 @@ import type { Change } from '../cache/outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import { networkOf } from '../network.js'
 import { revokeSessions } from './revocation.js'
-import { live, userAgentOf, type NewSession } from './store.js'
+import { userAgentOf } from '../user-agent.js'
+import { live, type NewSession } from './store.js'
 
 /** Sessions that one sign-in ends at most. Who has more above the cap loses so many with each. */
 const TAKEN = 500

@@ -1,18 +1,12 @@
+import { intoImpersonationsEnded } from '../account/store.js'
 import { intoOutbox, withDerived, type Change } from '../cache/outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import { networkOf } from '../network.js'
+import { userAgentOf } from '../user-agent.js'
 import type { ListedSession, Page, RevocationReason, SessionEvent, SessionRecord, SessionRow, UserRow } from './session.js'
-
-/** Longest user agent that is kept: it is shown to people, and copied by caches. */
-const USER_AGENT_LENGTH = 512
 
 /** An impersonation lives for an hour: so long it may take until an administrator has room for one more. */
 const LONGEST_IMPERSONATION_SECONDS = 3_600
-
-/** A user agent as it is kept. */
-export function userAgentOf(userAgent: string | null): string | null {
-  return userAgent?.slice(0, USER_AGENT_LENGTH) ?? null
-}
 
 /** What a new session is made of. Durations are in seconds and are counted on the database's clock. */
 export interface NewSession {
@@ -134,7 +128,7 @@ export async function insertSession(db: Queryable, session: NewSession, cap: num
       UPDATE "session" SET "revokedAt" = clock_timestamp(), "revokedReason" = ${replaces?.reason ?? null}, "version" = "version" + 1, "updatedAt" = clock_timestamp()
       WHERE "id" = ${replaces?.sessionId ?? null} AND "token" = ${replaces?.hash ?? null} AND "revokedAt" IS NULL
         AND EXISTS (SELECT 1 FROM allowed)
-      RETURNING "id", "userId", "version", "hasDerived"
+      RETURNING "id", "userId", "version", "hasDerived", "impersonatedBy"
     ), s AS (
       INSERT INTO "session" ("id", "token", "userId", "issuedAt", "updatedAt", "lastSeenAt", "authTime", "expiresAt", "absoluteExpiresAt",
         "ipAddress", "network", "userAgent", "amr", "impersonatedBy", "reauthAt", "refreshHash", "rotationPepper", "sourceSessionId")
@@ -151,7 +145,7 @@ export async function insertSession(db: Queryable, session: NewSession, cap: num
       SELECT "id", "userId", 'created', array_to_string("amr", ' '), "ipAddress" FROM s
       UNION ALL
       SELECT "id", "userId", 'revoked', ${replaces?.reason ?? null}, ${session.ipAddress} FROM replaced
-    ), outbox_rows AS (${intoOutbox('replaced', replaces?.reason ?? null)})
+    ), outbox_rows AS (${intoOutbox('replaced', replaces?.reason ?? null)}), impersonations AS (${intoImpersonationsEnded('replaced', replaces?.reason ?? null)})
     SELECT ${sessionColumns}, replaced."id" AS "replacedId", replaced."version" AS "replacedVersion", replaced."hasDerived" AS "replacedHasDerived", room."free"
     FROM (SELECT 1) "once" LEFT JOIN room ON true LEFT JOIN s ON true LEFT JOIN replaced ON true`
   if (!row?.id) return row?.free === false ? { outcome: 'full', retryAfterSeconds: LONGEST_IMPERSONATION_SECONDS } : { outcome: 'changed' }

@@ -1,5 +1,7 @@
 import { createHash, createHmac, createPublicKey, randomBytes, timingSafeEqual } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { originOutsideRequests } from '../account/origin.js'
+import { writeAccountEvents } from '../account/store.js'
 import type { Keys } from '../auth/keys.js'
 import { isSealedByPrevious, seal, unseal } from '../auth/seal.js'
 import { ConfigError, LONGEST_ACCESS_TOKEN_SECONDS } from '../config.js'
@@ -162,6 +164,7 @@ export class SigningKeys {
       const ageSeconds = await lockForRotation(db) ?? 0
       if (ageSeconds < PUBLISHED_SECONDS && !force) return Math.ceil(PUBLISHED_SECONDS - ageSeconds)
       await promoteNextKey(db, RETIRED_SECONDS, next)
+      await writeAccountEvents(db, originOutsideRequests(), [{ userId: null, kind: 'signing_key_rotated' }])
       return null
     })
     if (waitSeconds === null) await this.read()
