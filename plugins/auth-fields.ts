@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { findInputFault, findTextFault } from '../src/auth/input.js'
 import { findPasswordFault } from '../src/auth/new-password.js'
+import type { Config } from '../src/config.js'
 import { Refusal } from '../src/errors.js'
 import type { AuthBody } from './auth-body.js'
 
@@ -27,7 +28,7 @@ const texts = ['name', 'image', 'banReason']
  * @param path of the endpoint
  * @throws Refusal 400
  */
-export async function checkFields(path: string, body: AuthBody): Promise<void> {
+export async function checkFields(path: string, body: AuthBody, { appName }: Pick<Config, 'appName'>): Promise<void> {
   refuseFor(findTextFault(body, 'the body'))
   const { data } = body
   const groups = [body, ...(isObject(data) ? [data] : [])]
@@ -38,7 +39,7 @@ export async function checkFields(path: string, body: AuthBody): Promise<void> {
   const field = setsPassword[path]
   const password = field === undefined ? undefined : body[field]
   if (typeof password !== 'string') return
-  const fault = await findPasswordFault(password, { email: typeof body['email'] === 'string' ? body['email'] : undefined })
+  const fault = await findPasswordFault(password, { email: typeof body['email'] === 'string' ? body['email'] : undefined, appName })
   if (fault !== null) throw new Refusal(fault)
 }
 

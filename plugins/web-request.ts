@@ -7,6 +7,7 @@ import { networksOf } from '../src/network.js'
 import { decodePercent, toWireForm } from '../src/session/session-token.js'
 import { authBody } from './auth-body.js'
 import { isCookie, type PresentedCredential } from './credential.js'
+import { DEVICE_NAME_HEADER } from './device-name.js'
 import { DEVICE_TOKEN_HEADER } from './known-device.js'
 import { cookiesOfChallenge } from './token-transport.js'
 import { clientAddress } from './trusted-proxy.js'
@@ -14,7 +15,7 @@ import { clientAddress } from './trusted-proxy.js'
 // Not forwarded: what belongs to one connection (RFC 9110 7.6.1), what the body decides, and what a client could forge.
 const ownHeaders = new Set([
   'connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade',
-  'content-length', 'content-type', 'content-encoding', 'expect', 'host', 'forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip', DEVICE_TOKEN_HEADER, CLIENT_ADDRESS_HEADER
+  'content-length', 'content-type', 'content-encoding', 'expect', 'host', 'forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip', DEVICE_TOKEN_HEADER, DEVICE_NAME_HEADER, CLIENT_ADDRESS_HEADER
 ])
 
 /** A request as better-auth's handler takes it: with the credential that counts, and nothing that a client could forge. */

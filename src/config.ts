@@ -13,6 +13,8 @@ import { nearNames } from './near-names.js'
 const seconds = (env: string, defaultValue: number) => Type.Integer({ env, minimum: 1, maximum: 10 * 365 * 86_400, default: defaultValue })
 // A name, an IPv4 or an IPv6 address, the last in brackets or without.
 const hostOptions = { pattern: '^([A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[^\\]]+)?|\\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[^\\]]+)?\\])$', mustBe: 'a host name or an address' } as const
+// A colon separates the name from the account where authenticator apps are told both.
+const APP_NAME = '^(?=.*\\S)[^:\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]{1,64}$'
 const list = (env: string) => Type.Array(Type.String({ minLength: 1 }), { env, default: [] })
 
 /** The longest life that ACCESS_TOKEN_TTL_SECONDS may give an access token. */
@@ -44,6 +46,7 @@ const Settings = Type.Object({
   keepAliveTimeoutSeconds: Type.Integer({ env: 'KEEP_ALIVE_TIMEOUT_SECONDS', minimum: 1, maximum: 3_600, default: 72 }),
   otlpEndpoint: Type.Optional(Type.String({ env: 'OTEL_EXPORTER_OTLP_ENDPOINT' })),
   cookieDomain: Type.Optional(Type.String({ env: 'COOKIE_DOMAIN', pattern: '^[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$' })),
+  appName: Type.String({ env: 'APP_NAME', pattern: APP_NAME, mustBe: 'a name of 1 to 64 characters, without a colon', default: 'Holdfast' }),
   signUp: Type.Union([Type.Literal('open'), Type.Literal('closed')], { env: 'SIGN_UP', default: 'open' }),
   oneTimeTokens: Type.Boolean({ env: 'ONE_TIME_TOKENS', default: false }),
   roles: list('ROLES'),

@@ -21,6 +21,7 @@ import { countUnconfirmed } from './cache/outbox.js'
 import type { Protections } from './cache/protections.js'
 import { Activity } from './session/activity.js'
 import { SessionReader } from './session/reader.js'
+import { SessionNames } from './session/session-names.js'
 import { RefreshGrant } from './token/refresh-grant.js'
 import { TokenService } from './token/token-service.js'
 import { purgeEnded } from './session/retention.js'
@@ -69,6 +70,7 @@ export interface Holdfast {
   readonly prisma: PrismaClient
   readonly reader: SessionReader
   readonly revoker: Revoker
+  readonly sessionNames: SessionNames
   readonly auth: Auth
   readonly tokens: TokenService
   readonly signingKeys: SigningKeys
@@ -178,7 +180,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     ]
     const ping = new RecentAnswer(PING_MS, () => checkStore(database))
     const holdfast: Holdfast = {
-      config, prisma: database.prisma, reader, revoker, auth, tokens, signingKeys, accessTokens, gateways, prefix, parties, tally,
+      config, prisma: database.prisma, reader, revoker, sessionNames: new SessionNames(database.prisma, confirmation), auth, tokens, signingKeys, accessTokens, gateways, prefix, parties, tally,
       stats: () => ({ ...opened.stats(), pool: database.pool() }),
       outboxDepth: () => countUnconfirmed(database.prisma),
       devices: new Devices(keys.all.map(({ device }) => device)),

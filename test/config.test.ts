@@ -28,6 +28,7 @@ t.test('a wrong variable is refused by its name', async (t) => {
     ['SESSION_RETENTION_SECONDS', { SESSION_RETENTION_SECONDS: '-5' }],
     ['RATE_LIMIT', { RATE_LIMIT: 'maybe' }],
     ['SIGN_UP', { SIGN_UP: 'invited' }],
+    ...[' ', 'Field: Notes', 'x'.repeat(65), 'Field\u0007Notes'].map((name): [string, Record<string, string>] => ['APP_NAME', { APP_NAME: name }]),
     ['LOG_LEVEL', { LOG_LEVEL: 'loud' }],
     ['TRUSTED_PROXIES', { TRUSTED_PROXIES: '10.0.0.0/8, proxy' }],
     ['TRUSTED_PROXIES', { TRUSTED_PROXIES: '10.0.0.0/33' }],

@@ -34,7 +34,7 @@ async function insertSessionOf(prisma: PrismaClient, authSecret: string, userId:
   const { sessionId, hash, token } = mintSessionToken()
   const first = firstRefreshToken(sessionId, pepper)
   await insertSession(prisma, {
-    id: sessionId, hash, userId, idleTtlSeconds: 604_800, absoluteTtlSeconds: 7_776_000, ipAddress: null, userAgent: null, amr: ['pwd'], impersonatedBy: null,
+    id: sessionId, hash, userId, idleTtlSeconds: 604_800, absoluteTtlSeconds: 7_776_000, ipAddress: null, userAgent: null, name: null, amr: ['pwd'], impersonatedBy: null,
     impersonator: null, reauth: 'now', credentialEpoch, authoritySessionId: null, replaces: null, sourceSessionId: null,
     refresh: { hash: first.hash, pepperId: pepper.id }
   }, null)

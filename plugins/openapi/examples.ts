@@ -18,6 +18,7 @@ const bodies: Record<string, unknown> = {
   '/admin/create-user': { email: 'grace@example.com', password: PASSWORD, name: 'Grace Hopper', role: 'user' },
   '/one-time-token/verify': { token: 'p3XvT0yYq2mR8sKd1LwZbN6hUcJf4GaE' },
   '/reset-password': { newPassword: samples['newPassword'], token: 'p3XvT0yYq2mR8sKd1LwZbN6hUcJf4GaE' },
+  '/sessions/{id}': { name: "Ada's laptop" },
   '/oauth2/token': { grant_type: 'refresh_token', refresh_token: 'hrt1_…', client_id: 'holdfast' },
   '/oauth2/revoke': { token: 'hrt1_…' },
   '/oauth2/introspect': { token: 'eyJ…' },

@@ -35,7 +35,7 @@ const withChallenge = (operationId: string): Link => ({ operationId, description
 export function describeSignIn({ path, operation }: Located): void {
   const { parameters = [], responses } = operation
   const answer = responses['200']
-  if (begins.has(path)) parameters.push(parameterRef('Token-Transport'))
+  if (begins.has(path)) parameters.push(parameterRef('Token-Transport'), parameterRef('Device-Name'))
   if (knowsDevice.has(path)) parameters.push(parameterRef('Device-Token'))
   if (meetsChallenge.has(path)) parameters.push(parameterRef('Two-Factor-Challenge'))
   if (parameters.length > 0) operation.parameters = parameters
@@ -108,6 +108,7 @@ export const signInComponents: Components = {
     }),
     'Two-Factor-Challenge': parameter('Two-Factor-Challenge', 'The `challenge` of the sign-in whose second factor is pending. Browsers have a cookie for it.', { type: 'string', pattern: '^[A-Za-z0-9_-]+$' }),
     'Device-Token': parameter('Device-Token', 'The newest `device_token` that this installation was given. It authenticates nobody: who floods the account with guesses does not delay a device that it knows.', { type: 'string' }),
+    'Device-Name': parameter('Device-Name', 'What the person calls the device: the name of the session that this request begins. UTF-8, percent-encoded (`encodeURIComponent`); 64 characters are kept. Where a second factor follows it counts with the code.', { type: 'string' }, { examples: { app: { summary: 'An app', value: 'Ada%E2%80%99s%20phone' } } }),
     'Idempotency-Key': parameter('Idempotency-Key', 'A new one for each refresh, and the same for its retries: a retry is given the same successor, also after `REFRESH_GRACE_SECONDS`.', { type: 'string', pattern: '^[\\x20-\\x7e]{8,128}$' }, { example: 'b52c5d1e-4c0f-4a6b-9d1e-7f0a3c2b1d4e' })
   },
   headers: {

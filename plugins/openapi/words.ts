@@ -74,6 +74,7 @@ const ours: Record<string, string> = {
   'get /sessions': 'listSessions',
   'delete /sessions': 'endOtherSessions',
   'delete /sessions/{id}': 'endSession',
+  'patch /sessions/{id}': 'nameSession',
   'get /sessions/{id}/events': 'listSessionEvents',
   'post /oauth2/token': 'refreshTokens',
   'post /oauth2/revoke': 'revokeToken',

@@ -14,6 +14,7 @@ import { readAuthBody } from '../auth-body.js'
 import { checkFields } from '../auth-fields.js'
 import { clientNetwork } from '../budgets.js'
 import { asked, credentialOf, expiredSessionCookies, namesTwoSessions, type PresentedCredential } from '../credential.js'
+import { deviceNameOf } from '../device-name.js'
 import { newDeviceProof, SET_DEVICE_TOKEN_HEADER, setDeviceCookie } from '../known-device.js'
 import { limitedBy } from '../rate-limit.js'
 import { additionTo, transportOf } from '../token-transport.js'
@@ -50,7 +51,7 @@ function addEndpoint(app: FastifyInstance, holdfast: Holdfast, endpoint: AuthEnd
     bodyLimit: BODY_LIMIT,
     preValidation: async (request) => {
       if (!(request.body instanceof Buffer) || request.body.length === 0) return
-      await checkFields(endpoint.path, readAuthBody(request, request.body, endpoint))
+      await checkFields(endpoint.path, readAuthBody(request, request.body, endpoint), holdfast.config)
     },
     ...limitsOf(rule, { holdfast, budgets: app.budgets }),
     handler: (request, reply) => {
@@ -114,6 +115,7 @@ async function forward(holdfast: Holdfast, endpoint: AuthEndpoint, request: Fast
     transport,
     client: clientOf(request, reply),
     from: fromWhere(request),
+    deviceName: deviceNameOf(request),
     standIn: presented?.credential.kind === 'access' ? await tokens.standInFor(presented.credential.value) : null
   })
   try {

@@ -2,6 +2,7 @@ import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typ
 import type { FastifyReply } from 'fastify'
 import { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
+import { cleanDeviceName, LONGEST_DEVICE_NAME } from '../../src/session/device-name.js'
 import type { Revoked } from '../../src/session/revoker.js'
 import { listEvents, listSessions } from '../../src/session/store.js'
 import { identityOf } from '../guard.js'
@@ -16,9 +17,9 @@ const bodies = refusals(413, 415)
 
 /** What a user may ask about, and do to, their own sessions. */
 const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
-  const { prisma, revoker } = holdfast
+  const { prisma, revoker, sessionNames } = holdfast
   const Params = Type.Object({ id: Type.String({ format: 'uuid' }) })
-  // No route here reads a body, and many clients name a content type, or begin a body of chunks, and then send none.
+  // Most routes here read no body, and many clients name a content type, or begin a body of chunks, and then send none.
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body === '') done(null, undefined)
@@ -53,6 +54,22 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
     if (revoked === null) throw new Refusal('session_revoked')
     if (revoked.count === 0 && (await listEvents(prisma, id, session.userId, { limit: 1 })).length === 0) throw new Refusal('not_found')
     return showRevoked(reply, revoked)
+  })
+
+  const Name = Type.Object({ name: Type.Union([Type.String({ minLength: 1, maxLength: LONGEST_DEVICE_NAME }), Type.Null()], { description: 'What the device is called; null takes the name away.' }) }, { additionalProperties: false })
+  const Renamed = Type.Object({ session: ListedSessionSchema })
+  const RenamedLater = Type.Object({ session: ListedSessionSchema, effective_by: Type.String({ format: 'date-time' }) })
+  app.patch('/sessions/:id', { schema: { ...described('Names the device of one of them'), params: Params, body: Name, response: { 200: Renamed, 202: RenamedLater, ...refused, ...bodies, ...refusals(404) } } }, async (request, reply) => {
+    const { session } = identityOf(request)
+    const name = request.body.name === null ? null : cleanDeviceName(request.body.name)
+    if (name === '') throw new Refusal('invalid_input', 'name must have a character that can be seen')
+    const renamed = await sessionNames.rename(request.params.id, name, session)
+    if (renamed === null) throw new Refusal('session_revoked')
+    if (renamed.session === null) throw new Refusal('not_found')
+    const shown = { session: showListed(renamed.session, session.id) }
+    if (!renamed.effectiveBy) return shown
+    reply.code(202)
+    return { ...shown, effective_by: renamed.effectiveBy.toISOString() }
   })
 
   const Query = Type.Object({ except: Type.Literal('current') }, { additionalProperties: false })

@@ -96,7 +96,7 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
   const cookies = cookieSettings(config)
   const oneTime = oneTimeToken({ disableSetSessionCookie: true })
   const auth = betterAuth({
-    appName: 'Holdfast',
+    appName: config.appName,
     baseURL: config.baseUrl,
     basePath,
     // The numbered ones encrypt and decrypt, the first of them signs; the single one reads what was written before there were numbers.
@@ -147,7 +147,7 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       callRules(),
       sessionEndpoints({ revoker }),
       admin(),
-      secondFactors({ prisma, now: () => Date.now() }),
+      secondFactors({ prisma, issuer: config.appName, now: () => Date.now() }),
       ...(config.oneTimeTokens ? [{ ...oneTime, endpoints: { generateOneTimeToken: generateOneTimeToken({ prisma }), verifyOneTimeToken: verifyOneTimeToken({ prisma }) } }] : []),
       recentSignIn({ prisma, confirmation }),
       bearer({ requireSignature: true }),

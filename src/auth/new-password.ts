@@ -18,16 +18,16 @@ let commonPasswords: Promise<Set<string>> | undefined
 /**
  * Looks for a reason not to set a password. Ask wherever one is set; signing in with an old one goes on to work.
  *
- * @param about what the password must not be, because it is tried first: the e-mail address
+ * @param about what the password must not be, because it is tried first: the e-mail address, the name of the application
  */
-export async function findPasswordFault(password: string, { email }: { email?: string | undefined } = {}): Promise<PasswordFault | null> {
+export async function findPasswordFault(password: string, { email, appName }: { email?: string | undefined, appName?: string } = {}): Promise<PasswordFault | null> {
   const normalized = password.normalize('NFKC') // as it is hashed
   const length = Array.from(normalized).length
   if (length < MIN_LENGTH) return 'password_too_short'
   if (length > MAX_LENGTH) return 'password_too_long'
   const folded = normalized.toLowerCase()
   const address = email?.toLowerCase()
-  if (folded === 'holdfast' || folded === address || folded === address?.split('@', 1)[0]) return 'password_too_common'
+  if (folded === 'holdfast' || folded === appName?.toLowerCase() || folded === address || folded === address?.split('@', 1)[0]) return 'password_too_common'
   commonPasswords ??= loadCommonPasswords()
   return (await commonPasswords).has(folded) ? 'password_too_common' : null
 }

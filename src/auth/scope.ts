@@ -36,6 +36,8 @@ export interface AuthScope {
   readonly client: HashClient
   /** The client's address and user agent, as events keep them. */
   readonly from: { address: string | null, userAgent: string | null }
+  /** What the client calls the device: a session that the call begins has this name. */
+  readonly deviceName: string | null
   /** The endpoint that better-auth has routed the call to; null before that, and outside a request. */
   call: EndpointCall | null
   /** Why the session that was shown is not enough for that endpoint, which was told of no session then; null where nothing was withheld. */
@@ -77,7 +79,7 @@ export interface AuthScope {
 const scopes = disableWhenIdle(new AsyncLocalStorage<AuthScope>())
 
 /** What the request says of itself. */
-export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn' | 'client' | 'from'>
+export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn' | 'client' | 'from' | 'deviceName'>
 
 export function createAuthScope(request: AuthRequest): AuthScope {
   return {
@@ -96,7 +98,7 @@ const noClient: HashClient = { networks: { wide: 'local', narrow: 'local' }, gon
 
 /** The scope of the running call; a call from outside a request (a script) has one that nobody else sees. */
 export function currentScope(): AuthScope {
-  return scopes.getStore() ?? createAuthScope({ presented: null, transport: 'cookie', standIn: null, client: noClient, from: { address: null, userAgent: null } })
+  return scopes.getStore() ?? createAuthScope({ presented: null, transport: 'cookie', standIn: null, client: noClient, from: { address: null, userAgent: null }, deviceName: null })
 }
 
 /**

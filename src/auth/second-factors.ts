@@ -10,6 +10,8 @@ const NO_CODE = ''
 
 export interface SecondFactorOptions {
   prisma: PrismaClient
+  /** Under what name authenticator apps show the account. */
+  issuer: string
   /** Milliseconds since 1970. */
   now: () => number
 }
@@ -21,8 +23,8 @@ type Context = Parameters<Parameters<typeof createAuthMiddleware>[0]>[0]
  * back at most. better-auth's own check takes a code as often as it is sent, for 90 seconds. Its endpoint does the rest, locks and
  * counts as ever: it is given a code that it accepts, or one that it refuses.
  */
-export function secondFactors({ prisma, now }: SecondFactorOptions) {
-  const plugin = twoFactor({ issuer: 'Holdfast', accountLockout: secondFactorLockout })
+export function secondFactors({ prisma, issuer, now }: SecondFactorOptions) {
+  const plugin = twoFactor({ issuer, accountLockout: secondFactorLockout })
   const { verifyTOTP } = plugin.endpoints
   const decide = createAuthMiddleware(async (ctx) => ({ code: await decideCode(ctx, { prisma, now }) }))
   const verifyOnce = async (input: { body?: unknown }) => {
@@ -35,7 +37,7 @@ export function secondFactors({ prisma, now }: SecondFactorOptions) {
 }
 
 /** The code that better-auth's endpoint is given in the place of the one that was sent. */
-async function decideCode(ctx: Context, { prisma, now }: SecondFactorOptions): Promise<string> {
+async function decideCode(ctx: Context, { prisma, now }: Pick<SecondFactorOptions, 'prisma' | 'now'>): Promise<string> {
   const { code } = ctx.body as { code: string }
   const userId = await askedUserId(ctx)
   const row = userId === null ? null : await prisma.twoFactor.findFirst({ where: { userId }, select: { id: true, secret: true } })

@@ -88,6 +88,8 @@ export class SessionModel {
       // better-auth writes IPv6 out in full: everywhere else an address has its short form.
       ipAddress: parseAddress(text(data['ipAddress']) ?? ''),
       userAgent: text(data['userAgent']),
+      // The device of an administrator who impersonates is none of the user's.
+      name: impersonatedBy === null ? scope.deviceName ?? predecessor?.name ?? null : null,
       amr: scope.source?.amr ?? authenticationMethods(predecessor),
       impersonatedBy,
       impersonator: impersonatedBy === null ? null : { epoch: scope.epochs.get(impersonatedBy) ?? null, role: scope.source ? null : scope.actor?.role ?? null },

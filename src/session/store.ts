@@ -17,6 +17,8 @@ export interface NewSession {
   absoluteTtlSeconds: number
   ipAddress: string | null
   userAgent: string | null
+  /** What the device is called; where it is not said, as the session that this one replaces, if that is the same user's. */
+  name: string | null
   amr: string[]
   impersonatedBy: string | null
   /** The administrator who impersonates, as they were when that was authorised: epoch, and role where it counts. */
@@ -131,11 +133,13 @@ export async function insertSession(db: Queryable, session: NewSession, cap: num
       RETURNING "id", "userId", "version", "hasDerived", "impersonatedBy"
     ), s AS (
       INSERT INTO "session" ("id", "token", "userId", "issuedAt", "updatedAt", "lastSeenAt", "authTime", "expiresAt", "absoluteExpiresAt",
-        "ipAddress", "network", "userAgent", "amr", "impersonatedBy", "reauthAt", "refreshHash", "rotationPepper", "sourceSessionId")
+        "ipAddress", "network", "userAgent", "name", "amr", "impersonatedBy", "reauthAt", "refreshHash", "rotationPepper", "sourceSessionId")
       SELECT ${session.id}, ${session.hash}, allowed."id", now, now, now, COALESCE(allowed."authTime", now),
         LEAST(now + LEAST(${session.idleTtlSeconds}::int, ${session.absoluteTtlSeconds}::int) * interval '1 second', allowed."notAfter", allowed."idleNotAfter"),
         LEAST(now + ${session.absoluteTtlSeconds}::int * interval '1 second', allowed."notAfter"),
-        ${session.ipAddress}, ${networkOf(session.ipAddress)}, ${userAgent}, ${session.amr}::text[], ${session.impersonatedBy},
+        ${session.ipAddress}, ${networkOf(session.ipAddress)}, ${userAgent},
+        COALESCE(${session.name}, (SELECT "name" FROM "session" WHERE "id" = ${replaces?.sessionId ?? null} AND "token" = ${replaces?.hash ?? null} AND "userId" = allowed."id")),
+        ${session.amr}::text[], ${session.impersonatedBy},
         CASE WHEN ${session.reauth === 'now'}::boolean THEN now ELSE (SELECT "reauthAt" FROM "session" WHERE "id" = ${continued}) END,
         ${session.refresh?.hash ?? null}, ${session.refresh?.pepperId ?? null}, allowed."endsWith"
       FROM allowed, clock
