@@ -57,7 +57,7 @@ t.test('P8: a trusted page may send the headers of its tracing and its libraries
 t.test('P12: a path that is asked by another method says which it has, and a trusted page may read it', async (t) => {
   const id = randomUUID()
   const paths: Record<string, [method: string, allow: string][]> = {
-    '/session': [['POST', 'GET, HEAD'], ['DELETE', 'GET, HEAD']], '/sessions': [['PUT', 'DELETE, GET, HEAD']], [`/sessions/${id}`]: [['GET', 'DELETE'], ['HEAD', 'DELETE']], [`/sessions/${id}/events`]: [['POST', 'GET, HEAD']],
+    '/session': [['POST', 'GET, HEAD'], ['DELETE', 'GET, HEAD']], '/sessions': [['PUT', 'DELETE, GET, HEAD']], [`/sessions/${id}`]: [['GET', 'DELETE, PATCH'], ['HEAD', 'DELETE, PATCH']], [`/sessions/${id}/events`]: [['POST', 'GET, HEAD']],
     '/oauth2/token': [['GET', 'POST'], ['PUT', 'POST']], '/oauth2/revoke': [['DELETE', 'POST']], '/oauth2/introspect': [['GET', 'POST']], '/sessions/check': [['GET', 'POST']],
     '/.well-known/jwks.json': [['POST', 'GET, HEAD']], '/.well-known/oauth-authorization-server': [['PATCH', 'GET, HEAD']], '/health/ready': [['POST', 'GET, HEAD']], '/api/auth/sign-in/email': [['GET', 'POST']], '/api/auth/get-session': [['POST', 'GET, HEAD'], ['PUT', 'GET, HEAD']]
   }
