@@ -141,6 +141,24 @@ t.test('a browser that opens a page is sent to sign in, and told where to come b
   }
 })
 
+// nginx's auth_request makes an error of every status but 2xx, 401 and 403, and reads headers of each.
+t.test('O10: a proxy that passes no 302 on is told by 401 where a browser signs in', async (t) => {
+  const page = { accept: 'text/html', 'x-forwarded-method': 'GET', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'app.example.com', 'x-forwarded-uri': '/orders?page=2&q=a%20b' }
+  const path = `/verify?redirect=${encodeURIComponent('https://app.example.com/sign-in')}`
+  const expected = new URL('https://app.example.com/sign-in')
+  expected.searchParams.set('return_to', 'https://app.example.com/orders?page=2&q=a%20b')
+  const answer = await ask(`${path}&redirect_status=401`, page)
+  t.match(answer, { status: 401, body: '', headers: { location: expected.href, 'www-authenticate': 'Bearer', 'cache-control': 'no-store' } })
+  t.match(await ask(`${path}&redirect_status=302`, page), { status: 302, headers: { location: expected.href } })
+  t.match(await ask(`${path}&redirect_status=401`, { ...page, ...bearer }), { status: 200, headers: { location: undefined } })
+  for (const [why, headers] of [['a program', { ...page, accept: '*/*' }], ['a form', { ...page, 'x-forwarded-method': 'POST' }]] as const) {
+    const { status, headers: { location } } = await ask(`${path}&redirect_status=401`, headers)
+    t.strictSame([status, location], [401, undefined], why)
+  }
+  t.match(await ask(`${path}&redirect_status=401&role=admin`, { ...page, ...bearer }), { status: 403, headers: { location: undefined } })
+  for (const wrong of [`${path}&redirect_status=307`, `${path}&redirect_status=`, '/verify?redirect_status=401']) t.equal((await ask(wrong, page)).status, 400, wrong)
+})
+
 t.test('a cookie authenticates no change that another site made the browser send', async (t) => {
   const post = { ...cookie, 'x-forwarded-method': 'POST', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'shop.example.com' }
   for (const [headers, status] of [

@@ -17,6 +17,8 @@ export interface Wanted {
   preflight?: 'allow'
   /** Where a browser is sent to sign in. */
   redirect?: string
+  /** What that is answered with; 302 where absent. nginx passes nothing but 401 and 403 on. */
+  redirectStatus?: 302 | 401
 }
 
 /** Decides for proxies whether a request may pass. It knows nothing of Fastify's requests, for not all that it judges become one. */

@@ -18,7 +18,8 @@ const Query = Type.Object({
   role: Type.Optional(Type.Union([Role, Type.Array(Role)])),
   credential: Type.Optional(Type.Union([Type.Literal('cookie'), Type.Literal('bearer')])),
   preflight: Type.Optional(Type.Literal('allow')),
-  redirect: Type.Optional(Type.String({ minLength: 1 }))
+  redirect: Type.Optional(Type.String({ minLength: 1 })),
+  redirect_status: Type.Optional(Type.Union([Type.Literal('302'), Type.Literal('401')]))
 }, { additionalProperties: false })
 const query = Compile(Query)
 const roles = Compile(Type.Array(Role))
@@ -28,7 +29,7 @@ const schema = {
   summary: 'May this request pass?', tags: ['Gateways'], security: [{ cookie: [] }, { bearer: [] }] as Record<string, string[]>[],
   response: {
     200: empty('Yes; the identity is in the headers Remote-User, Remote-Email, Remote-Name, Remote-Groups and X-Session-Id.'), 302: empty('To the sign-in address that `redirect` names.'),
-    400: empty('The question is not valid.'), 401: empty('No session.'), 403: empty('A role is missing, or another site asks with a cookie.'), 503: empty('Nobody knows.')
+    400: empty('The question is not valid.'), 401: empty('No session. With `redirect_status=401`, `Location` says where a browser signs in.'), 403: empty('A role is missing, or another site asks with a cookie.'), 503: empty('Nobody knows.')
   }
 }
 
@@ -81,7 +82,9 @@ export default async function verify(app: FastifyInstance, { holdfast, fastPath 
       const isSignedOut = error instanceof Refusal && error.statusCode === 401
       const page = isSignedOut && wanted.redirect !== undefined ? forwardAuth.signInPage(wanted.redirect, asked(request)) : null
       if (page === null) throw error
-      return reply.code(302).header('location', page).header('cache-control', 'no-store').send()
+      reply.header('location', page)
+      if (wanted.redirectStatus === 401) throw error
+      return reply.code(302).header('cache-control', 'no-store').send()
     }
   }
   const route = (url: string, read: (request: FastifyRequest) => Wanted) => app.route({
@@ -116,8 +119,9 @@ export function withoutTail(url: string, below: string): string {
 function wantedByQuery({ query: sent }: FastifyRequest): Wanted {
   if (isEmpty(sent)) return nothingButASession
   if (!query.Check(sent)) throw new Refusal('invalid_input')
-  const { role, ...wanted } = sent
-  return { ...wanted, roles: role === undefined ? [] : typeof role === 'string' ? [role] : role }
+  const { role, redirect_status: status, ...wanted } = sent
+  if (status !== undefined && wanted.redirect === undefined) throw new Refusal('invalid_input')
+  return { ...wanted, redirectStatus: status === '401' ? 401 : 302, roles: role === undefined ? [] : typeof role === 'string' ? [role] : role }
 }
 
 function wantedByPath({ params }: FastifyRequest): Wanted {
