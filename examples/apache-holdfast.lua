@@ -1,4 +1,4 @@
--- Asks Holdfast about a request, for apache.conf. One function for each question; whatever goes wrong in here, Apache answers 500.
+-- Asks Holdfast about a request, for apache.conf; whatever goes wrong in here, Apache answers 500.
 local http = require "socket.http"
 local socket = require "socket"
 
@@ -41,26 +41,33 @@ local function ask(r, path)
   local ok, status, answered = http.request({ url = holdfast .. path, headers = headers, redirect = false, create = connect })
   if ok and status == 200 then
     for _, name in ipairs(identity) do r.headers_in[name] = answered[name:lower()] or "" end
-    return apache2.DECLINED -- to object. OK would end the questions here, before that of /admin/.
+    return apache2.DECLINED -- to object
   end
   if ok and refusals[status] then
     r.err_headers_out["WWW-Authenticate"] = answered["www-authenticate"]
+    return status
+  end
+  -- Holdfast has made the address: encoded, with return_to only where that is an address of ours.
+  if ok and status == 302 then
+    r.err_headers_out["Location"] = answered["location"]
+    r.err_headers_out["Cache-Control"] = "no-store"
     return status
   end
   r.err_headers_out["Retry-After"] = "1"
   return 503
 end
 
-function signed_in(r)
-  return ask(r, "/verify")
-end
-
-function admin(r)
-  return ask(r, "/verify?role=admin")
+-- What the location says is asked. Where it says nothing, nobody gets in.
+function guard(r)
+  local path = r.subprocess_env["HOLDFAST_VERIFY"]
+  if path == "nobody" then return apache2.DECLINED end
+  if not path then return 500 end
+  return ask(r, path)
 end
 
 -- Holdfast's own cookies are for Holdfast: the application, and its log, never see them. After the last question, which needs them.
 function strip_cookies(r)
+  if r.subprocess_env["HOLDFAST_VERIFY"] == "nobody" then return apache2.DECLINED end
   local kept = {}
   for pair in (r.headers_in["Cookie"] or ""):gmatch("[^;]+") do
     pair = pair:gsub("^%s*", "")

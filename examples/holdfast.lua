@@ -1,6 +1,6 @@
 -- Asks Holdfast about a request, for haproxy.cfg. The answer's status is left in txn.holdfast_status, 503 where there is none;
 -- the identity goes into the request's headers.
-local holdfast = "http://127.0.0.1:3000"
+local holdfast = "http://127.0.0.1:3001"
 local identity = { "remote-user", "remote-email", "remote-name", "remote-groups", "x-session-id" }
 local passed = { "authorization", "cookie", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-websocket-key", "accept", "access-control-request-method" }
 
@@ -23,8 +23,8 @@ core.register_action("holdfast", { "http-req" }, function(txn)
   local sent = txn.http:req_get_headers()
   local headers = {
     ["x-forwarded-method"] = { txn.sf:method() },
-    ["x-forwarded-proto"] = { txn.sf:ssl_fc() == 1 and "https" or "http" },
-    ["x-forwarded-uri"] = { txn.sf:url() },
+    ["x-forwarded-proto"] = { "https" },
+    ["x-forwarded-uri"] = { txn.sf:pathq() }, -- of HTTP/2, url() is the whole address
     ["x-forwarded-for"] = { txn.sf:src() }
   }
   if sent["host"] then headers["x-forwarded-host"] = { sent["host"][0] } end
@@ -41,7 +41,9 @@ core.register_action("holdfast", { "http-req" }, function(txn)
   end)
   local status = ok and answer and answer.status or 503
   txn:set_var("txn.holdfast_status", status)
-  if status == 401 then
+  if status == 302 then
+    txn:set_var("txn.holdfast_location", answer.headers["location"][0])
+  elseif status == 401 then
     local challenge = answer.headers["www-authenticate"]
     txn:set_var("txn.holdfast_challenge", challenge and challenge[0] or "Bearer")
   elseif status == 200 then

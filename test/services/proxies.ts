@@ -12,7 +12,9 @@ import { accepts, freePort } from './ports.js'
 
 const examples = fileURLToPath(new URL('../../../examples/', import.meta.url))
 
-const apache = (file: string, ...defines: string[]) => (folder: string) => ['apache2', '-d', folder, '-f', join(folder, file), '-DFOREGROUND', ...defines]
+const apache =
+  (file: string, ...defines: string[]) =>
+  (folder: string) => ['apache2', '-d', folder, '-f', join(folder, file), '-DFOREGROUND', ...defines]
 
 /** The proxies of `examples/` that can be started here, and how. */
 export const proxies = {
@@ -38,33 +40,151 @@ export function missing(proxy: Proxy): string | false {
   // Debian keeps daemons where other users' shells do not look.
   process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin`
   const [program = ''] = proxies[proxy]('')
-  const found = spawnSync(program, [program === 'caddy' ? 'version' : '-v']).status === 0 && (additions[proxy]?.some((file) => existsSync(file)) ?? true)
-  return found || process.env['REQUIRE_SERVICES'] === '1' ? false : `${proxy} is not here, or not whole: install what .ci/run names, or let CI run this`
+  const found =
+    spawnSync(program, [program === 'caddy' ? 'version' : '-v']).status === 0 &&
+    (additions[proxy]?.some((file) => existsSync(file)) ?? true)
+  return found || process.env['REQUIRE_SERVICES'] === '1'
+    ? false
+    : `${proxy} is not here, or not whole: install what .ci/run names, or let CI run this`
+}
+
+/** The name that the examples' certificate and addresses have. */
+export const HOST = 'app.example.com'
+
+/** A certificate of its own for HOST, as PEM, and its key. */
+export interface Certificate {
+  cert: string
+  key: string
+}
+
+/** Makes a certificate with openssl; whoever shall believe it is given it. */
+export function makeCertificate(host = HOST): Certificate {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-tls-'))
+  try {
+    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    const made = spawnSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:prime256v1',
+        '-nodes',
+        '-keyout',
+        key,
+        '-out',
+        cert,
+        '-days',
+        '2',
+        '-subj',
+        `/CN=${host}`,
+        '-addext',
+        `subjectAltName=DNS:${host}`
+      ],
+      { encoding: 'utf8' }
+    )
+    if (made.status !== 0) throw new Error(`openssl failed: ${made.stderr}`)
+    return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 /** What the examples' addresses stand for in one test. */
 export interface Places {
   holdfastPort: number
-  upstreamPort: number
+  applicationPort: number
+  /** The application of the role admin; the same one where absent. */
+  staffPort?: number
+  apiPort?: number
+  certificate?: Certificate
   /** Further texts of the examples to replace. */
   replace?: Record<string, string>
 }
 
-/** Starts a program of `examples/` with the ports put in; it is stopped when the test ends. @returns where it listens */
-async function startExample(t: Test, command: (folder: string) => string[], port: number, { holdfastPort, upstreamPort, replace = {} }: Places): Promise<string> {
+/** Where a program of the examples listens, on loopback. */
+export interface Listening {
+  /** Its one port, or that of TLS. */
+  port: number
+  /** Where it listens without TLS, beside that. */
+  plainPort: number
+}
+
+/** How the examples say where they listen, each in its own language, and what stands in its place. */
+function listeningTexts({ port, plainPort }: Listening, innerPort: number): Record<string, string> {
+  return {
+    '127.0.0.1:8080': `127.0.0.1:${port}`,
+    // nginx
+    'listen 443 ': `listen 127.0.0.1:${port} `,
+    'listen [::]:443 ': `listen [::1]:${port} `,
+    'listen 80 ': `listen 127.0.0.1:${plainPort} `,
+    'listen [::]:80 ': `listen [::1]:${plainPort} `,
+    // Caddy
+    'http_port 80': `http_port ${plainPort}\n\tdefault_bind 127.0.0.1`,
+    'https_port 443': `https_port ${port}`,
+    '# tls fullchain.pem': 'tls fullchain.pem',
+    // HAProxy
+    '127.0.0.1:3001': `127.0.0.1:${innerPort}`,
+    'bind :80': `bind 127.0.0.1:${plainPort}`,
+    'bind :443': `bind 127.0.0.1:${port}`,
+    // Apache
+    'Listen 80': `Listen 127.0.0.1:${plainPort}`,
+    'Listen 443': `Listen 127.0.0.1:${port}`,
+    '*:80>': `*:${plainPort}>`,
+    '*:443>': `*:${port}>`
+  }
+}
+
+/** Starts a program of `examples/` with the ports put in; it is stopped when the test ends. */
+async function startExample(t: Test, command: (folder: string) => string[], places: Places): Promise<Listening> {
+  const {
+    holdfastPort,
+    applicationPort,
+    staffPort = applicationPort,
+    apiPort = applicationPort,
+    certificate,
+    replace = {}
+  } = places
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-proxy-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   cpSync(examples, folder, { recursive: true })
-  const texts: Record<string, string> = { '127.0.0.1:3000': `127.0.0.1:${holdfastPort}`, '127.0.0.1:4000': `127.0.0.1:${upstreamPort}`, '127.0.0.1:8080': `127.0.0.1:${port}`, ...replace }
-  for (const name of readdirSync(folder)) {
+  const listening = { port: await freePort(), plainPort: await freePort() }
+  const texts: Record<string, string> = {
+    '127.0.0.1:3000': `127.0.0.1:${holdfastPort}`,
+    '127.0.0.1:4000': `127.0.0.1:${applicationPort}`,
+    '127.0.0.1:4001': `127.0.0.1:${staffPort}`,
+    '127.0.0.1:4002': `127.0.0.1:${apiPort}`,
+    ...listeningTexts(listening, await freePort()),
+    ...replace
+  }
+  for (const { name } of readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile())) {
     let text = readFileSync(join(folder, name), 'utf8')
     for (const [from, to] of Object.entries(texts)) text = text.replaceAll(from, to)
     writeFileSync(join(folder, name), text)
   }
+  if (certificate) {
+    const { cert, key } = certificate
+    for (const [name, pem] of [
+      ['fullchain.pem', cert],
+      ['privkey.pem', key],
+      [`${HOST}.pem`, cert + key]
+    ] as const)
+      writeFileSync(join(folder, name), pem, { mode: 0o600 })
+  }
   const [program = '', ...args] = command(folder)
-  const child = spawn(program, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, HOME: folder, PORT: String(port) } })
+  const { port } = listening
+  const child = spawn(program, args, {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env['PATH'], HOME: folder, PORT: String(port) }
+  })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => { output += chunk.toString() })
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => {
+      output += chunk.toString()
+    })
   const exited = once(child, 'close')
   t.teardown(async () => {
     child.kill('SIGTERM')
@@ -74,23 +194,27 @@ async function startExample(t: Test, command: (folder: string) => string[], port
   })
   await Promise.race([
     until(`${program} to listen`, () => accepts('127.0.0.1', port)),
-    exited.then(() => { throw new Error(`${program} ended: ${output}${logOf(folder)}`) })
+    exited.then(() => {
+      throw new Error(`${program} ended: ${output}${logOf(folder)}`)
+    })
   ])
-  return `http://127.0.0.1:${port}`
+  return listening
 }
 
-/** TLS with a certificate of its own in front of a port: mod_auth_openidc asks nobody without it. @returns its port */
-export async function startTls(t: Test, targetPort: number): Promise<number> {
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-tls-'))
-  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
-  const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key, '-out', cert, '-days', '2', '-subj', '/CN=127.0.0.1'], { encoding: 'utf8' })
-  if (made.status !== 0) throw new Error(`openssl failed: ${made.stderr}`)
+/** TLS in front of a port: mod_auth_openidc asks nobody without it. @returns its port */
+export async function startTls(t: Test, targetPort: number, certificate: Certificate): Promise<number> {
   const sockets = new Set<Socket>()
-  const server = createServer({ key: readFileSync(key), cert: readFileSync(cert) }, (client) => {
+  const server = createServer(certificate, (client) => {
     const target = connect(targetPort, '127.0.0.1')
     for (const socket of [client, target]) {
       sockets.add(socket)
-      socket.on('error', () => {}).on('close', () => { client.destroy(); target.destroy(); sockets.delete(socket) })
+      socket
+        .on('error', () => {})
+        .on('close', () => {
+          client.destroy()
+          target.destroy()
+          sockets.delete(socket)
+        })
     }
     client.pipe(target).pipe(client)
   }).listen(0, '127.0.0.1')
@@ -98,20 +222,21 @@ export async function startTls(t: Test, targetPort: number): Promise<number> {
   t.teardown(() => {
     for (const socket of sockets) socket.destroy()
     server.close()
-    rmSync(folder, { recursive: true, force: true })
   })
   return (server.address() as AddressInfo).port
 }
 
 /** Starts a proxy with its example's configuration. */
-export async function startProxy(t: Test, proxy: Proxy, places: Places): Promise<string> {
-  return startExample(t, proxies[proxy], await freePort(), places)
+export async function startProxy(t: Test, proxy: Proxy, places: Places): Promise<Listening> {
+  return startExample(t, proxies[proxy], places)
 }
 
 /** Starts the application of the examples, which answers with the request headers that reached it. @returns its port */
 export async function startUpstream(t: Test): Promise<number> {
-  const port = await freePort()
-  await startExample(t, (folder) => [process.execPath, join(folder, 'upstream.mjs')], port, { holdfastPort: 0, upstreamPort: port })
+  const { port } = await startExample(t, (folder) => [process.execPath, join(folder, 'upstream.mjs')], {
+    holdfastPort: 0,
+    applicationPort: 0
+  })
   return port
 }
 
