@@ -3,6 +3,7 @@ import { accountKey } from '../src/auth/device.js'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import { limits, type Limit } from '../src/limits.js'
+import { noteFacts } from './answer-facts.js'
 import { authBody, setAuthBody } from './auth-body.js'
 import { clientNetwork, type Budgets, type Taking } from './budgets.js'
 import { asked, credentialOf } from './credential.js'
@@ -65,6 +66,7 @@ export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): Acco
     const check = presented && await holdfast.reader.check(presented.credential)
     // Without a session there is nobody whose secret could be guessed; a pending second factor is counted in the store.
     if (!check?.active) return []
+    noteFacts(request, { userId: check.session.userId, sessionId: check.session.id })
     return [[limits.passwordBySession, check.session.id], [limits.passwordByUser, check.session.userId]]
   })
 }

@@ -3,11 +3,14 @@ import fp from 'fastify-plugin'
 import { reportError } from '../src/error-report.js'
 import { OVERLOADED_RETRY_AFTER_SECONDS, problemOf, Refusal, refusalFor, RETRY_AFTER_SECONDS } from '../src/errors.js'
 import { limits } from '../src/limits.js'
+import { noteFacts } from './answer-facts.js'
 import { clientNetwork } from './budgets.js'
 import { expiredSessionCookies, namesTwoSessions } from './credential.js'
 
-/** Sets the status of a refusal, and the headers that belong to it. */
+/** Sets the status of a refusal, and the headers that belong to it. Its cause is in the log's line. */
 export function beginRefusal(reply: FastifyReply, { statusCode, code }: Refusal): FastifyReply {
+  noteFacts(reply.request, { cause: code })
+  if (code === 'origin_refused') reply.server.holdfast.refusedOrigins.note(reply.request.headers.origin)
   if (code === 'gateway_unknown') reply.header('www-authenticate', 'Basic realm="holdfast", charset="UTF-8"')
   else if (statusCode === 401) reply.header('www-authenticate', code === 'credential_missing' ? 'Bearer' : `Bearer error="invalid_token", error_description="${code}"`)
   if (code === 'role_missing') reply.header('www-authenticate', 'Bearer error="insufficient_scope"')

@@ -4,6 +4,7 @@ import { reportError } from '../src/error-report.js'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import type { Session, User } from '../src/session/session.js'
+import { noteFacts } from './answer-facts.js'
 import { asked, credentialOf } from './credential.js'
 import { refuseForgery } from './csrf.js'
 import { sendRefusal } from './errors.js'
@@ -36,7 +37,12 @@ async function guard(app: FastifyInstance, { holdfast }: { holdfast: Holdfast })
     if (!presented) throw new Refusal('credential_missing')
     if (presented.from === 'cookie') refuseForgery(request, holdfast.auth.trustedOrigins)
     const check = await holdfast.reader.check(presented.credential)
-    if (!check.active) throw new Refusal(check.cause)
+    if (!check.active) {
+      const sessionId = holdfast.reader.parse(presented.credential)?.sessionId
+      if (sessionId !== undefined) noteFacts(request, { sessionId })
+      throw new Refusal(check.cause)
+    }
+    noteFacts(request, { userId: check.user.id, sessionId: check.session.id })
     if (!roles.every((role) => check.user.roles.includes(role))) throw new Refusal('role_missing')
     request.identity = { session: check.session, user: check.user }
   }

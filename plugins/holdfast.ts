@@ -1,9 +1,10 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
 import { ConfigError, refuseForeignVariables, resolveConfig, type HoldfastOptions } from '../src/config.js'
 import type { Protections } from '../src/cache/protections.js'
 import { errorLine, redact, reportError } from '../src/error-report.js'
 import { openHoldfast, type Holdfast } from '../src/holdfast.js'
+import { describeAnswer } from './answer-facts.js'
 import bodyHeaders from './body-headers.js'
 import errors from './errors.js'
 import type { FastPath } from './fast-path.js'
@@ -14,6 +15,7 @@ import metrics from './metrics.js'
 import openapi from './openapi.js'
 import { noteMethods } from './other-methods.js'
 import rateLimit, { openCounts } from './rate-limit.js'
+import refusedPreflights from './refused-origins.js'
 import requestHeaders from './request-headers.js'
 import auth from './routes/auth.js'
 import health from './routes/health.js'
@@ -84,6 +86,7 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
     await scope.register(gateway, { holdfast })
     // What browsers may ask. Gateways' routes stand beside it: no CORS there.
     await scope.register(async (web) => {
+      await web.register(refusedPreflights, { holdfast })
       await web.register(security, { config })
       await web.register(bodyHeaders)
       const refuseOthers = noteMethods(web)
@@ -102,9 +105,20 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
       await others.register(wellKnown, { holdfast })
       if (isAlone) refuseOthers()
     })
-  }, { prefix })
+  }, { prefix, ...(fastPath === undefined ? describedIn(app) : {}) })
   // RFC 8414 puts an issuer's path behind the well-known name, which is outside the prefix.
   if (prefix !== '' && app.prefix === '') await app.register(insertedWellKnown, { holdfast })
+}
+
+/** Where pino keeps the serializers of a logger. */
+const SERIALIZERS = Symbol.for('pino.serializers')
+
+/** In the log of a host application, too, the line about a refusal has its cause. The stand-alone server's own logger sees to that by itself. */
+function describedIn({ log }: FastifyInstance): { logSerializers: { res: (reply: FastifyReply) => string } } {
+  const { res } = (log as unknown as Record<symbol, { res?: unknown } | undefined>)[SERIALIZERS] ?? {}
+  const describe: (reply: FastifyReply) => object = (reply) => ({ ...(typeof res === 'function' ? res(reply) as object : {}), ...describeAnswer(reply) })
+  // Fastify's types know serializers that make text; pino takes any value.
+  return { logSerializers: { res: describe as unknown as (reply: FastifyReply) => string } }
 }
 
 export type { Check, Session, User } from '../src/session/session.js'

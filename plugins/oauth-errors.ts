@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import type { FastifyError, FastifyReply, FastifyRequest, preValidationAsyncHookHandler } from 'fastify'
 import type { Cause, Refusal } from '../src/errors.js'
+import { noteFacts } from './answer-facts.js'
 import { beginRefusal, refusalOf } from './errors.js'
 
 const OAuthErrorSchema = Type.Object({ error: Type.String(), error_description: Type.String(), cause: Type.String({ description: 'What clients switch on.' }) })
@@ -43,7 +44,10 @@ export function sendOAuthError(error: FastifyError | Refusal, request: FastifyRe
   const { error: name, status } = oauthFormOf(refusal)
   const body: OAuthError = { error: name, error_description: describe(refusal), cause: refusal.code }
   if (status === refusal.statusCode) beginRefusal(reply, refusal)
-  else reply.code(status).header('cache-control', 'no-store')
+  else {
+    noteFacts(request, { cause: refusal.code })
+    void reply.code(status).header('cache-control', 'no-store')
+  }
   return reply.type('application/json').send(JSON.stringify(body))
 }
 

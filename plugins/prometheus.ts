@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { factorOutcomes, factors, signInOutcomes } from '../src/auth/attempts.js'
 import type { Holdfast } from '../src/holdfast.js'
 import { Durations } from './durations.js'
 
@@ -50,6 +51,12 @@ function countTally(registry: Registry, { tally }: Holdfast): void {
   })
   counter('holdfast_refreshes_total', 'Refreshes, by outcome.', ['outcome'], (set) => {
     for (const [outcome, value] of tally.refreshes) set({ outcome }, value)
+  })
+  counter('holdfast_sign_ins_total', 'Sign-ins by password, by how they ended.', ['outcome'], (set) => {
+    for (const outcome of signInOutcomes) set({ outcome }, tally.signIns.get(outcome) ?? 0)
+  })
+  counter('holdfast_second_factors_total', 'Second factors that were shown, by factor and by how that ended.', ['factor', 'outcome'], (set) => {
+    for (const factor of factors) for (const outcome of factorOutcomes) set({ factor, outcome }, tally.factors.get(factor)?.get(outcome) ?? 0)
   })
   const confirmations = new Histogram({
     name: 'holdfast_revocation_confirmation_seconds', help: 'From the commit of a change until every cache had forgotten older copies, or the wait was given up (pending).',

@@ -4,6 +4,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyHttpOptions, type FastifyI
 import { v7 as uuidV7 } from 'uuid'
 import holdfast from '../plugins/holdfast.js'
 import security from '../plugins/security.js'
+import { describeAnswer } from '../plugins/answer-facts.js'
 import { beginRefusal, sendNotFound, sendRefusal } from '../plugins/errors.js'
 import { FastPath } from '../plugins/fast-path.js'
 import { VERIFY_FOR, withoutTail } from '../plugins/routes/verify.js'
@@ -24,7 +25,7 @@ export interface AppOptions {
 /** Builds the stand-alone server: a Fastify application with the one plugin in it. It does not listen yet. */
 export async function buildApp(config: Config, { logger, onUnfit }: AppOptions = {}): Promise<FastifyInstance> {
   const proxies = new TrustedProxies(config.trustedProxies)
-  const serializers = { req: (request: FastifyRequest) => describeRequest(request, proxies), err: reportError }
+  const serializers = { req: (request: FastifyRequest) => describeRequest(request, proxies), res: describeAnswer, err: reportError }
   const app = Fastify({
     ...(logger ? { loggerInstance: logger.child({}, { serializers }) } : { logger: { level: config.logLevel, serializers } }),
     // Not a time-ordered id: its random bytes would cost a tenth of a check, and nobody sorts requests by it.

@@ -1,6 +1,9 @@
 import type { Server } from 'node:net'
 import type { Config, StoreConfig } from './config.js'
+import { ATTEMPTS_FLUSH_MS, FailedAttempts } from './account/failed-attempts.js'
+import { hashName } from './account/name-hash.js'
 import { purgeAccountEvents } from './account/store.js'
+import { Attempts } from './auth/attempts.js'
 import { createAuth, type Auth } from './auth/auth.js'
 import { Devices } from './auth/device.js'
 import { deriveKeys, keptSecret } from './auth/keys.js'
@@ -16,6 +19,7 @@ import { parseGatewayClients } from './gateway/gateway.js'
 import { startJob } from './job.js'
 import { operate } from './operator.js'
 import { RecentAnswer } from './recent-answer.js'
+import { RefusedOrigins } from './refused-origins.js'
 import { openCaches, type Caches } from './cache/cache.js'
 import { countUnconfirmed } from './cache/outbox.js'
 import type { Protections } from './cache/protections.js'
@@ -77,6 +81,10 @@ export interface Holdfast {
   readonly accessTokens: AccessTokens
   readonly gateways: GatewayAuthenticator
   readonly devices: Devices
+  /** Told how attempts to sign in have ended. */
+  readonly attempts: Attempts
+  /** Told of origins that were refused. */
+  readonly refusedOrigins: RefusedOrigins
   /** Where the routes hang on BASE_URL: the prefix of the host application, or empty. */
   readonly prefix: string
   /** Whom access tokens are from and for. */
@@ -115,6 +123,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     const keys = deriveKeys(config.authSecret ?? keptSecret(config.dataDir), config.authSecretPrevious)
     const activity = new Activity({ db: database.prisma, idleTtlSeconds: config.sessionIdleTtlSeconds, now: () => performance.now() })
     const tally = new Tally()
+    const failedAttempts = new FailedAttempts({ prisma: database.prisma, now: () => performance.now() })
     const opened = openCaches({
       config, keys: keys.all, database, serves, tally, protections,
       events: {
@@ -170,6 +179,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       startJob(2_000 * config.cacheTtlSeconds, async () => { if (ready) await opened.purgeOutbox() }, (error) => events.onError('the outbox could not be cleaned', error)),
       startJob(KEYS_POLL_MS, async () => { if (ready) await signingKeys.read() }, (error) => events.onError('the signing keys could not be read', error)),
       startJob(ACTIVITY_FLUSH_MS, () => activity.flush(), (error) => events.onError('the notes of use could not be written', error)),
+      startJob(ATTEMPTS_FLUSH_MS, () => failedAttempts.flush(), (error) => events.onError('failed sign-ins could not be written: they are kept and tried again', error)),
       startJob(ACTIVITY_FLUSH_MS, () => gateways.flush(), (error) => events.onError('the notes of use of gateways could not be written', error)),
       startJob(RETENTION_MS, async () => {
         await purgeEnded(database.prisma, config.sessionRetentionSeconds)
@@ -183,6 +193,8 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       config, prisma: database.prisma, reader, revoker, sessionNames: new SessionNames(database.prisma, confirmation), auth, tokens, signingKeys, accessTokens, gateways, prefix, parties, tally,
       stats: () => ({ ...opened.stats(), pool: database.pool() }),
       outboxDepth: () => countUnconfirmed(database.prisma),
+      attempts: new Attempts({ failed: failedAttempts, tally, hashName: (name) => hashName(keys.eventNames, name) }),
+      refusedOrigins: new RefusedOrigins({ now: () => performance.now(), onRefused: (message) => events.onWarning(message, null) }),
       devices: new Devices(keys.all.map(({ device }) => device)),
       ready: () => ready,
       prepared,
@@ -203,7 +215,10 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
         activity.stop()
         await Promise.all(jobs.map((job) => job.stop()))
         await opened.close()
-        if (ready) await Promise.all([activity.flush(), gateways.flush()]).catch((error: unknown) => events.onError('the notes of use could not be written', error))
+        if (ready) {
+          await Promise.all([activity.flush(), gateways.flush()]).catch((error: unknown) => events.onError('the notes of use could not be written', error))
+          await failedAttempts.flush().catch((error: unknown) => events.onError('failed sign-ins could not be written', error))
+        }
         await database.close()
       }
     }

@@ -22,11 +22,25 @@ export class Tally {
   readonly revocations = new Map<string, number>()
   /** Refreshes by outcome. */
   readonly refreshes = new Map<string, number>()
+  /** Sign-ins by outcome. */
+  readonly signIns = new Map<string, number>()
+  /** Second factors that were shown, by factor and outcome. */
+  readonly factors = new Map<string, Map<string, number>>()
   /** Told how long after its commit a change was known everywhere, or was not (`pending`). */
   onConfirmed: (ms: number, outcome: 'confirmed' | 'pending') => void = () => {}
 
   revoked(reason: string): void {
     add(this.revocations, reason)
+  }
+
+  signedIn(outcome: string): void {
+    add(this.signIns, outcome)
+  }
+
+  factorShown(factor: string, outcome: string): void {
+    const outcomes = this.factors.get(factor) ?? new Map<string, number>()
+    this.factors.set(factor, outcomes)
+    add(outcomes, outcome)
   }
 
   /** @param outcome what the client was told: rotated, replayed, reused, … */

@@ -87,6 +87,8 @@ t.test('enough was collected for the drill to mean something', async (t) => {
 t.test('no secret is in any column of any table', async (t) => {
   t.ok((rows.get('session') ?? []).length >= 8)
   t.ok((rows.get('verification') ?? []).length >= 2, 'some proofs are still pending')
+  const kinds = new Set((rows.get('account_event') ?? []).map((row) => row['kind']))
+  for (const kind of ['sign_in_failed', 'password_changed', 'second_factor_added', 'backup_code_used', 'impersonation_begun']) t.ok(kinds.has(kind), kind)
   t.ok((rows.get('signing_key') ?? []).length >= 2, 'there are signing keys')
   for (const [table, content] of rows) searchIn(t, Buffer.from(JSON.stringify(content)), `table ${table}`)
 })
@@ -159,6 +161,11 @@ async function signInInEveryWay(): Promise<void> {
   await browser.ask('/api/auth/sign-up/email', { name: 'Ada', email, password })
   await new Visitor('second device').ask('/api/auth/sign-in/email', { email, password, rememberMe: false })
   await new Visitor('wrong password').ask('/api/auth/sign-in/email', { email, password: newPassword }, 401)
+  // A password where the name belongs: one that looks like an address, and one that does not.
+  for (const typed of ['Zn7-quite@another-secret.example', 'Zn7 quite another secret']) {
+    for (const spelling of [typed, typed.toLowerCase()]) collect('a password that was typed as a name', spelling)
+    await new Visitor('confused').post('/api/auth/sign-in/email', { email: typed, password: 'Ada' })
+  }
   const bearer = [...secrets].findLast(([, what]) => what === 'second device set-auth-token')?.[0] ?? ''
   await new Visitor('bearer').get('/session', { authorization: `Bearer ${bearer}` })
   const accepted = await new Visitor('access token').get('/session', { authorization: `Bearer ${accessToken}` })

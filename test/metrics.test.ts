@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import { request } from 'node:http'
 import t from 'tap'
 import { makeFamily, refresh } from './families.js'
-import { Browser, build, sessionState, signUp, storage } from './helper.js'
+import { factorOutcomes } from '../src/auth/attempts.js'
+import { Browser, build, sessionState, signIn, signUp, storage } from './helper.js'
 import { until } from './services/poll.js'
 import { freePort } from './services/ports.js'
 
@@ -21,6 +22,9 @@ async function read(name: string, labels: Record<string, string> = {}, from = `$
 
 const count = (route: string, status: string) => read('holdfast_http_request_duration_seconds_count', { method: 'GET', route, status })
 const checks = (answer: string, layer: string) => read('holdfast_checks_total', { answer, layer })
+
+/** Sign-ins that succeeded, and those at names without an account. */
+const signIns = () => Promise.all(['ok', 'unknown'].map((outcome) => read('holdfast_sign_ins_total', { outcome })))
 
 t.test('requests are counted by route and status, and no path of a stranger becomes a label', async (t) => {
   const { browser, sessionId } = await signUp(url)
@@ -80,7 +84,23 @@ t.test('refreshes are counted by outcome, under the names that the alerts use', 
     t.equal(await read('holdfast_http_request_duration_seconds_count', { method: 'POST', route: '/oauth2/token', status }), times, status)
   }
   const alerts = readFileSync(new URL('../../examples/prometheus-alerts.yml', import.meta.url), 'utf8')
-  for (const [, outcome = ''] of alerts.matchAll(/outcome="([^"]+)"/g)) t.ok(outcomes.includes(outcome), outcome)
+  for (const [, outcome = ''] of alerts.matchAll(/refreshes_total\{outcome="([^"]+)"/g)) t.ok(outcomes.includes(outcome), outcome)
+})
+
+t.test('O15: sign-ins and second factors are counted by outcome, under the names that the alerts use', async (t) => {
+  const alerts = readFileSync(new URL('../../examples/prometheus-alerts.yml', import.meta.url), 'utf8')
+  const named = (metric: string) => [...alerts.matchAll(new RegExp(`${metric}\\{outcome=~"([^"]+)"`, 'g'))].flatMap(([, outcomes = '']) => outcomes.split('|'))
+  t.ok(named('sign_ins_total').length > 2)
+  for (const outcome of named('sign_ins_total')) t.type(await read('holdfast_sign_ins_total', { outcome }), 'number', outcome)
+  for (const outcome of named('second_factors_total')) t.ok(factorOutcomes.includes(outcome as (typeof factorOutcomes)[number]), outcome)
+  const before = await signIns()
+  const { email } = await signUp(url)
+  await signIn(url, email)
+  await new Browser(url).post('/api/auth/sign-in/email', { email: 'nobody@example.com', password: 'a wrong guess, surely' })
+  t.strictSame(await until('the sign-ins to be counted', async () => {
+    const difference = (await signIns()).map((value, n) => (value ?? 0) - (before[n] ?? 0))
+    return difference.every((value) => value > 0) && difference
+  }), [1, 1])
 })
 
 t.test('revocations are counted by reason, and timed', async (t) => {

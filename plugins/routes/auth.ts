@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { shownTo } from '../../src/auth/attempts.js'
 import type { Auth } from '../../src/auth/auth.js'
 import type { AuthEndpoint } from '../../src/auth/endpoints.js'
 import { createAuthScope, runInScope, type AuthScope } from '../../src/auth/scope.js'
@@ -10,13 +11,16 @@ import type { Holdfast } from '../../src/holdfast.js'
 import { withoutTokens } from '../../src/session/session-token.js'
 import { limits, secondFactorLockout } from '../../src/limits.js'
 import { isCounted, limitGuesses, limitMails, limitPasswords, limitProbes, limitTokens, type AccountLimitOptions } from '../account-limit.js'
-import { readAuthBody } from '../auth-body.js'
+import { noteFacts, type AnswerFacts } from '../answer-facts.js'
+import { noteAttempts, noteScope } from '../attempts.js'
+import { authBody, readAuthBody } from '../auth-body.js'
 import { checkFields } from '../auth-fields.js'
 import { clientNetwork } from '../budgets.js'
 import { asked, credentialOf, expiredSessionCookies, namesTwoSessions, type PresentedCredential } from '../credential.js'
 import { deviceNameOf } from '../device-name.js'
 import { newDeviceProof, SET_DEVICE_TOKEN_HEADER, setDeviceCookie } from '../known-device.js'
 import { limitedBy } from '../rate-limit.js'
+import { noteOriginOf } from '../refused-origins.js'
 import { additionTo, transportOf } from '../token-transport.js'
 import { clientOf, fromWhere, isFromPage, toWebRequest, toWireHeaders, withoutCookie } from '../web-request.js'
 import { allowOf, methodsOf, ruleOf, type EndpointRule } from './auth-rules.js'
@@ -43,6 +47,7 @@ export default async function auth(app: FastifyInstance, { holdfast }: { holdfas
 function addEndpoint(app: FastifyInstance, holdfast: Holdfast, endpoint: AuthEndpoint, rule: EndpointRule): void {
   const url = `/api/auth${endpoint.path}`
   const allowed = methodsOf(endpoint)
+  const shown = shownTo(endpoint.path)
   app.route({
     url,
     method: allowed,
@@ -54,6 +59,7 @@ function addEndpoint(app: FastifyInstance, holdfast: Holdfast, endpoint: AuthEnd
       await checkFields(endpoint.path, readAuthBody(request, request.body, endpoint), holdfast.config)
     },
     ...limitsOf(rule, { holdfast, budgets: app.budgets }),
+    ...(shown === null ? {} : { onResponse: noteAttempts(holdfast, shown) }),
     handler: (request, reply) => {
       if (rule.kind !== 'open' && !isCounted(request)) throw new Error(`${endpoint.path} was asked without being counted`)
       return forward(holdfast, endpoint, request, reply)
@@ -118,6 +124,7 @@ async function forward(holdfast: Holdfast, endpoint: AuthEndpoint, request: Fast
     deviceName: deviceNameOf(request),
     standIn: presented?.credential.kind === 'access' ? await tokens.standInFor(presented.credential.value) : null
   })
+  noteScope(request, scope)
   try {
     const response = await answer(holdfast, scope, toWebRequest(holdfast, request, presented, scope))
     if (response.status >= 400) await abandonSession(holdfast, scope, request)
@@ -126,7 +133,16 @@ async function forward(holdfast: Holdfast, endpoint: AuthEndpoint, request: Fast
   } catch (error) {
     await abandonSession(holdfast, scope, request)
     throw error
+  } finally {
+    noteFacts(request, aboutWhom(scope))
   }
+}
+
+/** Whom a call was about, for the log: who is signed in, or whose account was named. */
+function aboutWhom({ actor, epochs }: AuthScope): AnswerFacts {
+  if (actor) return { userId: actor.session.userId, sessionId: actor.session.id }
+  const [userId] = epochs.keys()
+  return userId === undefined ? {} : { userId }
 }
 
 /**
@@ -248,8 +264,17 @@ async function send(request: FastifyRequest, reply: FastifyReply, response: Resp
   if (!response.body) return reply.send()
   if (!isJson(response)) return reply.send(Readable.fromWeb(response.body as ReadableStream))
   const text = await response.text()
+  if (response.status >= 400) noteError(request, text)
   const shown = mayCarryTokens ? text : withoutTokens(text)
   return reply.send(Object.keys(addition).length > 0 ? JSON.stringify({ ...JSON.parse(shown) as object, ...addition }) : shown)
+}
+
+/** Notes the code of an error of better-auth's, for the log, and the origin that it is about. */
+function noteError(request: FastifyRequest, text: string): void {
+  const error = JSON.parse(text) as { code?: unknown } | null
+  if (typeof error?.code !== 'string') return
+  noteFacts(request, { code: error.code })
+  noteOriginOf(request.server.holdfast, request, error.code, authBody(request))
 }
 
 // The path as it was sent; a request may name a whole address (RFC 9112 3.2.2).

@@ -181,8 +181,9 @@ function goesWithUser({ model, where }: { model: string, where: Where[] }): bool
 /** Keeps the epoch of every user that is read before a credential is verified. Old rows have roles with blanks. */
 function remember<T>(model: string, row: T): T {
   if (model === 'user' && row) {
-    const { id, credentialEpoch, role } = row as { id?: unknown, credentialEpoch?: unknown, role?: unknown }
-    const { epochs } = currentScope()
+    const { id, email, credentialEpoch, role } = row as Record<string, unknown>
+    const { epochs, userIds } = currentScope()
+    if (typeof id === 'string' && typeof email === 'string') userIds.set(email, id)
     if (typeof id === 'string' && typeof credentialEpoch === 'number' && !epochs.has(id)) epochs.set(id, credentialEpoch)
     if (typeof role === 'string') return { ...row, role: normalizeRole(role) }
   }

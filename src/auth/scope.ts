@@ -44,6 +44,8 @@ export interface AuthScope {
   insufficient: Cause | null
   /** Each user's credential epoch as it was first read, which is before any credential was verified. */
   readonly epochs: Map<string, number>
+  /** The ids of the users that were read, by e-mail address. */
+  readonly userIds: Map<string, string>
   /** Who authenticated the call: its writes must not commit after that session has ended, or its user has lost the right. */
   actor: Actor | null
   /** The transaction in which that has been made sure of under locks. */
@@ -83,7 +85,7 @@ export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn' 
 
 export function createAuthScope(request: AuthRequest): AuthScope {
   return {
-    ...request, call: null, insufficient: null, epochs: new Map(), actor: null, heldIn: null, authorityEnded: null, endedHere: new Set(), createdUsers: new Set(), source: null, insertedFor: null, insertedSession: null, standInRefused: null, family: null, begun: null,
+    ...request, call: null, insufficient: null, epochs: new Map(), userIds: new Map(), actor: null, heldIn: null, authorityEnded: null, endedHere: new Set(), createdUsers: new Set(), source: null, insertedFor: null, insertedSession: null, standInRefused: null, family: null, begun: null,
     invalidInput: false, noRoom: null, unconfirmed: { changes: [], sessionIds: new Set(), userIds: new Set() }, pendingUntil: null
   }
 }

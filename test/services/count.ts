@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { PGlite } from '@electric-sql/pglite'
 import { Redis } from 'ioredis'
 import { Client } from 'pg'
+import { FailedAttempts } from '../../src/account/failed-attempts.js'
 import { Confirmation } from '../../src/cache/confirmation.js'
 
 /** Statements and commands that this process sent. They are counted on the way out, and sent all the same. */
@@ -48,12 +49,17 @@ export async function recording(work: () => Promise<unknown>): Promise<string[]>
  */
 const ownPace = /pg_backend_pid\(\)|DELETE FROM "outbox"|"node"|FROM "signing_key"|SELECT 1$|GREATEST\(s\."lastSeenAt", free\.|GREATEST\(g\."lastUsedAt"|pg_snapshot_xmin|SET "claimedUntil" = clock_timestamp\(\)|FROM "outbox"\s+WHERE "transactionId"/
 
-/** Set in what a round of the outbox does: it tells Redis again of what a request has changed up to a quarter of a second before. */
+/**
+ * Set in what a round does: that of failed sign-ins, and that of the outbox, which tells Redis again of what a request has changed up to a
+ * quarter of a second before.
+ */
 const inRound = new AsyncLocalStorage<true>()
 for (const method of ['tail', 'relay'] as const) {
   const original = Confirmation.prototype[method]
   Confirmation.prototype[method] = function () { return inRound.run(true, () => original.call(this)) }
 }
+const flush: (this: FailedAttempts) => Promise<void> = Reflect.get(FailedAttempts.prototype, 'flush')
+FailedAttempts.prototype.flush = function () { return inRound.run(true, () => flush.call(this)) }
 
 const watch = (target: object, method: string, seen: (argument: unknown) => void) => {
   const prototype = target as Record<string, (...args: unknown[]) => unknown>
