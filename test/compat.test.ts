@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { build, storage } from './helper.js'
+import { build, databaseServer, storage } from './helper.js'
 import { compare, lineOf, type Difference } from './compat/compare.js'
 import { rules, rulesFor } from './compat/differences.js'
 import { gather, play } from './compat/drive.js'
@@ -16,7 +16,7 @@ import { startStock } from './compat/stock.js'
 const skip = storage === 'postgres' ? false : 'better-auth as it comes needs PostgreSQL'
 
 t.test('Holdfast answers as better-auth does, but for what is on the list', { skip }, async (t) => {
-  const stock = await startStock(t, process.env['TEST_DATABASE_URL'] ?? '')
+  const stock = await startStock(t, databaseServer)
   const running = await build(t, { oneTimeTokens: true })
   const there = new Side({ url: stock.url, cookiePrefix: 'better-auth', makeAdmin: stock.makeAdmin })
   const here = new Side({

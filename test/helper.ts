@@ -11,12 +11,18 @@ import { resolveConfig, type HoldfastOptions } from '../src/config.js'
 import { Answers, type Described } from './services/answers.js'
 import { execute } from './services/postgres.js'
 import { freePort } from './services/ports.js'
+import { embeddedTemplate, postgresTemplate, TEST_SECRET } from './services/stores.js'
 
-const { TEST_STORAGE, TEST_TEMPLATE = '', TEST_DATABASE_URL = '', TEST_REDIS_URL = '', TEST_SECRET = '', TEST_TIMEZONE = '' } = process.env
+// `npm test` names them; a file that runs alone is tested on the embedded store, or with TEST_STORAGE=postgres on the servers of this machine.
+const {
+  TEST_STORAGE, TEST_TEMPLATE, TEST_DATABASE_URL = 'postgresql://postgres@127.0.0.1:5432/postgres', TEST_REDIS_URL = 'redis://127.0.0.1:6379', TEST_TIMEZONE = ''
+} = process.env
 
 /** The storage mode that this run tests. */
 export const storage = TEST_STORAGE === 'postgres' ? 'postgres' : 'embedded'
 export const authSecret = TEST_SECRET
+/** Where tests make databases of their own. */
+export const databaseServer = TEST_DATABASE_URL
 export const redisUrl = TEST_REDIS_URL
 export const password = 'correct horse battery staple'
 
@@ -25,12 +31,12 @@ export async function freshStore(t: Pick<Test, 'teardown'>): Promise<HoldfastOpt
   const id = randomUUID().replaceAll('-', '')
   if (storage === 'embedded') {
     const dataDir = mkdtempSync(join(tmpdir(), 'holdfast-data-'))
-    cpSync(TEST_TEMPLATE, dataDir, { recursive: true })
+    cpSync(TEST_TEMPLATE ?? await embeddedTemplate(), dataDir, { recursive: true })
     t.teardown(() => rmSync(dataDir, { recursive: true, force: true }))
     return { dataDir, authSecret }
   }
   const name = `holdfast_test_${id}`
-  await execute(TEST_DATABASE_URL, `CREATE DATABASE ${name} TEMPLATE ${TEST_TEMPLATE}`)
+  await execute(TEST_DATABASE_URL, `CREATE DATABASE ${name} TEMPLATE ${TEST_TEMPLATE ?? await postgresTemplate(TEST_DATABASE_URL)}`)
   // For runs on a database that keeps another time: nothing may depend on it.
   if (TEST_TIMEZONE) await execute(TEST_DATABASE_URL, `ALTER DATABASE ${name} SET TimeZone = '${TEST_TIMEZONE}'`)
   t.teardown(() => execute(TEST_DATABASE_URL, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`))

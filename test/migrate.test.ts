@@ -13,7 +13,7 @@ import { resolveConfig, type HoldfastOptions } from '../src/config.js'
 import type { Database } from '../src/database/database.js'
 import { readMigrations } from '../src/database/migrate.js'
 import { openDatabase } from '../src/holdfast.js'
-import { authSecret, freshStore, sessionState, signUp, storage } from './helper.js'
+import { authSecret, databaseServer, freshStore, sessionState, signUp, storage } from './helper.js'
 import { execute } from './services/postgres.js'
 import { noFilter, openSchemaEngine, schemaPath } from './services/schema-engine.js'
 import { runCli, startServer } from './services/server.js'
@@ -28,7 +28,7 @@ async function emptyStore(t: Test): Promise<HoldfastOptions> {
     t.teardown(() => rmSync(folder, { recursive: true, force: true }))
     return { dataDir: join(folder, 'data') }
   }
-  const server = process.env['TEST_DATABASE_URL'] ?? ''
+  const server = databaseServer
   const name = `holdfast_empty_${randomUUID().replaceAll('-', '')}`
   await execute(server, `CREATE DATABASE ${name}`)
   t.teardown(() => execute(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`))

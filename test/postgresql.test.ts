@@ -4,13 +4,13 @@ import type { HoldfastOptions } from '../src/config.js'
 import type { Database } from '../src/database/database.js'
 import { migrate } from '../src/database/migrate.js'
 import { openPostgres } from '../src/database/postgres.js'
-import { authSecret, build, freshStore, makeAdmin, redisUrl, signUp, start, storage } from './helper.js'
+import { authSecret, build, databaseServer, freshStore, makeAdmin, redisUrl, signUp, start, storage } from './helper.js'
 import { findPgbouncer, startPgbouncer } from './services/pgbouncer.js'
 import { until } from './services/poll.js'
 import { execute, query } from './services/postgres.js'
 import { runCli } from './services/server.js'
 
-const server = process.env['TEST_DATABASE_URL'] ?? ''
+const server = databaseServer
 const skip = storage === 'embedded' && 'this is about PostgreSQL'
 const pgbouncer = findPgbouncer()
 const skipPooled = skip || (pgbouncer === null && process.env['REQUIRE_SERVICES'] !== '1' && 'PgBouncer is not here')
