@@ -2,11 +2,12 @@
 import cluster from 'node:cluster'
 import { existsSync } from 'node:fs'
 import type { Config } from './config.js'
-import { askHolder } from './control-socket.js'
+import { askHolder, type ControlRequest } from './control-socket.js'
 import { errorLine, reportError } from './error-report.js'
 import { Refusal } from './errors.js'
 import { findCommand, helpFor } from './help.js'
 import { operate, operations, type Operation } from './operator.js'
+import { readPassword } from './password-input.js'
 import { progressBar, toTable } from './terminal.js'
 import { version } from './version.js'
 
@@ -64,8 +65,8 @@ async function runStart(): Promise<void> {
 }
 
 /** Runs an operation in the server that holds an embedded store, or on the store itself. */
-async function runOperation(config: Config, operation: string, args: string[]): Promise<unknown> {
-  const answer = config.databaseUrl === undefined ? await askHolder(config.dataDir, { operation, args }) : null
+async function runOperation(config: Config, request: ControlRequest): Promise<unknown> {
+  const answer = config.databaseUrl === undefined ? await askHolder(config.dataDir, request) : null
   if (answer) {
     if ('error' in answer) throw answer.cause ? new Refusal(answer.cause, answer.error) : new Error(answer.error)
     return answer.result
@@ -74,7 +75,7 @@ async function runOperation(config: Config, operation: string, args: string[]): 
   const holdfast = await openHoldfast(config, '', { onDebug: () => {}, onWarning: () => {}, onError: () => {}, onUnfit: () => {} }, { serves: false })
   const bar = process.stderr.isTTY ? progressBar() : null
   try {
-    return await operate(holdfast, { operation, args }, bar?.onProgress)
+    return await operate(holdfast, request, bar?.onProgress)
   } finally {
     bar?.end()
     await holdfast.close()
@@ -93,7 +94,7 @@ async function main(argv: string[]): Promise<void> {
     if (args.length > 0) throw new Refusal('invalid_input', `usage: holdfast ${command}`)
     if (command === 'start') return runStart()
   }
-  const result = command === 'migrate' ? await runMigrate() : await runOperation(await configured(), command, args)
+  const result = command === 'migrate' ? await runMigrate() : await runOperation(await configured(), { operation: command, args, password: await readPassword(operations[command]?.asks?.(args) ?? null) })
   return print(process.stdout.isTTY && !json ? tableOf(result, operations[command]) : JSON.stringify(result))
 }
 

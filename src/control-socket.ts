@@ -8,6 +8,8 @@ import { Refusal, type Cause } from './errors.js'
 export interface ControlRequest {
   operation: string
   args: string[]
+  /** Where the command has asked for one: apart from the words, which may be shown. */
+  password?: string | undefined
 }
 
 /** Its answer: a result, or the message of an error, with its cause where it is a refusal. */

@@ -47,7 +47,9 @@ export function banner(config: Config): string {
 }
 
 function trial({ baseUrl, signUp }: Config): string[] {
-  if (signUp === 'closed') return ['SIGN_UP is closed: nobody can make an account.']
+  if (signUp === 'closed') {
+    return ['users    SIGN_UP is closed: nobody can make an account but you', '         npm run --silent holdfast -- user create ada@example.com --role admin']
+  }
   return [
     `try      curl -i -c cookies.txt ${baseUrl}/api/auth/sign-up/email \\`,
     "           -H 'content-type: application/json' \\",

@@ -1,15 +1,15 @@
 import { parseArgs } from 'node:util'
 import { actingAsOperator } from './account/origin.js'
 import { purgeAccountEvents } from './account/store.js'
-import { normalizeRole, wrongRole } from './auth/roles.js'
 import type { ControlRequest } from './control-socket.js'
 import { Refusal } from './errors.js'
 import { createGateway, disable, gatewayUsage, listAll, rotateSecret } from './gateway/commands.js'
 import type { Holdfast } from './holdfast.js'
 import { countEnded, purgeEnded } from './session/retention.js'
-import { rolesOf } from './session/session.js'
 import { sessionRow } from './session/session-row.js'
 import { listSessions } from './session/store.js'
+import { userOperations } from './user/commands.js'
+import { getUser } from './user/store.js'
 
 /** Sessions that one list shows at most. */
 const MAX_LISTED = 1_000
@@ -23,12 +23,20 @@ export interface Operation {
   help?: string
   /** What of a record of its list a terminal shows; all of it without. */
   row?: (record: Record<string, unknown>) => Record<string, unknown>
-  run: (holdfast: Holdfast, args: string[], onProgress: Progress) => Promise<unknown>
+  /** What it takes beside its words: a password from standard input, or one that a person is asked for. Null where these words ask for none. */
+  asks?: (args: readonly string[]) => 'stdin' | 'prompt' | null
+  run: (holdfast: Holdfast, args: string[], input: OperationInput) => Promise<unknown>
+}
+
+/** What an operation is given beside its words. */
+export interface OperationInput {
+  onProgress: Progress
+  password?: string | undefined
 }
 
 /** What an operator may ask of a running Holdfast, on the command line: the words of the command, and what they do. */
 export const operations: Record<string, Operation> = {
-  'user set-role': { usage: 'user set-role <e-mail or id> <role>[,<role>…]', help: 'Sets the roles of a user. Every cache knows before it ends; impersonations by that user end.', run: setRole },
+  ...userOperations,
   'session list': { usage: 'session list <e-mail or user id> [--limit <1 to 1000>] [--after <session id>]', help: 'Lists the active sessions of a user, latest first: 100 of them, unless --limit says otherwise. --after goes on behind a session.', run: list, row: sessionRow },
   'session revoke': { usage: 'session revoke <session id> | --user <e-mail or user id>', help: 'Ends one session, or all of a user. With `effective_by` in the result, a cache could not be told: by then every copy has ended.', run: revoke },
   'keys list': { usage: 'keys list', help: 'Lists the keys that sign access tokens: which signs now, which comes next, which are only published still.', run: listKeys },
@@ -41,25 +49,15 @@ export const operations: Record<string, Operation> = {
 }
 
 /** Runs one operation. @throws Refusal for words that name none, or are not written as it wants them */
-export async function operate(holdfast: Holdfast, { operation, args }: ControlRequest, onProgress: Progress = () => {}): Promise<unknown> {
+export async function operate(holdfast: Holdfast, { operation, args, password }: ControlRequest, onProgress: Progress = () => {}): Promise<unknown> {
   const known = Object.hasOwn(operations, operation) ? operations[operation] : undefined
   if (!known) throw new Refusal('invalid_input', `there is no operation ${operation}`)
   try {
-    return await actingAsOperator(() => known.run(holdfast, args, onProgress))
+    return await actingAsOperator(() => known.run(holdfast, args, { onProgress, password }))
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'))) throw error
     throw new Refusal('invalid_input', `${error.message}\nusage: holdfast ${known.usage}`, { cause: error })
   }
-}
-
-async function setRole({ prisma, auth, config }: Holdfast, args: string[]): Promise<unknown> {
-  const [who = '', role = '', ...rest] = args
-  if (!who || !role || rest.length > 0) throw new Refusal('invalid_input', 'usage: holdfast user set-role <e-mail or id> <role>')
-  const wrong = wrongRole(role, config.roles)
-  if (wrong !== null) throw new Refusal('invalid_input', wrong)
-  const id = await userIdOf(prisma, who)
-  await auth.updateUser(id, { role })
-  return { id, roles: rolesOf(normalizeRole(role)) }
 }
 
 async function list({ prisma }: Holdfast, args: string[]): Promise<unknown> {
@@ -68,7 +66,7 @@ async function list({ prisma }: Holdfast, args: string[]): Promise<unknown> {
   if (!who || rest.length > 0 || !/^\d{1,4}$/.test(limit) || Number(limit) < 1 || Number(limit) > MAX_LISTED) {
     throw new Refusal('invalid_input', `usage: holdfast ${operations['session list']?.usage}`)
   }
-  const rows = await listSessions(prisma, { userId: await userIdOf(prisma, who) }, { limit: Number(limit), after })
+  const rows = await listSessions(prisma, { userId: (await getUser(prisma, who)).id }, { limit: Number(limit), after })
   return rows.map(({ id, userId, name, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy, refreshCount, lastRefreshAt, lastRefreshAddress }) =>
     ({ id, userId, name, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy, refreshCount, lastRefreshAt, lastRefreshAddress }))
 }
@@ -80,7 +78,7 @@ async function revoke({ prisma, revoker }: Holdfast, args: string[]): Promise<un
   }
   const revoked = user === undefined
     ? await revoker.revoke([sessionId ?? ''], null, 'revoked_by_operator')
-    : await revoker.revokeAll(null, { userId: await userIdOf(prisma, user), reason: 'revoked_by_operator' })
+    : await revoker.revokeAll(null, { userId: (await getUser(prisma, user)).id, reason: 'revoked_by_operator' })
   return { revoked: revoked?.count ?? 0, ...(revoked?.effectiveBy ? { effective_by: revoked.effectiveBy } : {}) }
 }
 
@@ -99,16 +97,10 @@ async function rotateKeys({ signingKeys }: Holdfast, args: string[]): Promise<un
   return signingKeys.list()
 }
 
-async function retention({ prisma, config }: Holdfast, args: string[], onProgress: Progress): Promise<unknown> {
+async function retention({ prisma, config }: Holdfast, args: string[], { onProgress }: OperationInput): Promise<unknown> {
   if (args.length > 0) throw new Refusal('invalid_input', 'usage: holdfast retention')
   const total = await countEnded(prisma, config.sessionRetentionSeconds)
   onProgress(0, total)
   const removed = await purgeEnded(prisma, config.sessionRetentionSeconds, (removed) => onProgress(removed, total))
   return { removed, removedEvents: await purgeAccountEvents(prisma, config.accountEventRetentionSeconds) }
-}
-
-async function userIdOf(prisma: Holdfast['prisma'], who: string): Promise<string> {
-  const user = await prisma.user.findFirst({ where: who.includes('@') ? { email: who.toLowerCase() } : { id: who } })
-  if (!user) throw new Refusal('not_found', `there is no user ${who}`)
-  return user.id
 }

@@ -1,15 +1,10 @@
-import { spawn, spawnSync } from 'node:child_process'
-import { tmpdir } from 'node:os'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { build, freshStore, password, sessionState, signIn, signUp, storage } from './helper.js'
-import type { HoldfastOptions } from '../src/config.js'
+import { build, freshStore, password, sessionState, signIn, signUp } from './helper.js'
+import { command, hasTerminal } from './services/command.js'
 import { commands, helpFor, usage } from '../src/help.js'
 import { operate } from '../src/operator.js'
 import { deviceInWords } from '../src/session/device-words.js'
 import { toTable } from '../src/terminal.js'
-
-const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url))
 
 // A command is a process of a second or more: those that do not wait for each other run at once.
 const running = await build(t, { sessionRetentionSeconds: 3_600, roles: ['auditor'] })
@@ -19,8 +14,8 @@ t.test('the command line works on the store of a running server', async (t) => {
   const phone = await signIn(running.url, ada.email)
 
   const [promoted, list] = await Promise.all([
-    holdfast(running.options, 'user', 'set-role', ada.email, 'admin,auditor'),
-    holdfast(running.options, 'session', 'list', ada.email)
+    command(running.options, ['user', 'set-role', ada.email, 'admin,auditor']),
+    command(running.options, ['session', 'list', ada.email])
   ])
   t.strictSame(JSON.parse(promoted.stdout), { id: ada.id, roles: ['admin', 'auditor'] })
   t.match(await (await ada.browser.get('/session')).json(), { user: { roles: ['admin', 'auditor'] } }, 'the server knows at once')
@@ -28,15 +23,15 @@ t.test('the command line works on the store of a running server', async (t) => {
   const listed = JSON.parse(list.stdout) as { id: string }[]
   t.strictSame(listed.map(({ id }) => id), [phone.sessionId, ada.sessionId])
 
-  t.strictSame(JSON.parse((await holdfast(running.options, 'session', 'revoke', phone.sessionId)).stdout), { revoked: 1 })
+  t.strictSame(JSON.parse((await command(running.options, ['session', 'revoke', phone.sessionId])).stdout), { revoked: 1 })
   t.equal(await sessionState(phone.browser), '401 session_revoked')
   t.equal(await sessionState(ada.browser), 'valid')
-  t.strictSame(JSON.parse((await holdfast(running.options, 'session', 'revoke', '--user', ada.id)).stdout), { revoked: 1 })
+  t.strictSame(JSON.parse((await command(running.options, ['session', 'revoke', '--user', ada.id])).stdout), { revoked: 1 })
   t.equal(await sessionState(ada.browser), '401 session_revoked')
 })
 
 t.test('the command line works on the store when no server runs', async (t) => {
-  const { stdout, status } = await holdfast(await freshStore(t), 'migrate')
+  const { stdout, status } = await command(await freshStore(t), ['migrate'])
   t.equal(status, 0)
   t.strictSame(JSON.parse(stdout), { applied: [] })
 })
@@ -47,7 +42,7 @@ t.test('what it cannot do it says, with a status', async (t) => {
     { words: ['session', 'revoke'], answer: { status: 2, stdout: '', stderr: /usage: holdfast session revoke/ } },
     { words: ['dance'], answer: { status: 2, stdout: '', stderr: /there is no such command/ } },
     { words: ['--help'], answer: { status: 0, stdout: /Usage: holdfast <command>/, stderr: '' } }
-  ].map(async ({ words, answer }) => t.match(await holdfast(running.options, ...words), answer, words.join(' '))))
+  ].map(async ({ words, answer }) => t.match(await command(running.options, [...words]), answer, words.join(' '))))
 })
 
 t.test('every command has a help of its own', (t) => {
@@ -70,7 +65,7 @@ t.test('retention removes what ended long ago, in batches', async (t) => {
   await running.app.holdfast.prisma.$executeRaw`
     INSERT INTO "session" ("id", "token", "userId", "expiresAt", "absoluteExpiresAt")
     SELECT 'old-' || n, 'old-' || n, ${ada.id}, clock_timestamp() - interval '2 hours', clock_timestamp() FROM generate_series(1, 1500) n`
-  t.strictSame(JSON.parse((await holdfast(running.options, 'retention')).stdout), { removed: 1500, removedEvents: 0 })
+  t.strictSame(JSON.parse((await command(running.options, ['retention'])).stdout), { removed: 1500, removedEvents: 0 })
   t.strictSame(await operate(running.app.holdfast, { operation: 'retention', args: [] }), { removed: 0, removedEvents: 0 })
   t.equal(await sessionState(ada.browser), 'valid')
   const steps: string[] = []
@@ -83,17 +78,14 @@ t.test('retention removes what ended long ago, in batches', async (t) => {
   t.ok(steps.length >= 3, steps.join(' '))
 })
 
-// util-linux's script gives a command a terminal.
-const script = spawnSync('script', ['--version']).status === 0
-const needsTerminal = { skip: script ? false : 'script, which makes a terminal, is not on the PATH' }
-t.test('O18: on a terminal, session list fits 100 columns, with the device in words', needsTerminal, async (t) => {
+t.test('O18: on a terminal, session list fits 100 columns, with the device in words', hasTerminal, async (t) => {
   const ada = await signUp(running.url)
   const windows = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36'
   const signedIn = await ada.browser.post('/api/auth/sign-in/email', { email: ada.email, password }, { 'user-agent': windows })
   t.equal(signedIn.status, 200)
   const [table, json] = await Promise.all([
-    holdfast(running.options, { terminal: true }, 'session', 'list', ada.email),
-    holdfast(running.options, { terminal: true }, 'session', 'list', ada.email, '--json')
+    command(running.options, ['session', 'list', ada.email], { terminal: true }),
+    command(running.options, ['session', 'list', ada.email, '--json'], { terminal: true })
   ])
   const [listed] = JSON.parse(json.stdout) as { id: string, userAgent: string, expiresAt: string }[]
   const lines = table.stdout.split(/\r?\n/)
@@ -147,17 +139,3 @@ t.test('what others wrote cannot move the cursor', async (t) => {
   t.match(toTable({ revoked: 1 }, { now }), /revoked.*1/)
   t.equal(toTable([], { now }), 'none')
 })
-
-function holdfast({ dataDir, databaseUrl, redisUrl, authSecret, sessionRetentionSeconds = 3_600 }: HoldfastOptions, ...given: (string | { terminal: true })[]): Promise<{ status: number | null, stdout: string, stderr: string }> {
-  const store: Record<string, string | undefined> = storage === 'embedded' ? { DATA_DIR: dataDir } : { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl, BASE_URL: 'http://localhost:3000' }
-  const words = given.filter((word) => typeof word === 'string')
-  const [program, ...args] = words.length < given.length ? ['script', '-qec', [process.execPath, cli, ...words].join(' '), '/dev/null'] : [process.execPath, cli, ...words]
-  return new Promise((resolve, reject) => {
-    const child = spawn(program ?? '', args, { env: { PATH: process.env['PATH'], AUTH_SECRET: authSecret, SESSION_RETENTION_SECONDS: String(sessionRetentionSeconds), ROLES: 'auditor', ...store }, stdio: ['ignore', 'pipe', 'pipe'], cwd: tmpdir() })
-    let [stdout, stderr] = ['', '']
-    child.stdout.on('data', (chunk: Buffer) => { stdout += chunk.toString() })
-    child.stderr.on('data', (chunk: Buffer) => { stderr += chunk.toString() })
-    child.once('error', reject)
-    child.once('close', (status) => resolve({ status, stdout, stderr }))
-  })
-}

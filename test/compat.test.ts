@@ -22,7 +22,7 @@ t.test('Holdfast answers as better-auth does, but for what is on the list', { sk
   const here = new Side({
     url: running.url,
     cookiePrefix: 'holdfast',
-    makeAdmin: (userId) => running.app.holdfast.auth.updateUser(userId, { role: 'admin' })
+    makeAdmin: async (userId) => { await running.app.holdfast.auth.users.update(userId, { role: 'admin' }) }
   })
   t.teardown(() => { there.close(); here.close() })
   const [companyThere, companyHere] = await Promise.all([gather(there), gather(here)])

@@ -159,7 +159,7 @@ t.test('administration without a session, or with a dead one, is 401', async (t)
 t.test('S16: roles are stored without blanks and once, and mean the same everywhere', async (t) => {
   const admin = await newAdmin(running)
   const writes: [string, (id: string) => Promise<unknown>][] = [
-    ['updateUser', (id) => auth.updateUser(id, { role: 'user, admin' })],
+    ['updateUser', (id) => auth.users.update(id, { role: 'user, admin' })],
     ['set-role', (userId) => admin.browser.post('/api/auth/admin/set-role', { userId, role: ['user', ' admin', 'user'] })],
     ['set-role, as a text', (userId) => admin.browser.post('/api/auth/admin/set-role', { userId, role: ' user ,admin,admin ' })],
     ['update-user', (userId) => admin.browser.post('/api/auth/admin/update-user', { userId, data: { role: 'user,\tadmin' } })]

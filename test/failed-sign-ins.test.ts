@@ -103,7 +103,7 @@ t.test('O15: every cause of a failed sign-in is told, and counted in the metrics
   const ada = await signUp(running.url)
   const factors = await secondFactor(ada)
   const banned = await signUp(running.url)
-  await app.holdfast.auth.updateUser(banned.id, { banned: true })
+  await app.holdfast.auth.users.update(banned.id, { banned: true })
   t.equal((await attempt(running, banned.email, password)).status, 403)
   t.equal((await attempt(running, ada.email)).status, 401)
   const browser = new Browser(running.url)

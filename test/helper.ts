@@ -168,7 +168,7 @@ export async function signIn(url: string, email: string, secret = password): Pro
 
 /** Makes somebody an administrator, as the command line does. */
 export async function makeAdmin(running: Running, person: Person): Promise<void> {
-  await running.app.holdfast.auth.updateUser(person.id, { role: 'admin' })
+  await running.app.holdfast.auth.users.update(person.id, { role: 'admin' })
 }
 
 /** What `GET /session` says of a browser's session: 'valid', or the cause with the status. */

@@ -55,7 +55,7 @@ t.test('oauth4webapi is told of an active session, however it authenticates', as
     }
   }
   for (const hint of ['access_token', 'refresh_token', 'session_token']) t.match(await introspect(ada.bearer, undefined, { token_type_hint: hint }), { active: true })
-  await running.app.holdfast.auth.updateUser(ada.id, { emailVerified: true })
+  await running.app.holdfast.auth.users.update(ada.id, { emailVerified: true })
   t.match(await introspect(ada.bearer), { email: ada.email, username: ada.email })
 })
 

@@ -18,7 +18,7 @@ t.test('a refresh that waits for a change of roles shows the new ones, in its to
   const { port: _port, ...store } = options
   const other = await start(t, { ...store, baseUrl: url })
   const family = await makeFamily(running)
-  await auth.updateUser(family.userId, { role: 'admin' })
+  await auth.users.update(family.userId, { role: 'admin' })
   const first = await refresh(url, family.refreshToken)
   for (const node of [running, other]) t.equal(await verify(node, first.body.access_token, 'admin'), 200, 'copies are made')
   const changed = { begun: false }
@@ -43,7 +43,7 @@ async function notAdmin(t: Test, node: Running, accessToken: string): Promise<vo
 }
 
 const endings: [what: string, cause: string, change: (family: TestFamily) => Promise<unknown>][] = [
-  ['a ban', 'user_banned', ({ userId }) => auth.updateUser(userId, { banned: true })],
+  ['a ban', 'user_banned', ({ userId }) => auth.users.update(userId, { banned: true })],
   ['the deletion of the user', 'user_gone', ({ userId }) => prisma.user.delete({ where: { id: userId } })],
   ['a sign-out', 'session_revoked', ({ sessionId }) => running.app.holdfast.revoker.revoke([sessionId], null, 'signed_out')]
 ]

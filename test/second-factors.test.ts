@@ -117,7 +117,7 @@ const changes: Record<string, (ada: Device & { totpURI: string }) => Promise<unk
     return enrol(ada)
   },
   'turned off by an operator, and on again': async (ada) => {
-    await running.app.holdfast.auth.updateUser(ada.id, { twoFactorEnabled: false })
+    await running.app.holdfast.auth.users.update(ada.id, { twoFactorEnabled: false })
     t.equal(await prisma.twoFactor.count({ where: { userId: ada.id } }), 0, 'with its secret, in one transaction')
     return enrol(ada)
   }

@@ -80,7 +80,7 @@ t.test('every method is answered alike, and no body is looked at', async (t) => 
 
 t.test('every role that is asked for is required', async (t) => {
   const boss = await signUp(url)
-  await running.app.holdfast.auth.updateUser(boss.id, { role: 'admin,auditor' })
+  await running.app.holdfast.auth.users.update(boss.id, { role: 'admin,auditor' })
   const credential = { authorization: `Bearer ${boss.bearer}` }
   for (const [path, status] of [
     ['/verify?role=admin', 200], ['/verify?role=admin&role=auditor', 200], ['/verify?role=admin&role=owner', 403], ['/verify?role=owner&role=admin', 403],
@@ -111,14 +111,14 @@ t.test('names that a header cannot carry are percent-encoded, and no header can 
     ['Zoë 100%', 'Zo%C3%AB 100%25'], ['王小明', '%E7%8E%8B%E5%B0%8F%E6%98%8E'], ['a\r\nRemote-User: root', 'a%0D%0ARemote-User: root'], [' outer ', '%20outer%20'], ['\u007f\u0001', '%7F%01']
   ] as const) {
     const person = await signUp(url)
-    await running.app.holdfast.auth.updateUser(person.id, { name })
+    await running.app.holdfast.auth.users.update(person.id, { name })
     const { headers } = await ask('/verify', { authorization: `Bearer ${person.bearer}` })
     t.equal(headers['remote-name'], shown)
     t.equal(headers['remote-user'], person.id)
     t.equal(decodeURIComponent(shown), name)
   }
   const verified = await signUp(url)
-  await running.app.holdfast.auth.updateUser(verified.id, { emailVerified: true })
+  await running.app.holdfast.auth.users.update(verified.id, { emailVerified: true })
   t.equal((await ask('/verify', { authorization: `Bearer ${verified.bearer}` })).headers['remote-email'], verified.email)
 })
 

@@ -8,7 +8,7 @@
  * - Who did it is the `Origin` (origin.ts): `currentOrigin()` of src/auth/event-origin.ts tells it, inside a call of better-auth and outside. An
  *   operation of the command line runs in `actingAsOperator`.
  * - Changes that go through better-auth's adapter (users, accounts, second factors, sessions) are told by `AccountWrites` and `SessionModel`
- *   already, whoever makes them: whoever calls `auth.updateUser` writes nothing.
+ *   already, whoever makes them: whoever calls `auth.users` writes nothing.
  * - A sign-in that succeeded is in `session_event` and is not told twice. One that failed is summed up: see failed-attempts.ts.
  * - `detail` has the fields below and no others. No password, token, code, address or free text belongs into it.
  */

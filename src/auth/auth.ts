@@ -1,5 +1,5 @@
 import { getCurrentAuthContextAsyncLocalStorage, getCurrentDBAdapterAsyncLocalStorage, getRequestStateAsyncLocalStorage } from '@better-auth/core/context'
-import { betterAuth, type BetterAuthOptions } from 'better-auth'
+import { betterAuth, type AuthContext, type BetterAuthOptions, type DBAdapter } from 'better-auth'
 import { admin, bearer, oneTimeToken, openAPI } from 'better-auth/plugins'
 import { v7 as uuidV7 } from 'uuid'
 import { hashName } from '../account/name-hash.js'
@@ -24,6 +24,7 @@ import { secondFactors } from './second-factors.js'
 import { LONGEST_COOKIE_SECONDS } from './session-model.js'
 import { generateOneTimeToken, sessionEndpoints, verifyOneTimeToken } from './session-endpoints.js'
 import { tokenTransport } from './token-transport.js'
+import { Users, type UserWriter } from './users.js'
 
 /** The only header from which better-auth takes the client's address; the bridge sets it, and no client can. */
 export const CLIENT_ADDRESS_HEADER = 'x-holdfast-client-address'
@@ -55,8 +56,8 @@ export interface ApiDescription {
 /** better-auth, behind its fetch handler. */
 export interface Auth {
   handler(request: Request): Promise<Response>
-  /** Changes a user outside a request, as an endpoint would: sessions are bumped or ended with it. */
-  updateUser(userId: string, update: Record<string, unknown>): Promise<void>
+  /** Changes of users outside of a request. */
+  users: Users
   /** Signs a cookie's value or a bearer token anew that a previous secret has signed; null for any other. */
   signAnew(signed: string): string | null
   /** Describes the handler's endpoints (OpenAPI 3.1); paths are below `basePath`. */
@@ -160,10 +161,7 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       await confirmNow(confirmation)
       return response
     },
-    async updateUser(userId, update) {
-      const { internalAdapter } = await auth.$context
-      await internalAdapter.updateUser(userId, update)
-    },
+    users: new Users({ prisma, confirmation, appName: config.appName, roles: config.roles, writer: async () => userWriter(await auth.$context) }),
     signAnew: (signed) => (keys.all.length > 1 ? signAnew(keys, signed) : null),
     async describe() {
       // Called, not registered: as a plugin it would offer pages of its own.
@@ -183,6 +181,17 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
     },
     deviceCookie: { name: `${cookies.cookiePrefix}.device`, attributes: cookies.defaultCookieAttributes },
     trustedOrigins
+  }
+}
+
+/** better-auth's own writes go through its hooks, and all of them through our adapter. */
+function userWriter({ internalAdapter, adapter }: { internalAdapter: AuthContext['internalAdapter'], adapter: Pick<DBAdapter, 'deleteMany' | 'updateMany'> }): UserWriter {
+  return {
+    createUser: (user) => internalAdapter.createUser(user as Parameters<typeof internalAdapter.createUser>[0], { method: 'admin' }),
+    createAccount: (account) => internalAdapter.createAccount(account),
+    updateUser: (userId, update) => internalAdapter.updateUser(userId, update),
+    updatePassword: (userId, password) => adapter.updateMany({ model: 'account', where: [{ field: 'userId', value: userId }, { field: 'providerId', value: 'credential' }], update: { password, updatedAt: new Date() } }),
+    deleteUser: (userId) => adapter.deleteMany({ model: 'user', where: [{ field: 'id', value: userId }] })
   }
 }
 

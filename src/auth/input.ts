@@ -1,9 +1,18 @@
 import { APIError } from 'better-auth/api'
+import * as z from 'zod'
 import { currentScope } from './scope.js'
 
 const longest: Record<string, number> = { name: 256, email: 254, image: 2048, banReason: 1024, role: 1024, userAgent: 16_384 }
 // PostgreSQL has no NUL in texts, and UTF-8 no lone surrogates: those would be stored as another character.
 const UNSTORABLE = /[\0\p{Surrogate}]/u
+
+const EMAIL = z.email()
+const MAX_EMAIL_LENGTH = 254
+
+/** Whether a text is an e-mail address, as better-auth checks it. */
+export function isEmailAddress(text: string): boolean {
+  return text.length <= MAX_EMAIL_LENGTH && EMAIL.safeParse(text).success
+}
 
 /** What somebody who asks for users sees of one, and may therefore find and sort them by. */
 const shownOfUser: ReadonlySet<string> = new Set([

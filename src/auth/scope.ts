@@ -98,9 +98,17 @@ export function runInScope<T>(scope: AuthScope, work: () => T): T {
 /** A script inside this process. */
 const noClient: HashClient = { networks: { wide: 'local', narrow: 'local' }, gone: null }
 
+/** What is done outside of a request: nobody has asked for it from anywhere. */
+const noRequest: AuthRequest = { presented: null, transport: 'cookie', standIn: null, client: noClient, from: { address: null, userAgent: null }, deviceName: null }
+
 /** The scope of the running call; a call from outside a request (a script) has one that nobody else sees. */
 export function currentScope(): AuthScope {
-  return scopes.getStore() ?? createAuthScope({ presented: null, transport: 'cookie', standIn: null, client: noClient, from: { address: null, userAgent: null }, deviceName: null })
+  return scopes.getStore() ?? createAuthScope(noRequest)
+}
+
+/** Runs what calls better-auth outside of a request in a scope of its own: its steps know of each other, as those of a request do. */
+export function runOutsideRequest<T>(work: () => T): T {
+  return runInScope(createAuthScope(noRequest), work)
 }
 
 /**

@@ -28,7 +28,7 @@ async function obey(order: Order): Promise<OrderDone> {
     return { effectiveBy: null }
   }
   if (order.kind === 'setRole') {
-    await app.holdfast.auth.updateUser(order.userId, { role: order.role })
+    await app.holdfast.auth.users.update(order.userId, { role: order.role })
     return { effectiveBy: null }
   }
   const revoked = order.kind === 'revoke'

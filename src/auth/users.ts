@@ -1,0 +1,141 @@
+import type { PrismaClient } from '../database/database.js'
+import { withTransaction } from '../database/transaction.js'
+import type { Confirmation } from '../cache/confirmation.js'
+import { Refusal } from '../errors.js'
+import { isEmailAddress, findInputFault } from './input.js'
+import { findPasswordFault } from './new-password.js'
+import { hashPassword } from './password.js'
+import { normalizeRole, wrongRole } from './roles.js'
+import { confirmNow, currentScope, runOutsideRequest } from './scope.js'
+
+/** What better-auth offers for writes, with hooks: its own, and through them our adapter. */
+export interface UserWriter {
+  createUser(user: Record<string, unknown>): Promise<{ id: string }>
+  createAccount(account: { userId: string, providerId: string, accountId: string, password: string }): Promise<unknown>
+  updateUser(userId: string, update: Record<string, unknown>): Promise<unknown>
+  /** @returns how many rows were changed */
+  updatePassword(userId: string, hash: string): Promise<number>
+  /** @returns how many users were deleted */
+  deleteUser(userId: string): Promise<number>
+}
+
+export interface NewUser {
+  email: string
+  name: string
+  /** Roles with commas between them. */
+  role: string
+  password: string
+}
+
+export interface UsersOptions {
+  prisma: PrismaClient
+  confirmation: Confirmation
+  writer: () => Promise<UserWriter>
+  appName: string
+  /** The roles that there are beside user and admin. */
+  roles: readonly string[]
+}
+
+/** Whether an error says that there is such a row already, by one of Prisma's codes. */
+const isTaken = (error: unknown) => error instanceof Error && 'code' in error && error.code === 'P2002'
+/** Whether it says that the user is gone whose row it was to be. */
+const isOrphan = (error: unknown) => error instanceof Error && 'code' in error && error.code === 'P2003'
+
+/**
+ * Changes of users outside of a request, for whoever runs the server: the same checks, locks, ends of sessions and events as over HTTP. Each
+ * returns when every cache knows of it.
+ *
+ * Those that may end sessions return null then; else the time by which every copy of an ended one has ended.
+ */
+export class Users {
+  readonly #options: UsersOptions
+
+  constructor(options: UsersOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Makes a user with a password, both or neither.
+   *
+   * @throws Refusal for an address, name, role or password that is none
+   * @throws Error when somebody has the address
+   */
+  async create({ email, name, role, password }: NewUser): Promise<{ id: string, email: string }> {
+    const { prisma } = this.#options
+    const address = email.toLowerCase()
+    if (!isEmailAddress(address)) throw new Refusal('invalid_email')
+    this.#checkFields({ name, role })
+    if (await prisma.user.findUnique({ where: { email: address }, select: { id: true } })) throw taken(address)
+    const hash = await this.#hash(password, address)
+    return this.#change(async (writer) => {
+      try {
+        // In one transaction, unlike sign-up: a user without a way in could not be told from one who has lost theirs.
+        return await withTransaction(prisma, async () => {
+          const { id } = await writer.createUser({ email: address, name, role: normalizeRole(role), emailVerified: false })
+          await writer.createAccount({ userId: id, providerId: 'credential', accountId: id, password: hash })
+          return { id, email: address }
+        })
+      } catch (error) {
+        if (isTaken(error)) throw taken(address) // somebody was faster
+        throw error
+      }
+    }).then(({ result }) => result)
+  }
+
+  /** Changes fields of a user. A ban ends all sessions, other changes show in them. @throws Refusal for a value that is none */
+  async update(userId: string, update: Record<string, unknown>): Promise<Date | null> {
+    this.#checkFields(update)
+    const { effectiveBy } = await this.#change((writer) => writer.updateUser(userId, update))
+    return effectiveBy
+  }
+
+  /** Sets a password, the first one or another, and ends all sessions. @throws Refusal for one that must not be set, and where there is no such user */
+  async setPassword(userId: string, password: string): Promise<Date | null> {
+    const user = await this.#options.prisma.user.findUnique({ where: { id: userId }, select: { email: true } })
+    if (!user) throw new Refusal('not_found', `there is no user ${userId}`)
+    const hash = await this.#hash(password, user.email)
+    const { effectiveBy } = await this.#change(async (writer) => {
+      try {
+        if (await writer.updatePassword(userId, hash) > 0) return
+        await writer.createAccount({ userId, providerId: 'credential', accountId: userId, password: hash })
+      } catch (error) {
+        if (isOrphan(error)) throw new Refusal('not_found', `there is no user ${userId}`)
+        if (!isTaken(error)) throw error
+        await writer.updatePassword(userId, hash) // somebody has just set a first one
+      }
+    })
+    return effectiveBy
+  }
+
+  /** Deletes a user with all ways in, and ends all sessions. @returns null when there is no such user */
+  async delete(userId: string): Promise<{ effectiveBy: Date | null } | null> {
+    const { result, effectiveBy } = await this.#change((writer) => writer.deleteUser(userId))
+    return result > 0 ? { effectiveBy } : null
+  }
+
+  /** As a call of better-auth: what it has committed is made known to every cache, all at once, before it returns. */
+  async #change<T>(work: (writer: UserWriter) => Promise<T>): Promise<{ result: T, effectiveBy: Date | null }> {
+    const { writer, confirmation } = this.#options
+    return runOutsideRequest(async () => {
+      const result = await work(await writer())
+      await confirmNow(confirmation)
+      return { result, effectiveBy: currentScope().pendingUntil }
+    })
+  }
+
+  async #hash(password: string, email: string): Promise<string> {
+    const fault = await findPasswordFault(password, { email, appName: this.#options.appName })
+    if (fault !== null) throw new Refusal(fault)
+    return hashPassword(password)
+  }
+
+  #checkFields(fields: Record<string, unknown>): void {
+    const { role } = fields
+    const fault = findInputFault('user', fields) ?? (typeof role === 'string' ? wrongRole(role, this.#options.roles) : null)
+    if (fault !== null) throw new Refusal('invalid_input', fault)
+  }
+}
+
+function taken(email: string): Error {
+  return new Error(`there is a user ${email} already: \`holdfast user show ${email}\``)
+}

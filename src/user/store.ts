@@ -1,0 +1,107 @@
+import { Prisma, type Queryable } from '../database/database.js'
+import { Refusal } from '../errors.js'
+import { rolesOf, type Page } from '../session/session.js'
+import { live } from '../session/store.js'
+
+/** A user as lists show them. */
+export interface ListedUser {
+  id: string
+  email: string
+  name: string
+  emailVerified: boolean
+  roles: string[]
+  banned: boolean
+  secondFactor: boolean
+  createdAt: Date
+}
+
+/** A user as support sees them: who it is, how they sign in, what keeps them from it, and when they were last here. */
+export interface DescribedUser extends ListedUser {
+  image: string | null
+  banReason: string | null
+  /** When a ban ends by itself. */
+  banExpires: Date | null
+  /** How the user can sign in: `credential` is a password. */
+  providers: string[]
+  /** Until when the second factor is locked after too many wrong codes. */
+  secondFactorLockedUntil: Date | null
+  /** Active sessions; a thousand where there are more. */
+  sessions: number
+  lastSeenAt: Date | null
+  updatedAt: Date
+}
+
+/** Users that one statement of a search reads, sessions that are counted, and those that are looked at for when somebody was last here. */
+const SEARCHED = 20_000
+const COUNTED = 1_000
+
+/**
+ * The id and address of a user.
+ *
+ * @param who an e-mail address, or an id
+ * @throws Refusal 404 where there is no such user
+ */
+export async function getUser(db: Queryable, who: string): Promise<{ id: string, email: string }> {
+  const select = { id: true, email: true } as const
+  const user = await db.user.findUnique({ where: who.includes('@') ? { email: who.toLowerCase() } : { id: who }, select })
+  if (!user) throw new Refusal('not_found', `there is no user ${who}. \`holdfast user list --search <part of the address or name>\` may find them`)
+  return user
+}
+
+const listedColumns = Prisma.raw(`"id", "email", "name", "emailVerified", "role", COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()) AS "banned",
+  COALESCE("twoFactorEnabled", false) AS "secondFactor", "createdAt"`)
+
+type ListedRow = Omit<ListedUser, 'roles'> & { role: string | null }
+
+/** A page of the users, latest first. */
+export async function listUsers(db: Queryable, { limit, after }: Page): Promise<ListedUser[]> {
+  const before = after ?? null
+  const rows = await db.$queryRaw<ListedRow[]>`
+    SELECT ${listedColumns} FROM "user" WHERE ${before}::text IS NULL OR "id" < ${before} ORDER BY "id" DESC LIMIT ${limit}`
+  return rows.map(toListed)
+}
+
+/**
+ * A page of the users whose address or name has the text in it, in whatever case, latest first. It looks at all users until the page is full,
+ * so many in each statement.
+ */
+export async function searchUsers(db: Queryable, text: string, { limit, after }: Page): Promise<ListedUser[]> {
+  const found: ListedUser[] = []
+  for (let before: string | null = after ?? null; ;) {
+    const rows: (ListedRow & { lastId: string, fits: boolean })[] = await db.$queryRaw`
+      WITH page AS MATERIALIZED (
+        SELECT * FROM "user" WHERE ${before}::text IS NULL OR "id" < ${before} ORDER BY "id" DESC LIMIT ${SEARCHED}
+      ), fitting AS (
+        SELECT ${listedColumns} FROM page WHERE position(lower(${text}) IN lower("email")) > 0 OR position(lower(${text}) IN lower("name")) > 0
+        ORDER BY "id" DESC LIMIT ${limit - found.length}
+      )
+      SELECT last."id" AS "lastId", fitting."id" IS NOT NULL AS "fits", fitting.*
+      FROM (SELECT min("id") AS "id" FROM page HAVING count(*) > 0) last LEFT JOIN fitting ON true ORDER BY fitting."id" DESC`
+    found.push(...rows.filter(({ fits }) => fits).map(({ lastId: _lastId, fits: _fits, ...row }) => toListed(row)))
+    before = rows[0]?.lastId ?? null
+    if (before === null || found.length >= limit) return found
+  }
+}
+
+function toListed({ role, ...row }: ListedRow): ListedUser {
+  return { ...row, roles: rolesOf(role) }
+}
+
+/** What there is to know of a user; null where there is none. */
+export async function describeUser(db: Queryable, userId: string): Promise<DescribedUser | null> {
+  type Row = ListedRow & Omit<DescribedUser, keyof ListedUser>
+  const [row] = await db.$queryRaw<Row[]>`
+    SELECT ${listedColumns}, "image", "banReason", "banExpires", "updatedAt",
+      ARRAY(SELECT "providerId" FROM "account" WHERE "userId" = ${userId} ORDER BY "providerId" LIMIT 100) AS "providers",
+      (SELECT max("lockedUntil") FROM "two_factor" WHERE "userId" = ${userId} AND "lockedUntil" > clock_timestamp()) AS "secondFactorLockedUntil",
+      (SELECT count(*)::int FROM (SELECT 1 FROM "session" WHERE "userId" = ${userId} AND "impersonatedBy" IS NULL AND ${live} LIMIT ${COUNTED}) counted) AS "sessions",
+      (SELECT max("lastSeenAt") FROM (
+        SELECT "lastSeenAt" FROM "session" WHERE "userId" = ${userId} AND "impersonatedBy" IS NULL ORDER BY "id" DESC LIMIT ${COUNTED}) latest) AS "lastSeenAt"
+    FROM "user" WHERE "id" = ${userId}`
+  if (!row) return null
+  const { id, email, name, emailVerified, role, image, banned, banReason, banExpires, providers, secondFactor, secondFactorLockedUntil, sessions, lastSeenAt, createdAt, updatedAt } = row
+  return {
+    id, email, name, emailVerified, image, roles: rolesOf(role), banned, banReason, banExpires, providers, secondFactor, secondFactorLockedUntil, sessions, lastSeenAt,
+    createdAt, updatedAt
+  }
+}
