@@ -529,8 +529,8 @@ for (const proxy of askedOften) {
 
 /** A resource server is for programs that bring a token; nobody signs in there, and TLS stands in front of it. */
 async function sendPlainTo(proxy: Proxy, t: typeof root): Promise<Send> {
-  const { port: listening } = await startProxy(t, proxy, places)
-  const front = new Front({ port: listening, plainPort: listening }, '')
+  const { port: listening, folder } = await startProxy(t, proxy, places)
+  const front = new Front({ port: listening, plainPort: listening, folder }, '')
   const send: Send = (path, headers = [], sent = {}) =>
     front.sendPlain(path, { headers, host: `127.0.0.1:${listening}`, ...sent })
   sends.set(proxy, send)

@@ -28,13 +28,19 @@ export interface Sent {
 
 /** The public side of a proxy: `https://app.example.com`, whatever its port here. The certificate is verified, as a browser does. */
 export class Front {
-  readonly origin = `https://${HOST}`
+  readonly #host: string
   readonly #listening: Listening
   readonly #tls: ConnectionOptions
 
-  constructor(listening: Listening, cert: string) {
+  /** @param cert what the certificate of the site must be, or be signed by */
+  constructor(listening: Listening, cert: string, host = HOST) {
+    this.#host = host
     this.#listening = listening
-    this.#tls = { host: '127.0.0.1', port: listening.port, servername: HOST, ca: cert }
+    this.#tls = { host: '127.0.0.1', port: listening.port, servername: host, ca: cert }
+  }
+
+  get origin(): string {
+    return `https://${this.#host}`
   }
 
   /** Sends a request over TLS, on a connection of its own. */
@@ -55,7 +61,7 @@ export class Front {
     const client = connectHttp2(this.origin, { createConnection: () => connectTls({ ...this.#tls, ALPNProtocols: ['h2'] }) })
     try {
       await once(client, 'connect')
-      const stream = client.request({ ':path': path, ':authority': HOST, ...headers })
+      const stream = client.request({ ':path': path, ':authority': this.#host, ...headers })
       const [received] = (await once(stream, 'response')) as [Record<string, string>]
       return { status: Number(received[':status']), headers: received, body: await text(stream) }
     } finally {
@@ -98,7 +104,7 @@ export class Front {
 
   #optionsOf(
     path: string,
-    { method = 'GET', headers = [], body = '', host = HOST, from }: Sent,
+    { method = 'GET', headers = [], body = '', host = this.#host, from }: Sent,
     connection = ['connection', 'close']
   ): RequestOptions {
     return {

@@ -99,7 +99,10 @@ export interface Places {
   /** The application of the role admin; the same one where absent. */
   staffPort?: number
   apiPort?: number
+  /** What the site shows; the proxy's own business where absent. */
   certificate?: Certificate
+  /** What the environment of the proxy says. */
+  env?: Record<string, string>
   /** Further texts of the examples to replace. */
   replace?: Record<string, string>
 }
@@ -110,10 +113,12 @@ export interface Listening {
   port: number
   /** Where it listens without TLS, beside that. */
   plainPort: number
+  /** Where its files are, and what it writes. */
+  folder: string
 }
 
 /** How the examples say where they listen, each in its own language, and what stands in its place. */
-function listeningTexts({ port, plainPort }: Listening, innerPort: number): Record<string, string> {
+function listeningTexts({ port, plainPort }: Omit<Listening, 'folder'>, innerPort: number): Record<string, string> {
   return {
     '127.0.0.1:8080': `127.0.0.1:${port}`,
     // nginx
@@ -124,7 +129,6 @@ function listeningTexts({ port, plainPort }: Listening, innerPort: number): Reco
     // Caddy
     'http_port 80': `http_port ${plainPort}\n\tdefault_bind 127.0.0.1`,
     'https_port 443': `https_port ${port}`,
-    '# tls fullchain.pem': 'tls fullchain.pem',
     // HAProxy
     '127.0.0.1:3001': `127.0.0.1:${innerPort}`,
     'bind :80': `bind 127.0.0.1:${plainPort}`,
@@ -145,6 +149,7 @@ async function startExample(t: Test, command: (folder: string) => string[], plac
     staffPort = applicationPort,
     apiPort = applicationPort,
     certificate,
+    env = {},
     replace = {}
   } = places
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-proxy-'))
@@ -157,6 +162,7 @@ async function startExample(t: Test, command: (folder: string) => string[], plac
     '127.0.0.1:4001': `127.0.0.1:${staffPort}`,
     '127.0.0.1:4002': `127.0.0.1:${apiPort}`,
     ...listeningTexts(listening, await freePort()),
+    ...(certificate ? { '# tls fullchain.pem': 'tls fullchain.pem' } : {}),
     ...replace
   }
   for (const { name } of readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile())) {
@@ -178,7 +184,7 @@ async function startExample(t: Test, command: (folder: string) => string[], plac
   const child = spawn(program, args, {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'], HOME: folder, PORT: String(port) }
+    env: { PATH: process.env['PATH'], HOME: folder, PORT: String(port), ...env }
   })
   let output = ''
   for (const stream of [child.stdout, child.stderr])
@@ -198,7 +204,7 @@ async function startExample(t: Test, command: (folder: string) => string[], plac
       throw new Error(`${program} ended: ${output}${logOf(folder)}`)
     })
   ])
-  return listening
+  return { ...listening, folder }
 }
 
 /** TLS in front of a port: mod_auth_openidc asks nobody without it. @returns its port */

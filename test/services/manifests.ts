@@ -1,0 +1,183 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+import { parseAllDocuments } from 'yaml'
+import { secretSettings } from '../../src/config.js'
+
+export const projectRoot = fileURLToPath(new URL('../../../', import.meta.url))
+
+/** A file of the project, as text. */
+export function readProject(path: string): string {
+  return readFileSync(join(projectRoot, path), 'utf8')
+}
+
+/** The files of a folder of the project, with the folder before them. */
+export function filesIn(folder: string): string[] {
+  return readdirSync(join(projectRoot, folder), { withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ name }) => `${folder}/${name}`)
+}
+
+/**
+ * The documents of a YAML file, as programs in Go read them: YAML 1.1, where `on` and `no` are no texts.
+ *
+ * @throws Error where it is no YAML, or a key stands twice
+ */
+export function readYaml(text: string): unknown[] {
+  return parseAllDocuments(text, { version: '1.1', merge: true }).map((document) => {
+    const [error] = document.errors
+    if (error) throw error
+    return document.toJS() as unknown
+  })
+}
+
+/** An object of Kubernetes. */
+export interface KubernetesObject {
+  apiVersion: string
+  kind: string
+  metadata: { name: string; namespace?: string; labels?: Record<string, string> }
+}
+
+const checked: ts.CompilerOptions = {
+  strict: true,
+  noEmit: true,
+  skipLibCheck: true,
+  types: [],
+  lib: ['lib.es2022.d.ts'],
+  module: ts.ModuleKind.ESNext,
+  moduleResolution: ts.ModuleResolutionKind.Bundler,
+  target: ts.ScriptTarget.ES2022
+}
+
+/**
+ * What is wrong with objects of Kubernetes, by the types that are made of its API: fields that there are not, that must be there, or are
+ * of another type. The API server would leave a misspelt field out, and say so nowhere that anybody looks.
+ *
+ * @returns the messages for each object, in their order
+ */
+export function kubernetesErrors(objects: readonly KubernetesObject[]): string[][] {
+  const sources = new Map(objects.map((object, index) => [join(projectRoot, `kubernetes-object-${index}.ts`), sourceOf(object)]))
+  const host = ts.createCompilerHost(checked)
+  const [readFromDisk, existsOnDisk] = [host.getSourceFile.bind(host), host.fileExists.bind(host)]
+  host.fileExists = (name) => sources.has(name) || existsOnDisk(name)
+  host.getSourceFile = (name, ...rest) => {
+    const source = sources.get(name)
+    return source === undefined ? readFromDisk(name, ...rest) : ts.createSourceFile(name, source, ts.ScriptTarget.ES2022)
+  }
+  const program = ts.createProgram([...sources.keys()], checked, host)
+  return [...sources.keys()].map((name) => {
+    const file = program.getSourceFile(name)
+    return file
+      ? [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)].map(messageOf)
+      : ['was not read']
+  })
+}
+
+/** `apps/v1` is of the module apps/v1, `networking.k8s.io/v1` of networking/v1, and `v1` of core/v1. */
+function sourceOf({ apiVersion, kind, ...rest }: KubernetesObject): string {
+  const [version = '', group = 'core'] = apiVersion.split('/').toReversed()
+  return [
+    `import type { ${kind} } from 'kubernetes-types/${group.split('.', 1)[0]}/${version}'`,
+    `export const object: ${kind} = ${JSON.stringify({ apiVersion, kind, ...rest }, null, 2)}`
+  ].join('\n')
+}
+
+function messageOf({ messageText }: ts.Diagnostic): string {
+  return ts.flattenDiagnosticMessageText(messageText, ' ')
+}
+
+/** Variables that a text asks for in the way of Docker Compose, and what it says where they are absent. */
+const VARIABLE = /\$\$|\$\{([A-Z_]+)(?::([-?])([^}]*))?\}/g
+
+/**
+ * Puts variables into a text, as Docker Compose does.
+ *
+ * @throws Error naming a variable that must be there
+ */
+export function interpolate(text: string, env: Readonly<Record<string, string>>): string {
+  return text.replaceAll(VARIABLE, (_whole, name?: string, sign?: string, word = '') => {
+    if (name === undefined) return '$'
+    const value = env[name]
+    if (value) return value
+    if (sign === '?') throw new Error(`${name}: ${word}`)
+    return sign === '-' ? word : ''
+  })
+}
+
+/** Settings as they stand in a file of a deployment: names and texts. */
+export type Settings = Record<string, string>
+
+// .env.example names every setting, and no other: readme.test sees to that.
+const settings = [...readProject('.env.example').matchAll(/^#?([A-Z_]+)=/gm)].map(([, name = '']) => name)
+const known = new Set([...settings, ...secretSettings.map((name) => `${name}_FILE`)])
+
+/** Those of the names that are no settings. */
+export function unknownSettings(names: Iterable<string>): string[] {
+  return [...names].filter((name) => !known.has(name))
+}
+
+const [, production = ''] = readProject('docs/deployment.md').split('## Settings for production')
+const rows = production.split('\n## ', 1)[0]?.matchAll(/^\| (`[A-Z_`, ]+`) \|/gm) ?? []
+
+/** The settings that every deployment makes, by its documentation. */
+export const requiredSettings = [...rows].flatMap(([, names = '']) => [...names.matchAll(/[A-Z_]+/g)].map(([name]) => name))
+
+/** Those that a deployment should make and does not, by themselves or by a file. */
+export function missingSettings(made: Settings): string[] {
+  return requiredSettings.filter((name) => !(name in made) && !(`${name}_FILE` in made))
+}
+
+/**
+ * Puts a secret into a file for each `…_FILE` of some settings.
+ *
+ * @returns these settings, with the files that were made
+ */
+export function writeSecrets(folder: string, made: Settings, authSecret: string): Settings {
+  const samples: Settings = {
+    AUTH_SECRET: authSecret,
+    DATABASE_URL: 'postgresql://holdfast:password@postgres.example.com/holdfast',
+    REDIS_URL: 'redis://holdfast:password@redis.example.com'
+  }
+  const files = Object.keys(made).filter((name) => name.endsWith('_FILE'))
+  return Object.fromEntries(
+    files.map((name) => {
+      const path = join(folder, name)
+      writeFileSync(path, `${samples[name.replace(/_FILE$/, '')] ?? ''}\n`)
+      return [name, path]
+    })
+  )
+}
+
+/** How long open requests may take to end, in seconds. */
+export const DRAIN_SECONDS =
+  Number(/const DRAIN_MS = ([\d_]+)/.exec(readProject('src/server.ts'))?.[1]?.replaceAll('_', '')) / 1_000
+
+/** How long a process with these settings may take to end after SIGTERM. */
+export function secondsToEnd(made: Settings): number {
+  return DRAIN_SECONDS + Number(made['DRAIN_DELAY_MS'] ?? 2_000) / 1_000
+}
+
+/** The routes of Holdfast that the world may ask, and about which nobody is asked. */
+export const publicRoutes = [
+  '/api/auth/',
+  '/oauth2/',
+  '/session',
+  '/sessions',
+  '/sessions/',
+  '/.well-known/jwks.json',
+  '/.well-known/oauth-authorization-server'
+]
+/** Its pages, likewise; what lies below them too. */
+export const publicPages = [
+  '/sign-in',
+  '/sign-up',
+  '/sign-out',
+  '/second-factor',
+  '/forgot-password',
+  '/reset-password',
+  '/verify-email',
+  '/account',
+  '/admin',
+  '/error'
+]
