@@ -16,8 +16,9 @@ COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/prisma ./prisma
 COPY --from=build /app/dist ./dist
 COPY docker/health.sh ./docker/
-RUN mkdir -m 0700 /data && chown node:node /data
-USER node
+RUN mkdir -m 0700 /data && chown 1000:1000 /data
+# By number: Kubernetes cannot tell otherwise that it is not root.
+USER 1000:1000
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["bash", "docker/health.sh"]
 ENTRYPOINT ["node", "--enable-source-maps", "dist/src/cli.js"]

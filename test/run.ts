@@ -16,7 +16,7 @@ import { createPostgresTemplate, embeddedTemplate } from './services/stores.js'
  */
 const required = process.env['REQUIRE_SERVICES'] === '1'
 /** What asks no store is tested once, in the first mode. */
-const storeless = new Set(['model.test.js', 'config.test.js', 'password.test.js', 'hash-queue.test.js', 'totp.test.js', 'gathering.test.js', 'idle-storage.test.js', 'redis-url.test.js', 'lease-messages.test.js', 'database-url.test.js'])
+const storeless = new Set(['model.test.js', 'config.test.js', 'password.test.js', 'hash-queue.test.js', 'totp.test.js', 'gathering.test.js', 'idle-storage.test.js', 'redis-url.test.js', 'lease-messages.test.js', 'database-url.test.js', 'compose.test.js', 'kubernetes.test.js', 'deployment.test.js'])
 /** How many files run at a time. */
 const JOBS = Number(process.env['TEST_JOBS'] ?? availableParallelism())
 const FILE_TIMEOUT_SECONDS = 600
