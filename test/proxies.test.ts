@@ -593,6 +593,34 @@ t.test(
   }
 )
 
+t.test('O10: while the database is away every proxy says 503, and no cookie is touched', async (t) => {
+  const { url } = await build(t, {
+    baseUrl: origin,
+    trustedProxies: ['127.0.0.1'],
+    authSecret: 'a secret of a server whose database is away: 3f9c',
+    databaseUrl: `postgresql://holdfast@127.0.0.1:${await freePort()}/holdfast`
+  })
+  const cookie = ['cookie', `__Host-holdfast.session_token=${(await signUp(running.url)).bearer}`]
+  await Promise.all(
+    [...fronts.keys()].map(async (proxy) => {
+      const front = new Front(
+        await startProxy(t, proxy, { ...places, holdfastPort: Number(new URL(url).port) }),
+        certificate.cert
+      )
+      for (const path of ['/orders', '/staff/', '/api/orders', '/session']) {
+        for (const headers of [asBrowser, [...asBrowser, ...cookie]]) {
+          const { status, headers: said } = await front.send(path, { headers })
+          t.match(
+            { status, retryAfter: said['retry-after'], location: said.location, cookies: said['set-cookie'] },
+            { status: 503, retryAfter: '1', location: undefined, cookies: undefined },
+            `${proxy} ${path}`
+          )
+        }
+      }
+    })
+  )
+})
+
 t.test('O10: while Holdfast is stopped nobody gets in, and nobody hears that they are signed out', async (t) => {
   const ada = await signUp(running.url)
   for (const [proxy, front] of fronts) sends.set(proxy, (path, headers = [], sent = {}) => front.send(path, { headers, ...sent }))
