@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { newAdmin, newPerson } from './device.js'
-import { Browser, build, makeAdmin, password, sessionState, signIn, signUp, type Person } from './helper.js'
+import { Browser, build, makeAdmin, password, sessionState, signIn, signUp, storage, type Person } from './helper.js'
+import { inTurnAtUser } from './services/locks.js'
 import { until } from './services/poll.js'
 
 const AUDIENCE = 'https://api.example.com'
@@ -129,6 +130,24 @@ for (const [what, lose] of [
     t.equal(await sessionState((await signIn(url, ada.email)).browser), 'valid', 'the password is the old one')
   })
 }
+
+t.test('S8: a sign-in that lifts a ban which has run out does not lift the one that comes meanwhile', { skip: storage === 'embedded' && 'one connection' }, async (t) => {
+  const admin = await newAdmin(running)
+  const ada = await signUp(url)
+  t.equal((await admin.browser.post('/api/auth/admin/ban-user', { userId: ada.id })).status, 200)
+  const banExpires = new Date(Date.now() - 60_000)
+  t.equal((await admin.browser.post('/api/auth/admin/update-user', { userId: ada.id, data: { banExpires } })).status, 200)
+  const ban = () => admin.browser.post('/api/auth/admin/ban-user', { userId: ada.id })
+  const goIn = () => new Browser(url).post('/api/auth/sign-in/email', { email: ada.email, password })
+  const [banned, refused] = await inTurnAtUser(prisma, ada.id, ban, goIn)
+  t.equal(banned?.status, 200)
+  t.equal(refused?.status, 403)
+  t.match(await refused?.json(), { code: 'BANNED_USER' })
+  t.match(await prisma.user.findUniqueOrThrow({ where: { id: ada.id } }), { banned: true, banExpires: null })
+  t.equal((await goIn()).status, 403, 'nor does the next one')
+  t.equal((await admin.browser.post('/api/auth/admin/unban-user', { userId: ada.id })).status, 200)
+  t.equal((await goIn()).status, 200)
+})
 
 t.test('S8: administrators who change each other at once do not wait for each other', async (t) => {
   for (let round = 0; round < 2; round++) {

@@ -11,7 +11,7 @@ import {
 import type { RevocationReason } from '../session/session.js'
 import { endFamily } from '../token/rotation.js'
 import { forgetRecentSignIns } from '../session/recent-sign-in.js'
-import { bumpSessionsOf, ONE_STATEMENT } from '../session/store.js'
+import { bumpSessionsOf, notBanned, ONE_STATEMENT } from '../session/store.js'
 import { eventOfLostWayIn, eventOfNewWayIn, eventOfPassword, eventsOfUser, isToldUpdate, type WayIn } from './account-changes.js'
 import { actorToHold, holdActor, holdActorWith, holdActorsUser } from './acting-session.js'
 import { currentOrigin } from './event-origin.js'
@@ -215,6 +215,7 @@ export class AccountWrites {
       await this.#tellOfUser(db, userId, update)
     } else {
       await lockUser(db, userId, 'role' in update ? 'role' : 'profile')
+      if (update['banned'] === false && currentOrigin().actor === 'person') await holdBanOver(db, userId)
       await this.#tellOfUser(db, userId, update)
       await this.#bump(db, userId)
       if ('twoFactorEnabled' in update) await forgetRecentSignIns(db, userId, currentScope().actor?.session.id ?? null)
@@ -270,6 +271,17 @@ function wayInOf({ userId, providerId, password }: Record<string, unknown>): Way
 /** Tells what the running call does, in the transaction that does it. */
 async function tell(db: Queryable, ...events: readonly NewAccountEvent[]): Promise<void> {
   await writeAccountEvents(db, currentOrigin(), events)
+}
+
+/**
+ * Makes sure that a user is not banned. better-auth lifts a ban when its time is over and its person signs in, by what it has read and by this
+ * machine's clock: the ban may be another one by now, or not over yet.
+ *
+ * @throws APIError 403 BANNED_USER
+ */
+async function holdBanOver(db: Queryable, userId: string): Promise<void> {
+  const over = await db.$queryRaw<unknown[]>`SELECT 1 FROM "user" WHERE "id" = ${userId} AND ${notBanned}`
+  if (over.length === 0) throw new APIError('FORBIDDEN', { code: 'BANNED_USER', message: 'You are banned.' })
 }
 
 /** A new secret has codes of its own, whose steps nobody has used. */
