@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { newAdmin, newPerson } from './device.js'
+import { newAdmin, newPerson, withCookiesOf } from './device.js'
 import { Browser, build, makeAdmin, password, sessionState, signIn, signUp, storage, type Person } from './helper.js'
 import { inTurnAtUser } from './services/locks.js'
 import { until } from './services/poll.js'
@@ -131,7 +131,10 @@ for (const [what, lose] of [
   })
 }
 
-t.test('S8: a sign-in that lifts a ban which has run out does not lift the one that comes meanwhile', { skip: storage === 'embedded' && 'one connection' }, async (t) => {
+/** Where one request can be held while another one comes: the embedded store has one connection. */
+const onPostgres = { skip: storage === 'embedded' && 'one connection' }
+
+t.test('S8: a sign-in that lifts a ban which has run out does not lift the one that comes meanwhile', onPostgres, async (t) => {
   const admin = await newAdmin(running)
   const ada = await signUp(url)
   t.equal((await admin.browser.post('/api/auth/admin/ban-user', { userId: ada.id })).status, 200)
@@ -147,6 +150,40 @@ t.test('S8: a sign-in that lifts a ban which has run out does not lift the one t
   t.equal((await goIn()).status, 403, 'nor does the next one')
   t.equal((await admin.browser.post('/api/auth/admin/unban-user', { userId: ada.id })).status, 200)
   t.equal((await goIn()).status, 200)
+})
+
+const stolen = 'the password of somebody else'
+/** What somebody may ask for who has the cookie and the password that is just being changed. */
+const withOldPassword: Record<string, (browser: Browser) => Promise<Response>> = {
+  'another new password': (browser) => browser.post('/api/auth/change-password', { currentPassword: password, newPassword: stolen }),
+  'another new password, and a new session': (browser) => browser.post('/api/auth/change-password', { currentPassword: password, newPassword: stolen, revokeOtherSessions: true }),
+  'a second factor': (browser) => browser.post('/api/auth/two-factor/enable', { password }),
+  'the end of the account': (browser) => browser.post('/api/auth/delete-user', { password })
+}
+for (const [what, ask] of Object.entries(withOldPassword)) {
+  t.test(`S8: a password that was verified and is changed before it counts is refused: ${what}`, onPostgres, async (t) => {
+    const ada = await signUp(url)
+    const copy = withCookiesOf(ada.browser)
+    const change = () => ada.browser.post('/api/auth/change-password', { currentPassword: password, newPassword })
+    const [changed, refused] = await inTurnAtUser(prisma, ada.id, change, () => ask(copy))
+    t.equal(changed?.status, 200)
+    t.equal(refused?.status, 401)
+    t.match(await refused?.json(), { code: 'CREDENTIAL_CHANGED' })
+    t.equal(await prisma.twoFactor.count({ where: { userId: ada.id } }), 0)
+    t.equal(await sessionState(ada.browser), 'valid')
+    t.equal(await sessionState((await signIn(url, ada.email, newPassword)).browser), 'valid', 'what was answered 200 stands')
+  })
+}
+
+t.test('S8: a password that was verified and is changed before it is noted makes no session recent', onPostgres, async (t) => {
+  const ada = await signUp(url)
+  await prisma.session.update({ where: { id: ada.sessionId }, data: { reauthAt: null } })
+  const change = () => ada.browser.post('/api/auth/change-password', { currentPassword: password, newPassword })
+  const copy = withCookiesOf(ada.browser)
+  const [changed] = await inTurnAtUser(prisma, ada.id, change, () => copy.post('/api/auth/verify-password', { password }))
+  t.equal(changed?.status, 200)
+  t.match(await prisma.session.findUnique({ where: { id: ada.sessionId } }), { reauthAt: null, passwordAt: null })
+  t.equal((await copy.post('/api/auth/delete-user')).status, 403)
 })
 
 t.test('S8: administrators who change each other at once do not wait for each other', async (t) => {

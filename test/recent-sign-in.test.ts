@@ -87,6 +87,14 @@ t.test('S10: who came in by a trusted device, or before there was a factor, has 
   t.equal(await outcome(await trusted.post('/api/auth/delete-user', { password })), stale)
 })
 
+t.test('S10: codes of a factor that does not count yet show no second factor', async (t) => {
+  const ada = await signUp(url)
+  const { backupCodes } = await (await post(ada, 'two-factor/enable', { password })).json() as { backupCodes: string[] }
+  t.equal((await post(ada, 'verify-password', { password })).status, 200)
+  await post(ada, 'two-factor/verify-backup-code', { code: backupCodes[0] })
+  t.strictSame((await current(ada)).amr, ['pwd'])
+})
+
 t.test('S10: guesses at a factor in a session are counted, and lock it', async (t) => {
   const ada = await newPerson(url)
   await enrol(ada)

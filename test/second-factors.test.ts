@@ -1,6 +1,8 @@
 import t, { type Test } from 'tap'
+import { readMigrations } from '../src/database/migrate.js'
 import { enrol, newPerson, nextStep, totp, withCookiesOf, type Device } from './device.js'
-import { Browser, build, password, sessionState, start, storage } from './helper.js'
+import { Browser, build, password, sessionState, signIn, start, storage } from './helper.js'
+import { inTurnAtUser } from './services/locks.js'
 
 const running = await build(t)
 const { url } = running
@@ -85,6 +87,38 @@ t.test('S15: of one backup code that is sent many times at once one counts', asy
   t.equal((await useBackup(await givePassword(ada), ada.backupCodes[1] ?? '')).status, 200)
 })
 
+t.test('S15: wrong codes that are sent at once are counted before they are looked at: ten are, and then the factor is locked', async (t) => {
+  for (const kind of ['totp', 'backup-code']) {
+    const ada = await newEnrolled()
+    const browsers: Browser[] = []
+    for (let n = 0; n < 16; n++) browsers.push(await givePassword(ada, new Browser(n % 2 ? url : other.url)))
+    const answers = await Promise.all(browsers.map((browser) => browser.post(`/api/auth/two-factor/verify-${kind}`, { code: '00000x' })))
+    t.strictSame(answers.map(({ status }) => status).toSorted((a, b) => a - b), [...Array<number>(10).fill(401), ...Array<number>(6).fill(429)], kind)
+    const locked = answers.find(({ status }) => status === 429)
+    t.match(await locked?.json(), { code: 'ACCOUNT_TEMPORARILY_LOCKED' })
+    t.equal(locked?.headers.get('retry-after'), '900')
+    t.equal((await verify(await givePassword(ada), totp(ada.totpURI))).status, 429, 'the right one has to wait')
+    // As if a quarter of an hour had passed.
+    await prisma.twoFactor.updateMany({ where: { userId: ada.id }, data: { lockedUntil: minutes(-1) } })
+    t.equal((await verify(await givePassword(ada), totp(ada.totpURI))).status, 200)
+    t.match(await prisma.twoFactor.findFirst({ where: { userId: ada.id } }), { failedVerificationCount: 0, lockedUntil: null })
+  }
+})
+
+t.test('S15: what is no guess is not counted, and a right code sets the count back', async (t) => {
+  const ada = await newEnrolled()
+  const browser = await givePassword(ada)
+  const count = async () => (await prisma.twoFactor.findFirstOrThrow({ where: { userId: ada.id } })).failedVerificationCount
+  for (const body of [{}, { code: 1 }, { code: null }]) t.equal((await browser.post('/api/auth/two-factor/verify-totp', body)).status, 400)
+  t.equal((await verify(new Browser(url), '000000')).status, 401, 'no challenge')
+  t.equal(await count(), 0)
+  for (let n = 0; n < 3; n++) t.equal((await verify(browser, '00000x')).status, 401)
+  t.equal((await useBackup(browser, 'no-code')).status, 401)
+  t.equal(await count(), 4)
+  t.equal((await useBackup(browser, ada.backupCodes[0] ?? '')).status, 200)
+  t.equal(await count(), 0)
+})
+
 t.test('what is no code is refused as ever', async (t) => {
   const ada = await newEnrolled()
   const browser = await givePassword(ada)
@@ -165,4 +199,59 @@ t.test('S7: proofs that pile up are bounded: the oldest of their kind go', async
   const left = await prisma.verification.findMany({ where: { value: ada.id } })
   t.equal(left.filter(({ expiresAt }) => expiresAt > minutes(1_000)).length, 100, 'trust in devices is of another kind')
   t.equal(left.filter(({ expiresAt }) => expiresAt <= minutes(1_000)).length, 50)
+})
+
+const enable = (browser: Browser) => browser.post('/api/auth/two-factor/enable', { password })
+const uriIn = async (response: Response) => (await response.json() as { totpURI: string }).totpURI
+
+t.test('S7: of enrolments that are begun at once one is left', async (t) => {
+  for (let round = 0; round < 3; round++) {
+    const ada = await newPerson(url)
+    const uris = await Promise.all((await Promise.all(Array.from({ length: 4 }, () => enable(ada.browser)))).map(uriIn))
+    t.equal(await prisma.twoFactor.count({ where: { userId: ada.id } }), 1)
+    const statuses: number[] = []
+    for (const uri of uris) statuses.push((await verify(ada.browser, totp(uri))).status)
+    t.equal(statuses.filter((status) => status === 200).length, 1, statuses.join())
+  }
+})
+
+const onPostgres = { skip: storage === 'embedded' && 'one connection' }
+
+t.test('S7: an enrolment that somebody else begins while one is finished replaces nothing', onPostgres, async (t) => {
+  const laptop = await newPerson(url)
+  const phone = await signIn(other.url, laptop.email)
+  const uri = await uriIn(await enable(laptop.browser))
+  const [finished, begun] = await inTurnAtUser(prisma, laptop.id, () => verify(laptop.browser, totp(uri)), () => enable(phone.browser))
+  t.equal(finished?.status, 200)
+  t.equal(begun?.status, 400)
+  t.match(await begun?.json(), { code: 'TOTP_ALREADY_ENABLED' })
+  t.match(await prisma.twoFactor.findMany({ where: { userId: laptop.id } }), [{ verified: true }])
+  await nextStep(running, laptop.id)
+  t.equal((await verify(await givePassword(laptop), totp(uri))).status, 200, 'its code is the one that counts')
+})
+
+t.test('S7: a code turns on the factor that it is of, and no other', onPostgres, async (t) => {
+  const laptop = await newPerson(url)
+  const phone = await signIn(other.url, laptop.email)
+  const uri = await uriIn(await enable(laptop.browser))
+  const [begun, finished] = await inTurnAtUser(prisma, laptop.id, () => enable(phone.browser), () => verify(laptop.browser, totp(uri)))
+  t.equal(begun?.status, 200)
+  t.equal(finished?.status, 401)
+  t.match(await finished?.json(), { code: 'CREDENTIAL_CHANGED' })
+  t.match(await prisma.user.findUniqueOrThrow({ where: { id: laptop.id } }), { twoFactorEnabled: false })
+  t.match(await prisma.twoFactor.findMany({ where: { userId: laptop.id } }), [{ verified: false }])
+})
+
+t.test('S7: of the factors that an older version left to one user the one stays whose codes were used last', async (t) => {
+  const ada = await newEnrolled()
+  const { id, ...row } = await prisma.twoFactor.findFirstOrThrow({ where: { userId: ada.id } })
+  const script = (await readMigrations()).find(({ name }) => name.endsWith('_one_second_factor'))?.script ?? ''
+  await prisma.$transaction(async (transaction) => {
+    await transaction.$executeRaw`DROP INDEX "two_factor_userId_key"`
+    await transaction.$executeRaw`CREATE INDEX "two_factor_userId_idx" ON "two_factor"("userId")`
+    await transaction.twoFactor.createMany({ data: [{ ...row, id: `${ada.id}-1`, verified: false }, { ...row, id: `${ada.id}-2`, lastUsedStep: null }, { ...row, id: `${ada.id}-3`, lastUsedStep: 1 }] })
+    for (const statement of script.replaceAll(/^--.*$/gm, '').split(';')) if (statement.trim() !== '') await transaction.$executeRawUnsafe(statement)
+  })
+  t.match(await prisma.twoFactor.findMany({ where: { userId: ada.id } }), [{ id }])
+  await t.rejects(prisma.twoFactor.create({ data: { ...row, id: `${ada.id}-4` } }), 'and a second one is refused from now on')
 })

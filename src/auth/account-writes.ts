@@ -1,5 +1,6 @@
 import type { DBAdapter, Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
+import { TWO_FACTOR_ERROR_CODES } from 'better-auth/plugins'
 import type { NewAccountEvent } from '../account/account-event.js'
 import { writeAccountEvents } from '../account/store.js'
 import type { Change } from '../cache/outbox.js'
@@ -89,6 +90,9 @@ export class AccountWrites {
       await tell(db, eventOfNewWayIn(wayInOf(data)))
     } else if (model === 'twoFactor' && userId !== null) {
       await this.changeFactors(db, userId)
+      await holdNoFactor(db, userId)
+      // Begun by somebody at the same time, and not finished: the later one counts.
+      await db.$executeRaw`DELETE FROM "two_factor" WHERE "userId" = ${userId}`
       await tell(db, { userId, kind: 'backup_codes_made' })
     } else await holdActor(db, userId)
     const row = await this.#innerOn(db).create<Record<string, unknown>>(creation)
@@ -204,7 +208,10 @@ export class AccountWrites {
   async #prepare(db: Queryable, userId: string, rows: readonly Row[], { model, update }: Write): Promise<void> {
     if (model === 'twoFactor' && isChangeOfFactors(update)) {
       await this.changeFactors(db, userId)
-      if ('secret' in update) await forgetUsedSteps(db, userId)
+      if ('secret' in update) {
+        await holdNoFactor(db, userId)
+        await forgetUsedSteps(db, userId)
+      }
       if ('backupCodes' in update) await tell(db, { userId, kind: 'backup_codes_made' })
     } else if (model === 'account' && 'password' in update) {
       await this.#changeCredentials(db, userId)
@@ -284,6 +291,32 @@ async function holdBanOver(db: Queryable, userId: string): Promise<void> {
   if (over.length === 0) throw new APIError('FORBIDDEN', { code: 'BANNED_USER', message: 'You are banned.' })
 }
 
+/**
+ * Makes sure that no second factor of a user counts yet. better-auth looks before it enrols one; somebody else may have finished meanwhile, and
+ * theirs must not be replaced by one whose code nobody has shown.
+ *
+ * @throws APIError 400 TOTP_ALREADY_ENABLED
+ */
+async function holdNoFactor(db: Queryable, userId: string): Promise<void> {
+  const counting = await db.$queryRaw<unknown[]>`SELECT 1 FROM "two_factor" WHERE "userId" = ${userId} AND "verified" IS DISTINCT FROM false`
+  if (counting.length > 0) throw new APIError('BAD_REQUEST', TWO_FACTOR_ERROR_CODES.TOTP_ALREADY_ENABLED)
+}
+
+/**
+ * Makes sure that the password and the code that the call was shown are still those of the user who acts, whose row is locked: they were
+ * verified before the lock, and a hash takes its time.
+ *
+ * @throws APIError 401 CREDENTIAL_CHANGED
+ */
+async function holdShown(db: Queryable, userId: string): Promise<void> {
+  const { actor, shown: { password, factor } } = currentScope()
+  if (actor?.session.userId !== userId || (password === null && factor === null)) return
+  const still = await db.$queryRaw<unknown[]>`
+    SELECT 1 WHERE (${password}::text IS NULL OR EXISTS (SELECT 1 FROM "account" WHERE "userId" = ${userId} AND "password" = ${password}))
+      AND (${factor}::text IS NULL OR EXISTS (SELECT 1 FROM "two_factor" WHERE "userId" = ${userId} AND "secret" = ${factor}))`
+  if (still.length === 0) throw credentialChanged()
+}
+
 /** A new secret has codes of its own, whose steps nobody has used. */
 async function forgetUsedSteps(db: Queryable, userId: string): Promise<void> {
   await db.$executeRaw`UPDATE "two_factor" SET "lastUsedStep" = NULL WHERE "userId" = ${userId}`
@@ -311,11 +344,12 @@ function endsSessions({ model, update }: { model: string, update: Write['update'
 
 /**
  * Locks a user's row before anything else is locked, and then the sessions that change with it; makes sure that the session which authorises the change is still
- * active, that its user may still do it, and that both stay so until the change is committed.
+ * active, that its user may still do it and that what they have shown for it is still theirs, and that all of it stays so until the change is committed.
  *
  * @param change what is about to change. `role`: impersonations end with it. `sessions`: sign-ins under way must fail, for their sessions would be missed.
  *   `credentials`: what a first factor has begun ends as well.
- * @throws APIError 401 when the authorising session has ended, 403 when its user has lost the right
+ * @throws APIError 401 when the authorising session has ended, or the password or code that the call was shown is another one by now; 403 when its
+ *   user has lost the right
  */
 export async function lockUser(db: Queryable, userId: string, change: 'profile' | 'role' | 'sessions' | 'credentials'): Promise<void> {
   const actor = actorToHold()
@@ -332,4 +366,5 @@ export async function lockUser(db: Queryable, userId: string, change: 'profile' 
   }
   if (actor && actor.session.userId > userId) await holdActorsUser(db, actor)
   if (actor) await holdActorWith(db, actor, { userId, impersonations: change !== 'profile' })
+  await holdShown(db, userId)
 }

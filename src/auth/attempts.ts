@@ -115,9 +115,8 @@ export class Attempts {
     const cause = factorCauses[outcome]
     if (cause === undefined) return
     const signedIn = whoIsSignedIn(attempt)
-    // The challenge names its user, whom the call has read first.
-    const [pendingId] = attempt.scope?.epochs.keys() ?? []
-    this.#tell(attempt, { kind: signedIn ? 'reauthentication_failed' : 'sign_in_failed', cause, userId: signedIn?.userId ?? pendingId ?? null, sessionId: signedIn?.sessionId ?? null })
+    const userId = signedIn?.userId ?? attempt.scope?.challenged ?? null
+    this.#tell(attempt, { kind: signedIn ? 'reauthentication_failed' : 'sign_in_failed', cause, userId, sessionId: signedIn?.sessionId ?? null })
   }
 
   #tell({ name, from: { address, userAgent } }: AnsweredAttempt, failed: Pick<FailedAttempt, 'kind' | 'cause' | 'userId' | 'sessionId'>): void {

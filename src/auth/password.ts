@@ -53,7 +53,9 @@ export async function verifyPassword({ hash: stored, password }: { hash: string,
     return false
   }
   try {
-    return await inTurn(() => verify(stored, password.normalize('NFKC')))
+    const isRight = await inTurn(() => verify(stored, password.normalize('NFKC')))
+    if (isRight) currentScope().shown.password = stored
+    return isRight
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'InvalidArg') return false
     throw error

@@ -2,6 +2,7 @@ import type { BetterAuthPlugin } from 'better-auth'
 import { createAuthMiddleware, isAPIError } from 'better-auth/api'
 import type { Confirmation } from '../cache/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
+import { withTransaction } from '../database/transaction.js'
 import { giveBackFactorAttempts, noteFactor, notePassword } from '../session/recent-sign-in.js'
 import { guessesFactor } from './endpoint-rules.js'
 import { confirmBeforeAnswer, currentScope } from './scope.js'
@@ -14,11 +15,15 @@ export function recentSignIn({ prisma, confirmation }: { prisma: PrismaClient, c
       after: [{
         matcher: ({ path = '' }) => path === '/verify-password' || guessesFactor({ path, body: null }),
         handler: createAuthMiddleware(async (ctx) => {
-          const session = currentScope().actor?.session
-          if (!session || isAPIError(ctx.context.returned)) return
+          const { actor, challenged, shown } = currentScope()
+          if (isAPIError(ctx.context.returned)) return
           const isFactor = guessesFactor(ctx)
-          if (isFactor) await giveBackFactorAttempts(prisma, session.userId)
-          await confirmBeforeAnswer(confirmation, { changes: await (isFactor ? noteFactor : notePassword)(prisma, session.id) })
+          const userId = actor?.session.userId ?? challenged
+          if (isFactor && userId !== null) await giveBackFactorAttempts(prisma, userId)
+          if (!actor) return
+          const { id } = actor.session
+          const changes = isFactor ? await noteFactor(prisma, id) : await withTransaction(prisma, async (transaction) => notePassword(await transaction.forWrite(), id, shown.password))
+          await confirmBeforeAnswer(confirmation, { changes })
         })
       }]
     }

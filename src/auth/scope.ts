@@ -46,6 +46,10 @@ export interface AuthScope {
   readonly epochs: Map<string, number>
   /** The ids of the users that were read, by e-mail address. */
   readonly userIds: Map<string, string>
+  /** What the call was shown of the acting user's credentials and found right, as it is stored: it must still be theirs when what rests on it is written. */
+  readonly shown: { password: string | null, factor: string | null }
+  /** Whose second factor the call shows a code of, in a sign-in that it goes on with. */
+  challenged: string | null
   /** Who authenticated the call: its writes must not commit after that session has ended, or its user has lost the right. */
   actor: Actor | null
   /** The transaction in which that has been made sure of under locks. */
@@ -85,7 +89,8 @@ export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn' 
 
 export function createAuthScope(request: AuthRequest): AuthScope {
   return {
-    ...request, call: null, insufficient: null, epochs: new Map(), userIds: new Map(), actor: null, heldIn: null, authorityEnded: null, endedHere: new Set(), createdUsers: new Set(), source: null, insertedFor: null, insertedSession: null, standInRefused: null, family: null, begun: null,
+    ...request, call: null, insufficient: null, epochs: new Map(), userIds: new Map(), shown: { password: null, factor: null }, challenged: null,
+    actor: null, heldIn: null, authorityEnded: null, endedHere: new Set(), createdUsers: new Set(), source: null, insertedFor: null, insertedSession: null, standInRefused: null, family: null, begun: null,
     invalidInput: false, noRoom: null, unconfirmed: { changes: [], sessionIds: new Set(), userIds: new Set() }, pendingUntil: null
   }
 }

@@ -1,8 +1,9 @@
-import { createAuthMiddleware, getSessionFromCtx } from 'better-auth/api'
+import { APIError, createAuthMiddleware, getSessionFromCtx } from 'better-auth/api'
 import { symmetricDecrypt } from 'better-auth/crypto'
-import { twoFactor } from 'better-auth/plugins'
+import { TWO_FACTOR_ERROR_CODES, twoFactor } from 'better-auth/plugins'
 import type { PrismaClient } from '../database/database.js'
-import { secondFactorLockout } from '../limits.js'
+import { takeFactorAttempt } from '../session/recent-sign-in.js'
+import { currentScope } from './scope.js'
 import { codeAt, matchingStep, stepAt } from './totp.js'
 
 /** What better-auth refuses and counts as a wrong code. */
@@ -18,41 +19,67 @@ export interface SecondFactorOptions {
 
 type Context = Parameters<Parameters<typeof createAuthMiddleware>[0]>[0]
 
+/** An endpoint that takes a code. */
+type Verify = (input: never) => Promise<unknown>
+
 /**
  * better-auth's second factors, with another check of an app's codes: each time step counts once, on all nodes together, and one step
- * back at most. better-auth's own check takes a code as often as it is sent, for 90 seconds. Its endpoint does the rest, locks and
- * counts as ever: it is given a code that it accepts, or one that it refuses.
+ * back at most. better-auth's own check takes a code as often as it is sent, for 90 seconds. Its endpoint does the rest: it is given a code
+ * that it accepts, or one that it refuses. Wrong codes are counted here as well, before they are looked at: better-auth counts them
+ * afterwards, so that any number that is sent at once is looked at.
  */
 export function secondFactors({ prisma, issuer, now }: SecondFactorOptions) {
-  const plugin = twoFactor({ issuer, accountLockout: secondFactorLockout })
-  const { verifyTOTP } = plugin.endpoints
+  const plugin = twoFactor({ issuer, accountLockout: { enabled: false } })
+  const { verifyTOTP, verifyBackupCode } = plugin.endpoints
   const decide = createAuthMiddleware(async (ctx) => ({ code: await decideCode(ctx, { prisma, now }) }))
-  const verifyOnce = async (input: { body?: unknown }) => {
+  const count = createAuthMiddleware(async (ctx) => {
+    await askedFactor(ctx, prisma)
+    return { code: (ctx.body as { code: string }).code }
+  })
+  return { ...plugin, endpoints: { ...plugin.endpoints, verifyTOTP: guarded(verifyTOTP, decide), verifyBackupCode: guarded(verifyBackupCode, count) } }
+}
+
+/** The endpoint as it was, except that `before` sees each code first, and says which one better-auth is given. */
+function guarded<Endpoint extends Verify>(endpoint: Endpoint, before: (input: never) => Promise<{ code: string }>): Endpoint {
+  const verify = async (input: { body?: unknown }) => {
     const { body } = input
-    if (typeof body !== 'object' || body === null || !('code' in body) || typeof body.code !== 'string') return verifyTOTP(input as never)
-    const { code } = await decide({ ...input, returnHeaders: false } as never)
-    return verifyTOTP({ ...input, body: { ...body, code } } as never)
+    if (typeof body !== 'object' || body === null || !('code' in body) || typeof body.code !== 'string') return endpoint(input as never)
+    const { code } = await before({ ...input, returnHeaders: false } as never)
+    return endpoint({ ...input, body: { ...body, code } } as never)
   }
-  return { ...plugin, endpoints: { ...plugin.endpoints, verifyTOTP: Object.assign(verifyOnce, verifyTOTP) as unknown as typeof verifyTOTP } }
+  return Object.assign(verify, endpoint)
 }
 
 /** The code that better-auth's endpoint is given in the place of the one that was sent. */
 async function decideCode(ctx: Context, { prisma, now }: Pick<SecondFactorOptions, 'prisma' | 'now'>): Promise<string> {
   const { code } = ctx.body as { code: string }
-  const userId = await askedUserId(ctx)
-  const row = userId === null ? null : await prisma.twoFactor.findFirst({ where: { userId }, select: { id: true, secret: true } })
-  if (!row) return code // better-auth says what is missing, before it looks at the code
-  const secret = secretBytes(await symmetricDecrypt({ key: ctx.context.secretConfig, data: row.secret }))
-  const at = now()
-  const step = matchingStep(secret, code, at)
-  if (step === null || !await takeStep(prisma, row.id, step)) return NO_CODE
+  const factor = await askedFactor(ctx, prisma)
+  if (!factor) return code // better-auth says what is missing, before it looks at the code
+  const secret = secretBytes(await symmetricDecrypt({ key: ctx.context.secretConfig, data: factor.secret }))
+  const step = matchingStep(secret, code, now())
+  if (step === null || !await takeStep(prisma, factor.id, step)) return NO_CODE
+  currentScope().shown.factor = factor.secret
   return codeAt(secret, stepAt(Date.now())) // better-auth reads its own clock
 }
 
-/** Whose code is asked for, as better-auth finds it: the session's user, else the one whose password was given. */
-async function askedUserId(ctx: Context): Promise<string | null> {
+/**
+ * The factor that is asked for, as better-auth finds it: that of the session's user, else of the one whose password was given. Of the latter
+ * each guess is counted here; a session's are when the session is read.
+ *
+ * @throws APIError 429 ACCOUNT_TEMPORARILY_LOCKED after too many wrong ones in a row
+ */
+async function askedFactor(ctx: Context, prisma: PrismaClient): Promise<{ id: string, secret: string } | null> {
   const session = await getSessionFromCtx(ctx)
-  if (session) return session.user.id
+  const userId = session?.user.id ?? await challengedUserId(ctx)
+  const factor = userId === null ? null : await prisma.twoFactor.findFirst({ where: { userId }, select: { id: true, secret: true } })
+  if (!factor || userId === null || session) return factor
+  currentScope().challenged = userId
+  if (!await takeFactorAttempt(prisma, userId)) throw new APIError('TOO_MANY_REQUESTS', TWO_FACTOR_ERROR_CODES.ACCOUNT_TEMPORARILY_LOCKED)
+  return factor
+}
+
+/** Whose password was given before, in the sign-in that the call goes on with. */
+async function challengedUserId(ctx: Context): Promise<string | null> {
   const challenge = await ctx.getSignedCookie(ctx.context.createAuthCookie('two_factor').name, ctx.context.secret)
   if (!challenge) return null
   return (await ctx.context.internalAdapter.findVerificationValue(challenge))?.value ?? null

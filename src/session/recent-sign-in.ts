@@ -28,11 +28,13 @@ export async function findRecentSignIn(db: Queryable, sessionId: string): Promis
 
 /**
  * Notes that the user's password was shown in a session. Where there is no second factor the session is recent from now on; else the factor
- * must follow. An impersonation never becomes recent.
+ * must follow. An impersonation never becomes recent. Call it in a transaction: it locks the user.
  *
+ * @param password as it was stored when it was verified: one that is no longer the user's is not noted
  * @returns what has changed of what a check shows
  */
-export async function notePassword(db: Queryable, sessionId: string): Promise<Change[]> {
+export async function notePassword(db: Queryable, sessionId: string, password: string | null): Promise<Change[]> {
+  await db.$queryRaw`SELECT 1 FROM "user" WHERE "id" = (SELECT "userId" FROM "session" WHERE "id" = ${sessionId}) FOR SHARE`
   return db.$queryRaw<Change[]>`
     WITH noted AS (
       UPDATE "session" s SET "passwordAt" = clock_timestamp(), "updatedAt" = clock_timestamp(),
@@ -41,19 +43,21 @@ export async function notePassword(db: Queryable, sessionId: string): Promise<Ch
         "version" = s."version" + CASE WHEN u."factor" THEN 0 ELSE 1 END
       FROM (SELECT "id", COALESCE("twoFactorEnabled", false) AS "factor" FROM "user") u
       WHERE s."id" = ${sessionId} AND u."id" = s."userId" AND s."impersonatedBy" IS NULL AND ${live}
+        AND EXISTS (SELECT 1 FROM "account" a WHERE a."userId" = s."userId" AND a."password" = ${password})
       RETURNING s."id", s."userId", s."version", u."factor"
     ), renewed AS (
       SELECT "id", "userId", "version" FROM noted WHERE NOT "factor"
     ), ${andSay}`
 }
 
-/** As `notePassword`, for the second factor, which counts where the password was shown in the same session lately. */
+/** As `notePassword`, for the second factor of a user who has turned one on. It counts where the password was shown in the same session lately. */
 export async function noteFactor(db: Queryable, sessionId: string): Promise<Change[]> {
   return db.$queryRaw<Change[]>`
     WITH renewed AS (
       UPDATE "session" s SET "passwordAt" = NULL, "reauthAt" = clock_timestamp(), "authTime" = clock_timestamp(), "updatedAt" = clock_timestamp(),
         "amr" = CASE WHEN 'mfa' = ANY(s."amr") THEN s."amr" ELSE s."amr" || ARRAY['otp', 'mfa'] END, "version" = s."version" + 1
       WHERE s."id" = ${sessionId} AND s."impersonatedBy" IS NULL AND ${recently(Prisma.sql`s."passwordAt"`)} AND ${live}
+        AND EXISTS (SELECT 1 FROM "user" u WHERE u."id" = s."userId" AND u."twoFactorEnabled")
       RETURNING s."id", s."userId", s."version"
     ), ${andSay}`
 }
