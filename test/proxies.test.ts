@@ -84,16 +84,21 @@ type Send = (path: string, headers?: readonly string[], sent?: Omit<Sent, 'heade
 // They run until the last test, in which Holdfast is stopped.
 const names: Proxy[] = ['nginx', 'caddy', 'haproxy', 'apache2']
 const fronts = new Map<Proxy, Front>()
+const failures = new Map<Proxy, unknown>()
 await Promise.all(
   names
     .filter((proxy) => missing(proxy) === false)
     .map(async (proxy) => {
-      fronts.set(proxy, new Front(await startProxy(root, proxy, places), certificate.cert))
+      try {
+        fronts.set(proxy, new Front(await startProxy(root, proxy, places), certificate.cert))
+      } catch (error) {
+        failures.set(proxy, error) // its tests fail; thrown here, it would leave the others running
+      }
     })
 )
 function frontOf(proxy: Proxy): Front {
   const front = fronts.get(proxy)
-  if (!front) throw new Error(`${proxy} did not start`)
+  if (!front) throw new Error(`${proxy} did not start`, { cause: failures.get(proxy) })
   return front
 }
 
