@@ -17,6 +17,7 @@ import { noteMethods } from './other-methods.js'
 import rateLimit, { openCounts } from './rate-limit.js'
 import refusedPreflights from './refused-origins.js'
 import requestHeaders from './request-headers.js'
+import accountEvents from './routes/account-events.js'
 import auth from './routes/auth.js'
 import health from './routes/health.js'
 import introspection from './routes/introspection.js'
@@ -92,6 +93,7 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
       const refuseOthers = noteMethods(web)
       await web.register(auth, { holdfast })
       await web.register(sessions, { holdfast })
+      await web.register(accountEvents, { holdfast })
       await web.register(token, { holdfast })
       if (isAlone) refuseOthers()
     })

@@ -95,7 +95,7 @@ async function main(argv: string[]): Promise<void> {
     if (command === 'start') return runStart()
   }
   const result = command === 'migrate' ? await runMigrate() : await runOperation(await configured(), { operation: command, args, password: await readPassword(operations[command]?.asks?.(args) ?? null) })
-  return print(process.stdout.isTTY && !json ? tableOf(result, operations[command]) : JSON.stringify(result))
+  return print(process.stdout.isTTY && !json ? tableOf(result, operations[command]) : jsonOf(result, operations[command]))
 }
 
 /** `--json` stands anywhere, and every command has it. Behind `--` it is a value like any other. */
@@ -103,6 +103,10 @@ function withoutJson(argv: string[]): { words: string[], json: boolean } {
   const end = argv.includes('--') ? argv.indexOf('--') : argv.length
   const words = argv.filter((word, index) => word !== '--json' || index > end)
   return { words, json: words.length < argv.length }
+}
+
+function jsonOf(result: unknown, { lines = false }: Partial<Operation> = {}): string {
+  return lines && Array.isArray(result) ? result.map((record) => JSON.stringify(record)).join('\n') : JSON.stringify(result)
 }
 
 function tableOf(result: unknown, { row = (record) => record }: Partial<Operation> = {}): string {

@@ -1,7 +1,7 @@
 import type { Server } from 'node:net'
 import type { Config, StoreConfig } from './config.js'
 import { ATTEMPTS_FLUSH_MS, FailedAttempts } from './account/failed-attempts.js'
-import { hashName } from './account/name-hash.js'
+import { hashesOfName, hashName } from './account/name-hash.js'
 import { purgeAccountEvents } from './account/store.js'
 import { Attempts } from './auth/attempts.js'
 import { createAuth, type Auth } from './auth/auth.js'
@@ -83,6 +83,8 @@ export interface Holdfast {
   readonly devices: Devices
   /** Told how attempts to sign in have ended. */
   readonly attempts: Attempts
+  /** The keyed hashes under which events may keep a name, one for each secret that counts. */
+  readonly hashesOf: (name: string) => string[]
   /** Told of origins that were refused. */
   readonly refusedOrigins: RefusedOrigins
   /** Where the routes hang on BASE_URL: the prefix of the host application, or empty. */
@@ -194,6 +196,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       stats: () => ({ ...opened.stats(), pool: database.pool() }),
       outboxDepth: () => countUnconfirmed(database.prisma),
       attempts: new Attempts({ failed: failedAttempts, tally, hashName: (name) => hashName(keys.eventNames, name) }),
+      hashesOf: (name) => hashesOfName(keys.all, name),
       refusedOrigins: new RefusedOrigins({ now: () => performance.now(), onRefused: (message) => events.onWarning(message, null) }),
       devices: new Devices(keys.all.map(({ device }) => device)),
       ready: () => ready,

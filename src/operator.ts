@@ -6,13 +6,12 @@ import { Refusal } from './errors.js'
 import { createGateway, disable, gatewayUsage, listAll, rotateSecret } from './gateway/commands.js'
 import type { Holdfast } from './holdfast.js'
 import { countEnded, purgeEnded } from './session/retention.js'
+import { showPastSession } from './session/past-session.js'
 import { sessionRow } from './session/session-row.js'
-import { listSessions } from './session/store.js'
+import { listEvents as listSessionEventsOf, listSessionHistory, listSessions } from './session/store.js'
 import { userOperations } from './user/commands.js'
-import { getUser } from './user/store.js'
-
-/** Sessions that one list shows at most. */
-const MAX_LISTED = 1_000
+import { eventRow, eventsUsage, limitOf, listEventsFor } from './user/event-commands.js'
+import { getUser, getUserIdOrPast } from './user/store.js'
 
 /** Told how far a long operation has come. */
 export type Progress = (done: number, total: number) => void
@@ -23,6 +22,8 @@ export interface Operation {
   help?: string
   /** What of a record of its list a terminal shows; all of it without. */
   row?: (record: Record<string, unknown>) => Record<string, unknown>
+  /** Whether its JSON has a line for each record. */
+  lines?: boolean
   /** What it takes beside its words: a password from standard input, or one that a person is asked for. Null where these words ask for none. */
   asks?: (args: readonly string[]) => 'stdin' | 'prompt' | null
   run: (holdfast: Holdfast, args: string[], input: OperationInput) => Promise<unknown>
@@ -37,8 +38,10 @@ export interface OperationInput {
 /** What an operator may ask of a running Holdfast, on the command line: the words of the command, and what they do. */
 export const operations: Record<string, Operation> = {
   ...userOperations,
-  'session list': { usage: 'session list <e-mail or user id> [--limit <1 to 1000>] [--after <session id>]', help: 'Lists the active sessions of a user, latest first: 100 of them, unless --limit says otherwise. --after goes on behind a session.', run: list, row: sessionRow },
+  'session list': { usage: 'session list <e-mail or user id> [--all] [--limit <1 to 1000>] [--after <session id>]', help: 'Lists the active sessions of a user, latest first: 100 of them, unless --limit says otherwise. --all lists those that have ended as well, with how; --after goes on behind a session.', run: list, row: sessionRow },
+  'session events': { usage: 'session events <session id> [--limit <1 to 1000>] [--after <event id>]', help: 'Tells what happened to a session, oldest first: how it began, and why it ended.', run: listSessionEvents, lines: true },
   'session revoke': { usage: 'session revoke <session id> | --user <e-mail or user id>', help: 'Ends one session, or all of a user. With `effective_by` in the result, a cache could not be told: by then every copy has ended.', run: revoke },
+  events: { usage: eventsUsage, help: 'Tells what happened to accounts, newest first: failed sign-ins, changes of credentials and roles, what administrators did. --json has a line for each, with all that is known.', run: listEvents, row: eventRow, lines: true },
   'keys list': { usage: 'keys list', help: 'Lists the keys that sign access tokens: which signs now, which comes next, which are only published still.', run: listKeys },
   'keys rotate': { usage: 'keys rotate [--force]', help: 'Has the next key sign. Refused while gateways may keep a key set without it, unless --force.', run: rotateKeys },
   'gateway create': { usage: gatewayUsage.create, help: 'Makes a gateway. Its secret is shown once, here, and kept as a hash.', run: ({ prisma }, args) => createGateway(prisma, args) },
@@ -61,14 +64,27 @@ export async function operate(holdfast: Holdfast, { operation, args, password }:
 }
 
 async function list({ prisma }: Holdfast, args: string[]): Promise<unknown> {
-  const options = { limit: { type: 'string', default: '100' }, after: { type: 'string' } } as const
-  const { values: { limit, after }, positionals: [who = '', ...rest] } = parseArgs({ args, options, allowPositionals: true })
-  if (!who || rest.length > 0 || !/^\d{1,4}$/.test(limit) || Number(limit) < 1 || Number(limit) > MAX_LISTED) {
-    throw new Refusal('invalid_input', `usage: holdfast ${operations['session list']?.usage}`)
-  }
-  const rows = await listSessions(prisma, { userId: (await getUser(prisma, who)).id }, { limit: Number(limit), after })
+  const options = { all: { type: 'boolean', default: false }, limit: { type: 'string', default: '100' }, after: { type: 'string' } } as const
+  const { values: { all, limit, after }, positionals: [who = '', ...rest] } = parseArgs({ args, options, allowPositionals: true })
+  if (!who || rest.length > 0) throw new Refusal('invalid_input', `usage: holdfast ${operations['session list']?.usage}`)
+  const wanted = { limit: limitOf(limit), after }
+  if (all) return (await listSessionHistory(prisma, await getUserIdOrPast(prisma, who), wanted)).map(showPastSession)
+  const rows = await listSessions(prisma, { userId: (await getUser(prisma, who)).id }, wanted)
   return rows.map(({ id, userId, name, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy, refreshCount, lastRefreshAt, lastRefreshAddress }) =>
     ({ id, userId, name, issuedAt, lastSeenAt, expiresAt, absoluteExpiresAt, ipAddress, userAgent, amr, impersonatedBy, refreshCount, lastRefreshAt, lastRefreshAddress }))
+}
+
+async function listSessionEvents({ prisma }: Holdfast, args: string[]): Promise<unknown> {
+  const options = { limit: { type: 'string', default: '100' }, after: { type: 'string' } } as const
+  const { values: { limit, after }, positionals: [id = '', ...rest] } = parseArgs({ args, options, allowPositionals: true })
+  if (!id || rest.length > 0) throw new Refusal('invalid_input', `usage: holdfast ${operations['session events']?.usage}`)
+  const found = await listSessionEventsOf(prisma, id, null, { limit: limitOf(limit), after })
+  if (found.length === 0 && after === undefined) throw new Refusal('not_found', `there is no session ${id}, or retention has removed it`)
+  return found
+}
+
+async function listEvents({ prisma, hashesOf }: Holdfast, args: string[]): Promise<unknown> {
+  return listEventsFor({ prisma, hashesOf, now: Date.now() }, args)
 }
 
 async function revoke({ prisma, revoker }: Holdfast, args: string[]): Promise<unknown> {

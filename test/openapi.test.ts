@@ -21,7 +21,8 @@ t.test('the document is valid OpenAPI 3.1', async (t) => {
 
 t.test('it describes every route, ours and those of better-auth', (t) => {
   for (const [path, method] of [
-    ['/session', 'get'], ['/sessions', 'get'], ['/sessions', 'delete'], ['/sessions/{id}', 'delete'], ['/sessions/{id}/events', 'get'], ['/health/live', 'get'], ['/health/ready', 'get'],
+    ['/session', 'get'], ['/sessions', 'get'], ['/sessions', 'delete'], ['/sessions/{id}', 'delete'], ['/sessions/{id}/events', 'get'], ['/account/events', 'get'], ['/api/auth/admin/list-user-events', 'get'], ['/api/auth/admin/list-user-session-history', 'get'],
+    ['/api/auth/admin/list-session-events', 'get'], ['/api/auth/admin/list-events', 'get'], ['/health/live', 'get'], ['/health/ready', 'get'],
     ['/api/auth/sign-in/email', 'post'], ['/api/auth/sign-up/email', 'post'], ['/api/auth/sign-out', 'post'], ['/api/auth/two-factor/verify-totp', 'post'],
     ['/api/auth/admin/ban-user', 'post'], ['/api/auth/one-time-token/generate', 'get']
   ] as const) t.ok(document.paths[path]?.[method], `${method} ${path}`)

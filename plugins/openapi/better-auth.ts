@@ -1,6 +1,7 @@
 import type { ApiDescription } from '../../src/auth/auth.js'
 import { isOff, ruleOf } from '../routes/auth-rules.js'
 import { refusals } from '../problem-schema.js'
+import { eventAnswers } from './events.js'
 import { headerRef, schemaRef, type ApiResponse, type Components, type Located, type Operation, type Schema } from './document.js'
 
 const statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 503] as const
@@ -68,6 +69,7 @@ const securityOf: Record<string, Security> = {
   // Every service that an access token is sent to sees it: it makes nothing that lives longer.
   '/one-time-token/generate': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/impersonate-user': [{ cookie: [] }, { sessionToken: [] }],
+  ...Object.fromEntries(Object.keys(eventAnswers).map((path) => [path, [{ cookie: [] }, { sessionToken: [] }]])),
   '/admin/stop-impersonating': [{ cookie: [] }]
 }
 
@@ -79,6 +81,7 @@ function bridged(path: string, operation: Operation): Operation {
   const media = responses['200']?.content?.['application/json']
   const answer = answers[path]
   if (media && answer) media.schema = answer
+  if (media) Object.assign(media, eventAnswers[path])
   for (const status of statuses) responses[status] = refusal(status)
   if (ruleOf({ path: asRouted(path) }).kind !== 'open') countsDown(responses)
   const { requestBody } = operation

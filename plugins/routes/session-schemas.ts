@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox'
+import type { PageWanted } from '../../src/page.js'
 import type { ListedSession, Session, User } from '../../src/session/session.js'
 
 const time = Type.String({ format: 'date-time' })
@@ -94,10 +95,9 @@ export function showListed(session: ListedSession, currentId: string): Static<ty
   }
 }
 
-/** The part of a list that was asked for, of which one more was read, and where it goes on. */
-export function pageOf<T extends { id: string }>(read: readonly T[], limit: number): { page: T[], next: string | null } {
-  const page = read.slice(0, limit)
-  return { page, next: read.length > limit ? page.at(-1)?.id ?? null : null }
+/** Which part of a list a query names. */
+export function wantedBy({ limit, after }: Static<typeof PageQuery>): PageWanted {
+  return { limit: Number(limit), after }
 }
 
 export function showUser({ id, email, emailVerified, name, image, roles }: User): Static<typeof UserSchema> {

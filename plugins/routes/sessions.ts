@@ -2,12 +2,14 @@ import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typ
 import type { FastifyReply } from 'fastify'
 import { Refusal } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
+import { readPage } from '../../src/page.js'
 import { cleanDeviceName, LONGEST_DEVICE_NAME } from '../../src/session/device-name.js'
 import type { Revoked } from '../../src/session/revoker.js'
 import { listEvents, listSessions } from '../../src/session/store.js'
+import { asked, credentialOf } from '../credential.js'
 import { identityOf } from '../guard.js'
 import { refusals } from '../problem-schema.js'
-import { EventSchema, ListedSessionSchema, NextSchema, pageOf, PageQuery, PendingSchema, RevokedSchema, SessionSchema, showListed, showSession, showUser, UserSchema } from './session-schemas.js'
+import { EventSchema, ListedSessionSchema, NextSchema, PageQuery, PendingSchema, RevokedSchema, SessionSchema, showListed, showSession, showUser, UserSchema, wantedBy } from './session-schemas.js'
 
 /** What the routes have in common: who may ask, and how that is refused. */
 const security: Record<string, string[]>[] = [{ cookie: [] }, { bearer: [] }]
@@ -39,9 +41,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
   const Sessions = Type.Object({ sessions: Type.Array(ListedSessionSchema), next: NextSchema })
   app.get('/sessions', { schema: { ...described("The caller's active sessions, newest first"), querystring: PageQuery, response: { 200: Sessions, ...refused } } }, async (request) => {
     const { session: current } = identityOf(request)
-    const { after } = request.query
-    const limit = Number(request.query.limit)
-    const { page, next } = pageOf(await listSessions(prisma, { userId: current.userId }, { limit: limit + 1, after }), limit)
+    const { page, next } = await readPage(wantedBy(request.query), (wanted) => listSessions(prisma, { userId: current.userId }, wanted))
     return { sessions: page.map((row) => showListed(row, current.id)), next }
   })
 
@@ -81,11 +81,14 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
   })
 
   const Events = Type.Object({ events: Type.Array(EventSchema), next: NextSchema })
-  app.get('/sessions/:id/events', { schema: { ...described('What happened to one of them, oldest first'), params: Params, querystring: PageQuery, response: { 200: Events, ...refused, ...refusals(404) } } }, async (request) => {
-    const { after } = request.query
-    const limit = Number(request.query.limit)
-    const { page, next } = pageOf(await listEvents(prisma, request.params.id, identityOf(request).session.userId, { limit: limit + 1, after }), limit)
-    if (page.length === 0 && after === undefined) throw new Refusal('not_found')
+  const eventsOf = { ...described('What happened to one of them, oldest first'), description: 'An administrator sees the events of any session, one that has ended as well: with a cookie or a session token.' }
+  app.get('/sessions/:id/events', { schema: { ...eventsOf, params: Params, querystring: PageQuery, response: { 200: Events, ...refused, ...refusals(404) } } }, async (request) => {
+    const { session, user } = identityOf(request)
+    const isAdministrator = user.roles.includes('admin')
+    // Whatever service an access token is sent to must not see with it what only administrators do.
+    const mayOnlySeeOwn = !isAdministrator || credentialOf(asked(request), holdfast.auth.cookieName)?.credential.kind === 'access'
+    const { page, next } = await readPage(wantedBy(request.query), (wanted) => listEvents(prisma, request.params.id, mayOnlySeeOwn ? session.userId : null, wanted))
+    if (page.length === 0 && request.query.after === undefined) throw new Refusal(isAdministrator && mayOnlySeeOwn ? 'access_token_insufficient' : 'not_found')
     return { events: page.map((event) => ({ ...event, at: event.at.toISOString() })), next }
   })
 }

@@ -12,3 +12,8 @@ const BYTES = 16
 export function hashName(key: Buffer, name: string): string {
   return createHmac('sha256', key).update(name.toLowerCase()).digest().subarray(0, BYTES).toString('base64url')
 }
+
+/** The hashes that a name may be kept under: one for each secret that counts, the current one first. */
+export function hashesOfName(keys: readonly { eventNames: Buffer }[], name: string): string[] {
+  return keys.map(({ eventNames }) => hashName(eventNames, name))
+}

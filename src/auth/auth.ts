@@ -2,7 +2,7 @@ import { getCurrentAuthContextAsyncLocalStorage, getCurrentDBAdapterAsyncLocalSt
 import { betterAuth, type AuthContext, type BetterAuthOptions, type DBAdapter } from 'better-auth'
 import { admin, bearer, oneTimeToken, openAPI } from 'better-auth/plugins'
 import { v7 as uuidV7 } from 'uuid'
-import { hashName } from '../account/name-hash.js'
+import { hashesOfName, hashName } from '../account/name-hash.js'
 import { isLoopback, type Config } from '../config.js'
 import type { Confirmation } from '../cache/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
@@ -14,6 +14,7 @@ import type { Thinning } from '../session/thinning.js'
 import { createAdapter } from './adapter.js'
 import { callRules } from './call-rules.js'
 import { endpointsOf, type AuthEndpoint } from './endpoints.js'
+import { eventEndpoints } from './event-endpoints.js'
 import type { Keys } from './keys.js'
 import { passwordLengths } from './new-password.js'
 import { hashPassword, verifyPassword } from './password.js'
@@ -147,6 +148,7 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
     plugins: [
       callRules(),
       sessionEndpoints({ revoker }),
+      eventEndpoints({ prisma, hashesOf: (name) => hashesOfName(keys.all, name) }),
       admin(),
       secondFactors({ prisma, issuer: config.appName, now: () => Date.now() }),
       ...(config.oneTimeTokens ? [{ ...oneTime, endpoints: { generateOneTimeToken: generateOneTimeToken({ prisma }), verifyOneTimeToken: verifyOneTimeToken({ prisma }) } }] : []),

@@ -38,7 +38,8 @@ const rules: Record<string, EndpointRule> = {
 
 /** Administration that changes nothing, or that gives a right back. All else below /admin is grave. */
 const harmlessAdministration: readonly string[] = [
-  '/admin/get-user', '/admin/list-users', '/admin/list-user-sessions', '/admin/has-permission', '/admin/stop-impersonating'
+  '/admin/get-user', '/admin/list-users', '/admin/list-user-sessions', '/admin/list-user-session-history', '/admin/list-session-events', '/admin/list-user-events',
+  '/admin/list-events', '/admin/has-permission', '/admin/stop-impersonating'
 ]
 
 /** A call of an endpoint: its path as better-auth routed it, and the body as it was sent. */

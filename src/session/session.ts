@@ -80,10 +80,10 @@ export interface ListedSession extends SessionRow {
   replayCount: number
 }
 
-/** A part of a list: at most `limit`, from behind `after`, the id with which the part before it ended. */
-export interface Page {
-  limit: number
-  after?: string | undefined
+/** A session that may have ended, with how and when. */
+export interface PastSession extends ListedSession {
+  state: 'active' | 'expired' | 'revoked'
+  endedAt: Date | null
 }
 
 /** A row of `user`, as far as a check needs it. */

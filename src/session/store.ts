@@ -2,8 +2,9 @@ import { intoImpersonationsEnded } from '../account/store.js'
 import { intoOutbox, withDerived, type Change } from '../cache/outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import { networkOf } from '../network.js'
+import type { PageWanted } from '../page.js'
 import { userAgentOf } from '../user-agent.js'
-import type { ListedSession, Page, RevocationReason, SessionEvent, SessionRecord, SessionRow, UserRow } from './session.js'
+import type { ListedSession, PastSession, RevocationReason, SessionEvent, SessionRecord, SessionRow, UserRow } from './session.js'
 
 /** An impersonation lives for an hour: so long it may take until an administrator has room for one more. */
 const LONGEST_IMPERSONATION_SECONDS = 3_600
@@ -222,7 +223,7 @@ const countColumns = Prisma.raw(`s."refreshGeneration" AS "refreshCount", s."fir
   s."lastRefreshAddress", s."replayCount"`)
 
 /** A page of the active sessions of a user, or of those among `sessionIds`; newest first. */
-export async function listSessions(db: Queryable, filter: { userId?: string, sessionIds?: string[] }, { limit, after }: Page): Promise<ListedSession[]> {
+export async function listSessions(db: Queryable, filter: { userId?: string, sessionIds?: string[] }, { limit, after }: PageWanted): Promise<ListedSession[]> {
   const conditions = [Prisma.sql`${live}`]
   if (filter.userId !== undefined) conditions.push(Prisma.sql`"userId" = ${filter.userId}`)
   if (filter.sessionIds !== undefined) conditions.push(Prisma.sql`"id" = ANY(${filter.sessionIds}::text[])`)
@@ -235,11 +236,26 @@ export async function listSessions(db: Queryable, filter: { userId?: string, ses
     SELECT ${sessionColumns}, ${countColumns} FROM "session" s JOIN page ON page."id" = s."id" ORDER BY s."id" DESC`
 }
 
-/** A page of what happened to one session of a user, oldest first; empty when the user has no such session. */
-export async function listEvents(db: Queryable, sessionId: string, userId: string, { limit, after = '' }: Page): Promise<SessionEvent[]> {
+/** A page of all sessions of a user, those that have ended as well, newest first; until retention removes them. The user may be gone. */
+export async function listSessionHistory(db: Queryable, userId: string, { limit, after }: PageWanted): Promise<PastSession[]> {
+  const behind = after === undefined ? Prisma.empty : Prisma.sql`AND s."id" < ${after}`
+  return db.$queryRaw<PastSession[]>`
+    SELECT ${sessionColumns}, ${countColumns},
+      CASE WHEN "revokedAt" IS NOT NULL THEN 'revoked' WHEN LEAST("expiresAt", "absoluteExpiresAt") <= statement_timestamp() THEN 'expired' ELSE 'active' END AS "state",
+      CASE WHEN "revokedAt" IS NOT NULL THEN "revokedAt" WHEN LEAST("expiresAt", "absoluteExpiresAt") <= statement_timestamp() THEN LEAST("expiresAt", "absoluteExpiresAt") END AS "endedAt"
+    FROM "session" s WHERE s."userId" = ${userId} ${behind} ORDER BY s."id" DESC LIMIT ${limit}`
+}
+
+/**
+ * A page of what happened to one session, oldest first; empty when there is no such session.
+ *
+ * @param userId whose it must be; null where the caller may see anybody's
+ */
+export async function listEvents(db: Queryable, sessionId: string, userId: string | null, { limit, after = '' }: PageWanted): Promise<SessionEvent[]> {
+  const whose = userId === null ? Prisma.empty : Prisma.sql`AND "userId" = ${userId}`
   return db.$queryRaw<SessionEvent[]>`
     SELECT "id", "type", "cause", "at", "ipAddress" FROM "session_event"
-    WHERE "sessionId" = ${sessionId} AND "userId" = ${userId} AND "id" > ${after} ORDER BY "id" LIMIT ${limit}`
+    WHERE "sessionId" = ${sessionId} ${whose} AND "id" > ${after} ORDER BY "id" LIMIT ${limit}`
 }
 
 /**

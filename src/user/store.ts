@@ -1,6 +1,7 @@
 import { Prisma, type Queryable } from '../database/database.js'
 import { Refusal } from '../errors.js'
-import { rolesOf, type Page } from '../session/session.js'
+import type { PageWanted } from '../page.js'
+import { rolesOf } from '../session/session.js'
 import { live } from '../session/store.js'
 
 /** A user as lists show them. */
@@ -48,13 +49,18 @@ export async function getUser(db: Queryable, who: string): Promise<{ id: string,
   return user
 }
 
+/** As the id of `getUser`, where the user may have been deleted: an id stands for itself. */
+export async function getUserIdOrPast(db: Queryable, who: string): Promise<string> {
+  return who.includes('@') ? (await getUser(db, who)).id : who
+}
+
 const listedColumns = Prisma.raw(`"id", "email", "name", "emailVerified", "role", COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()) AS "banned",
   COALESCE("twoFactorEnabled", false) AS "secondFactor", "createdAt"`)
 
 type ListedRow = Omit<ListedUser, 'roles'> & { role: string | null }
 
 /** A page of the users, latest first. */
-export async function listUsers(db: Queryable, { limit, after }: Page): Promise<ListedUser[]> {
+export async function listUsers(db: Queryable, { limit, after }: PageWanted): Promise<ListedUser[]> {
   const before = after ?? null
   const rows = await db.$queryRaw<ListedRow[]>`
     SELECT ${listedColumns} FROM "user" WHERE ${before}::text IS NULL OR "id" < ${before} ORDER BY "id" DESC LIMIT ${limit}`
@@ -65,7 +71,7 @@ export async function listUsers(db: Queryable, { limit, after }: Page): Promise<
  * A page of the users whose address or name has the text in it, in whatever case, latest first. It looks at all users until the page is full,
  * so many in each statement.
  */
-export async function searchUsers(db: Queryable, text: string, { limit, after }: Page): Promise<ListedUser[]> {
+export async function searchUsers(db: Queryable, text: string, { limit, after }: PageWanted): Promise<ListedUser[]> {
   const found: ListedUser[] = []
   for (let before: string | null = after ?? null; ;) {
     const rows: (ListedRow & { lastId: string, fits: boolean })[] = await db.$queryRaw`
