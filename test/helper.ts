@@ -15,7 +15,9 @@ import { embeddedTemplate, postgresTemplate, TEST_SECRET } from './services/stor
 
 // `npm test` names them; a file that runs alone is tested on the embedded store, or with TEST_STORAGE=postgres on the servers of this machine.
 const {
-  TEST_STORAGE, TEST_TEMPLATE, TEST_DATABASE_URL = 'postgresql://postgres@127.0.0.1:5432/postgres', TEST_REDIS_URL = 'redis://127.0.0.1:6379', TEST_TIMEZONE = ''
+  TEST_STORAGE, TEST_TEMPLATE, TEST_DATABASE_URL = 'postgresql://postgres@127.0.0.1:5432/postgres', TEST_REDIS_URL = 'redis://127.0.0.1:6379',
+  /** How servers reach the databases: as another role, through a pooler. */
+  TEST_DATABASE_ACCESS = TEST_DATABASE_URL
 } = process.env
 
 /** The storage mode that this run tests. */
@@ -37,10 +39,8 @@ export async function freshStore(t: Pick<Test, 'teardown'>): Promise<HoldfastOpt
   }
   const name = `holdfast_test_${id}`
   await execute(TEST_DATABASE_URL, `CREATE DATABASE ${name} TEMPLATE ${TEST_TEMPLATE ?? await postgresTemplate(TEST_DATABASE_URL)}`)
-  // For runs on a database that keeps another time: nothing may depend on it.
-  if (TEST_TIMEZONE) await execute(TEST_DATABASE_URL, `ALTER DATABASE ${name} SET TimeZone = '${TEST_TIMEZONE}'`)
   t.teardown(() => execute(TEST_DATABASE_URL, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`))
-  const databaseUrl = new URL(TEST_DATABASE_URL)
+  const databaseUrl = new URL(TEST_DATABASE_ACCESS)
   databaseUrl.pathname = `/${name}`
   // A secret of its own gives the store a name of its own in the Redis that the tests share.
   return { databaseUrl: databaseUrl.href, redisUrl, authSecret: `${authSecret} ${id}`, databasePoolSize: 5 }

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { countEnded, purgeEnded } from '../src/session/retention.js'
-import { nextBatchSize } from '../src/session/thinning.js'
+import { Pace } from '../src/database/pace.js'
 import { networkOf } from '../src/network.js'
 import { makeDevices, makeFamily, refresh } from './families.js'
 import { newAdmin, newPerson } from './device.js'
@@ -185,12 +185,19 @@ async function allEnded(idOf: (n: number) => string, sessions: number): Promise<
 
 const MANY = onPostgres ? 3_000 : 1_300
 
-t.test('S3: a store that is slow ends fewer sessions with each statement', async (t) => {
-  t.equal(nextBatchSize(100, 10), 200, 'it grows step by step')
-  t.equal(nextBatchSize(100, 0), 200)
-  t.equal(nextBatchSize(400, 100), 500, 'and not without end')
-  t.equal(nextBatchSize(500, 1_000), 100)
-  t.equal(nextBatchSize(100, 10_000), 20, 'and something is always done')
+t.test('S3: a store that is slow does less with each statement', async (t) => {
+  let now = 0
+  const pace = new Pace({ first: 100, min: 20, max: 500 }, () => now)
+  /** @returns the size of the batch that follows one that took so long */
+  const after = async (tookMs: number) => {
+    await pace.keep(async () => { now += tookMs })
+    return pace.size
+  }
+  t.equal(await after(10), 200, 'it grows step by step')
+  t.equal(await after(0), 400)
+  t.equal(await after(100), 500, 'and not without end')
+  t.equal(await after(1_000), 100)
+  t.equal(await after(10_000), 20, 'and something is always done')
 })
 
 t.test('S3: a new password ends all other sessions, however many there are', async (t) => {

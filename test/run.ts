@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import { findPgbouncer, startPgbouncer } from './services/pgbouncer.js'
 import { canQuery, createPostgres, execute, findPostgresPrograms } from './services/postgres.js'
 import { accepts } from './services/ports.js'
 import { startRedis } from './services/redis.js'
@@ -15,6 +16,8 @@ import { createPostgresTemplate, embeddedTemplate } from './services/stores.js'
  * TEST_REDIS_URL name, else the ones on loopback, else private ones. REQUIRE_SERVICES=1 makes a missing one a failure.
  */
 const required = process.env['REQUIRE_SERVICES'] === '1'
+/** Asks for one mode alone: `embedded` or `postgres`. */
+const only = process.env['TEST_ONLY_MODE']
 /** What asks no store is tested once, in the first mode. */
 const storeless = new Set(['model.test.js', 'config.test.js', 'password.test.js', 'hash-queue.test.js', 'totp.test.js', 'gathering.test.js', 'idle-storage.test.js', 'redis-url.test.js', 'lease-messages.test.js', 'database-url.test.js', 'compose.test.js', 'kubernetes.test.js', 'deployment.test.js'])
 /** How many files run at a time. */
@@ -24,23 +27,51 @@ const cleanUp: (() => unknown)[] = []
 const children = new Set<ChildProcess>()
 process.once('SIGINT', () => { for (const child of children) child.kill() })
 
+/** What depends on the store most. It runs once more on a database as operators have them. */
+const storage = new Set([
+  'account-events', 'concurrency', 'credential-rights', 'derived-sessions', 'recent-sign-in', 'refresh', 'refresh-races', 'second-factors', 'session-check', 'sessions', 'signing-keys'
+].map((name) => `${name}.test.js`))
+
 interface Mode {
   name: string
   env: Record<string, string>
+  /** Whether a file runs in this mode. */
+  runs: (name: string) => boolean
 }
 
 async function embedded(): Promise<Mode> {
-  return { name: 'embedded (PGlite)', env: { TEST_STORAGE: 'embedded', TEST_TEMPLATE: await embeddedTemplate() } }
+  return { name: 'embedded (PGlite)', env: { TEST_STORAGE: 'embedded', TEST_TEMPLATE: await embeddedTemplate() }, runs: () => true }
 }
 
-async function production(): Promise<Mode | null> {
+async function production(): Promise<Mode[] | null> {
   const server = await postgresUrl()
   const redis = await redisUrl()
   if (server === null || redis === null) return null
   const name = `holdfast_template_${process.pid}`
   cleanUp.push(() => execute(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`))
   await createPostgresTemplate(server, name)
-  return { name: 'PostgreSQL and Redis', env: { TEST_STORAGE: 'postgres', TEST_TEMPLATE: name, TEST_DATABASE_URL: server, TEST_REDIS_URL: redis } }
+  const env = { TEST_STORAGE: 'postgres', TEST_TEMPLATE: name, TEST_DATABASE_URL: server, TEST_REDIS_URL: redis }
+  const mode: Mode = { name: 'PostgreSQL and Redis', env, runs: (file) => only === 'postgres' || !storeless.has(file) }
+  const pooled = await behindPooler(server, env)
+  return pooled ? [mode, pooled] : [mode]
+}
+
+/** The same behind PgBouncer in transaction mode, as a role that keeps the time of New York and has a schema of its own; null where there is none. */
+async function behindPooler(server: string, env: Mode['env']): Promise<Mode | null> {
+  const program = findPgbouncer()
+  if (program === null) {
+    if (required) throw new Error('REQUIRE_SERVICES=1, and PgBouncer is missing')
+    return null
+  }
+  const role = `holdfast_role_${process.pid}`
+  const name = `holdfast_pooled_${process.pid}`
+  await execute(server, `CREATE ROLE ${role} LOGIN`, `ALTER ROLE ${role} SET TimeZone = 'America/New_York'`)
+  cleanUp.push(() => execute(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`, `DROP ROLE ${role}`))
+  await createPostgresTemplate(server, name, role)
+  const url = new URL(server)
+  url.username = role
+  const access = await startPgbouncer({ teardown: (step) => { cleanUp.push(step) } }, program, url.href)
+  return { name: 'PgBouncer, another schema and time zone', env: { ...env, TEST_TEMPLATE: name, TEST_DATABASE_ACCESS: access }, runs: (file) => storage.has(file) }
 }
 
 async function postgresUrl(): Promise<string | null> {
@@ -135,12 +166,10 @@ try {
   const wanted = process.argv.slice(2)
   const files = readdirSync(here).filter((name) => name.endsWith('.test.js')).filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
   if (files.length === 0) throw new Error(`no test file has ${wanted.join(' or ')} in its name`)
-  const only = process.env['TEST_ONLY_MODE']
   const services = only === 'embedded' ? null : await production()
   if (!services && required) throw new Error('REQUIRE_SERVICES=1, and PostgreSQL or Redis is missing')
-  const modes = [...(only === 'postgres' ? [] : [await embedded()]), ...(services ? [services] : [])]
-  // What asks no store runs once, in the first mode.
-  const jobs = files.flatMap((name) => (storeless.has(name) ? modes.slice(0, 1) : modes).map((mode) => ({ mode, file: join(here, name) })))
+  const modes = [...(only === 'postgres' ? [] : [await embedded()]), ...(services ?? [])]
+  const jobs = files.flatMap((name) => modes.filter(({ runs }) => runs(name)).map((mode) => ({ mode, file: join(here, name) })))
   const { passed, failed } = await runAll(jobs)
   const ran = modes.filter((mode) => jobs.some((job) => job.mode === mode))
   process.stdout.write(`\nmodes that ran: ${ran.map(({ name }) => name).join('; ')}\n`)

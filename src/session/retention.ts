@@ -1,8 +1,10 @@
 import { Prisma, type Queryable } from '../database/database.js'
+import { Pace } from '../database/pace.js'
 
 /** Sessions, and rows of other tables, that one statement removes at most, so that none takes long and no lock is held for long. */
 const SESSIONS = 500
-const ROWS = 5_000
+const BATCH = { first: 500, min: 50, max: 2_000 }
+const SESSION_BATCH = { first: 50, min: 10, max: SESSIONS }
 /** As many ended sessions are counted at most. */
 const COUNTED = 100_000
 
@@ -33,20 +35,22 @@ export async function countEnded(db: Queryable, retentionSeconds: number): Promi
  * @returns how many sessions were removed
  */
 export async function purgeEnded(db: Queryable, retentionSeconds: number, onRemoved: (removed: number) => void = () => {}): Promise<number> {
+  const pace = new Pace(BATCH)
+  const sessionPace = new Pace(SESSION_BATCH)
   let removed = 0
   for (;;) {
     const ids = await findEnded(db, retentionSeconds)
     if (ids.length === 0) break
-    const events = await purgeEventsOf(db, ids)
-    const sessions = await purgeSessions(db, ids)
+    const events = await purgeEventsOf(db, ids, pace)
+    const sessions = await purgeSessions(db, ids, sessionPace)
     removed += sessions
     onRemoved(removed)
     if (events + sessions === 0) break // another node is at them
   }
   await purgeRoutineEvents(db, retentionSeconds)
-  await untilFew(() => db.$executeRaw`
+  await untilFew((rows) => db.$executeRaw`
     DELETE FROM "verification" WHERE ctid = ANY(ARRAY(
-      SELECT ctid FROM "verification" WHERE "expiresAt" < statement_timestamp() ORDER BY "expiresAt" LIMIT ${ROWS} FOR UPDATE SKIP LOCKED))`)
+      SELECT ctid FROM "verification" WHERE "expiresAt" < statement_timestamp() ORDER BY "expiresAt" LIMIT ${rows} FOR UPDATE SKIP LOCKED))`)
   await db.$executeRaw`DELETE FROM "signing_key" WHERE "expiresAt" < statement_timestamp()`
   return removed
 }
@@ -60,18 +64,51 @@ async function findEnded(db: Queryable, retentionSeconds: number): Promise<strin
   return rows.map(({ id }) => id)
 }
 
-function purgeEventsOf(db: Queryable, sessionIds: readonly string[]): Promise<number> {
-  return untilFew(() => db.$executeRaw`
-    DELETE FROM "session_event" WHERE ctid = ANY(ARRAY(
-      SELECT ctid FROM "session_event" WHERE "sessionId" = ANY(${sessionIds}::text[]) LIMIT ${ROWS} FOR UPDATE SKIP LOCKED))`)
+/**
+ * Removes the events of these sessions, one session after the other, each from its oldest event on. A batch begins where the last one ended:
+ * what has been removed stays in the index for a while, and is not to be read again with every batch.
+ */
+async function purgeEventsOf(db: Queryable, sessionIds: readonly string[], pace: Pace): Promise<number> {
+  let removed = 0
+  let left = sessionIds
+  let after = ''
+  while (left.length > 0) {
+    const { rows, size } = await pace.keep(async (limit) => ({ size: limit, rows: await db.$queryRaw<{ removed: number, place: number, eventId: string }[]>`
+      WITH picked AS MATERIALIZED (
+        SELECT event.ctid AS "row", event."id", ended."place"
+        FROM unnest(${left}::text[]) WITH ORDINALITY ended("id", "place") CROSS JOIN LATERAL (
+          SELECT ctid, "id" FROM "session_event" WHERE "sessionId" = ended."id" AND "id" > CASE WHEN ended."place" = 1 THEN ${after} ELSE '' END
+          ORDER BY "id" LIMIT ${limit} FOR UPDATE SKIP LOCKED
+        ) event LIMIT ${limit}
+      ), removed AS (
+        DELETE FROM "session_event" WHERE ctid = ANY(ARRAY(SELECT "row" FROM picked)) RETURNING 1
+      )
+      SELECT (SELECT count(*)::int FROM removed) AS "removed", "place"::int, "id" AS "eventId"
+      FROM picked ORDER BY "place" DESC, "id" DESC LIMIT 1` }))
+    const [last] = rows
+    if (!last) return removed
+    removed += last.removed
+    if (last.removed < size) return removed
+    left = left.slice(last.place - 1)
+    after = last.eventId
+  }
+  return removed
 }
 
 /** A session that has events still stays for the next round: nobody could find them without it. */
-function purgeSessions(db: Queryable, sessionIds: readonly string[]): Promise<number> {
-  return db.$executeRaw`
-    DELETE FROM "session" WHERE ctid = ANY(ARRAY(
-      SELECT s.ctid FROM "session" s WHERE s."id" = ANY(${sessionIds}::text[])
-        AND NOT EXISTS (SELECT 1 FROM "session_event" e WHERE e."sessionId" = s."id") FOR UPDATE SKIP LOCKED))`
+async function purgeSessions(db: Queryable, sessionIds: readonly string[], pace: Pace): Promise<number> {
+  let removed = 0
+  for (let done = 0; done < sessionIds.length;) {
+    removed += await pace.keep((size) => {
+      const ids = sessionIds.slice(done, done + size)
+      done += size
+      return db.$executeRaw`
+        DELETE FROM "session" WHERE ctid = ANY(ARRAY(
+          SELECT s.ctid FROM "session" s WHERE s."id" = ANY(${ids}::text[])
+            AND NOT EXISTS (SELECT 1 FROM "session_event" e WHERE e."sessionId" = s."id") FOR UPDATE SKIP LOCKED))`
+    })
+  }
+  return removed
 }
 
 /**
@@ -81,23 +118,25 @@ function purgeSessions(db: Queryable, sessionIds: readonly string[]): Promise<nu
 async function purgeRoutineEvents(db: Queryable, retentionSeconds: number): Promise<void> {
   for (const type of ['refresh_replayed', 'refresh_reused', 'new_network']) {
     const routine = Prisma.sql`"type" = ${Prisma.raw(`'${type}'`)} AND "at" < ${cutoff(retentionSeconds)}`
-    await untilFew(() => purgeEvents(db, routine))
+    await untilFew((rows) => purgeEvents(db, routine, rows))
   }
-  await untilFew(() => purgeEvents(db, Prisma.sql`"type" = 'refreshed'`))
+  await untilFew((rows) => purgeEvents(db, Prisma.sql`"type" = 'refreshed'`, rows))
 }
 
 /** In the order of the index: without one a planner that expects many such events reads the whole table, where there may be none. */
-function purgeEvents(db: Queryable, which: Prisma.Sql): Promise<number> {
+function purgeEvents(db: Queryable, which: Prisma.Sql, rows: number): Promise<number> {
   return db.$executeRaw`
-    DELETE FROM "session_event" WHERE ctid = ANY(ARRAY(SELECT ctid FROM "session_event" WHERE ${which} ORDER BY "type", "at" LIMIT ${ROWS} FOR UPDATE SKIP LOCKED))`
+    DELETE FROM "session_event" WHERE ctid = ANY(ARRAY(SELECT ctid FROM "session_event" WHERE ${which} ORDER BY "type", "at" LIMIT ${rows} FOR UPDATE SKIP LOCKED))`
 }
 
 /** Removes batch after batch, until one was not full. @returns how many rows were removed */
-async function untilFew(removeBatch: () => Promise<number>): Promise<number> {
+async function untilFew(removeBatch: (rows: number) => Promise<number>): Promise<number> {
+  const pace = new Pace(BATCH)
   let removed = 0
   for (;;) {
-    const batch = await removeBatch()
+    const asked = pace.size
+    const batch = await pace.keep(removeBatch)
     removed += batch
-    if (batch < ROWS) return removed
+    if (batch < asked) return removed
   }
 }

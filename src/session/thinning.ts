@@ -1,20 +1,11 @@
 import type { Confirmation } from '../cache/confirmation.js'
 import type { Change } from '../cache/outbox.js'
 import type { PrismaClient } from '../database/database.js'
+import { Pace } from '../database/pace.js'
 import { thinOutSessionsOf, type BulkRevocation } from './revocation.js'
 import { ONE_STATEMENT } from './store.js'
 
-/** How long the statement of a batch may take: a fraction of the time after which a statement is given up. */
-const BATCH_MS = 200
-const FIRST_BATCH = 100
-const MIN_BATCH = 20
-const MAX_BATCH = ONE_STATEMENT / 2
-
-/** The size of the next batch, after one of `size` sessions took so long: a store that is slow, or has more to search, is asked for less. */
-export function nextBatchSize(size: number, tookMs: number): number {
-  const fitting = size * BATCH_MS / Math.max(tookMs, 1)
-  return Math.round(Math.min(Math.max(fitting, MIN_BATCH), MAX_BATCH, size * 2))
-}
+const BATCH = { first: 100, min: 20, max: ONE_STATEMENT / 2 }
 
 /** What of a user's sessions is to end, and on whose authority. */
 export interface ThinningOut {
@@ -41,13 +32,10 @@ export interface ThinnedOut {
 export class Thinning {
   readonly #prisma: PrismaClient
   readonly #confirmation: Confirmation
-  readonly #nowMs: () => number
 
-  /** @param nowMs a steady clock */
-  constructor(prisma: PrismaClient, confirmation: Confirmation, nowMs: () => number = () => performance.now()) {
+  constructor(prisma: PrismaClient, confirmation: Confirmation) {
     this.#prisma = prisma
     this.#confirmation = confirmation
-    this.#nowMs = nowMs
   }
 
   /** Call it outside of transactions, before the one that makes the change. Where there are few sessions it does nothing, at the cost of a query. */
@@ -55,13 +43,11 @@ export class Thinning {
     const unconfirmed: string[] = []
     let count = 0
     let confirming = Promise.resolve()
-    let size = FIRST_BATCH
+    const pace = new Pace(BATCH)
     let few = ONE_STATEMENT
     for (;;) {
-      const startedAt = this.#nowMs()
-      const changes = await thinOutSessionsOf(this.#prisma, bulk, { size, few, spared, authorityId })
-      size = nextBatchSize(size, this.#nowMs() - startedAt)
-      few = 2 * size
+      const changes = await pace.keep((size) => thinOutSessionsOf(this.#prisma, bulk, { size, few, spared, authorityId }))
+      few = 2 * pace.size
       // One batch is confirmed while the next one ends, and no more: Redis is not given more than it can take.
       await confirming
       if (changes.length === 0) return { count, unconfirmed }

@@ -18,7 +18,7 @@ export function findPgbouncer(): string | null {
  *
  * @returns DATABASE_URL through it
  */
-export async function startPgbouncer(t: Test, program: string, databaseUrl: string, { poolSize = 5, mode = 'transaction' } = {}): Promise<string> {
+export async function startPgbouncer(t: Pick<Test, 'teardown'>, program: string, databaseUrl: string, { poolSize = 5, mode = 'transaction' } = {}): Promise<string> {
   const { hostname, port, username, pathname } = new URL(databaseUrl)
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-pgbouncer-'))
   const listenPort = await freePort()

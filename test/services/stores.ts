@@ -42,11 +42,15 @@ export async function postgresTemplate(server: string): Promise<string> {
   return template
 }
 
-/** A database that has all migrations and no row, to be copied. It is made anew. */
-export async function createPostgresTemplate(server: string, name: string): Promise<void> {
+/** A database that has all migrations and no row, to be copied. It is made anew. @param role owns a schema of its own, with everything in it */
+export async function createPostgresTemplate(server: string, name: string, role?: string): Promise<void> {
   await execute(server, `DROP DATABASE IF EXISTS ${name}`, `CREATE DATABASE ${name}`)
   const url = new URL(server)
   url.pathname = `/${name}`
+  if (role !== undefined) {
+    await execute(url.href, `CREATE SCHEMA ${role} AUTHORIZATION ${role}`)
+    url.username = role
+  }
   await migrated({ databaseUrl: url.href, baseUrl: 'http://localhost:3000', authSecret: TEST_SECRET })
 }
 
