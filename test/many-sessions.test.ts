@@ -200,6 +200,25 @@ t.test('S3: a store that is slow does less with each statement', async (t) => {
   t.equal(await after(10_000), 20, 'and something is always done')
 })
 
+t.test('S3: a batch that the store gave up is tried again', { skip: onPostgres ? false : 'the embedded store gives no statement up' }, async (t) => {
+  const ada = await newPerson(url)
+  const idOf = await pile(ada.id, MANY)
+  const begun = new Set<string>()
+  const change = await prisma.$transaction(async (db) => {
+    await db.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${idOf(10)} FOR UPDATE`
+    const answer = ada.browser.post('/api/auth/change-password', { currentPassword: password, newPassword: `${password} 2` })
+    await until('a statement to be given up and begun again', async () => {
+      const waiting = await prisma.$queryRaw<{ begun: Date }[]>`
+        SELECT query_start AS "begun" FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%WITH locked AS%'`
+      for (const statement of waiting) begun.add(statement.begun.toISOString())
+      return begun.size > 1
+    })
+    return { answer }
+  }, { timeout: 20_000 })
+  t.equal((await change.answer).status, 200)
+  t.strictSame(await allEnded(idOf, MANY), { live: 0, events: MANY, reasons: ['password_changed'] })
+})
+
 t.test('S3: a new password ends all other sessions, however many there are', async (t) => {
   const ada = await newPerson(url)
   const many = onPostgres ? 50_000 : MANY

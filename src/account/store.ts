@@ -1,10 +1,8 @@
 import { Prisma, type Queryable } from '../database/database.js'
+import { inBatches } from '../database/pace.js'
 import { userAgentOf } from '../user-agent.js'
 import type { NewAccountEvent } from './account-event.js'
 import type { Origin } from './origin.js'
-
-/** Rows that one statement erases or removes at most. */
-const ROWS = 5_000
 
 /**
  * Writes what happened, in the transaction of the change that it tells of: one statement, however many events there are.
@@ -60,9 +58,9 @@ export function intoImpersonationsEnded(ended: string, cause: string | Prisma.Sq
  * @returns how many events were changed
  */
 export async function eraseAccountEvents(db: Queryable, userId: string, nameHashes: readonly string[] = []): Promise<number> {
-  const erase = (which: Prisma.Sql, naming: Prisma.Sql, change: Prisma.Sql) => untilFew(() => db.$executeRaw`
+  const erase = (which: Prisma.Sql, naming: Prisma.Sql, change: Prisma.Sql) => inBatches((rows) => db.$executeRaw`
     UPDATE "account_event" SET ${change}
-    WHERE ctid = ANY(ARRAY(SELECT ctid FROM "account_event" WHERE ${which} AND ${naming} LIMIT ${ROWS} FOR UPDATE))`)
+    WHERE ctid = ANY(ARRAY(SELECT ctid FROM "account_event" WHERE ${which} AND ${naming} LIMIT ${rows} FOR UPDATE))`)
   const whatTheySay = Prisma.sql`"nameHash" = NULL, "detail" = NULL, "sumKey" = NULL`
   const fromWhere = Prisma.sql`"ipAddress" = NULL, "userAgent" = NULL`
   const saysSomething = Prisma.sql`("nameHash" IS NOT NULL OR "detail" IS NOT NULL OR "sumKey" IS NOT NULL)`
@@ -79,18 +77,8 @@ export async function eraseAccountEvents(db: Queryable, userId: string, nameHash
  * @returns how many were removed
  */
 export async function purgeAccountEvents(db: Queryable, retentionSeconds: number): Promise<number> {
-  return untilFew(() => db.$executeRaw`
+  return inBatches((rows) => db.$executeRaw`
     DELETE FROM "account_event" WHERE ctid = ANY(ARRAY(
       SELECT ctid FROM "account_event" WHERE "at" < statement_timestamp() - ${retentionSeconds}::int * interval '1 second'
-      ORDER BY "at" LIMIT ${ROWS} FOR UPDATE SKIP LOCKED))`)
-}
-
-/** Takes batch after batch, until one was not full. @returns how many rows there were */
-async function untilFew(takeBatch: () => Promise<number>): Promise<number> {
-  let taken = 0
-  for (;;) {
-    const batch = await takeBatch()
-    taken += batch
-    if (batch < ROWS) return taken
-  }
+      ORDER BY "at" LIMIT ${rows} FOR UPDATE SKIP LOCKED))`)
 }

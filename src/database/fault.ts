@@ -26,6 +26,20 @@ export function reportFault(fault: Refusal): void {
   scope.onFault(fault)
 }
 
+/** Runs `work`, whose faults do not become the answer of the running request: the caller may try again. What it gives up at last it passes to `callStore`. */
+export function keepFaults<T>(work: () => Promise<T>): Promise<T> {
+  return scopes.run({ fault: null, refusedValue: false, onFault: () => {} }, () => watchStatements({ failure: null }, work))
+}
+
+/** Whether the database gave a statement up for taking too long, and did nothing of it (SQLSTATE 57014). */
+export function isGivenUp(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const { code, meta } = cause as Error & { code?: unknown, meta?: { driverAdapterError?: { cause?: { originalCode?: unknown } } } }
+    if (code === '57014' || meta?.driverAdapterError?.cause?.originalCode === '57014') return true
+  }
+  return false
+}
+
 /** A transaction under way: the first statement that failed in it. PostgreSQL answers COMMIT with a silent ROLLBACK after one. */
 export interface StatementWatch {
   failure: unknown

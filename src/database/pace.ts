@@ -1,10 +1,29 @@
+import { callStore, isGivenUp, keepFaults } from './fault.js'
+
 /** How long the statement of a batch may take: a fraction of the time after which a statement is given up. */
 const BATCH_MS = 200
+/** How often a batch is begun that the store gives up. */
+const TRIES = 4
 
+/** Sizes of batches. */
 export interface PaceOptions {
   first: number
   min: number
   max: number
+}
+
+/** Rows that one statement changes or removes. */
+export const ROWS: PaceOptions = { first: 500, min: 50, max: 2_000 }
+
+/** Does batch after batch, until one was not full. @returns how many rows there were */
+export async function inBatches(doBatch: (rows: number) => Promise<number>): Promise<number> {
+  const pace = new Pace(ROWS)
+  let done = 0
+  for (;;) {
+    const { batch, size } = await pace.keep(async (rows) => ({ batch: await doBatch(rows), size: rows }))
+    done += batch
+    if (batch < size) return done
+  }
 }
 
 /**
@@ -23,14 +42,29 @@ export class Pace {
     this.size = options.first
   }
 
-  /** Does one batch, and learns from how long it took. */
+  /**
+   * Does one batch, and learns from how long it took. One that the store gave up is tried again with fewer rows: of thousands of statements on a
+   * busy machine one stands still for longer than a statement may.
+   *
+   * @param batch is one statement, and not in a transaction
+   */
   async keep<T>(batch: (size: number) => Promise<T>): Promise<T> {
-    const { size } = this
-    const startedAt = this.#nowMs()
-    const result = await batch(size)
-    const fitting = size * BATCH_MS / Math.max(this.#nowMs() - startedAt, 1)
+    for (let tries = 1; ; tries++) {
+      const { size } = this
+      const startedAt = this.#nowMs()
+      try {
+        const result = await keepFaults(() => batch(size))
+        this.#learn(size, this.#nowMs() - startedAt)
+        return result
+      } catch (error) {
+        if (!isGivenUp(error) || tries === TRIES) return callStore(() => Promise.reject<T>(error))
+        this.#learn(size, this.#nowMs() - startedAt)
+      }
+    }
+  }
+
+  #learn(size: number, tookMs: number): void {
     const { min, max } = this.#options
-    this.size = Math.round(Math.min(Math.max(fitting, min), max, size * 2))
-    return result
+    this.size = Math.round(Math.min(Math.max(size * BATCH_MS / Math.max(tookMs, 1), min), max, size * 2))
   }
 }

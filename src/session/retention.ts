@@ -1,9 +1,8 @@
 import { Prisma, type Queryable } from '../database/database.js'
-import { Pace } from '../database/pace.js'
+import { inBatches, Pace, ROWS } from '../database/pace.js'
 
 /** Sessions, and rows of other tables, that one statement removes at most, so that none takes long and no lock is held for long. */
 const SESSIONS = 500
-const BATCH = { first: 500, min: 50, max: 2_000 }
 const SESSION_BATCH = { first: 50, min: 10, max: SESSIONS }
 /** As many ended sessions are counted at most. */
 const COUNTED = 100_000
@@ -35,7 +34,7 @@ export async function countEnded(db: Queryable, retentionSeconds: number): Promi
  * @returns how many sessions were removed
  */
 export async function purgeEnded(db: Queryable, retentionSeconds: number, onRemoved: (removed: number) => void = () => {}): Promise<number> {
-  const pace = new Pace(BATCH)
+  const pace = new Pace(ROWS)
   const sessionPace = new Pace(SESSION_BATCH)
   let removed = 0
   for (;;) {
@@ -48,7 +47,7 @@ export async function purgeEnded(db: Queryable, retentionSeconds: number, onRemo
     if (events + sessions === 0) break // another node is at them
   }
   await purgeRoutineEvents(db, retentionSeconds)
-  await untilFew((rows) => db.$executeRaw`
+  await inBatches((rows) => db.$executeRaw`
     DELETE FROM "verification" WHERE ctid = ANY(ARRAY(
       SELECT ctid FROM "verification" WHERE "expiresAt" < statement_timestamp() ORDER BY "expiresAt" LIMIT ${rows} FOR UPDATE SKIP LOCKED))`)
   await db.$executeRaw`DELETE FROM "signing_key" WHERE "expiresAt" < statement_timestamp()`
@@ -98,15 +97,15 @@ async function purgeEventsOf(db: Queryable, sessionIds: readonly string[], pace:
 /** A session that has events still stays for the next round: nobody could find them without it. */
 async function purgeSessions(db: Queryable, sessionIds: readonly string[], pace: Pace): Promise<number> {
   let removed = 0
-  for (let done = 0; done < sessionIds.length;) {
-    removed += await pace.keep((size) => {
-      const ids = sessionIds.slice(done, done + size)
-      done += size
-      return db.$executeRaw`
+  for (let left = sessionIds; left.length > 0;) {
+    const { batch, size } = await pace.keep(async (most) => ({
+      size: most, batch: await db.$executeRaw`
         DELETE FROM "session" WHERE ctid = ANY(ARRAY(
-          SELECT s.ctid FROM "session" s WHERE s."id" = ANY(${ids}::text[])
+          SELECT s.ctid FROM "session" s WHERE s."id" = ANY(${left.slice(0, most)}::text[])
             AND NOT EXISTS (SELECT 1 FROM "session_event" e WHERE e."sessionId" = s."id") FOR UPDATE SKIP LOCKED))`
-    })
+    }))
+    removed += batch
+    left = left.slice(size)
   }
   return removed
 }
@@ -118,25 +117,13 @@ async function purgeSessions(db: Queryable, sessionIds: readonly string[], pace:
 async function purgeRoutineEvents(db: Queryable, retentionSeconds: number): Promise<void> {
   for (const type of ['refresh_replayed', 'refresh_reused', 'new_network']) {
     const routine = Prisma.sql`"type" = ${Prisma.raw(`'${type}'`)} AND "at" < ${cutoff(retentionSeconds)}`
-    await untilFew((rows) => purgeEvents(db, routine, rows))
+    await inBatches((rows) => purgeEvents(db, routine, rows))
   }
-  await untilFew((rows) => purgeEvents(db, Prisma.sql`"type" = 'refreshed'`, rows))
+  await inBatches((rows) => purgeEvents(db, Prisma.sql`"type" = 'refreshed'`, rows))
 }
 
 /** In the order of the index: without one a planner that expects many such events reads the whole table, where there may be none. */
 function purgeEvents(db: Queryable, which: Prisma.Sql, rows: number): Promise<number> {
   return db.$executeRaw`
     DELETE FROM "session_event" WHERE ctid = ANY(ARRAY(SELECT ctid FROM "session_event" WHERE ${which} ORDER BY "type", "at" LIMIT ${rows} FOR UPDATE SKIP LOCKED))`
-}
-
-/** Removes batch after batch, until one was not full. @returns how many rows were removed */
-async function untilFew(removeBatch: (rows: number) => Promise<number>): Promise<number> {
-  const pace = new Pace(BATCH)
-  let removed = 0
-  for (;;) {
-    const asked = pace.size
-    const batch = await pace.keep(removeBatch)
-    removed += batch
-    if (batch < asked) return removed
-  }
 }
