@@ -160,3 +160,21 @@ t.test('S27: what can do nothing here is 404, and asks nobody', async (t) => {
   })
   t.equal(counts.queries, 0) // each is counted as something that is not there
 })
+
+/** What four who want one new address at once are told. */
+async function fourAtOnce(ask: (email: string, n: number) => Promise<Response>) {
+  const email = `${randomUUID()}@example.com`
+  const answers = await Promise.all([0, 1, 2, 3].map(async (n) => codeOf(await ask(email, n))))
+  return answers.toSorted((a, b) => a.status - b.status)
+}
+
+t.test('S14: of those who want one address at once, one has it, and the others are told so', async (t) => {
+  const admin = await newAdmin(running)
+  const taken = { code: 'USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL' }
+  const inserted = { status: 200, code: undefined }
+  const refused = (status: number) => Array.from({ length: 3 }, () => ({ status, ...taken }))
+  t.strictSame(await fourAtOnce((email) => new Browser(url).post('/api/auth/sign-up/email', { name: 'Ada', email, password })), [inserted, ...refused(422)])
+  t.strictSame(await fourAtOnce((email) => admin.browser.post('/api/auth/admin/create-user', { name: 'Ada', email, password })), [inserted, ...refused(400)])
+  const people = await Promise.all([0, 1, 2, 3].map(() => signUp(url)))
+  t.strictSame(await fourAtOnce((email, n) => admin.browser.post('/api/auth/admin/update-user', { userId: people[n]?.id, data: { email } })), [inserted, ...refused(400)])
+})

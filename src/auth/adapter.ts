@@ -1,5 +1,7 @@
+import { BASE_ERROR_CODES } from '@better-auth/core/error'
 import type { BetterAuthOptions, DBAdapter, Where } from 'better-auth'
 import { prismaAdapter } from 'better-auth/adapters/prisma'
+import { APIError } from 'better-auth/api'
 import type { Confirmation, Unconfirmed } from '../cache/confirmation.js'
 import type { Change } from '../cache/outbox.js'
 import type { PrismaClient, Queryable } from '../database/database.js'
@@ -88,7 +90,7 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
         const creation = { ...query, data: toStored('create', query.model, query.data) }
         await accounts.thinOutFor(creation)
         const created = accounts.guardsExistence(query.model)
-          ? await inTransaction((db) => accounts.create(db, creation))
+          ? await orTaken(creation, inTransaction((db) => accounts.create(db, creation)))
           : await innerOn(await writing()).create(creation)
         return remember(query.model, created) as never
       },
@@ -116,7 +118,7 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
         const change = { ...query, update: toStored('update', query.model, query.update) }
         if (accounts.guards(query.model, query.update)) {
           await accounts.thinOut(change)
-          return remember(query.model, await inTransaction((db) => accounts.update<never>(db, change)))
+          return remember(query.model, await orTaken(change, inTransaction((db) => accounts.update<never>(db, change))))
         }
         return innerOn(await writing()).update(change)
       },
@@ -157,6 +159,21 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
       transaction: (work) => withTransaction(options.prisma, () => work(adapter))
     }
     return adapter
+  }
+}
+
+/**
+ * better-auth looks whether an address is free, and writes later: whoever was slower than somebody else is told what it says to all others.
+ *
+ * @throws APIError 422 at sign-up, else 400
+ */
+async function orTaken<T>({ model }: { model: string }, write: Promise<T>): Promise<T> {
+  try {
+    return await write
+  } catch (error) {
+    const { call } = currentScope()
+    if (model !== 'user' || call === null || !(error instanceof Error && 'code' in error && error.code === 'P2002')) throw error
+    throw new APIError(call.path.startsWith('/sign-up/') ? 'UNPROCESSABLE_ENTITY' : 'BAD_REQUEST', BASE_ERROR_CODES.USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL)
   }
 }
 
