@@ -131,7 +131,8 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
     },
     // The cookie lives as long as the session may; the server decides idleness, and never rewrites a session on a read.
     session: { expiresIn: Math.min(config.sessionAbsoluteTtlSeconds, LONGEST_COOKIE_SECONDS), disableSessionRefresh: true, cookieCache: { enabled: false } },
-    verification: { storeIdentifier: 'hashed' },
+    // better-auth removes what has expired while somebody waits, all at once and however much it is: retention does so in batches.
+    verification: { storeIdentifier: 'hashed', disableCleanup: true },
     rateLimit: { enabled: false },
     // What stands behind a colon is what the client sent: it may be an address, or hold a token.
     logger: { level: 'warn', log: (_level, message, ...details) => onMessage(details[0] instanceof Error ? 'error' : 'debug', message.split(':', 1)[0] ?? '', details[0]) },
