@@ -152,6 +152,17 @@ t.test('S8: a sign-in that lifts a ban which has run out does not lift the one t
   t.equal((await goIn()).status, 200)
 })
 
+t.test('S8: the first access token of a sign-in has the roles that the user has when it is answered', onPostgres, async (t) => {
+  const [chief, admin] = [await newAdmin(running), await newAdmin(running)]
+  const lose = () => chief.browser.post('/api/auth/admin/set-role', { userId: admin.id, role: 'user' })
+  const goIn = () => call('/sign-in/email', { email: admin.email, password }, { 'token-transport': 'body' })
+  const [changed, begun] = await inTurnAtUser(prisma, admin.id, lose, goIn)
+  t.equal(changed?.status, 200)
+  t.equal(begun?.status, 200)
+  const { tokens } = await (begun as Response).json() as { tokens: { access_token: string } }
+  t.match(JSON.parse(Buffer.from(tokens.access_token.split('.')[1] ?? '', 'base64url').toString()), { roles: ['user'] })
+})
+
 const stolen = 'the password of somebody else'
 /** What somebody may ask for who has the cookie and the password that is just being changed. */
 const withOldPassword: Record<string, (browser: Browser) => Promise<Response>> = {

@@ -2,7 +2,7 @@ import t from 'tap'
 import { touchSessions } from '../src/session/store.js'
 import { makeDevices, outcomeOf, refresh } from './families.js'
 import { Browser, build, makeAdmin, password, sessionState, signIn, signUp, start, storage, type Person } from './helper.js'
-import { inTurn } from './services/locks.js'
+import { inTurn, inTurnAtUser } from './services/locks.js'
 import { until } from './services/poll.js'
 
 /** Sessions that began by a one-time token end with the session that made the token, whatever ends that one. */
@@ -140,6 +140,75 @@ t.test('S5: a session of a one-time token ends with its source: the cap of sessi
   await signIn(url, person.email)
   t.equal(await reasonOf({ sessionId: idle?.sessionId ?? '' }), 'session_cap')
   t.strictSame(await statesOf(derived), ['401 session_revoked'])
+})
+
+const changes: Record<string, (person: Person) => Promise<Response>> = {
+  'a new password': ({ browser }) => browser.post('/api/auth/change-password', { currentPassword: password, newPassword }),
+  'a second factor that is about to be turned on': ({ browser }) => browser.post('/api/auth/two-factor/enable', { password }),
+  'the end of all other sessions': ({ browser }) => browser.delete('/sessions?except=current')
+}
+for (const [what, change] of Object.entries(changes)) {
+  t.test(`S5: a one-time token ends with the credentials, also where the session that made it goes on: ${what}`, async (t) => {
+    const person = await signUp(url)
+    const tokens = [await makeToken(person), await makeToken({ bearer: person.bearer })]
+    t.equal((await change(person)).status, 200)
+    t.equal(await sessionState(person.browser), 'valid')
+    const live = await prisma.session.count({ where: { userId: person.id, revokedAt: null } })
+    for (const token of tokens) {
+      const refused = await redeem(token)
+      t.equal(refused.status, 400)
+      t.match(await refused.json(), { code: 'INVALID_TOKEN' })
+    }
+    t.equal(await prisma.session.count({ where: { userId: person.id, revokedAt: null } }), live)
+    t.strictSame(await statesOf(await derive({ browser: person.browser })), ['valid'], 'one that is made afterwards is good')
+  })
+}
+
+t.test('S5: a one-time token that is redeemed while the credentials change is none', { skip: storage === 'embedded' && 'one connection' }, async (t) => {
+  const person = await signUp(url)
+  const token = await makeToken(person)
+  const [changed, refused] = await inTurnAtUser(prisma, person.id,
+    () => person.browser.post('/api/auth/change-password', { currentPassword: password, newPassword }), () => redeem(token))
+  t.equal(changed?.status, 200)
+  t.equal(refused?.status, 401)
+  t.equal(await prisma.session.count({ where: { userId: person.id, revokedAt: null } }), 1)
+})
+
+/** An administrator on two devices, of whom the first acts as somebody. */
+async function impersonate(): Promise<{ laptop: Person, phone: Person, acting: { bearer: string }, id: string, person: Person }> {
+  const laptop = await signUp(url)
+  await makeAdmin(running, laptop)
+  const phone = await signIn(url, laptop.email)
+  const person = await signUp(url)
+  t.equal((await laptop.browser.post('/api/auth/admin/impersonate-user', { userId: person.id })).status, 200)
+  const { session } = await (await laptop.browser.get('/session')).json() as { session: { id: string } }
+  return { laptop, phone, acting: { bearer: laptop.browser.cookies.get('holdfast.session_token') ?? '' }, id: session.id, person }
+}
+
+t.test("S5: an impersonation ends with the administrator's session from which it began", async (t) => {
+  for (const end of [
+    (laptop: Person, phone: Person) => phone.browser.delete(`/sessions/${laptop.sessionId}`),
+    (laptop: Person, phone: Person) => phone.browser.post('/api/auth/revoke-session', { token: `hsh1_${laptop.sessionId}` }),
+    (laptop: Person) => fetch(`${url}/api/auth/sign-out`, { method: 'POST', headers: { authorization: `Bearer ${laptop.bearer}` } })
+  ]) {
+    const { laptop, phone, acting, id, person } = await impersonate()
+    t.strictSame(await statesOf(acting), ['valid'])
+    t.equal((await end(laptop, phone)).status, 200)
+    t.strictSame(await statesOf(acting), ['401 session_revoked'], 'on every node, once it is answered')
+    t.equal(await reasonOf({ sessionId: id }), 'source_ended')
+    t.equal((await laptop.browser.post('/api/auth/admin/stop-impersonating')).status, 401)
+    t.strictSame([await sessionState(person.browser), await sessionState(phone.browser)], ['valid', 'valid'], 'and no other')
+  }
+})
+
+t.test('an impersonation that is stopped leaves the session from which it began, and says when it began itself', async (t) => {
+  const { laptop, id } = await impersonate()
+  await prisma.session.update({ where: { id: laptop.sessionId }, data: { authTime: new Date(0) } })
+  const { authTime, issuedAt } = await prisma.session.findUniqueOrThrow({ where: { id } })
+  t.equal(authTime.getTime(), issuedAt.getTime())
+  t.equal((await laptop.browser.post('/api/auth/admin/stop-impersonating')).status, 200)
+  t.equal(await sessionState(laptop.browser), 'valid')
+  t.equal(await reasonOf({ sessionId: id }), 'impersonation_ended')
 })
 
 t.test('S5: by hand as well', async (t) => {

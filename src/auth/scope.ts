@@ -24,6 +24,8 @@ export interface StandIn {
 export interface Family {
   session: SessionRow
   refreshToken: string
+  /** The user's roles when it began. What was read before the credential was verified may have changed since. */
+  roles: string[]
 }
 
 /** What one call of better-auth must remember between the adapter calls that it makes. */
@@ -70,8 +72,8 @@ export interface AuthScope {
   standInRefused: InactiveCause | null
   /** The refresh family of the session that was inserted last. */
   family: Family | null
-  /** That family, when the call has ended with its session as the result, and the roles of its user. */
-  begun: (Family & { roles: string[] }) | null
+  /** That family, when the call has ended with its session as the result. */
+  begun: Family | null
   /** A value that the store cannot take was sent; better-auth may swallow the error. */
   invalidInput: boolean
   /** Present where a sign-in has met the cap of sessions, with when it may be tried again. */

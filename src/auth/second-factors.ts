@@ -82,7 +82,8 @@ async function askedFactor(ctx: Context, prisma: PrismaClient): Promise<{ id: st
 async function challengedUserId(ctx: Context): Promise<string | null> {
   const challenge = await ctx.getSignedCookie(ctx.context.createAuthCookie('two_factor').name, ctx.context.secret)
   if (!challenge) return null
-  return (await ctx.context.internalAdapter.findVerificationValue(challenge))?.value ?? null
+  const row = await ctx.context.internalAdapter.findVerificationValue(challenge)
+  return row && row.expiresAt.getTime() > Date.now() ? row.value : null
 }
 
 /** Takes a time step, if neither it nor a later one was taken: of two who send one code at once, on any nodes, one is refused. */

@@ -17,8 +17,11 @@ const ONE_TIME_TOKEN_MS = 180_000
 const byCookie = { code: 'ONE_TIME_TOKEN_BY_COOKIE', message: 'A one-time token that was made with a cookie gives no tokens: redeem it without Token-Transport, or make one with a session token.' }
 
 const refuse = (message: string, code: string) => new APIError('BAD_REQUEST', { code, message })
-/** Follows the handle in a one-time token's row where the client showed a session token of a session that began by a sign-in. */
-const BY_BEARER = ' bearer'
+/**
+ * What a one-time token's row holds: the handle of the session that made it, the epoch of its user's credentials, and `bearer` where the client
+ * showed a session token of a session that began by a sign-in.
+ */
+const MADE_BY = /^(?<handle>\S+) (?<epoch>\d+)(?<bearer> bearer)?$/
 
 const unauthorized = () => new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
 
@@ -62,16 +65,18 @@ export function sessionEndpoints({ revoker }: { revoker: Revoker }): BetterAuthP
 }
 
 /**
- * The making of a one-time token. As better-auth's, but for what is kept: the session's handle, and whether a cookie made it, which script on
- * a page can use and not read.
+ * The making of a one-time token. As better-auth's, but for what is kept: the session's handle, with the epoch of the credentials, and whether a
+ * cookie made it, which script on a page can use and not read.
  */
 export function generateOneTimeToken({ prisma }: { prisma: PrismaClient }) {
   return createAuthEndpoint('/one-time-token/generate', { method: 'GET', use: [sessionMiddleware] }, async (ctx) => {
     const { id } = ctx.context.session.session
     const token = generateRandomString(32)
+    const { user } = await findSession(prisma, id) ?? {}
+    if (!user) throw unauthorized()
     await ctx.context.internalAdapter.createVerificationValue({
       identifier: `one-time-token:${token}`,
-      value: `${handleOf(id)}${await isByBearer(prisma, id) ? BY_BEARER : ''}`,
+      value: `${handleOf(id)} ${user.credentialEpoch}${await isByBearer(prisma, id) ? ' bearer' : ''}`,
       expiresAt: new Date(Date.now() + ONE_TIME_TOKEN_MS)
     })
     return ctx.json({ token })
@@ -88,6 +93,7 @@ async function isByBearer(prisma: PrismaClient, sessionId: string): Promise<bool
 /**
  * The verification of a one-time token. better-auth's sets the cookie of the session that made the token, for which it keeps
  * that session's token in the store; here the store has a handle, and a new session begins on the authority of the old one, with which it ends.
+ * A change of the user's credentials ends the token, also where the session that made it goes on: somebody else may hold it.
  *
  * Tokens in the body, among them a refresh token, are given only for a one-time token that a session token made: else script on a page could turn
  * a cookie into a credential to carry away. That is refused before the one-time token is used.
@@ -100,14 +106,18 @@ export function verifyOneTimeToken({ prisma }: { prisma: PrismaClient }) {
     const identifier = `one-time-token:${ctx.body.token}`
     if (currentScope().transport === 'body') {
       const made = await ctx.context.internalAdapter.findVerificationValue(identifier)
-      if (made && !made.value.endsWith(BY_BEARER)) throw new APIError('FORBIDDEN', byCookie)
+      if (made && !MADE_BY.exec(made.value)?.groups?.['bearer']) throw new APIError('FORBIDDEN', byCookie)
     }
     const verification = await ctx.context.internalAdapter.consumeVerificationValue(identifier)
     if (!verification) throw refuse('Invalid token', 'INVALID_TOKEN')
-    const record = await findSession(prisma, parseHandle(verification.value.replace(BY_BEARER, '')) ?? '')
+    const { handle = '', epoch = '' } = MADE_BY.exec(verification.value)?.groups ?? {}
+    const record = await findSession(prisma, parseHandle(handle) ?? '')
     const source = record && judge(record)
     if (!source?.active) throw refuse('Session not found', 'SESSION_NOT_FOUND')
+    if (record?.user?.credentialEpoch !== Number(epoch)) throw refuse('Invalid token', 'INVALID_TOKEN')
     currentScope().source = source.session
+    // The session does not begin if they change now.
+    currentScope().epochs.set(source.user.id, Number(epoch))
     const user = await ctx.context.internalAdapter.findUserById(source.user.id)
     const session = user && await ctx.context.internalAdapter.createSession(user.id)
     if (!user || !session) throw refuse('Session not found', 'SESSION_NOT_FOUND')

@@ -10,7 +10,7 @@ import type { SessionReader } from '../session/reader.js'
 import { findRecentSignIn, takeFactorAttempt } from '../session/recent-sign-in.js'
 import { endsAll, revokeSessions, revokeSessionsOf, type BulkRevocation } from '../session/revocation.js'
 import { makeRoom } from '../session/room.js'
-import { isRevocation, type RevocationReason, type Session, type SessionRow, type UserRow } from '../session/session.js'
+import { isRevocation, rolesOf, type RevocationReason, type Session, type SessionRow, type UserRow } from '../session/session.js'
 import { findSessionToken, handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
 import { findSession, insertSession, listSessions, type Inserted, type NewSession } from '../session/store.js'
 import { firstRefreshToken } from '../token/refresh-token.js'
@@ -98,7 +98,7 @@ export class SessionModel {
       authoritySessionId: credentialEpoch === null || impersonatedBy !== null ? scope.actor?.session.id ?? null : null,
       // An administrator who impersonates comes back to the session that the cookie names.
       replaces: text(data['impersonatedBy']) || !scope.presented ? null : { ...scope.presented, reason: replacementReason() },
-      sourceSessionId: scope.source?.id ?? null,
+      sourceSessionId: scope.source?.id ?? (impersonatedBy === null ? null : scope.actor?.session.id ?? null),
       reauth: impersonatedBy !== null || scope.source !== null ? 'none' : predecessor === null ? credentialShown() : { asIn: predecessor.id },
       refresh: refresh && { hash: refresh.hash, pepperId: pepper.id }
     })
@@ -109,7 +109,7 @@ export class SessionModel {
     if (inserted.outcome === 'changed') throw credentialChanged()
     scope.insertedSession = sessionId
     scope.insertedFor = impersonatedBy === null ? userId : null
-    scope.family = refresh && { session: inserted.row, refreshToken: refresh.token }
+    scope.family = refresh && { session: inserted.row, refreshToken: refresh.token, roles: rolesOf(inserted.role) }
     await this.#options.changed(inserted.replaced)
     return authSession(inserted.row, token)
   }

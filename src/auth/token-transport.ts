@@ -1,6 +1,5 @@
 import type { BetterAuthPlugin } from 'better-auth'
 import { createAuthMiddleware } from 'better-auth/api'
-import { rolesOf } from '../session/session.js'
 import { currentScope } from './scope.js'
 
 /**
@@ -22,8 +21,7 @@ export function tokenTransport(): BetterAuthPlugin {
           const scope = currentScope()
           const result = ctx.context.newSession
           if (!scope.family || result?.session.id !== scope.family.session.id) return
-          const { role } = result.user as { role?: string | null }
-          scope.begun = { ...scope.family, roles: rolesOf(role ?? null) }
+          scope.begun = scope.family
         })
       }]
     }

@@ -31,9 +31,9 @@ export interface NewSession {
   /** The session of this browser that the new one replaces (ASVS 7.2.4), and why. */
   replaces: { sessionId: string, hash: string, reason: RevocationReason } | null
   /**
-   * The session on whose behalf this one begins (one-time token): it must still be active. The new one takes over when the user
-   * proved who they are, and never lives longer: nobody has proved anything anew. It ends with that session; in a chain, with the first one.
-   * Where the first one is the session that it replaces, it takes its place.
+   * The session on whose behalf this one begins, by a one-time token or as an impersonation: it must still be active. The new one never lives
+   * longer, and ends with that session; in a chain, with the first one. Where the first one is the session that it replaces, it takes its
+   * place. Of the same user's it takes over when they proved who they are: nobody has proved anything anew.
    */
   sourceSessionId: string | null
   /** When a credential was shown in it: now, as in the session that it continues, or never. */
@@ -42,8 +42,11 @@ export interface NewSession {
   refresh: { hash: string, pepperId: string } | null
 }
 
-/** What became of a session that was to begin: `changed` where the user is gone, banned or changed, `full` where there is no room for it. */
-export type Inserted = { outcome: 'inserted', row: SessionRow, replaced: Change[] } | { outcome: 'changed' } | { outcome: 'full', retryAfterSeconds: number }
+/**
+ * What became of a session that was to begin: `changed` where the user is gone, banned or changed, `full` where there is no room for it. `role`:
+ * the user's when it began.
+ */
+export type Inserted = { outcome: 'inserted', row: SessionRow, role: string | null, replaced: Change[] } | { outcome: 'changed' } | { outcome: 'full', retryAfterSeconds: number }
 
 /** The columns of a session `s` and of its user `u` that make a `SessionRecord` (`recordOf`). */
 export const sessionColumns = Prisma.raw(`s."id", s."token", s."userId", s."issuedAt", s."updatedAt", s."expiresAt", s."absoluteExpiresAt",
@@ -79,7 +82,7 @@ export type JoinedRow = SessionRow & { [Name in keyof UserRow as `u_${Name}`]: U
  * Sign-ins of one user come one after the other through that lock, so each counts those before it. Impersonations lock nobody out, and count
  * by administrator: those that begin at the same moment may exceed the cap.
  *
- * Where it begins by a one-time token, the session that made it and the first one of the chain are locked. The first is marked: whoever ends it
+ * Where it begins on behalf of another session, that one and the first one of the chain are locked. The first is marked: whoever ends it
  * holds its row after this statement, and so ends the new session with it.
  *
  * @param cap how many sessions may live, with this one and without the one it replaces; null where room has been made
@@ -89,11 +92,11 @@ export async function insertSession(db: Queryable, session: NewSession, cap: num
   const userAgent = userAgentOf(session.userAgent)
   const { replaces } = session
   const continued = typeof session.reauth === 'object' ? session.reauth.asIn : null
-  const [row] = await db.$queryRaw<(SessionRow & { replacedId: string | null, replacedVersion: number | null, replacedHasDerived: boolean | null, free: boolean | null })[]>`
+  const [row] = await db.$queryRaw<(SessionRow & { replacedId: string | null, replacedVersion: number | null, replacedHasDerived: boolean | null, free: boolean | null, role: string | null })[]>`
     WITH clock AS (
       SELECT clock_timestamp() AS now
     ), owner AS (
-      SELECT "id" FROM "user"
+      SELECT "id", "role" FROM "user"
       WHERE "id" = ${session.userId}
         AND (${session.credentialEpoch}::int IS NULL OR "credentialEpoch" = ${session.credentialEpoch}::int)
         AND ${notBanned}
@@ -108,11 +111,11 @@ export async function insertSession(db: Queryable, session: NewSession, cap: num
         AND ${notBanned}
       FOR SHARE
     ), lineage AS (
-      SELECT "id", "sourceSessionId", "authTime", "expiresAt", "absoluteExpiresAt",
+      SELECT "id", "sourceSessionId", "expiresAt", "absoluteExpiresAt", CASE WHEN "userId" = ${session.userId} THEN "authTime" END AS "authTime",
         "id" = ${replaces?.sessionId ?? null} AND "token" = ${replaces?.hash ?? null} AS "replaced"
       FROM "session"
       WHERE "id" IN (${session.sourceSessionId}, (SELECT "sourceSessionId" FROM "session" WHERE "id" = ${session.sourceSessionId}))
-        AND "userId" = ${session.userId} AND ${live} AND EXISTS (SELECT 1 FROM owner) ORDER BY "id" FOR NO KEY UPDATE
+        AND "userId" IN (${session.userId}, ${session.impersonatedBy}) AND ${live} AND EXISTS (SELECT 1 FROM owner) ORDER BY "id" FOR NO KEY UPDATE
     ), source AS (
       SELECT source."id", source."authTime", source."absoluteExpiresAt", CASE WHEN first."replaced" THEN NULL ELSE first."id" END AS "endsWith",
         CASE WHEN first."replaced" THEN NULL ELSE first."expiresAt" END AS "idleNotAfter"
@@ -151,13 +154,14 @@ export async function insertSession(db: Queryable, session: NewSession, cap: num
       UNION ALL
       SELECT "id", "userId", 'revoked', ${replaces?.reason ?? null}, ${session.ipAddress} FROM replaced
     ), outbox_rows AS (${intoOutbox('replaced', replaces?.reason ?? null)}), impersonations AS (${intoImpersonationsEnded('replaced', replaces?.reason ?? null)})
-    SELECT ${sessionColumns}, replaced."id" AS "replacedId", replaced."version" AS "replacedVersion", replaced."hasDerived" AS "replacedHasDerived", room."free"
+    SELECT ${sessionColumns}, replaced."id" AS "replacedId", replaced."version" AS "replacedVersion", replaced."hasDerived" AS "replacedHasDerived", room."free",
+      (SELECT "role" FROM owner) AS "role"
     FROM (SELECT 1) "once" LEFT JOIN room ON true LEFT JOIN s ON true LEFT JOIN replaced ON true`
   if (!row?.id) return row?.free === false ? { outcome: 'full', retryAfterSeconds: LONGEST_IMPERSONATION_SECONDS } : { outcome: 'changed' }
-  const { replacedId, replacedVersion, replacedHasDerived, free: _free, ...created } = row
-  if (replacedId === null) return { outcome: 'inserted', row: created, replaced: [] }
+  const { replacedId, replacedVersion, replacedHasDerived, free: _free, role, ...created } = row
+  if (replacedId === null) return { outcome: 'inserted', row: created, role, replaced: [] }
   const ended = { sessionId: replacedId, version: replacedVersion ?? 0, reason: replaces?.reason ?? null, hasDerived: replacedHasDerived === true }
-  return { outcome: 'inserted', row: created, replaced: await withDerived(db, [ended]) }
+  return { outcome: 'inserted', row: created, role, replaced: await withDerived(db, [ended]) }
 }
 
 /**

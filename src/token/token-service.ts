@@ -46,7 +46,7 @@ export class TokenService {
   }
 
   /** The first tokens of a refresh family. */
-  async begin({ session, refreshToken, roles }: Family & { roles: string[] }): Promise<TokenSet> {
+  async begin({ session, refreshToken, roles }: Family): Promise<TokenSet> {
     return this.#tokensOf(session, roles, 0, refreshToken)
   }
 
