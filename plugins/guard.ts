@@ -38,8 +38,9 @@ async function guard(app: FastifyInstance, { holdfast }: { holdfast: Holdfast })
     if (presented.from === 'cookie') refuseForgery(request, holdfast.auth.trustedOrigins)
     const check = await holdfast.reader.check(presented.credential)
     if (!check.active) {
-      const sessionId = holdfast.reader.parse(presented.credential)?.sessionId
-      if (sessionId !== undefined) noteFacts(request, { sessionId })
+      const { kind, value } = presented.credential
+      const sessionId = kind === 'access' ? await holdfast.accessTokens.sessionIdOf(value) : holdfast.reader.parse(presented.credential)?.sessionId
+      if (sessionId) noteFacts(request, { sessionId })
       throw new Refusal(check.cause)
     }
     noteFacts(request, { userId: check.user.id, sessionId: check.session.id })

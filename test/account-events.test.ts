@@ -113,3 +113,54 @@ t.test('O15: a change and what tells of it are committed together, or neither is
   t.equal((await ada.browser.post('/api/auth/change-password', { currentPassword: password, newPassword: NEW_PASSWORD })).status, 200)
   t.strictSame(await kindsOf(running, ada.id), ['user_created', 'password_changed'])
 })
+
+t.test('O15: a ban that ends by itself, a way in that is removed, and a person who leaves are told', async (t) => {
+  const running = await build(t)
+  const { prisma, auth } = running.app.holdfast
+  const ada = await signUp(running.url)
+  await auth.users.update(ada.id, { banned: true, banExpires: new Date(Date.now() + 86_400_000) })
+  await prisma.user.update({ where: { id: ada.id }, data: { banExpires: new Date(Date.now() - 60_000) } })
+  const { browser } = await signIn(running.url, ada.email)
+  await prisma.account.create({ data: { id: 'other', accountId: 'ada-elsewhere', providerId: 'github', userId: ada.id } })
+  await answered(t, 'one way in less', browser.post('/api/auth/unlink-account', { accountId: 'other' }))
+  await answered(t, 'no account', browser.post('/api/auth/delete-user', { password }))
+  const events = await findAccountEvents(running, { userId: ada.id })
+  t.strictSame(events.map(({ kind, cause, actor }) => [kind, cause, actor]), [
+    ['user_created', null, 'person'], ['user_banned', null, 'system'], ['user_unbanned', 'ban_expired', 'system'], ['sign_in_method_removed', null, 'person'], ['user_deleted', null, 'person']
+  ])
+  t.strictSame(events[3]?.['detail'], { provider: 'github' })
+})
+
+t.test('O15: what somebody does as somebody else is the administrator\'s doing', async (t) => {
+  const running = await build(t)
+  const admin = await administrator(running)
+  const ada = await signUp(running.url)
+  await answered(t, 'impersonation', admin.browser.post('/api/auth/admin/impersonate-user', { userId: ada.id }))
+  await answered(t, 'another name', admin.browser.post('/api/auth/update-user', { name: 'Eve' }))
+  await answered(t, 'sign-out', admin.browser.post('/api/auth/sign-out'))
+  const events = await findAccountEvents(running, { userId: ada.id })
+  t.strictSame(events.map(({ kind, actor, actorId }) => [kind, actor, actorId]), [
+    ['user_created', 'person', null], ['impersonation_begun', 'administrator', admin.id], ['profile_changed', 'administrator', admin.id], ['impersonation_ended', 'administrator', admin.id]
+  ])
+})
+
+t.test('O15: an impersonation that ends with what allowed it is told as well', async (t) => {
+  const running = await build(t)
+  const admin = await administrator(running)
+  const ada = await signUp(running.url)
+  await answered(t, 'impersonation', admin.browser.post('/api/auth/admin/impersonate-user', { userId: ada.id }))
+  await running.app.holdfast.auth.users.update(admin.id, { role: 'user' })
+  const ended = (await findAccountEvents(running, { userId: ada.id })).at(-1)
+  t.match(ended, { kind: 'impersonation_ended', cause: 'impersonation_ended', detail: { administrator: admin.id } })
+})
+
+t.test('O15: retention removes old events in batches, and no others', async (t) => {
+  const running = await build(t, { accountEventRetentionSeconds: 3_600 })
+  const { prisma } = running.app.holdfast
+  const ada = await signUp(running.url)
+  await prisma.$executeRaw`
+    INSERT INTO "account_event" ("kind", "actor", "at") SELECT 'sign_in_failed', 'unknown', clock_timestamp() - interval '2 hours' FROM generate_series(1, 12000)`
+  const steps = await Promise.all([1, 2].map(() => operate(running.app.holdfast, { operation: 'retention', args: [] }) as Promise<{ removedEvents: number }>))
+  t.equal(steps.reduce((sum, { removedEvents }) => sum + removedEvents, 0), 12_000)
+  t.strictSame((await findAccountEvents(running)).map(({ kind, userId }) => [kind, userId]), [['user_created', ada.id]])
+})

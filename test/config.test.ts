@@ -26,6 +26,7 @@ t.test('a wrong variable is refused by its name', async (t) => {
     ['SESSION_IDLE_TTL_SECONDS', { SESSION_IDLE_TTL_SECONDS: '100', SESSION_ABSOLUTE_TTL_SECONDS: '99' }],
     ['SESSION_ABSOLUTE_TTL_SECONDS', { SESSION_ABSOLUTE_TTL_SECONDS: '1e9' }],
     ['SESSION_RETENTION_SECONDS', { SESSION_RETENTION_SECONDS: '-5' }],
+    ['ACCOUNT_EVENT_RETENTION_SECONDS', { ACCOUNT_EVENT_RETENTION_SECONDS: '0' }],
     ['RATE_LIMIT', { RATE_LIMIT: 'maybe' }],
     ['SIGN_UP', { SIGN_UP: 'invited' }],
     ...[' ', 'Field: Notes', 'x'.repeat(65), 'Field\u0007Notes'].map((name): [string, Record<string, string>] => ['APP_NAME', { APP_NAME: name }]),

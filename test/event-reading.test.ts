@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { operate } from '../src/operator.js'
-import { Browser, build, makeAdmin, password, signIn, signUp, type Person } from './helper.js'
+import { authSecret, Browser, build, makeAdmin, password, restart, signIn, signUp, type Person } from './helper.js'
 import { findAccountEvents } from './services/account-events.js'
 import { until } from './services/poll.js'
 import { runCli } from './services/server.js'
@@ -186,6 +186,19 @@ t.test('O5: the command line tells it, too', async (t) => {
   await root.browser.post(admin('remove-user'), { userId: ada.id })
   t.ok((await kinds('--user', ada.id)).includes('user_deleted'))
   t.equal((await run('session list', ada.id, '--all')).length, 3)
+})
+
+t.test('O5: a name is found under the secret that came before, too', async (t) => {
+  const before = await build(t)
+  const name = `${randomUUID()}@example.com`
+  await new Browser(before.url).post('/api/auth/sign-in/email', { email: name, password: WRONG })
+  const after = await restart(t, before, { authSecret: randomUUID().repeat(2), authSecretPrevious: [before.options.authSecret ?? authSecret] })
+  await new Browser(after.url).post('/api/auth/sign-in/email', { email: name, password: WRONG })
+  const found = await until('both to be found', async () => {
+    const events = await operate(after.app.holdfast, { operation: 'events', args: ['--name', name] }) as Record<string, unknown>[]
+    return events.length === 2 ? events : null
+  })
+  t.equal(new Set(found.map(({ nameHash }) => nameHash)).size, 2)
 })
 
 t.test('O5: holdfast events prints a line of JSON for each event', async (t) => {

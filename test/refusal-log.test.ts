@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import t from 'tap'
 import holdfast from '../plugins/holdfast.js'
 import { RefusedOrigins } from '../src/refused-origins.js'
+import { makeFamily } from './families.js'
 import { Browser, build, freshStore, password, signUp, type Running } from './helper.js'
 import { until } from './services/poll.js'
 
@@ -31,6 +32,9 @@ t.test('O15: the line about a refusal has its cause, and whom it was about', asy
   t.strictSame(await ask(() => ada.browser.post('/api/auth/admin/ban-user', { userId: ada.id })), { statusCode: 403, code: 'YOU_ARE_NOT_ALLOWED_TO_BAN_USERS', userId: ada.id, sessionId: ada.sessionId })
   t.strictSame(await ask(() => ada.browser.get(`/sessions/${ended.sessionId}/events`)), { statusCode: 404, cause: 'not_found', userId: ada.id, sessionId: ada.sessionId })
   t.strictSame(await ask(() => fetch(`${url}/oauth2/token`, { method: 'POST', body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: 'x' }) })), { statusCode: 400, cause: 'refresh_malformed' })
+  const { refreshToken } = await makeFamily(running)
+  const refused = await ask(() => fetch(`${url}/oauth2/token`, { method: 'POST', body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken, client_id: 'another' }) }))
+  t.match(refused, { statusCode: 400, cause: 'client_mismatch', sessionId: /^[0-9a-f-]{36}$/ })
   t.strictSame(await ask(() => fetch(`${url}/nowhere`)), { statusCode: 404, cause: 'not_found' })
   t.strictSame(await ask(() => ada.browser.get('/sessions')), { statusCode: 200 })
 })

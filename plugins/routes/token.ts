@@ -4,6 +4,7 @@ import type { FastifyError, FastifyRequest } from 'fastify'
 import { Refusal, RETRY_AFTER_SECONDS } from '../../src/errors.js'
 import { limits } from '../../src/limits.js'
 import type { Holdfast } from '../../src/holdfast.js'
+import { noteFacts } from '../answer-facts.js'
 import { clientNetwork } from '../budgets.js'
 import { oauthErrors, omitEmptyParameters, sendOAuthError } from '../oauth-errors.js'
 import { clientAddress } from '../trusted-proxy.js'
@@ -53,6 +54,7 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
     if (sent === undefined) throw new Refusal('invalid_input', 'refresh_token is missing')
     const idempotencyKey = idempotencyKeyOf(request)
     const shown = holdfast.tokens.parse(sent)
+    if (typeof shown !== 'string') noteFacts(request, { sessionId: shown.sessionId })
     if (typeof shown !== 'string') await app.budgets?.take(reply, limits.refreshBySession, shown.sessionId)
     const { tokens } = await holdfast.tokens.refresh({ shown, clientId, idempotencyKey, ipAddress: clientAddress(request) || null })
     return tokens

@@ -58,9 +58,10 @@ export function intoImpersonationsEnded(ended: string, cause: string | Prisma.Sq
  * @returns how many events were changed
  */
 export async function eraseAccountEvents(db: Queryable, userId: string, nameHashes: readonly string[] = []): Promise<number> {
+  // Rows that sum up are locked in the order in which attempts are added to them.
   const erase = (which: Prisma.Sql, naming: Prisma.Sql, change: Prisma.Sql) => inBatches((rows) => db.$executeRaw`
     UPDATE "account_event" SET ${change}
-    WHERE ctid = ANY(ARRAY(SELECT ctid FROM "account_event" WHERE ${which} AND ${naming} LIMIT ${rows} FOR UPDATE))`)
+    WHERE ctid = ANY(ARRAY(SELECT ctid FROM "account_event" WHERE ${which} AND ${naming} ORDER BY "sumKey" LIMIT ${rows} FOR UPDATE))`)
   const whatTheySay = Prisma.sql`"nameHash" = NULL, "detail" = NULL, "sumKey" = NULL`
   const fromWhere = Prisma.sql`"ipAddress" = NULL, "userAgent" = NULL`
   const saysSomething = Prisma.sql`("nameHash" IS NOT NULL OR "detail" IS NOT NULL OR "sumKey" IS NOT NULL)`

@@ -1,5 +1,5 @@
 import type { EventDetail, NewAccountEvent } from '../account/account-event.js'
-import type { Origin } from '../account/origin.js'
+import { systemOrigin, type Origin } from '../account/origin.js'
 import { rolesOf } from '../session/session.js'
 import { normalizeRole } from './roles.js'
 
@@ -42,12 +42,20 @@ export function eventsOfUser(before: UserBefore, update: Record<string, unknown>
     if (from?.join() !== to?.join()) add('role_changed', { detail: { from: from ?? [], to: to ?? [] } })
   }
   if (banned === true && isNewBan(before, update)) add('user_banned', banEnd(update))
-  if (banned === false && before.banned) add('user_unbanned', { cause: origin.actor === 'person' ? 'ban_expired' : null })
+  if (banned === false && before.banned) add('user_unbanned', { cause: origin === endOfBan ? 'ban_expired' : null })
   if (twoFactorEnabled === true && !before.twoFactorEnabled) add('second_factor_added')
   if (twoFactorEnabled === false && before.twoFactorEnabled) add('second_factor_removed')
   const fields = Object.keys(update).filter((field) => !told.includes(field) && !untold.includes(field))
   if (origin.actor !== 'person' && fields.length > 0) add('profile_changed', { detail: { fields } })
   return events
+}
+
+/** Nobody lifts a ban whose time is over: better-auth does, when its person signs in. */
+const endOfBan: Origin = { ...systemOrigin }
+
+/** Who does it that a user is updated. @param origin who acts in the running call */
+export function originOfUpdate({ banned }: Record<string, unknown>, origin: Origin): Origin {
+  return banned === false && origin.actor === 'person' ? endOfBan : origin
 }
 
 function isNewBan(before: UserBefore, { banExpires }: Record<string, unknown>): boolean {

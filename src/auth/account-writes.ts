@@ -13,7 +13,7 @@ import type { RevocationReason } from '../session/session.js'
 import { endFamily } from '../token/rotation.js'
 import { forgetRecentSignIns } from '../session/recent-sign-in.js'
 import { bumpSessionsOf, notBanned, ONE_STATEMENT } from '../session/store.js'
-import { eventOfLostWayIn, eventOfNewWayIn, eventOfPassword, eventsOfUser, isToldUpdate, type WayIn } from './account-changes.js'
+import { eventOfLostWayIn, eventOfNewWayIn, eventOfPassword, eventsOfUser, isToldUpdate, originOfUpdate, type WayIn } from './account-changes.js'
 import { actorToHold, holdActor, holdActorWith, holdActorsUser } from './acting-session.js'
 import { currentOrigin } from './event-origin.js'
 import { endpointPath } from './reasons.js'
@@ -233,7 +233,7 @@ export class AccountWrites {
 
   /** Tells what an update of a user changes, by the row as it is under the lock. */
   async #tellOfUser(db: Queryable, userId: string, update: Record<string, unknown>): Promise<void> {
-    const origin = currentOrigin()
+    const origin = originOfUpdate(update, currentOrigin())
     if (!isToldUpdate(update, origin)) return
     const before = await db.user.findUnique({
       where: { id: userId }, select: { id: true, email: true, emailVerified: true, role: true, banned: true, banExpires: true, twoFactorEnabled: true }
