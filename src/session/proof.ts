@@ -1,7 +1,7 @@
 import type { Evictable } from '../bounded-map.js'
 import type { Place } from '../cache/local-cache.js'
 import type { ActiveCopy } from '../cache/session-cache.js'
-import type { AccessTokenClaims } from '../token/access-token.js'
+import type { AccessTokenClaims } from '../token/codec.js'
 import type { ActiveCheck, SessionRow } from './session.js'
 import type { ParsedToken } from './session-token.js'
 

@@ -2,23 +2,17 @@ import { isRevoked, type Found, type Matches } from '../cache/found.js'
 import type { ActiveCopy, Moment, SessionCache } from '../cache/session-cache.js'
 import type { Queryable } from '../database/database.js'
 import { callStore } from '../database/fault.js'
-import type { AccessTokenClaims, AccessTokens } from '../token/access-token.js'
+import type { AccessTokens } from '../token/access-token.js'
+import type { AccessTokenClaims } from '../token/codec.js'
 import type { Activity } from './activity.js'
 import { Proof } from './proof.js'
-import { causeOfRevocation, judge, type Check, type SessionRecord } from './session.js'
+import { causeOfRevocation, judge, type Check, type Credential, type SessionRecord } from './session.js'
 import { parseSessionToken, type ParsedToken } from './session-token.js'
 import { holdSession } from './store.js'
 import { SignedTokens } from './signed-tokens.js'
 import type { Tally } from '../tally.js'
 
-/** What a request shows to prove its session. */
-export type Credential =
-  /** A session token as it travels: with its signature, in a cookie or as a bearer token. */
-  | { kind: 'signed', value: string }
-  /** A session token whose signature better-auth has verified. */
-  | { kind: 'token', value: string }
-  /** An access token: a JWT that names its session. */
-  | { kind: 'access', value: string }
+export type { Credential }
 
 /** A check together with the rows it was decided on, for callers that show more than a check does. */
 export interface Reading {

@@ -1,5 +1,5 @@
 import type { InactiveCause } from '../errors.js'
-import type { AccessTokenClaims } from '../token/access-token.js'
+import type { AccessTokenClaims } from '../token/codec.js'
 
 /** A session as it is shown: never with a token. */
 export interface Session {
@@ -32,6 +32,15 @@ export interface User {
   image: string | null
   roles: string[]
 }
+
+/** What a request shows to prove its session. */
+export type Credential =
+  /** A session token as it travels: with its signature, in a cookie or as a bearer token. */
+  | { kind: 'signed', value: string }
+  /** A session token whose signature better-auth has verified. */
+  | { kind: 'token', value: string }
+  /** An access token: a JWT that names its session. */
+  | { kind: 'access', value: string }
 
 /** The answer to "is this session valid?". Whoever does not know throws `StoreUnavailable` instead. */
 export type Check =

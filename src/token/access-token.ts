@@ -2,29 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { BoundedMap, type Evictable } from '../bounded-map.js'
 import { StoreUnavailable } from '../errors.js'
 import type { SessionRow } from '../session/session.js'
-import { ALGORITHM, type TokenParties, type TokenType } from './codec.js'
+import { ALGORITHM, type AccessTokenClaims, type TokenParties, type TokenType } from './codec.js'
 import type { SigningKeys } from './signing-keys.js'
 
-/** What an access token says (RFC 9068). Times are seconds since the epoch. */
-export interface AccessTokenClaims {
-  iss: string
-  aud: string
-  /** The user's id. */
-  sub: string
-  client_id: string
-  iat: number
-  exp: number
-  jti: string
-  /** The session's id. */
-  sid: string
-  /** The generation of the refresh token with which it was issued. */
-  gen: number
-  roles: string[]
-  auth_time: number
-  amr: string[]
-  /** The administrator, where the session is an impersonation (RFC 8693). */
-  act?: { sub: string }
-}
+export type { AccessTokenClaims }
 
 /** What a token turned out to be. */
 export type VerifiedToken = { claims: AccessTokenClaims } | { claims: null, cause: 'token_expired' | 'credential_malformed' }
