@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
 /** What the log's line about an answer says beside its status. */
@@ -11,16 +12,17 @@ export interface AnswerFacts {
   sessionId?: string
 }
 
-const factsOfRequests = new WeakMap<FastifyRequest, AnswerFacts>()
+// By Node's request: an application around us has a request of Fastify's of its own, and writes the line.
+const factsOfRequests = new WeakMap<IncomingMessage, AnswerFacts>()
 
 /** Notes what is found out of a request; what was noted last counts. */
-export function noteFacts(request: FastifyRequest, facts: AnswerFacts): void {
-  factsOfRequests.set(request, { ...factsOfRequests.get(request), ...facts })
+export function noteFacts({ raw }: FastifyRequest, facts: AnswerFacts): void {
+  factsOfRequests.set(raw, { ...factsOfRequests.get(raw), ...facts })
 }
 
 /** What was noted of a request. */
-export function factsOf(request: FastifyRequest): AnswerFacts {
-  return factsOfRequests.get(request) ?? {}
+export function factsOf({ raw }: FastifyRequest): AnswerFacts {
+  return factsOfRequests.get(raw) ?? {}
 }
 
 /** The serializer of `res` in the log's lines: a refusal has its cause, and whom it was about. */

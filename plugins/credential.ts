@@ -59,6 +59,12 @@ export function credentialOfToken(token: string): Credential | null {
   return looksLikeAccessToken(token) ? { kind: 'access', value: token } : null
 }
 
+/** The host that a request names: HTTP/2 has another header for it (RFC 9113 8.3.1). */
+export function hostOf({ headers }: Pick<Asked, 'headers'>): string | undefined {
+  const authority = headers[':authority']
+  return typeof authority === 'string' ? authority : headers.host
+}
+
 /** How often a header was sent: Node keeps the first of several Authorization headers and says nothing. */
 export function countHeaders({ rawHeaders }: Pick<Asked, 'rawHeaders'>, name: string): number {
   let count = 0

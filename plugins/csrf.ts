@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import { Refusal } from '../src/errors.js'
-import type { Asked } from './credential.js'
+import { hostOf, type Asked } from './credential.js'
 import type { ForwardedRequest } from './trusted-proxy.js'
 
 /** Methods that change nothing: a cookie authenticates them whoever made the browser send them. */
@@ -61,17 +61,17 @@ export function refuseForgery(request: FastifyRequest, trustedOrigins: readonly 
  */
 export function refuseForwardedForgery(request: Asked, { methods, address }: ForwardedRequest, trustedOrigins: readonly string[]): void {
   if (!isChange(request) && methods.every((method) => safeMethods.has(method))) return
-  const { host } = request.headers
+  const host = hostOf(request)
   const origin = sent(request.headers.origin)
   const site = sent(request.headers['sec-fetch-site'])
   if (isOwnPage(site)) return
   if (origin === undefined && site === undefined) return // no browser
-  const isOwn = origin !== undefined && (trustedOrigins.includes(origin) || origin === address?.origin || hostOf(origin) === host)
+  const isOwn = origin !== undefined && (trustedOrigins.includes(origin) || origin === address?.origin || hostOfOrigin(origin) === host)
   if (!isOwn) throw new Refusal('origin_refused')
 }
 
 /** The host of a web origin. Another scheme is another application's, whatever its host is called. */
-function hostOf(origin: string): string | null {
+function hostOfOrigin(origin: string): string | null {
   const url = URL.canParse(origin) ? new URL(origin) : null
   return url && /^https?:$/.test(url.protocol) ? url.host : null
 }

@@ -70,8 +70,6 @@ export async function sendNotFound(request: FastifyRequest, reply: FastifyReply)
 /** Every error of our routes leaves through here. What a 5xx was about stays in the log. */
 async function errors(app: FastifyInstance): Promise<void> {
   app.setErrorHandler<FastifyError | Refusal>((error, request, reply) => sendRefusal(request, reply, refusalOf(error, request)))
-  // Without a prefix, unknown routes belong to the application around us.
-  if (app.prefix !== '') app.setNotFoundHandler(sendNotFound)
 }
 
 export default fp(errors, { name: 'errors' })

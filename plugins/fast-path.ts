@@ -2,7 +2,7 @@ import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'n
 import { Readable } from 'node:stream'
 import type { preParsingAsyncHookHandler } from 'fastify'
 import type { Metrics } from './prometheus.js'
-import { faultOfHeaders } from './request-headers.js'
+import { faultOfHeaders, MOST_HEADERS } from './request-headers.js'
 
 /** An answer with status 200. */
 export interface FastAnswer {
@@ -67,10 +67,10 @@ const noBody = Buffer.alloc(0)
 const TOGETHER = 64
 
 /**
- * What stands in front of Fastify, in the stand-alone server alone: routes that are asked for every request of somebody else's service
- * say a plain yes here, without the objects, hooks and turns of the event loop that a request costs there, which are several times a
- * check. Nothing is refused here: whatever is no yes is handed on, and answered by the route of the same name, which is told why, and
- * what was read of the body.
+ * What stands in front of Fastify: routes that are asked for every request of somebody else's service say a plain yes here, without the
+ * objects, hooks and turns of the event loop that a request costs there, which are several times a check. In the stand-alone server nothing
+ * comes before; in an application its own `onRequest` hooks do. Nothing is refused here: whatever is no yes is handed on, and answered by
+ * the route of the same name, which is told why, and what was read of the body.
  *
  * Requests of one turn of the event loop are answered together at its end: first all are decided, then all answers are sent. To parse a
  * request, to check a session and to write to a socket push each other's code and data out of the processor's caches; in turns of their own
@@ -78,6 +78,7 @@ const TOGETHER = 64
  */
 export class FastPath {
   readonly #routes: FastRoute<FastQuestion>[] = []
+  readonly #mostHeaders: () => number
   #next: RequestListener = () => {}
   #note: Metrics['note'] = () => {}
   #isOpen = true
@@ -87,15 +88,28 @@ export class FastPath {
   #isDraining = () => false
   readonly #handedOn = new WeakMap<IncomingMessage, HandedOn>()
 
+  /** @param mostHeaders how many headers the server takes before it drops the rest */
+  constructor(mostHeaders: () => number = () => MOST_HEADERS) {
+    this.#mostHeaders = mostHeaders
+  }
+
+  /** Answers a request, or hands it on. */
+  readonly listen: RequestListener = (request, response) => {
+    if (!this.#isTaken(request, response)) this.#next(request, response)
+  }
+
   /** Puts this in front of what listens to a server's requests. */
   install(server: Server): void {
     const [next] = server.listeners('request') as RequestListener[]
     if (!next) throw new Error('nothing listens to requests')
-    this.#next = next
+    this.handOnTo(next)
     server.off('request', next)
-    server.on('request', (request, response) => {
-      if (!this.#isTaken(request, response)) next(request, response)
-    })
+    server.on('request', this.listen)
+  }
+
+  /** Whom requests are for that are not answered here. */
+  handOnTo(next: RequestListener): void {
+    this.#next = next
   }
 
   add<Question extends FastQuestion>(route: FastRoute<Question>): void {
@@ -133,7 +147,7 @@ export class FastPath {
   }
 
   #isTaken(request: IncomingMessage, response: ServerResponse): boolean {
-    if (!this.#isTaking || faultOfHeaders(request)) return false
+    if (!this.#isTaking || faultOfHeaders(request, this.#mostHeaders())) return false
     for (const route of this.#routes) {
       const question = route.find(request)
       if (question === undefined) continue
@@ -216,7 +230,7 @@ export class FastPath {
     const isTaking = this.#isTaking
     for (const one of outgoing) {
       try {
-        if (!isTaking) one.response.setHeader('connection', 'close')
+        if (!isTaking && one.request.httpVersionMajor < 2) one.response.setHeader('connection', 'close')
         one.response.writeHead(200, one.answer?.headers).end(one.answer?.body)
       } catch {
         one.answer = null

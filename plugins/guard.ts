@@ -1,37 +1,43 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest, preHandlerAsyncHookHandler } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { reportError } from '../src/error-report.js'
 import { Refusal } from '../src/errors.js'
-import type { Holdfast } from '../src/holdfast.js'
+import type { Holdfast } from '../src/public.js'
 import type { Session, User } from '../src/session/session.js'
 import { noteFacts } from './answer-facts.js'
 import { asked, credentialOf } from './credential.js'
 import { refuseForgery } from './csrf.js'
 import { sendRefusal } from './errors.js'
 
-/** Who sent a request, as `requireSession` found it. */
+/** Who sent a request, as a guard found it. */
 export interface Identity {
   session: Session
   user: User
 }
 
+/** A hook for routes of any application, whatever its server, logger and type provider. It takes Fastify's request and reply. */
+export type Guard = (request: object, reply: object) => Promise<unknown>
+
 declare module 'fastify' {
   interface FastifyInstance {
     /** A `preHandler` that lets only requests with an active session pass, and sets `request.identity`. */
-    requireSession: preHandlerAsyncHookHandler
+    requireSession: Guard
     /** Makes a `preHandler` that also wants every one of these roles. */
-    requireRole: (...roles: string[]) => preHandlerAsyncHookHandler
+    requireRole: (...roles: string[]) => Guard
   }
   interface FastifyRequest {
-    identity: Identity | null
+    /** Who sent the request: on routes with one of the guards, and not there on others. */
+    identity: Identity
   }
 }
 
-/** The hooks that guard routes: those of Holdfast and those of an application that registers it. They answer refusals themselves. */
-async function guard(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
-  app.decorateRequest('identity', null)
+const identities = new WeakMap<object, Identity>()
 
-  async function identify(request: FastifyRequest, roles: readonly string[]): Promise<void> {
+/**
+ * Gives an application the hooks that guard routes: those of Holdfast, and those of an application that registers it. They answer refusals
+ * themselves. `request.identity` is no decorator: an application may have one of that name, which is then left alone.
+ */
+export function addGuards(app: FastifyInstance, holdfast: Holdfast): void {
+  async function identify(request: FastifyRequest, roles: readonly string[]): Promise<Identity> {
     if (!holdfast.ready()) throw new Refusal('store_unavailable')
     const presented = credentialOf(asked(request), holdfast.auth.cookieName)
     if (!presented) throw new Refusal('credential_missing')
@@ -45,12 +51,15 @@ async function guard(app: FastifyInstance, { holdfast }: { holdfast: Holdfast })
     }
     noteFacts(request, { userId: check.user.id, sessionId: check.session.id })
     if (!roles.every((role) => check.user.roles.includes(role))) throw new Refusal('role_missing')
-    request.identity = { session: check.session, user: check.user }
+    return { session: check.session, user: check.user }
   }
 
-  const requiring = (roles: readonly string[]): preHandlerAsyncHookHandler => async (request: FastifyRequest, reply: FastifyReply) => {
+  const requiring = (roles: readonly string[]) => async (request: FastifyRequest, reply: FastifyReply) => {
     try {
-      await identify(request, roles)
+      const identity = await identify(request, roles)
+      const known = identities.get(request)
+      if (!('identity' in request) || (known && request.identity === known)) Object.assign(request, { identity })
+      identities.set(request, identity)
       return undefined
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
@@ -58,14 +67,17 @@ async function guard(app: FastifyInstance, { holdfast }: { holdfast: Holdfast })
       return sendRefusal(request, reply, error)
     }
   }
-  app.decorate('requireSession', requiring([]))
-  app.decorate('requireRole', (...roles: string[]) => requiring(roles))
+  app.decorate('requireSession', requiring([]) as Guard)
+  app.decorate('requireRole', (...roles: string[]) => requiring(roles) as Guard)
 }
 
-/** The identity of a request that has passed `requireSession`. */
-export function identityOf(request: FastifyRequest): Identity {
-  if (!request.identity) throw new Error('the route lacks requireSession')
-  return request.identity
+/**
+ * Who sent a request that has passed a guard: `request.identity`, also where the application has a decorator of that name.
+ *
+ * @throws Error on a route without a guard
+ */
+export function identityOf(request: object): Identity {
+  const identity = identities.get(request)
+  if (!identity) throw new Error('the route lacks requireSession')
+  return identity
 }
-
-export default fp(guard, { name: 'guard' })

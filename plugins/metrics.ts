@@ -10,6 +10,7 @@ import { errorLine, reportError } from '../src/error-report.js'
 import { Refusal } from '../src/errors.js'
 import { listenProblem } from '../src/listen-problem.js'
 import type { Holdfast } from '../src/holdfast.js'
+import { hostOf } from './credential.js'
 import type { FastPath } from './fast-path.js'
 import { createMetrics, NO_ROUTE } from './prometheus.js'
 
@@ -55,7 +56,8 @@ function isForThisMachine({ host, baseUrl }: Config): boolean {
 // A reverse proxy of this machine connects from loopback as well, and says for whom. A page whose name was bound to loopback says its name.
 function isFromThisMachine({ raw, headers }: FastifyRequest): boolean {
   const isForwarded = ['x-forwarded-for', 'forwarded', 'via'].some((name) => headers[name] !== undefined)
-  const host = URL.canParse(`http://${headers.host ?? ''}`) ? new URL(`http://${headers.host ?? ''}`).hostname : ''
+  const named = `http://${hostOf({ headers }) ?? ''}`
+  const host = URL.canParse(named) ? new URL(named).hostname : ''
   return isLoopback(parseAddress(raw.socket.remoteAddress ?? '') ?? '') && isLoopback(host) && !isForwarded
 }
 

@@ -1,10 +1,10 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../src/errors.js'
 
 /** As many headers as Node takes by default before it drops the rest: the client's address may be among those, and a second credential. */
-const MOST_HEADERS = 1_000
+export const MOST_HEADERS = 1_000
 
 /** Of these Node keeps the first and says nothing, where another party may read the last. */
 const HOST = 'host'
@@ -15,7 +15,7 @@ const TYPE = 'content-type'
  *
  * @param most how many headers the server takes before it drops the rest
  */
-export function faultOfHeaders({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>, most = MOST_HEADERS): Refusal | null {
+export function faultOfHeaders({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>, most: number): Refusal | null {
   if (rawHeaders.length >= 2 * Math.min(most, MOST_HEADERS)) return new Refusal('headers_too_large', 'The request has too many headers.')
   let hosts = 0
   let types = 0
@@ -30,11 +30,15 @@ export function faultOfHeaders({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders
   return null
 }
 
+/** How many headers a server takes. An application around us may have set a bound of its own; 0 is none, and HTTP/2 refuses instead of dropping. */
+export function mostHeadersOf({ maxHeadersCount }: Partial<Server>): number {
+  return maxHeadersCount || MOST_HEADERS
+}
+
 /** Refuses requests whose headers are more than Node keeps, or name twice what can be but one. */
-async function requestHeaders(app: FastifyInstance): Promise<void> {
+async function requestHeaders(app: FastifyInstance, { mostHeaders }: { mostHeaders: () => number }): Promise<void> {
   app.addHook('onRequest', (request, _reply, done) => {
-    // An application around us may have set a bound of its own; 0 is none.
-    const fault = faultOfHeaders(request.raw, app.server.maxHeadersCount || MOST_HEADERS)
+    const fault = faultOfHeaders(request.raw, mostHeaders())
     if (fault) done(fault)
     else done()
   })

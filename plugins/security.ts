@@ -1,10 +1,13 @@
 import fastifyCors from '@fastify/cors'
 import fastifyHelmet from '@fastify/helmet'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.js'
 
 const YEAR_SECONDS = 31_536_000
+
+/** What a page may read of an answer, beside what it always may. */
+const exposedHeaders = ['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'retry-after', 'session-revocation', 'set-auth-token', 'set-device-token']
 
 /**
  * Headers for whatever a browser may ask for: strict ones on every answer, and CORS for the origins of TRUSTED_ORIGINS alone. The
@@ -29,10 +32,25 @@ async function security(app: FastifyInstance, { config }: { config: Config }): P
     credentials: true,
     methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
     // Whatever names a trusted page asks for (`allowedHeaders` absent): its tracing and its libraries add headers of their own, and a name gives no right.
-    exposedHeaders: ['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'retry-after', 'session-revocation', 'set-auth-token', 'set-device-token'],
+    exposedHeaders,
     maxAge: 600,
     // An OPTIONS that is no preflight asks what may be done here: it is no mistake.
     strictPreflight: false
+  })
+}
+
+/** Replaces what an answer says of CORS by what we say: somebody else has given it in our place. */
+export function restateCors({ headers: { origin } }: FastifyRequest, reply: FastifyReply, trustedOrigins: readonly string[]): void {
+  for (const name of Object.keys(reply.getHeaders())) {
+    if (name.startsWith('access-control-')) reply.removeHeader(name)
+  }
+  if (origin === undefined || !trustedOrigins.includes(origin)) return
+  const vary = String(reply.getHeader('vary') ?? '')
+  reply.headers({
+    'access-control-allow-origin': origin,
+    'access-control-allow-credentials': 'true',
+    'access-control-expose-headers': exposedHeaders.join(', '),
+    vary: /\borigin\b/i.test(vary) || vary === '*' ? vary : [vary, 'Origin'].filter(Boolean).join(', ')
   })
 }
 

@@ -26,6 +26,7 @@ export function toWebRequest({ config, auth }: Holdfast, request: FastifyRequest
   const cookie = withoutCookie(request.headers.cookie ?? '', auth.deviceCookie.name)
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]?.toLowerCase() ?? ''
+    if (name.startsWith(':')) continue // HTTP/2 has the request line among them (RFC 9113 8.3)
     if (name === 'authorization' && presented?.from !== 'bearer') continue
     if (name === 'sec-fetch-mode' && isFromProgram(request, cookie)) continue
     if (!ownHeaders.has(name) && !name.startsWith('x-forwarded-')) headers.append(name, rawHeaders[i + 1] ?? '')

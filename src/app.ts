@@ -3,12 +3,11 @@ import type { Server } from 'node:http'
 import Fastify, { type FastifyBaseLogger, type FastifyHttpOptions, type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import { v7 as uuidV7 } from 'uuid'
 import holdfast from '../plugins/holdfast.js'
-import security from '../plugins/security.js'
 import { describeAnswer } from '../plugins/answer-facts.js'
-import { beginRefusal, sendNotFound, sendRefusal } from '../plugins/errors.js'
 import { FastPath } from '../plugins/fast-path.js'
+import { httpOptions } from '../plugins/http-options.js'
 import { VERIFY_FOR, withoutTail } from '../plugins/routes/verify.js'
-import trustedProxy, { TrustedProxies } from '../plugins/trusted-proxy.js'
+import { TrustedProxies } from '../plugins/trusted-proxy.js'
 import type { Config } from './config.js'
 import { reportError } from './error-report.js'
 import { problemOf, refusalFor } from './errors.js'
@@ -28,28 +27,16 @@ export async function buildApp(config: Config, { logger, onUnfit }: AppOptions =
   const serializers = { req: (request: FastifyRequest) => describeRequest(request, proxies), res: describeAnswer, err: reportError }
   const app = Fastify({
     ...(logger ? { loggerInstance: logger.child({}, { serializers }) } : { logger: { level: config.logLevel, serializers } }),
+    ...httpOptions(''),
     // Not a time-ordered id: its random bytes would cost a tenth of a check, and nobody sorts requests by it.
     genReqId: () => randomUUID(),
-    bodyLimit: 64 * 1024,
     requestTimeout: 30_000,
     keepAliveTimeout: config.keepAliveTimeoutSeconds * 1_000,
     http: { headersTimeout: 10_000, maxHeaderSize: config.maxHeaderBytes },
-    // The first start makes an embedded store, which takes as long as the machine needs.
-    pluginTimeout: 0,
-    // While draining, requests on open connections are answered, and told to close them.
-    return503OnClosing: false,
-    routerOptions: { maxParamLength: 200 },
-    ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
     rewriteUrl: ({ url = '/' }) => withoutTail(toOriginForm(url), VERIFY_FOR),
-    frameworkErrors: refuseAddress,
     clientErrorHandler: refuseMalformed
   } as FastifyHttpOptions<Server>) as unknown as FastifyInstance
   app.server.maxHeadersCount = 0 // Node would drop what comes after so many and say nothing: they are counted where they are read
-  await app.register(async (nowhere) => {
-    await nowhere.register(trustedProxy, { proxies })
-    await nowhere.register(security, { config: { ...config, trustedOrigins: [] } })
-    nowhere.setNotFoundHandler(sendNotFound)
-  })
   // Spans are made by hooks, which see no request that is answered ahead of them.
   const fastPath = config.otlpEndpoint === undefined ? new FastPath() : null
   fastPath?.install(app.server)
@@ -66,13 +53,6 @@ function toOriginForm(url: string): string {
 /** A request in the log: never its headers, and never its query, where one-time tokens travel. */
 function describeRequest({ method, url, raw }: FastifyRequest, proxies: TrustedProxies): Record<string, unknown> {
   return { method, path: url.split('?', 1)[0], remoteAddress: proxies.addressOf(raw) }
-}
-
-/** Answers an address that has no route because it is none. A proxy that asks may pass a body on: it gets none. */
-const refuseAddress: FastifyServerOptions['frameworkErrors'] = (error, request, reply) => {
-  const refusal = refusalFor(error.statusCode ?? 400)
-  if (request.url.startsWith(VERIFY_FOR)) beginRefusal(reply, refusal).send()
-  else sendRefusal(request, reply, refusal)
 }
 
 /** Answers what Node's parser refused before there was a request. */

@@ -85,7 +85,7 @@ interface SettingSchema {
 }
 
 /** What a caller of the plugin may set; all of it optional. */
-export type HoldfastOptions = Partial<Settings>
+export type HoldfastOptions = { [Name in keyof Settings]?: Settings[Name] | (Name extends 'logLevel' ? never : undefined) }
 
 /** Settings that have been checked, with their defaults. Times are in seconds. */
 export type Config = Readonly<Settings & { baseUrl: string }>

@@ -18,6 +18,7 @@ import { GatewayAuthenticator } from './gateway/authenticator.js'
 import { parseGatewayClients } from './gateway/gateway.js'
 import { startJob } from './job.js'
 import { operate } from './operator.js'
+import type { Holdfast } from './public.js'
 import { RecentAnswer } from './recent-answer.js'
 import { RefusedOrigins } from './refused-origins.js'
 import { openCaches, type Caches } from './cache/cache.js'
@@ -68,48 +69,46 @@ export interface OpenOptions {
   openCodec?: OpenCodec
 }
 
-/** Holdfast without HTTP: the store, the reader, better-auth, and the jobs that look after them. */
-export interface Holdfast {
-  readonly config: Config
-  readonly prisma: PrismaClient
-  readonly reader: SessionReader
-  readonly revoker: Revoker
-  readonly sessionNames: SessionNames
-  readonly auth: Auth
-  readonly tokens: TokenService
-  readonly signingKeys: SigningKeys
-  readonly accessTokens: AccessTokens
-  readonly gateways: GatewayAuthenticator
-  readonly devices: Devices
-  /** Told how attempts to sign in have ended. */
-  readonly attempts: Attempts
-  /** The keyed hashes under which events may keep a name, one for each secret that counts. */
-  readonly hashesOf: (name: string) => string[]
-  /** Told of origins that were refused. */
-  readonly refusedOrigins: RefusedOrigins
-  /** Where the routes hang on BASE_URL: the prefix of the host application, or empty. */
-  readonly prefix: string
-  /** Whom access tokens are from and for. */
-  readonly parties: TokenParties
-  /** What this process has done, and what it holds. */
-  readonly tally: Tally
-  stats(): Stats
-  /** Changes that are committed and not known everywhere yet. @throws StoreUnavailable */
-  outboxDepth(): Promise<number>
-  /** Whether the store has been found fit; until then nothing is known about any session. */
-  ready(): boolean
-  /** Resolves when `ready` is true, and never where the store turns out to be unfit. */
-  readonly prepared: Promise<void>
-  /** The store's random id, under which its keys lie in a Redis that several stores may share; null until the store has answered. */
-  storeId(): string | null
-  /** Whether this process still wants requests; notes that somebody asked. `ready`, and not on the way out. */
-  accepting(): boolean
-  /** From now on this process does not want requests, and serves those that come. `watched`: somebody has lately asked whether it does. */
-  drain(): { watched: boolean }
-  readonly draining: boolean
-  /** What the store said, half a second ago at most, when it was asked whether it has the schema and takes writes. @throws StoreUnavailable */
-  ping(): Promise<void>
-  close(): Promise<void>
+export type { Holdfast }
+
+declare module './public.js' {
+  /** Holdfast without HTTP: the store, the reader, better-auth, and the jobs that look after them. */
+  interface Holdfast {
+    readonly config: Config
+    readonly prisma: PrismaClient
+    readonly revoker: Revoker
+    readonly sessionNames: SessionNames
+    readonly auth: Auth
+    readonly tokens: TokenService
+    readonly signingKeys: SigningKeys
+    readonly accessTokens: AccessTokens
+    readonly gateways: GatewayAuthenticator
+    readonly devices: Devices
+    /** Told how attempts to sign in have ended. */
+    readonly attempts: Attempts
+    /** The keyed hashes under which events may keep a name, one for each secret that counts. */
+    readonly hashesOf: (name: string) => string[]
+    /** Told of origins that were refused. */
+    readonly refusedOrigins: RefusedOrigins
+    /** Where the routes hang on BASE_URL: the prefix of the host application, or empty. */
+    readonly prefix: string
+    /** Whom access tokens are from and for. */
+    readonly parties: TokenParties
+    /** What this process has done, and what it holds. */
+    readonly tally: Tally
+    stats(): Stats
+    /** Changes that are committed and not known everywhere yet. @throws StoreUnavailable */
+    outboxDepth(): Promise<number>
+    /** The store's random id, under which its keys lie in a Redis that several stores may share; null until the store has answered. */
+    storeId(): string | null
+    /** Whether this process still wants requests; notes that somebody asked. `ready`, and not on the way out. */
+    accepting(): boolean
+    /** What the store said, half a second ago at most, when it was asked whether it has the schema and takes writes. @throws StoreUnavailable */
+    ping(): Promise<void>
+    close(): Promise<void>
+  }
+
+  interface SessionChecks extends SessionReader {}
 }
 
 /**

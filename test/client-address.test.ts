@@ -61,7 +61,7 @@ t.test('S19: limits, log, session and events know a client by its address alone'
 t.test('H4: inside an application, the plugin works the address out by its own trustedProxies', async (t) => {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const app = Fastify() // which trusts no proxy
+  const app = Fastify({ pluginTimeout: 60_000 }) // which trusts no proxy
   await app.register(holdfast, { ...await freshStore(t), prefix: '/identity', baseUrl: url, port, rateLimit: true, trustedProxies: ['127.0.0.1'] })
   t.teardown(() => app.close())
   await app.listen({ host: '127.0.0.1', port })

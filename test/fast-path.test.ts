@@ -24,7 +24,7 @@ interface Watched {
 async function watched(t: Test, options: HoldfastOptions = {}): Promise<Watched> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const app = Fastify()
+  const app = Fastify({ pluginTimeout: 60_000 })
   const fastPath = new FastPath()
   fastPath.install(app.server)
   const seen: string[] = []
