@@ -19,7 +19,7 @@ const required = process.env['REQUIRE_SERVICES'] === '1'
 /** Asks for one mode alone: `embedded` or `postgres`. */
 const only = process.env['TEST_ONLY_MODE']
 /** What asks no store is tested once, in the first mode. */
-const storeless = new Set(['model.test.js', 'config.test.js', 'password.test.js', 'hash-queue.test.js', 'totp.test.js', 'gathering.test.js', 'idle-storage.test.js', 'redis-url.test.js', 'lease-messages.test.js', 'database-url.test.js', 'compose.test.js', 'kubernetes.test.js', 'deployment.test.js'])
+const storeless = new Set(['model.test.js', 'config.test.js', 'password.test.js', 'hash-queue.test.js', 'totp.test.js', 'gathering.test.js', 'idle-storage.test.js', 'redis-url.test.js', 'lease-messages.test.js', 'database-url.test.js', 'compose.test.js', 'kubernetes.test.js', 'deployment.test.js', 'guest.test.js', 'guest-hosts.test.js'])
 /** How many files run at a time. */
 const JOBS = Number(process.env['TEST_JOBS'] ?? availableParallelism())
 const FILE_TIMEOUT_SECONDS = 600
