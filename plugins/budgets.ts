@@ -1,5 +1,6 @@
 import { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { countsOf } from '../src/cache/counts.js'
 import type { RedisConnection } from '../src/cache/redis.js'
 import { Refusal } from '../src/errors.js'
 import type { Limit } from '../src/limits.js'
@@ -76,7 +77,7 @@ export class SharedBudgetStore implements BudgetStore {
   #keyOf(key: string): string {
     const storeId = this.#storeId()
     if (storeId === null) throw new Error('the store has not named itself yet')
-    return `holdfast:${storeId}:limit:${key}`
+    return countsOf(storeId) + key
   }
 }
 
@@ -104,6 +105,11 @@ export class LocalBudgetStore implements BudgetStore {
       this.#counts.delete(oldest)
     }
     return { current: count.current, remainingMs: count.until - now }
+  }
+
+  /** Forgets what is counted for an account, and for its user's password. */
+  forget({ account, userId }: { account: string, userId: string }): void {
+    for (const key of this.#counts.keys()) if (key.startsWith(`${account}:`) || key.startsWith(`${userId}:`)) this.#counts.delete(key)
   }
 
   async giveBack(key: string): Promise<void> {

@@ -35,6 +35,7 @@ export function openCounts(app: FastifyInstance, holdfast: Holdfast): Counts | n
   if (!config.rateLimit) return null
   const redis = config.redisUrl === undefined ? null : connect(app, config.redisUrl, config.redisCaFile)
   const local = new LocalBudgetStore()
+  holdfast.onCountsForgotten((counts) => local.forget(counts))
   return { budgets: new Budgets(redis ? new SharedBudgetStore(redis, storeId, local) : local), redis, storeId }
 }
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 import cluster from 'node:cluster'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import type { Config } from './config.js'
 import { askHolder, type ControlRequest } from './control-socket.js'
 import { errorLine, reportError } from './error-report.js'
 import { Refusal } from './errors.js'
 import { findCommand, helpFor } from './help.js'
-import { operate, operations, type Operation } from './operator.js'
+import type { Holdfast } from './holdfast.js'
+import { operate, operations, type Operation, type PagedResult } from './operator.js'
 import { readPassword } from './password-input.js'
 import { progressBar, toTable } from './terminal.js'
 import { version } from './version.js'
@@ -64,38 +66,66 @@ async function runStart(): Promise<void> {
   return serve(config)
 }
 
-/** Runs an operation in the server that holds an embedded store, or on the store itself. */
-async function runOperation(config: Config, request: ControlRequest): Promise<unknown> {
-  const answer = config.databaseUrl === undefined ? await askHolder(config.dataDir, request) : null
-  if (answer) {
-    if ('error' in answer) throw answer.cause ? new Refusal(answer.cause, answer.error) : new Error(answer.error)
-    return answer.result
-  }
-  const { openHoldfast } = await loadHoldfast()
-  const holdfast = await openHoldfast(config, '', { onDebug: () => {}, onWarning: () => {}, onError: () => {}, onUnfit: () => {} }, { serves: false })
+type RunOperation = (request: ControlRequest) => Promise<unknown>
+
+/** Lets `use` run operations in the server that holds an embedded store, or on the store itself, which is opened once. */
+async function withOperations<T>(config: Config, use: (run: RunOperation) => Promise<T>): Promise<T> {
+  let holdfast: Holdfast | null = null
   const bar = process.stderr.isTTY ? progressBar() : null
   try {
-    return await operate(holdfast, request, bar?.onProgress)
+    return await use(async (request) => {
+      const answer = holdfast === null && config.databaseUrl === undefined ? await askHolder(config.dataDir, request) : null
+      if (answer && 'error' in answer) throw answer.cause ? new Refusal(answer.cause, answer.error) : new Error(answer.error)
+      if (answer) return answer.result
+      const { openHoldfast } = await loadHoldfast()
+      holdfast ??= await openHoldfast(config, '', { onDebug: () => {}, onWarning: () => {}, onError: () => {}, onUnfit: () => {} }, { serves: false })
+      return operate(holdfast, request, bar?.onProgress)
+    })
   } finally {
     bar?.end()
-    await holdfast.close()
+    await (holdfast as Holdfast | null)?.close()
   }
+}
+
+/** Runs a command whose result comes in pages, and writes each as it comes. */
+async function writePages(run: RunOperation, operation: string, args: string[], paged: PagedResult): Promise<void> {
+  async function* pages() {
+    for (let after: string | null = ''; after !== null;) {
+      const page = await run({ operation, args: after === '' ? args : [...args, `--after=${after}`] })
+      yield page
+      after = paged.nextOf(page)
+    }
+  }
+  await paged.write(pages(), async (text) => {
+    if (!process.stdout.write(text)) await once(process.stdout, 'drain')
+  })
 }
 
 async function main(argv: string[]): Promise<void> {
   const { words, json } = withoutJson(argv)
   const [first = 'help', ...rest] = words
-  if (first === '--version' || first === '-v') return print(version)
-  if (first === 'help') return print(helpFor(rest).trimEnd())
-  if (words.includes('--help') || words.includes('-h')) return print(helpFor(words).trimEnd())
+  if (first === '--version' || first === '-v') return print(`${version}\n`)
+  if (first === 'help') return print(`${helpFor(rest).trimEnd()}\n`)
+  if (words.includes('--help') || words.includes('-h')) return print(`${helpFor(words).trimEnd()}\n`)
   const command = findCommand(words)
   const args = words.slice(command.split(' ').length)
   if (command === 'start' || command === 'migrate') {
     if (args.length > 0) throw new Refusal('invalid_input', `usage: holdfast ${command}`)
     if (command === 'start') return runStart()
   }
-  const result = command === 'migrate' ? await runMigrate() : await runOperation(await configured(), { operation: command, args, password: await readPassword(operations[command]?.asks?.(args) ?? null) })
-  return print(process.stdout.isTTY && !json ? tableOf(result, operations[command]) : jsonOf(result, operations[command]))
+  if (command === 'migrate') return printResult(await runMigrate(), command, json)
+  const config = await configured()
+  const { asks, paged } = operations[command] ?? {}
+  if (paged) {
+    await withOperations(config, (run) => writePages(run, command, args, paged))
+    return print('')
+  }
+  const password = await readPassword(asks?.(args) ?? null)
+  return printResult(await withOperations(config, (run) => run({ operation: command, args, password })), command, json)
+}
+
+function printResult(result: unknown, command: string, json: boolean): Promise<never> {
+  return print(process.stdout.isTTY && !json ? `${tableOf(result, operations[command])}\n` : `${jsonOf(result, operations[command])}\n`)
 }
 
 /** `--json` stands anywhere, and every command has it. Behind `--` it is a value like any other. */
@@ -116,7 +146,7 @@ function tableOf(result: unknown, { row = (record) => record }: Partial<Operatio
 
 /** Writes the outcome, and ends. */
 function print(text: string): Promise<never> {
-  return new Promise(() => process.stdout.write(`${text}\n`, () => process.exit(0)))
+  return new Promise(() => process.stdout.write(text, () => process.exit(0)))
 }
 
 // `holdfast session list … | head -1` has read enough.

@@ -1,11 +1,12 @@
 import type { Server } from 'node:net'
 import type { Config, StoreConfig } from './config.js'
 import { ATTEMPTS_FLUSH_MS, FailedAttempts } from './account/failed-attempts.js'
+import { Erasures } from './account/erasure.js'
 import { hashesOfName, hashName } from './account/name-hash.js'
 import { purgeAccountEvents } from './account/store.js'
 import { Attempts } from './auth/attempts.js'
 import { createAuth, type Auth } from './auth/auth.js'
-import { Devices } from './auth/device.js'
+import { accountKey, Devices } from './auth/device.js'
 import { deriveKeys, keptSecret } from './auth/keys.js'
 import { encryptFactorsAnew } from './auth/previous-secrets.js'
 import { listenForControl } from './control-socket.js'
@@ -22,6 +23,7 @@ import type { Holdfast } from './public.js'
 import { RecentAnswer } from './recent-answer.js'
 import { RefusedOrigins } from './refused-origins.js'
 import { openCaches, type Caches } from './cache/cache.js'
+import { forgetCounts } from './cache/counts.js'
 import { countUnconfirmed } from './cache/outbox.js'
 import type { Protections } from './cache/protections.js'
 import { Activity } from './session/activity.js'
@@ -43,6 +45,8 @@ const RETENTION_MS = 3_600_000
 /** How often the outbox is read: the longest that a change can stay unknown where messages are lost. */
 const OUTBOX_MS = 250
 const FIRST_RETENTION_MS = 60_000
+/** How often erasures are looked for that were not finished, or are to be looked through once more. */
+const ERASURES_MS = 30_000
 /** How often what previous secrets have encrypted is looked for, where there are any. */
 const PREVIOUS_SECRETS_MS = 60_000
 const FIRST_PREVIOUS_SECRETS_MS = 500
@@ -84,6 +88,9 @@ declare module './public.js' {
     readonly accessTokens: AccessTokens
     readonly gateways: GatewayAuthenticator
     readonly devices: Devices
+    readonly erasures: Erasures
+    /** Has `forget` told of counts of guesses that an erasure forgets, for counts in this process. */
+    onCountsForgotten(forget: (counts: { account: string, userId: string }) => void): void
     /** Told how attempts to sign in have ended. */
     readonly attempts: Attempts
     /** The keyed hashes under which events may keep a name, one for each secret that counts. */
@@ -141,8 +148,16 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     const reader = new SessionReader({ cache, secrets: keys.all.map(({ auth }) => auth), accessTokens, activity, tally })
     const thinning = new Thinning(database.prisma, confirmation)
     const revoker = new Revoker(database.prisma, confirmation, thinning)
+    const forgetters = new Set<Parameters<Holdfast['onCountsForgotten']>[0]>()
+    const erasures = new Erasures({
+      prisma: database.prisma, hashesOf: (name) => hashesOfName(keys.all, name), accountKey, now: () => performance.now(),
+      forgetCounts: async (counts) => {
+        for (const forget of forgetters) forget(counts)
+        if (opened.redis && storeId !== null) await forgetCounts(opened.redis, storeId, counts)
+      }
+    })
     const auth = await createAuth({
-      config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation, thinning, flushUses: () => activity.flush(),
+      config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation, thinning, erasures, flushUses: () => activity.flush(),
       onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onDebug(message))
     })
     const grant = new RefreshGrant({
@@ -186,6 +201,7 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
         await purgeEnded(database.prisma, config.sessionRetentionSeconds)
         await purgeAccountEvents(database.prisma, config.accountEventRetentionSeconds)
       }, (error) => events.onError('ended sessions and old events could not be removed', error), FIRST_RETENTION_MS),
+      startJob(ERASURES_MS, async () => { if (ready) await erasures.resume() }, (error) => events.onError('an erasure could not be finished', error)),
       startJob(PREVIOUS_SECRETS_MS, async () => { if (ready && keys.all.length > 1) await encryptFactorsAnew(database.prisma, keys) },
         (error) => events.onError('second factors could not be encrypted anew', error), FIRST_PREVIOUS_SECRETS_MS)
     ]
@@ -197,6 +213,8 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       attempts: new Attempts({ failed: failedAttempts, tally, hashName: (name) => hashName(keys.eventNames, name) }),
       hashesOf: (name) => hashesOfName(keys.all, name),
       refusedOrigins: new RefusedOrigins({ now: () => performance.now(), onRefused: (message) => events.onWarning(message, null) }),
+      erasures,
+      onCountsForgotten: (forget) => { forgetters.add(forget) },
       devices: new Devices(keys.all.map(({ device }) => device)),
       ready: () => ready,
       prepared,

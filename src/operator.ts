@@ -26,7 +26,17 @@ export interface Operation {
   lines?: boolean
   /** What it takes beside its words: a password from standard input, or one that a person is asked for. Null where these words ask for none. */
   asks?: (args: readonly string[]) => 'stdin' | 'prompt' | null
+  /** Where a result comes in pages: how they are written, and where the next one begins. */
+  paged?: PagedResult
   run: (holdfast: Holdfast, args: string[], input: OperationInput) => Promise<unknown>
+}
+
+/** A result that comes in pages, each of a run of its own with `--after`. */
+export interface PagedResult {
+  /** For `--after`; null where the page was the last one. */
+  nextOf: (page: unknown) => string | null
+  /** Writes the pages as they come; `write` resolves when more can be taken. */
+  write: (pages: AsyncIterable<unknown>, write: (text: string) => Promise<void>) => Promise<void>
 }
 
 /** What an operation is given beside its words. */

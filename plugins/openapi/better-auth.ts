@@ -1,3 +1,4 @@
+import { recordKinds } from '../../src/account/person-export.js'
 import type { ApiDescription } from '../../src/auth/auth.js'
 import { isOff, ruleOf } from '../routes/auth-rules.js'
 import { refusals } from '../problem-schema.js'
@@ -45,9 +46,23 @@ const alsoAnswered: Record<string, Record<string, ApiResponse>> = {
 const object = (properties: Record<string, Schema>): Schema => ({ type: 'object', properties })
 const signedIn = object({ token: { type: ['string', 'null'], description: 'Authenticates nobody.' }, user: schemaRef('User') })
 
+const exportPage: Schema = {
+  ...object({
+    records: {
+      type: 'array',
+      items: { ...object({ kind: { type: 'string', enum: [...recordKinds], description: 'What the record is about.' }, record: { type: 'object', description: 'What is stored, without hashes, secrets and tokens.' } }), required: ['kind', 'record'] }
+    },
+    next: { type: ['string', 'null'], description: 'For `after`: where the export goes on; null at its end.' }
+  }),
+  required: ['records', 'next']
+}
+
 /** Answers that better-auth does not describe, or describes wrongly. */
 const answers: Record<string, Schema> = {
   '/two-factor/verify-totp': signedIn,
+  '/export-account': exportPage,
+  '/admin/export-user': exportPage,
+  '/admin/erase-user': { ...object({ success: { type: 'boolean' }, erased: { type: 'boolean', description: 'Whether it is done; else the server goes on behind the answer.' } }), required: ['success', 'erased'] },
   '/one-time-token/generate': { ...object({ token: { type: 'string' } }), required: ['token'] },
   '/one-time-token/verify': object({ session: { type: 'object' }, user: schemaRef('User') })
 }
@@ -68,6 +83,9 @@ const securityOf: Record<string, Security> = {
   ].map((path) => [path, [...session, {}]])),
   // Every service that an access token is sent to sees it: it makes nothing that lives longer.
   '/one-time-token/generate': [{ cookie: [] }, { sessionToken: [] }],
+  '/export-account': [{ cookie: [] }, { sessionToken: [] }],
+  '/admin/export-user': [{ cookie: [] }, { sessionToken: [] }],
+  '/admin/erase-user': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/impersonate-user': [{ cookie: [] }, { sessionToken: [] }],
   ...Object.fromEntries(Object.keys(eventAnswers).map((path) => [path, [{ cookie: [] }, { sessionToken: [] }]])),
   '/admin/stop-impersonating': [{ cookie: [] }]

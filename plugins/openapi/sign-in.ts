@@ -11,7 +11,7 @@ const meetsChallenge = new Set(['/two-factor/verify-totp', '/two-factor/verify-o
 /** Calls that end sessions, where the last copy of one may end a little later than the answer. */
 const ends = new Set([
   '/sign-out', '/revoke-session', '/revoke-sessions', '/revoke-other-sessions', '/change-password', '/reset-password', '/delete-user', '/two-factor/enable', '/two-factor/disable',
-  '/two-factor/verify-totp', '/admin/ban-user', '/admin/remove-user', '/admin/set-user-password', '/admin/revoke-user-session', '/admin/revoke-user-sessions'
+  '/two-factor/verify-totp', '/admin/ban-user', '/admin/remove-user', '/admin/erase-user', '/admin/set-user-password', '/admin/revoke-user-session', '/admin/revoke-user-sessions'
 ])
 /** Sign-ins that know a device again. */
 const knowsDevice = new Set([...begins, ...provesPassword])

@@ -32,6 +32,7 @@ const rules: Record<string, EndpointRule> = {
   '/list-sessions': open,
   '/list-accounts': open,
   '/account-info': open,
+  '/export-account': open,
   '/sign-out': open,
   '/update-session': open,
   '/update-user': open,
@@ -84,6 +85,8 @@ const rules: Record<string, EndpointRule> = {
   '/admin/revoke-user-session': open,
   '/admin/revoke-user-sessions': open,
   '/admin/remove-user': open,
+  '/admin/erase-user': open,
+  '/admin/export-user': open,
   '/admin/has-permission': open
 }
 

@@ -66,7 +66,8 @@ export async function eraseAccountEvents(db: Queryable, userId: string, nameHash
   const fromWhere = Prisma.sql`"ipAddress" = NULL, "userAgent" = NULL`
   const saysSomething = Prisma.sql`("nameHash" IS NOT NULL OR "detail" IS NOT NULL OR "sumKey" IS NOT NULL)`
   const saysFromWhere = Prisma.sql`("ipAddress" IS NOT NULL OR "userAgent" IS NOT NULL)`
-  const theirs = Prisma.sql`("userId" = ${userId} OR "nameHash" = ANY(${nameHashes}::text[])) AND COALESCE("actorId", ${userId}) = ${userId}`
+  // What is said about a name is about this person where it is about nobody else: people change their addresses, and others take them.
+  const theirs = Prisma.sql`("userId" = ${userId} OR ("nameHash" = ANY(${nameHashes}::text[]) AND "userId" IS NULL)) AND COALESCE("actorId", ${userId}) = ${userId}`
   return await erase(theirs, Prisma.sql`(${saysSomething} OR ${saysFromWhere})`, Prisma.sql`${whatTheySay}, ${fromWhere}`)
     + await erase(Prisma.sql`"userId" = ${userId}`, saysSomething, whatTheySay)
     + await erase(Prisma.sql`"actorId" = ${userId}`, saysFromWhere, fromWhere)

@@ -46,6 +46,8 @@ export interface AccountWritesOptions {
   thinOut: (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => Promise<void>
   /** The keyed hash under which events keep a name. */
   hashName: (name: string) => string
+  /** Notes that a user who is being deleted is to be erased. */
+  requestErasure: (db: Queryable, userId: string) => Promise<void>
 }
 
 /** The models whose rows say who somebody is and how they prove it. */
@@ -138,6 +140,10 @@ export class AccountWrites {
       if (model === 'user') {
         await this.#endAll(db, userId, 'user_deleted')
         await tell(db, { userId, kind: 'user_deleted' })
+        if (currentScope().erasing) {
+          await this.#options.requestErasure(db, userId)
+          await tell(db, { userId, kind: 'user_erased' })
+        }
       } else if (model === 'account') {
         await this.#changeCredentials(db, userId)
         await tell(db, ...rows.map((row) => eventOfLostWayIn(wayInOf(row))))

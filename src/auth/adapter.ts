@@ -31,6 +31,8 @@ export interface AdapterOptions {
   roles: readonly string[]
   /** The keyed hash under which events keep a name. */
   hashName: (name: string) => string
+  /** Notes that a user who is being deleted is to be erased. */
+  requestErasure: (db: Queryable, userId: string) => Promise<void>
 }
 
 /** What better-auth calls, on one connection: Prisma's adapter for that client or transaction. */
@@ -76,7 +78,7 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
       if (unconfirmed.length > 0) await settle(unconfirmed)
     }
     const sessions = new SessionModel({ ...options, reading, writing, inTransaction, changed, settle, ended, thinOut })
-    const accounts = new AccountWrites({ innerOn, reading, changed, ended, thinOut, prisma: options.prisma, hashName: options.hashName })
+    const accounts = new AccountWrites({ innerOn, reading, changed, ended, thinOut, prisma: options.prisma, hashName: options.hashName, requestErasure: options.requestErasure })
 
     const adapter: DBAdapter = {
       ...innerOn(options.prisma),

@@ -2,6 +2,7 @@ import { getCurrentAuthContextAsyncLocalStorage, getCurrentDBAdapterAsyncLocalSt
 import { betterAuth, type AuthContext, type BetterAuthOptions, type DBAdapter } from 'better-auth'
 import { admin, bearer, oneTimeToken, openAPI } from 'better-auth/plugins'
 import { v7 as uuidV7 } from 'uuid'
+import type { Erasures } from '../account/erasure.js'
 import { hashesOfName, hashName } from '../account/name-hash.js'
 import { isLoopback, type Config } from '../config.js'
 import type { Confirmation } from '../cache/confirmation.js'
@@ -13,6 +14,8 @@ import type { Revoker } from '../session/revoker.js'
 import type { Thinning } from '../session/thinning.js'
 import { createAdapter } from './adapter.js'
 import { callRules } from './call-rules.js'
+import { exportEndpoints } from './export-endpoints.js'
+import { eraseEndpoint } from './erase-endpoint.js'
 import { endpointsOf, type AuthEndpoint } from './endpoints.js'
 import { eventEndpoints } from './event-endpoints.js'
 import type { Keys } from './keys.js'
@@ -40,6 +43,7 @@ export interface AuthOptions {
   revoker: Revoker
   confirmation: Confirmation
   thinning: Thinning
+  erasures: Erasures
   /** Writes when sessions were used, as far as this process knows. */
   flushUses: () => Promise<void>
   /** Told of better-auth's own errors and warnings; they never hold a token or an address. */
@@ -91,7 +95,7 @@ async function quietenStorages(): Promise<void> {
 }
 
 /** Builds better-auth on the session store: no secondary storage and no cookie cache, which revocation cannot reach. */
-export async function createAuth({ config, prefix, keys, prisma, reader, revoker, confirmation, thinning, flushUses, onMessage }: AuthOptions): Promise<Auth> {
+export async function createAuth({ config, prefix, keys, prisma, reader, revoker, confirmation, thinning, erasures, flushUses, onMessage }: AuthOptions): Promise<Auth> {
   await (quietened ??= quietenStorages())
   const basePath = `${prefix}/api/auth`
   const trustedOrigins = originsOf(config)
@@ -117,7 +121,8 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       maxSessions: config.maxSessionsPerUser,
       flushUses,
       roles: config.roles,
-      hashName: (name) => hashName(keys.eventNames, name)
+      hashName: (name) => hashName(keys.eventNames, name),
+      requestErasure: (db, userId) => erasures.request(db, userId)
     }),
     emailAndPassword: {
       enabled: true,
@@ -150,6 +155,8 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       callRules(),
       sessionEndpoints({ revoker }),
       eventEndpoints({ prisma, hashesOf: (name) => hashesOfName(keys.all, name) }),
+      eraseEndpoint({ prisma, erasures, confirmation }),
+      exportEndpoints({ prisma }),
       admin(),
       secondFactors({ prisma, issuer: config.appName, now: () => Date.now() }),
       ...(config.oneTimeTokens ? [{ ...oneTime, endpoints: { generateOneTimeToken: generateOneTimeToken({ prisma }), verifyOneTimeToken: verifyOneTimeToken({ prisma }) } }] : []),
@@ -164,7 +171,7 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       await confirmNow(confirmation)
       return response
     },
-    users: new Users({ prisma, confirmation, appName: config.appName, roles: config.roles, writer: async () => userWriter(await auth.$context) }),
+    users: new Users({ prisma, confirmation, erasures, appName: config.appName, roles: config.roles, writer: async () => userWriter(await auth.$context) }),
     signAnew: (signed) => (keys.all.length > 1 ? signAnew(keys, signed) : null),
     async describe() {
       // Called, not registered: as a plugin it would offer pages of its own.

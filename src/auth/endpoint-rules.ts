@@ -25,6 +25,7 @@ const rules: Record<string, EndpointRule> = {
   '/delete-user': { accessToken: 'password', password: 'password', grave: true },
   '/delete-user/callback': { grave: true },
   '/change-email': { grave: true },
+  '/export-account': { grave: true },
   '/link-social': { grave: true },
   '/unlink-account': { grave: true },
   '/two-factor/enable': { accessToken: 'password', password: 'password', grave: true },

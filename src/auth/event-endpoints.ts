@@ -1,13 +1,13 @@
 import type { BetterAuthPlugin } from 'better-auth'
-import { APIError, createAuthEndpoint, createAuthMiddleware, sessionMiddleware } from 'better-auth/api'
+import { createAuthEndpoint } from 'better-auth/api'
 import * as z from 'zod'
 import { accountEventKinds } from '../account/account-event.js'
 import { listAccountEvents } from '../account/reading.js'
 import type { PrismaClient } from '../database/database.js'
 import { readPage } from '../page.js'
 import { showPastSession } from '../session/past-session.js'
-import { rolesOf } from '../session/session.js'
 import { listEvents, listSessionHistory } from '../session/store.js'
+import { administratorsOnly } from './administrators.js'
 
 export interface EventEndpointsOptions {
   prisma: PrismaClient
@@ -15,17 +15,13 @@ export interface EventEndpointsOptions {
   hashesOf: (name: string) => string[]
 }
 
-const limit = z.string().regex(/^([1-9]|[1-9][0-9]|1[0-9][0-9]|200)$/).default('100').meta({ description: 'From 1 to 200; 100 by default.' })
+/** How long a page may be. */
+export const pageLimit = z.string().regex(/^([1-9]|[1-9][0-9]|1[0-9][0-9]|200)$/).default('100').meta({ description: 'From 1 to 200; 100 by default.' })
 const after = z.uuid().optional().meta({ description: 'The `next` of the page before.' })
 const userId = z.string().min(1).max(64).meta({ description: 'The id of the user, who may have been deleted.' })
 const kind = z.enum(accountEventKinds).optional().meta({ description: 'Only what happened of this kind.' })
 
-/** Lets administrators pass, as better-auth's own endpoints below /admin do; the bridge has refused access tokens by then. */
-const administratorMiddleware = createAuthMiddleware({ use: [sessionMiddleware] }, async (ctx) => {
-  const { role } = ctx.context.session.user as { role?: unknown }
-  if (rolesOf(typeof role === 'string' ? role : null).includes('admin')) return
-  throw new APIError('FORBIDDEN', { code: 'YOU_ARE_NOT_ALLOWED_TO_SEE_EVENTS', message: 'You are not allowed to see what happened to others' })
-})
+const administratorMiddleware = administratorsOnly({ code: 'YOU_ARE_NOT_ALLOWED_TO_SEE_EVENTS', message: 'You are not allowed to see what happened to others' })
 
 /** Which part of a list a query names. */
 const wantedBy = (query: { limit: string, after?: string | undefined }) => ({ limit: Number(query.limit), after: query.after })
@@ -35,19 +31,19 @@ export function eventEndpoints({ prisma, hashesOf }: EventEndpointsOptions) {
   return {
     id: 'holdfast-events',
     endpoints: {
-      listUserSessionHistory: createAuthEndpoint('/admin/list-user-session-history', { method: 'GET', use: [administratorMiddleware], query: z.object({ userId, limit, after }) }, async (ctx) => {
+      listUserSessionHistory: createAuthEndpoint('/admin/list-user-session-history', { method: 'GET', use: [administratorMiddleware], query: z.object({ userId, limit: pageLimit, after }) }, async (ctx) => {
         const { query } = ctx
         const { page, next } = await readPage(wantedBy(query), (wanted) => listSessionHistory(prisma, query.userId, wanted))
         return ctx.json({ sessions: page.map(showPastSession), next })
       }),
       listSessionEvents: createAuthEndpoint('/admin/list-session-events', {
-        method: 'GET', use: [administratorMiddleware], query: z.object({ sessionId: z.uuid().meta({ description: 'The id of the session, which may have ended.' }), limit, after })
+        method: 'GET', use: [administratorMiddleware], query: z.object({ sessionId: z.uuid().meta({ description: 'The id of the session, which may have ended.' }), limit: pageLimit, after })
       }, async (ctx) => {
         const { query } = ctx
         const { page, next } = await readPage(wantedBy(query), (wanted) => listEvents(prisma, query.sessionId, null, wanted))
         return ctx.json({ events: page, next })
       }),
-      listUserEvents: createAuthEndpoint('/admin/list-user-events', { method: 'GET', use: [administratorMiddleware], query: z.object({ userId, kind, limit, after }) }, async (ctx) => {
+      listUserEvents: createAuthEndpoint('/admin/list-user-events', { method: 'GET', use: [administratorMiddleware], query: z.object({ userId, kind, limit: pageLimit, after }) }, async (ctx) => {
         const { query } = ctx
         const user = await prisma.user.findUnique({ where: { id: query.userId }, select: { email: true } })
         const filter = { userId: query.userId, nameHashes: user ? hashesOf(user.email) : [], kind: query.kind }
@@ -58,7 +54,7 @@ export function eventEndpoints({ prisma, hashesOf }: EventEndpointsOptions) {
         method: 'GET',
         use: [administratorMiddleware],
         query: z.object({
-          kind, limit, after,
+          kind, limit: pageLimit, after,
           actorId: z.string().min(1).max(64).optional().meta({ description: 'Only what this administrator did.' }),
           since: z.iso.datetime({ offset: true }).optional().meta({ description: 'Only what happened since then (RFC 3339).' })
         })

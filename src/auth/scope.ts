@@ -66,6 +66,8 @@ export interface AuthScope {
   source: Session | null
   /** Whose session the call inserted last; null where an administrator acts as somebody else. */
   insertedFor: string | null
+  /** Whether users whom the call deletes are to be erased. */
+  erasing: boolean
   /** The session that the call inserted last; null where it inserted none: then no token may leave. */
   insertedSession: string | null
   /** Why the stand-in's access token counts for nothing; null where nobody asked or it counts. */
@@ -79,7 +81,7 @@ export interface AuthScope {
   /** Present where a sign-in has met the cap of sessions, with when it may be tried again. */
   noRoom: { retryAfterSeconds: number } | null
   /** What the call has committed, and whose changes by others it has met: made known to every cache before it answers, all at once. */
-  readonly unconfirmed: { changes: Change[], sessionIds: Set<string>, userIds: Set<string> }
+  unconfirmed: { changes: Change[], sessionIds: Set<string>, userIds: Set<string> }
   /** When a revocation that could not be confirmed has become effective everywhere; null when all were. */
   pendingUntil: Date | null
 }
@@ -92,7 +94,7 @@ export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn' 
 export function createAuthScope(request: AuthRequest): AuthScope {
   return {
     ...request, call: null, insufficient: null, epochs: new Map(), userIds: new Map(), shown: { password: null, factor: null }, challenged: null,
-    actor: null, heldIn: null, authorityEnded: null, endedHere: new Set(), createdUsers: new Set(), source: null, insertedFor: null, insertedSession: null, standInRefused: null, family: null, begun: null,
+    actor: null, heldIn: null, authorityEnded: null, endedHere: new Set(), createdUsers: new Set(), erasing: false, source: null, insertedFor: null, insertedSession: null, standInRefused: null, family: null, begun: null,
     invalidInput: false, noRoom: null, unconfirmed: { changes: [], sessionIds: new Set(), userIds: new Set() }, pendingUntil: null
   }
 }
@@ -134,9 +136,11 @@ export async function confirmBeforeAnswer(confirmation: Confirmation, { changes 
   for (const id of userIds) scope.unconfirmed.userIds.add(id)
 }
 
-/** Makes known what the running call has committed. Call it when the call has done everything, before its answer leaves. */
+/** Makes known what the running call has committed. Call it when the call has changed everything, before its answer leaves. */
 export async function confirmNow(confirmation: Confirmation): Promise<void> {
-  const { changes, sessionIds, userIds } = currentScope().unconfirmed
+  const scope = currentScope()
+  const { changes, sessionIds, userIds } = scope.unconfirmed
+  scope.unconfirmed = { changes: [], sessionIds: new Set(), userIds: new Set() }
   notePending(await confirmation.settle({ changes, sessionIds: [...sessionIds], userIds: [...userIds] }))
 }
 

@@ -1,7 +1,9 @@
+import type { Erasures } from '../account/erasure.js'
 import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
 import type { Confirmation } from '../cache/confirmation.js'
 import { Refusal } from '../errors.js'
+import { requestForDeleted } from './erase-endpoint.js'
 import { isEmailAddress, findInputFault } from './input.js'
 import { findPasswordFault } from './new-password.js'
 import { hashPassword } from './password.js'
@@ -30,6 +32,7 @@ export interface NewUser {
 export interface UsersOptions {
   prisma: PrismaClient
   confirmation: Confirmation
+  erasures: Erasures
   writer: () => Promise<UserWriter>
   appName: string
   /** The roles that there are beside user and admin. */
@@ -111,6 +114,23 @@ export class Users {
   async delete(userId: string): Promise<{ effectiveBy: Date | null } | null> {
     const { result, effectiveBy } = await this.#change((writer) => writer.deleteUser(userId))
     return result > 0 ? { effectiveBy } : null
+  }
+
+  /**
+   * Erases a person, deleting the user where there is one. It may be repeated: then it goes on.
+   *
+   * @returns null when nothing is kept under the id; `erased`: whether all of it is done already, or the server's job does the rest
+   */
+  async erase(userId: string, onProgress: (done: number, total: number) => void): Promise<{ erased: boolean, effectiveBy: Date | null } | null> {
+    const { prisma, erasures } = this.#options
+    const { result: isKnown, effectiveBy } = await this.#change(async (writer) => {
+      currentScope().erasing = true
+      if (await writer.deleteUser(userId) > 0) return true
+      if (!await erasures.isKnown(userId)) return false
+      await requestForDeleted(prisma, erasures, userId)
+      return true
+    })
+    return isKnown ? { erased: await erasures.finish(userId, { onProgress }), effectiveBy } : null
   }
 
   /** As a call of better-auth: what it has committed is made known to every cache, all at once, before it returns. */

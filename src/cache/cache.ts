@@ -29,6 +29,8 @@ const CONNECT_WAIT_MS = 1_000
 export interface Caches {
   readonly cache: SessionCache
   readonly confirmation: Confirmation
+  /** Null where there is none. */
+  readonly redis: RedisConnection | null
   /**
    * Joins the nodes that work on the store. May be called again after it failed.
    *
@@ -97,6 +99,7 @@ export function openCaches({ config, keys, database, events, serves, tally, prot
   return {
     cache,
     confirmation,
+    redis: connected?.redis ?? null,
     stats: () => ({
       local: local && { entries: local.size, bytes: local.bytes },
       leaseHeld: local || shared ? authority.held() : null,

@@ -1,15 +1,20 @@
 import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
+import { operatorOrigin } from '../account/origin.js'
+import { exportPerson, isExportCursor, type ExportPage } from '../account/person-export.js'
+import { writeAccountEvents } from '../account/store.js'
 import { normalizeRole } from '../auth/roles.js'
 import { Refusal } from '../errors.js'
 import type { Holdfast } from '../holdfast.js'
 import type { Operation, OperationInput } from '../operator.js'
 import { rolesOf } from '../session/session.js'
 import { parseBanEnd } from './ban-end.js'
-import { describeUser, getUser, listUsers, searchUsers } from './store.js'
+import { limitOf } from './event-commands.js'
+import { writePersonDocument, type PersonPage } from './person-document.js'
+import { describeUser, getUser, getUserIdOrPast, listUsers, searchUsers } from './store.js'
 
-/** Users that one list shows at most. */
-const MAX_LISTED = 1_000
+/** Records that one step of an export reads. */
+const EXPORTED = 500
 
 const who = '<e-mail or id>'
 
@@ -31,7 +36,17 @@ export const userOperations: Record<string, Operation> = {
     help: 'Bans a user and ends all sessions: no node says "active" of one any more when it ends. Without --until the ban lasts until it is lifted.', run: ban
   },
   'user unban': { usage: `user unban ${who}`, help: 'Lifts a ban. The sessions that it ended stay ended.', run: unban },
-  'user delete': { usage: `user delete ${who}`, help: 'Deletes a user with all ways to sign in, and ends all sessions. Ended sessions and events stay until retention.', run: remove },
+  'user delete': {
+    usage: `user delete ${who} [--purge]`,
+    help: 'Deletes a user with all ways to sign in, and ends all sessions. Ended sessions and events stay until retention, with addresses and devices: --purge takes from them at once what names the person. It may be said again, with the id of a user who is gone.',
+    run: remove
+  },
+  'user export': {
+    usage: `user export ${who}`,
+    help: 'Writes all that is stored of a person as one JSON document, without hashes, secrets and tokens. The account\'s events tell of it.',
+    run: exportPage,
+    paged: { nextOf: (page) => (page as ExportPage).next, write: (pages, write) => writePersonDocument(pages as AsyncIterable<PersonPage>, new Date(), write) }
+  },
   'user set-password': {
     usage: `user set-password ${who} [--password-stdin | --generate]`,
     help: 'Sets a password and ends all sessions. It asks for it on a terminal; --password-stdin reads it from a pipe or file; --generate makes one, and shows it once.',
@@ -49,8 +64,7 @@ async function create({ auth }: Holdfast, args: string[], { password: given }: O
 
 async function list({ prisma }: Holdfast, args: string[]): Promise<unknown> {
   const { values: { search, limit = '100', after } } = read('user list', args, 0, { search: { type: 'string' }, limit: { type: 'string' }, after: { type: 'string' } })
-  if (!/^\d{1,4}$/.test(limit) || Number(limit) < 1 || Number(limit) > MAX_LISTED) throw new Refusal('invalid_input', `--limit is a number from 1 to ${MAX_LISTED}`)
-  const page = { limit: Number(limit), after }
+  const page = { limit: limitOf(limit), after }
   return search === undefined || search === '' ? listUsers(prisma, page) : searchUsers(prisma, search, page)
 }
 
@@ -77,8 +91,14 @@ async function unban({ prisma, auth }: Holdfast, args: string[]): Promise<unknow
   return { ...user, banned: false, ...pending(effectiveBy) }
 }
 
-async function remove({ prisma, auth }: Holdfast, args: string[]): Promise<unknown> {
-  const { words: [named = ''] } = read('user delete', args, 1, {})
+async function remove({ prisma, auth }: Holdfast, args: string[], { onProgress }: OperationInput): Promise<unknown> {
+  const { values: { purge }, words: [named = ''] } = read('user delete', args, 1, { purge: { type: 'boolean' } })
+  if (purge) {
+    const id = await getUserIdOrPast(prisma, named)
+    const done = await auth.users.erase(id, onProgress)
+    if (!done) throw new Refusal('not_found', `there is no user ${named}, and nothing is kept of one`)
+    return { id, deleted: true, erased: done.erased, ...pending(done.effectiveBy) }
+  }
   const user = await getUser(prisma, named)
   const deleted = await auth.users.delete(user.id)
   if (!deleted) throw new Refusal('not_found', `there is no user ${named} any more`)
@@ -99,6 +119,18 @@ async function setRole({ prisma, auth }: Holdfast, args: string[]): Promise<unkn
   const { id } = await getUser(prisma, named)
   const effectiveBy = await auth.users.update(id, { role })
   return { id, roles: rolesOf(normalizeRole(role)), ...pending(effectiveBy) }
+}
+
+/** A page of an export, with whose it is. */
+async function exportPage({ prisma }: Holdfast, args: string[]): Promise<PersonPage> {
+  const { values: { after }, words: [named = ''] } = read('user export', args, 1, { after: { type: 'string' } })
+  if (after !== undefined && !isExportCursor(after)) throw new Refusal('invalid_input', '--after is no place in an export')
+  const userId = await getUserIdOrPast(prisma, named)
+  const page = await exportPerson(prisma, userId, { limit: EXPORTED, after })
+  if (after !== undefined) return { userId, ...page }
+  if (page.records.length === 0) throw new Refusal('not_found', `there is no user ${named}, and nothing is kept of one`)
+  await writeAccountEvents(prisma, operatorOrigin, [{ userId, kind: 'user_exported' }])
+  return { userId, ...page }
 }
 
 /** As in the answers over HTTP: a cache could not be told, and by then every copy has ended. */

@@ -47,7 +47,7 @@ export async function recording(work: () => Promise<unknown>): Promise<string[]>
  * A look at a new connection is among it: a pool opens them as they are needed. So are the rounds of the outbox, which `inRound` misses
  * where a query waits for a connection: it is then sent by whoever gives one back.
  */
-const ownPace = /pg_backend_pid\(\)|DELETE FROM "outbox"|"node"|FROM "signing_key"|SELECT 1$|GREATEST\(s\."lastSeenAt", free\.|GREATEST\(g\."lastUsedAt"|pg_snapshot_xmin|SET "claimedUntil" = clock_timestamp\(\)|FROM "outbox"\s+WHERE "transactionId"/
+const ownPace = /pg_backend_pid\(\)|FROM "erasure" WHERE "sweptAt"|DELETE FROM "outbox"|"node"|FROM "signing_key"|SELECT 1$|GREATEST\(s\."lastSeenAt", free\.|GREATEST\(g\."lastUsedAt"|pg_snapshot_xmin|SET "claimedUntil" = clock_timestamp\(\)|FROM "outbox"\s+WHERE "transactionId"/
 
 /**
  * Set in what a round does: that of failed sign-ins, and that of the outbox, which tells Redis again of what a request has changed up to a
