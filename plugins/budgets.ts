@@ -1,3 +1,4 @@
+import { createHash, randomUUID } from 'node:crypto'
 import { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { countsOf } from '../src/cache/counts.js'
@@ -81,12 +82,52 @@ export class SharedBudgetStore implements BudgetStore {
   }
 }
 
+interface Count {
+  current: number
+  /** The end of its window, by the clock of the store. */
+  until: number
+}
+
 /** Keys that one process counts. A flood of made-up accounts pushes the oldest out, and costs no more memory. */
 const LOCAL_KEYS = 20_000
+/** Places for counts that were pushed out. */
+const PLACES = 65_536
+
+/**
+ * Counts that were pushed out: else whoever floods a process with made-up accounts could guess anew at a real one. Each key has one place, and of
+ * those that share it the highest count stays: one of a few made-up guesses pushes out none of many at somebody.
+ */
+class PushedOut {
+  readonly #keys = new Uint32Array(PLACES)
+  readonly #counts = new Uint32Array(PLACES)
+  readonly #ends = new Float64Array(PLACES)
+  // So that nobody can choose names which share a place with somebody's.
+  readonly #seed = randomUUID()
+
+  keep(name: string, { current, until }: Count, now: number): void {
+    const { key, place } = this.#placeOf(name)
+    if ((this.#ends[place] ?? 0) > now && (this.#counts[place] ?? 0) > current) return
+    this.#keys[place] = key
+    this.#counts[place] = current
+    this.#ends[place] = until
+  }
+
+  find(name: string): Count | null {
+    const { key, place } = this.#placeOf(name)
+    return this.#keys[place] === key ? { current: this.#counts[place] ?? 0, until: this.#ends[place] ?? 0 } : null
+  }
+
+  #placeOf(name: string): { key: number, place: number } {
+    const digest = createHash('sha256').update(this.#seed).update(name).digest()
+    return { key: digest.readUInt32BE(0), place: digest.readUInt32BE(4) % PLACES }
+  }
+}
 
 /** Counts in this process. */
 export class LocalBudgetStore implements BudgetStore {
-  readonly #counts = new Map<string, { current: number, until: number }>()
+  readonly #counts = new Map<string, Count>()
+  /** Made when there is one. */
+  #pushedOut: PushedOut | null = null
   readonly #now: () => number
 
   constructor(now: () => number = () => performance.now()) {
@@ -95,14 +136,16 @@ export class LocalBudgetStore implements BudgetStore {
 
   async take(key: string, windowMs: number): Promise<Taken> {
     const now = this.#now()
-    const known = this.#counts.get(key)
+    const known = this.#counts.get(key) ?? this.#pushedOut?.find(key)
     const count = known && known.until > now ? known : { current: 0, until: now + windowMs }
     count.current++
     this.#counts.delete(key)
     this.#counts.set(key, count)
-    for (const oldest of this.#counts.keys()) {
+    for (const [oldest, pushed] of this.#counts) {
       if (this.#counts.size <= LOCAL_KEYS) break
       this.#counts.delete(oldest)
+      this.#pushedOut ??= new PushedOut()
+      this.#pushedOut.keep(oldest, pushed, now)
     }
     return { current: count.current, remainingMs: count.until - now }
   }

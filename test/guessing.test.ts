@@ -140,6 +140,20 @@ t.test('S12: a spent budget of an account delays, and does not lock out', async 
   t.equal((await take(account)).waitSeconds, 0, 'then it begins anew')
 })
 
+t.test('S12: a flood of made-up accounts does not make a process forget what was guessed, nor keep it longer', async (t) => {
+  let now = 0
+  const store = new LocalBudgetStore(() => now)
+  const WINDOW = 3_600_000
+  for (let n = 0; n < 100; n++) await store.take('a victim', WINDOW)
+  for (let n = 0; n < 50_000; n++) await store.take(`made up ${n}`, WINDOW)
+  t.equal((await store.take('a victim', WINDOW)).current, 101)
+  for (let n = 0; n < 1_000; n++) if ((await store.take(`somebody else ${n}`, WINDOW)).current !== 1) t.fail('others have all that is theirs')
+  now = WINDOW
+  for (let n = 0; n < 1_000; n++) await store.take(`made up later ${n}`, WINDOW)
+  t.equal((await store.take('a victim', WINDOW)).current, 1)
+  t.equal((await store.take('made up 0', WINDOW)).current, 1)
+})
+
 const spendAddress = (email: string, address: string) => spend(limits.accountFromAddress, `${accountKey(email)}:${address}`)
 
 t.test('S12: the owner with the right password gets in on a new device after a flood', async (t) => {
