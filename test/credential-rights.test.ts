@@ -317,6 +317,16 @@ t.test('S22: removing a way in ends the other sessions', async (t) => {
   t.equal(await sessionState(laptop.browser), 'valid')
 })
 
+t.test('S22: of two ways in that are removed at once one stays', async (t) => {
+  const ada = await newPerson(url)
+  await prisma.account.create({ data: { id: crypto.randomUUID(), accountId: ada.id, providerId: 'other', userId: ada.id } })
+  const accounts = await prisma.account.findMany({ where: { userId: ada.id } })
+  const answers = await Promise.all(accounts.map(({ id }) => ada.browser.post('/api/auth/unlink-account', { accountId: id })))
+  t.strictSame(answers.map(({ status }) => status).toSorted((a, b) => a - b), [200, 400])
+  t.match(await answers.find(({ status }) => status === 400)?.json(), { code: 'FAILED_TO_UNLINK_LAST_ACCOUNT' })
+  t.equal(await prisma.account.count({ where: { userId: ada.id } }), 1)
+})
+
 t.test('a sign-up does not change the credentials that it makes', async (t) => {
   const ada = await signUp(url)
   await makeAdmin(running, ada)

@@ -1,3 +1,4 @@
+import { BASE_ERROR_CODES } from '@better-auth/core/error'
 import type { DBAdapter, Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
 import { TWO_FACTOR_ERROR_CODES } from 'better-auth/plugins'
@@ -146,6 +147,7 @@ export class AccountWrites {
         }
       } else if (model === 'account') {
         await this.#changeCredentials(db, userId)
+        if (endpointPath() === '/unlink-account') await holdAnotherWayIn(db, userId, rows)
         await tell(db, ...rows.map((row) => eventOfLostWayIn(wayInOf(row))))
       } else {
         await this.changeFactors(db, userId)
@@ -306,6 +308,17 @@ async function holdBanOver(db: Queryable, userId: string): Promise<void> {
 async function holdNoFactor(db: Queryable, userId: string): Promise<void> {
   const counting = await db.$queryRaw<unknown[]>`SELECT 1 FROM "two_factor" WHERE "userId" = ${userId} AND "verified" IS DISTINCT FROM false`
   if (counting.length > 0) throw new APIError('BAD_REQUEST', TWO_FACTOR_ERROR_CODES.TOTP_ALREADY_ENABLED)
+}
+
+/**
+ * Makes sure that a user keeps a way to sign in beside those that are removed. better-auth looks before it removes one; somebody may have removed
+ * another one meanwhile.
+ *
+ * @throws APIError 400 FAILED_TO_UNLINK_LAST_ACCOUNT
+ */
+async function holdAnotherWayIn(db: Queryable, userId: string, removed: readonly Row[]): Promise<void> {
+  const kept = await db.$queryRaw<unknown[]>`SELECT 1 FROM "account" WHERE "userId" = ${userId} AND "id" <> ALL(${removed.map(({ id }) => id)}::text[]) LIMIT 1`
+  if (kept.length === 0) throw new APIError('BAD_REQUEST', BASE_ERROR_CODES.FAILED_TO_UNLINK_LAST_ACCOUNT)
 }
 
 /**
