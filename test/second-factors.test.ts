@@ -237,7 +237,7 @@ t.test('S7: a code turns on the factor that it is of, and no other', onPostgres,
   const [begun, finished] = await inTurnAtUser(prisma, laptop.id, () => enable(phone.browser), () => verify(laptop.browser, totp(uri)))
   t.equal(begun?.status, 200)
   t.equal(finished?.status, 401)
-  t.match(await finished?.json(), { code: 'CREDENTIAL_CHANGED' })
+  t.match(await finished?.json(), { code: 'INVALID_CODE' })
   t.match(await prisma.user.findUniqueOrThrow({ where: { id: laptop.id } }), { twoFactorEnabled: false })
   t.match(await prisma.twoFactor.findMany({ where: { userId: laptop.id } }), [{ verified: false }])
 })

@@ -324,16 +324,18 @@ async function holdAnotherWayIn(db: Queryable, userId: string, removed: readonly
 /**
  * Makes sure that the password and the code that the call was shown are still those of the user who acts, whose row is locked: they were
  * verified before the lock, and a hash takes its time.
+ * The answer is that of a wrong one, which it is by now: the session is as good as before, and no 401 of a session that has ended.
  *
- * @throws APIError 401 CREDENTIAL_CHANGED
+ * @throws APIError 400 INVALID_PASSWORD or 401 INVALID_CODE
  */
 async function holdShown(db: Queryable, userId: string): Promise<void> {
   const { actor, shown: { password, factor } } = currentScope()
   if (actor?.session.userId !== userId || (password === null && factor === null)) return
-  const still = await db.$queryRaw<unknown[]>`
-    SELECT 1 WHERE (${password}::text IS NULL OR EXISTS (SELECT 1 FROM "account" WHERE "userId" = ${userId} AND "password" = ${password}))
-      AND (${factor}::text IS NULL OR EXISTS (SELECT 1 FROM "two_factor" WHERE "userId" = ${userId} AND "secret" = ${factor}))`
-  if (still.length === 0) throw credentialChanged()
+  const [still] = await db.$queryRaw<{ password: boolean, factor: boolean }[]>`
+    SELECT ${password}::text IS NULL OR EXISTS (SELECT 1 FROM "account" WHERE "userId" = ${userId} AND "password" = ${password}) AS "password",
+      ${factor}::text IS NULL OR EXISTS (SELECT 1 FROM "two_factor" WHERE "userId" = ${userId} AND "secret" = ${factor}) AS "factor"`
+  if (still?.password !== true) throw APIError.from('BAD_REQUEST', BASE_ERROR_CODES.INVALID_PASSWORD)
+  if (!still.factor) throw APIError.from('UNAUTHORIZED', TWO_FACTOR_ERROR_CODES.INVALID_CODE)
 }
 
 /** A new secret has codes of its own, whose steps nobody has used. */
@@ -367,8 +369,8 @@ function endsSessions({ model, update }: { model: string, update: Write['update'
  *
  * @param change what is about to change. `role`: impersonations end with it. `sessions`: sign-ins under way must fail, for their sessions would be missed.
  *   `credentials`: what a first factor has begun ends as well.
- * @throws APIError 401 when the authorising session has ended, or the password or code that the call was shown is another one by now; 403 when its
- *   user has lost the right
+ * @throws APIError 401 when the authorising session has ended, 403 when its user has lost the right; what a wrong password or code is answered when
+ *   the one that the call was shown is another one by now
  */
 export async function lockUser(db: Queryable, userId: string, change: 'profile' | 'role' | 'sessions' | 'credentials'): Promise<void> {
   const actor = actorToHold()
