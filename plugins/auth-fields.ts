@@ -17,6 +17,8 @@ const setsPassword: Record<string, string> = {
 }
 
 const texts = ['name', 'image', 'banReason']
+/** Where a client is sent on to: better-auth puts it into a header as it is. */
+const addresses = ['callbackURL', 'errorCallbackURL', 'newUserCallbackURL', 'redirectTo']
 
 /**
  * Checks the fields of a body before anything is looked up: else an address with an account and one without are answered differently,
@@ -32,6 +34,10 @@ export async function checkFields(path: string, body: AuthBody, { appName }: Pic
   for (const fields of groups) {
     for (const field of ['email', 'newEmail']) checkEmail(fields[field])
     if (writesUser.has(path)) checkUser(fields)
+  }
+  for (const field of addresses) {
+    const address = body[field]
+    if (typeof address === 'string' && /[^\0-\x7f]/.test(address)) throw new Refusal('invalid_input', `${field} must be percent-encoded`)
   }
   const field = setsPassword[path]
   const password = field === undefined ? undefined : body[field]

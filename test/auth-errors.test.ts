@@ -161,6 +161,17 @@ t.test('S27: what can do nothing here is 404, and asks nobody', async (t) => {
   t.equal(counts.queries, 0) // each is counted as something that is not there
 })
 
+t.test('P12: an address to go on to that no header can carry is refused, before a password is looked at', async (t) => {
+  const { email } = await signUp(url)
+  const before = await prisma.session.count()
+  for (const secret of [password, 'a wrong guess']) {
+    const refused = await new Browser(url).post('/api/auth/sign-in/email', { email, password: secret, callbackURL: '/\u0101' })
+    t.match(await codeOf(refused), { status: 400, code: 'INVALID_INPUT' })
+  }
+  t.equal(await prisma.session.count(), before)
+  t.equal((await new Browser(url).post('/api/auth/sign-in/email', { email, password, callbackURL: '/%C4%81' })).status, 200)
+})
+
 /** What four who want one new address at once are told. */
 async function fourAtOnce(ask: (email: string, n: number) => Promise<Response>) {
   const email = `${randomUUID()}@example.com`
