@@ -1,4 +1,5 @@
 import { Prisma, type PrismaClient, type Queryable } from '../database/database.js'
+import { inBatches } from '../database/pace.js'
 import { eraseAccountEvents } from './store.js'
 
 /*
@@ -11,9 +12,8 @@ import { eraseAccountEvents } from './store.js'
  *   the first pass. So everything is looked through once more a little later.
  */
 
-/** Sessions that one step takes, and events that one statement changes. */
+/** Sessions that one step takes. */
 const SESSIONS = 200
-const ROWS = 5_000
 
 /** When whatever was under way at the deletion has been written, in seconds: notes of failed attempts wait for 2 s, and statements have their time limit. */
 const SETTLED_SECONDS = 30
@@ -143,12 +143,11 @@ async function findSessionIds(db: Queryable, whose: Prisma.Sql, after: string): 
 
 /** Takes from sessions, and from what happened to them, from where and on what device it was. The network of a refresh is the `cause` of its event. */
 async function eraseSessions(db: Queryable, ids: readonly string[]): Promise<void> {
-  const events = () => db.$executeRaw`
+  await inBatches((rows) => db.$executeRaw`
     UPDATE "session_event" SET "ipAddress" = NULL, "cause" = CASE WHEN "type" = 'new_network' THEN NULL ELSE "cause" END
     WHERE ctid = ANY(ARRAY(
       SELECT ctid FROM "session_event" WHERE "sessionId" = ANY(${ids}::text[]) AND ("ipAddress" IS NOT NULL OR ("type" = 'new_network' AND "cause" IS NOT NULL))
-      LIMIT ${ROWS} FOR UPDATE))`
-  while (await events() === ROWS);
+      LIMIT ${rows} FOR UPDATE))`)
   // In the order of their ids, as everybody locks them.
   await db.$executeRaw`
     UPDATE "session" s SET "ipAddress" = NULL, "userAgent" = NULL, "name" = NULL, "network" = NULL, "firstRefreshAddress" = NULL, "lastRefreshAddress" = NULL

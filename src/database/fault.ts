@@ -28,7 +28,8 @@ export function reportFault(fault: Refusal): void {
 
 /** Runs `work`, whose faults do not become the answer of the running request: the caller may try again. What it gives up at last it passes to `callStore`. */
 export function keepFaults<T>(work: () => Promise<T>): Promise<T> {
-  return scopes.run({ fault: null, refusedValue: false, onFault: () => {} }, () => watchStatements({ failure: null }, work))
+  // Awaited here: Prisma's promises begin their statement when somebody waits for it.
+  return scopes.run({ fault: null, refusedValue: false, onFault: () => {} }, () => watchStatements({ failure: null }, async () => await work()))
 }
 
 /** Whether the database gave a statement up for taking too long, and did nothing of it (SQLSTATE 57014). */

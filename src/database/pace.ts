@@ -20,9 +20,9 @@ export async function inBatches(doBatch: (rows: number) => Promise<number>): Pro
   const pace = new Pace(ROWS)
   let done = 0
   for (;;) {
-    const { batch, size } = await pace.keep(async (rows) => ({ batch: await doBatch(rows), size: rows }))
-    done += batch
-    if (batch < size) return done
+    const { result, size } = await pace.keep(doBatch)
+    done += result
+    if (result < size) return done
   }
 }
 
@@ -47,17 +47,18 @@ export class Pace {
    * busy machine one stands still for longer than a statement may.
    *
    * @param batch is one statement, and not in a transaction
+   * @returns what it returned, and the size that it had
    */
-  async keep<T>(batch: (size: number) => Promise<T>): Promise<T> {
+  async keep<T>(batch: (size: number) => Promise<T>): Promise<{ result: T, size: number }> {
     for (let tries = 1; ; tries++) {
       const { size } = this
       const startedAt = this.#nowMs()
       try {
         const result = await keepFaults(() => batch(size))
         this.#learn(size, this.#nowMs() - startedAt)
-        return result
+        return { result, size }
       } catch (error) {
-        if (!isGivenUp(error) || tries === TRIES) return callStore(() => Promise.reject<T>(error))
+        if (!isGivenUp(error) || tries === TRIES) return callStore(() => Promise.reject(error))
         this.#learn(size, this.#nowMs() - startedAt)
       }
     }

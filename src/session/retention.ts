@@ -72,7 +72,7 @@ async function purgeEventsOf(db: Queryable, sessionIds: readonly string[], pace:
   let left = sessionIds
   let after = ''
   while (left.length > 0) {
-    const { rows, size } = await pace.keep(async (limit) => ({ size: limit, rows: await db.$queryRaw<{ removed: number, place: number, eventId: string }[]>`
+    const { result: [last], size } = await pace.keep((limit) => db.$queryRaw<{ removed: number, place: number, eventId: string }[]>`
       WITH picked AS MATERIALIZED (
         SELECT event.ctid AS "row", event."id", ended."place"
         FROM unnest(${left}::text[]) WITH ORDINALITY ended("id", "place") CROSS JOIN LATERAL (
@@ -83,8 +83,7 @@ async function purgeEventsOf(db: Queryable, sessionIds: readonly string[], pace:
         DELETE FROM "session_event" WHERE ctid = ANY(ARRAY(SELECT "row" FROM picked)) RETURNING 1
       )
       SELECT (SELECT count(*)::int FROM removed) AS "removed", "place"::int, "id" AS "eventId"
-      FROM picked ORDER BY "place" DESC, "id" DESC LIMIT 1` }))
-    const [last] = rows
+      FROM picked ORDER BY "place" DESC, "id" DESC LIMIT 1`)
     if (!last) return removed
     removed += last.removed
     if (last.removed < size) return removed
@@ -98,13 +97,11 @@ async function purgeEventsOf(db: Queryable, sessionIds: readonly string[], pace:
 async function purgeSessions(db: Queryable, sessionIds: readonly string[], pace: Pace): Promise<number> {
   let removed = 0
   for (let left = sessionIds; left.length > 0;) {
-    const { batch, size } = await pace.keep(async (most) => ({
-      size: most, batch: await db.$executeRaw`
-        DELETE FROM "session" WHERE ctid = ANY(ARRAY(
-          SELECT s.ctid FROM "session" s WHERE s."id" = ANY(${left.slice(0, most)}::text[])
-            AND NOT EXISTS (SELECT 1 FROM "session_event" e WHERE e."sessionId" = s."id") FOR UPDATE SKIP LOCKED))`
-    }))
-    removed += batch
+    const { result, size } = await pace.keep((most) => db.$executeRaw`
+      DELETE FROM "session" WHERE ctid = ANY(ARRAY(
+        SELECT s.ctid FROM "session" s WHERE s."id" = ANY(${left.slice(0, most)}::text[])
+          AND NOT EXISTS (SELECT 1 FROM "session_event" e WHERE e."sessionId" = s."id") FOR UPDATE SKIP LOCKED))`)
+    removed += result
     left = left.slice(size)
   }
   return removed

@@ -46,7 +46,7 @@ export class Thinning {
     const pace = new Pace(BATCH)
     let few = ONE_STATEMENT
     for (;;) {
-      const changes = await pace.keep((size) => thinOutSessionsOf(this.#prisma, bulk, { size, few, spared, authorityId }))
+      const { result: changes } = await pace.keep((size) => thinOutSessionsOf(this.#prisma, bulk, { size, few, spared, authorityId }))
       few = 2 * pace.size
       // One batch is confirmed while the next one ends, and no more: Redis is not given more than it can take.
       await confirming
