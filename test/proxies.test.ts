@@ -4,6 +4,7 @@ import t from 'tap'
 import { build, makeAdmin, password, signIn, signUp, type Person } from './helper.js'
 import { makeFamily, refresh, type TestFamily } from './families.js'
 import { Front, FrontBrowser, type Reply, type Sent } from './services/front.js'
+import { publicPages } from './services/manifests.js'
 import { HOST, makeCertificate, missing, startProxy, startTls, startUpstream, type Proxy } from './services/proxies.js'
 import { freePort } from './services/ports.js'
 
@@ -243,21 +244,7 @@ for (const proxy of names) {
     )
 
     // The pages of Holdfast itself are nobody's to guard: the way to the sign-in page would be a circle.
-    for (const page of [
-      '/sign-in',
-      '/sign-in?return_to=x',
-      '/sign-up',
-      '/sign-out',
-      '/second-factor',
-      '/forgot-password',
-      '/reset-password',
-      '/verify-email',
-      '/account',
-      '/account/security',
-      '/account/sessions',
-      '/admin/users',
-      '/error'
-    ]) {
+    for (const page of [...publicPages, '/sign-in?return_to=x', '/account/security', '/account/sessions', '/admin/users']) {
       const { status, headers, body } = await front.send(page, { headers: asBrowser })
       t.ok(status === 404 || status === 200, `${page} ${status}`)
       t.equal(headers.location, undefined)
