@@ -9,7 +9,7 @@ import { countEnded, purgeEnded } from './session/retention.js'
 import { showPastSession } from './session/past-session.js'
 import { sessionRow } from './session/session-row.js'
 import { listEvents as listSessionEventsOf, listSessionHistory, listSessions } from './session/store.js'
-import { userOperations } from './user/commands.js'
+import { pending, userOperations } from './user/commands.js'
 import { eventRow, eventsUsage, limitOf, listEventsFor } from './user/event-commands.js'
 import { getUser, getUserIdOrPast } from './user/store.js'
 
@@ -105,7 +105,7 @@ async function revoke({ prisma, revoker }: Holdfast, args: string[]): Promise<un
   const revoked = user === undefined
     ? await revoker.revoke([sessionId ?? ''], null, 'revoked_by_operator')
     : await revoker.revokeAll(null, { userId: (await getUser(prisma, user)).id, reason: 'revoked_by_operator' })
-  return { revoked: revoked?.count ?? 0, ...(revoked?.effectiveBy ? { effective_by: revoked.effectiveBy } : {}) }
+  return { revoked: revoked?.count ?? 0, ...pending(revoked?.effectiveBy ?? null) }
 }
 
 async function listKeys({ signingKeys }: Holdfast, args: string[]): Promise<unknown> {

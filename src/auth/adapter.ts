@@ -5,6 +5,7 @@ import { APIError } from 'better-auth/api'
 import type { Confirmation, Unconfirmed } from '../cache/confirmation.js'
 import type { Change } from '../cache/outbox.js'
 import type { PrismaClient, Queryable } from '../database/database.js'
+import { isDuplicate } from '../database/fault.js'
 import { afterCommit, currentTransaction, withTransaction } from '../database/transaction.js'
 import { withoutTokens } from '../session/session-token.js'
 import type { SessionReader } from '../session/reader.js'
@@ -174,7 +175,7 @@ async function orTaken<T>({ model }: { model: string }, write: Promise<T>): Prom
     return await write
   } catch (error) {
     const { call } = currentScope()
-    if (model !== 'user' || call === null || !(error instanceof Error && 'code' in error && error.code === 'P2002')) throw error
+    if (model !== 'user' || call === null || !isDuplicate(error)) throw error
     throw new APIError(call.path.startsWith('/sign-up/') ? 'UNPROCESSABLE_ENTITY' : 'BAD_REQUEST', BASE_ERROR_CODES.USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL)
   }
 }

@@ -1,5 +1,9 @@
 import { APIError, createAuthMiddleware, sessionMiddleware } from 'better-auth/api'
+import * as z from 'zod'
 import { rolesOf } from '../session/session.js'
+
+/** Of whom administrators ask. */
+export const anyUserId = z.string().min(1).max(64).meta({ description: 'The id of the user, who may have been deleted.' })
 
 /**
  * Lets administrators pass, as better-auth's own endpoints below /admin do; the bridge has refused access tokens by then, and where the

@@ -7,7 +7,7 @@ import type { Confirmation } from '../cache/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
 import { holdActor } from './acting-session.js'
-import { administratorsOnly } from './administrators.js'
+import { administratorsOnly, anyUserId } from './administrators.js'
 import { currentOrigin } from './event-origin.js'
 import { confirmNow, currentScope } from './scope.js'
 
@@ -31,7 +31,7 @@ export function eraseEndpoint({ prisma, erasures, confirmation }: EraseEndpointO
     id: 'holdfast-erasure',
     endpoints: {
       eraseUser: createAuthEndpoint('/admin/erase-user', {
-        method: 'POST', use: [administratorMiddleware], body: z.object({ userId: z.string().min(1).max(64).meta({ description: 'The id of the user, who may have been deleted.' }) })
+        method: 'POST', use: [administratorMiddleware], body: z.object({ userId: anyUserId })
       }, async (ctx) => {
         const { userId } = ctx.body
         if (userId === ctx.context.session?.user.id) throw new APIError('BAD_REQUEST', { code: 'YOU_CANNOT_REMOVE_YOURSELF', message: 'You cannot remove yourself' })

@@ -7,7 +7,7 @@ import type { PrismaClient } from '../database/database.js'
 import { readPage } from '../page.js'
 import { showPastSession } from '../session/past-session.js'
 import { listEvents, listSessionHistory } from '../session/store.js'
-import { administratorsOnly } from './administrators.js'
+import { administratorsOnly, anyUserId } from './administrators.js'
 
 export interface EventEndpointsOptions {
   prisma: PrismaClient
@@ -18,7 +18,6 @@ export interface EventEndpointsOptions {
 /** How long a page may be. */
 export const pageLimit = z.string().regex(/^([1-9]|[1-9][0-9]|1[0-9][0-9]|200)$/).default('100').meta({ description: 'From 1 to 200; 100 by default.' })
 const after = z.uuid().optional().meta({ description: 'The `next` of the page before.' })
-const userId = z.string().min(1).max(64).meta({ description: 'The id of the user, who may have been deleted.' })
 const kind = z.enum(accountEventKinds).optional().meta({ description: 'Only what happened of this kind.' })
 
 const administratorMiddleware = administratorsOnly({ code: 'YOU_ARE_NOT_ALLOWED_TO_SEE_EVENTS', message: 'You are not allowed to see what happened to others' })
@@ -31,7 +30,7 @@ export function eventEndpoints({ prisma, hashesOf }: EventEndpointsOptions) {
   return {
     id: 'holdfast-events',
     endpoints: {
-      listUserSessionHistory: createAuthEndpoint('/admin/list-user-session-history', { method: 'GET', use: [administratorMiddleware], query: z.object({ userId, limit: pageLimit, after }) }, async (ctx) => {
+      listUserSessionHistory: createAuthEndpoint('/admin/list-user-session-history', { method: 'GET', use: [administratorMiddleware], query: z.object({ userId: anyUserId, limit: pageLimit, after }) }, async (ctx) => {
         const { query } = ctx
         const { page, next } = await readPage(wantedBy(query), (wanted) => listSessionHistory(prisma, query.userId, wanted))
         return ctx.json({ sessions: page.map(showPastSession), next })
@@ -43,7 +42,7 @@ export function eventEndpoints({ prisma, hashesOf }: EventEndpointsOptions) {
         const { page, next } = await readPage(wantedBy(query), (wanted) => listEvents(prisma, query.sessionId, null, wanted))
         return ctx.json({ events: page, next })
       }),
-      listUserEvents: createAuthEndpoint('/admin/list-user-events', { method: 'GET', use: [administratorMiddleware], query: z.object({ userId, kind, limit: pageLimit, after }) }, async (ctx) => {
+      listUserEvents: createAuthEndpoint('/admin/list-user-events', { method: 'GET', use: [administratorMiddleware], query: z.object({ userId: anyUserId, kind, limit: pageLimit, after }) }, async (ctx) => {
         const { query } = ctx
         const user = await prisma.user.findUnique({ where: { id: query.userId }, select: { email: true } })
         const filter = { userId: query.userId, nameHashes: user ? hashesOf(user.email) : [], kind: query.kind }

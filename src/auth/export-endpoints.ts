@@ -4,7 +4,7 @@ import * as z from 'zod'
 import { exportPerson, isExportCursor, type ExportPage } from '../account/person-export.js'
 import { writeAccountEvents } from '../account/store.js'
 import type { PrismaClient } from '../database/database.js'
-import { administratorsOnly } from './administrators.js'
+import { administratorsOnly, anyUserId } from './administrators.js'
 import { pageLimit } from './event-endpoints.js'
 import { currentOrigin } from './event-origin.js'
 
@@ -20,7 +20,7 @@ export function exportEndpoints({ prisma }: { prisma: PrismaClient }) {
       exportAccount: createAuthEndpoint('/export-account', { method: 'GET', use: [sessionMiddleware], query: z.object({ limit: pageLimit, after }) }, async (ctx) =>
         ctx.json(await exportPage(prisma, ctx.context.session.user.id, ctx.query))),
       exportUser: createAuthEndpoint('/admin/export-user', {
-        method: 'GET', use: [administratorMiddleware], query: z.object({ userId: z.string().min(1).max(64).meta({ description: 'The id of the user, who may have been deleted.' }), limit: pageLimit, after })
+        method: 'GET', use: [administratorMiddleware], query: z.object({ userId: anyUserId, limit: pageLimit, after })
       }, async (ctx) => ctx.json(await exportPage(prisma, ctx.query.userId, ctx.query)))
     }
   } satisfies BetterAuthPlugin

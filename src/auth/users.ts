@@ -1,5 +1,6 @@
 import type { Erasures } from '../account/erasure.js'
 import type { PrismaClient } from '../database/database.js'
+import { isDuplicate, isOrphan } from '../database/fault.js'
 import { withTransaction } from '../database/transaction.js'
 import type { Confirmation } from '../cache/confirmation.js'
 import { Refusal } from '../errors.js'
@@ -39,11 +40,6 @@ export interface UsersOptions {
   roles: readonly string[]
 }
 
-/** Whether an error says that there is such a row already, by one of Prisma's codes. */
-const isTaken = (error: unknown) => error instanceof Error && 'code' in error && error.code === 'P2002'
-/** Whether it says that the user is gone whose row it was to be. */
-const isOrphan = (error: unknown) => error instanceof Error && 'code' in error && error.code === 'P2003'
-
 /**
  * Changes of users outside of a request, for whoever runs the server: the same checks, locks, ends of sessions and events as over HTTP. Each
  * returns when every cache knows of it.
@@ -79,7 +75,7 @@ export class Users {
           return { id, email: address }
         })
       } catch (error) {
-        if (isTaken(error)) throw taken(address) // somebody was faster
+        if (isDuplicate(error)) throw taken(address) // somebody was faster
         throw error
       }
     }).then(({ result }) => result)
@@ -103,7 +99,7 @@ export class Users {
         await writer.createAccount({ userId, providerId: 'credential', accountId: userId, password: hash })
       } catch (error) {
         if (isOrphan(error)) throw new Refusal('not_found', `there is no user ${userId}`)
-        if (!isTaken(error)) throw error
+        if (!isDuplicate(error)) throw error
         await writer.updatePassword(userId, hash) // somebody has just set a first one
       }
     })

@@ -87,6 +87,16 @@ function isAnswer(error: unknown): boolean {
   return typeof code === 'string' && answers.has(code)
 }
 
+/** Whether a database that is well refused a row because there is such a one already. */
+export function isDuplicate(error: unknown): boolean {
+  return hasCode(error, 'P2002')
+}
+
+/** Whether it did because what the row belongs to is gone. */
+export function isOrphan(error: unknown): boolean {
+  return hasCode(error, 'P2003')
+}
+
 function isAboutValue(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   if (error.name === 'PrismaClientValidationError') return true
@@ -95,5 +105,9 @@ function isAboutValue(error: unknown): boolean {
 
 // Prisma says this of a statement that ran and matched no row.
 function isNotFound(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'P2025'
+  return hasCode(error, 'P2025')
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code
 }

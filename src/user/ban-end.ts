@@ -1,6 +1,6 @@
 import { Refusal } from '../errors.js'
+import { parseTimeSpan } from './time-span.js'
 
-const units: Record<string, number> = { m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 const LASTING = /^(\d{1,5})([mhdw])$/
 // With a zone, or a day alone: a time without one would be another on the server than where it was typed.
 const TIME = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2}))?$/
@@ -12,8 +12,8 @@ const TIME = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2}))?$/
  * @throws Refusal for what is no such time, or has passed
  */
 export function parseBanEnd(text: string, now: number): Date {
-  const [, count, unit = ''] = LASTING.exec(text) ?? []
-  const end = count !== undefined ? now + Number(count) * (units[unit] ?? 0) : TIME.test(text) ? Date.parse(text) : NaN
+  const lastsMs = parseTimeSpan(text, LASTING)
+  const end = lastsMs !== null ? now + lastsMs : TIME.test(text) ? Date.parse(text) : NaN
   if (!Number.isFinite(end)) throw new Refusal('invalid_input', '--until is a number of m, h, d or w (7d), a day (2027-01-31) or a time with its zone (2027-01-31T18:00Z)')
   if (end <= now) throw new Refusal('invalid_input', '--until has passed')
   return new Date(end)

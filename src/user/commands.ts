@@ -134,7 +134,7 @@ async function exportPage({ prisma }: Holdfast, args: string[]): Promise<PersonP
 }
 
 /** As in the answers over HTTP: a cache could not be told, and by then every copy has ended. */
-function pending(effectiveBy: Date | null): { effective_by?: Date } {
+export function pending(effectiveBy: Date | null): { effective_by?: Date } {
   return effectiveBy === null ? {} : { effective_by: effectiveBy }
 }
 

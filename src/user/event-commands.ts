@@ -4,6 +4,7 @@ import { listAccountEvents } from '../account/reading.js'
 import type { PrismaClient } from '../database/database.js'
 import { Refusal } from '../errors.js'
 import { getUserIdOrPast } from './store.js'
+import { parseTimeSpan } from './time-span.js'
 
 /** Events that one list shows at most. */
 const MAX_LISTED = 1_000
@@ -50,12 +51,10 @@ async function emailOf(prisma: PrismaClient, id: string): Promise<string | undef
   return user?.email
 }
 
-const unitMs: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-
 /** A time, or how long ago it was. */
 function timeOf(text: string, now: number): Date {
-  const [, count, unit = ''] = /^(\d{1,6})([smhd])$/.exec(text) ?? []
-  if (count !== undefined) return new Date(now - Number(count) * (unitMs[unit] ?? 0))
+  const agoMs = parseTimeSpan(text, /^(\d{1,6})([smhd])$/)
+  if (agoMs !== null) return new Date(now - agoMs)
   const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN
   if (Number.isNaN(time)) throw new Refusal('invalid_input', '--since must be a time such as 2026-11-27T10:00:00Z, or how long ago, such as 30m, 12h or 7d')
   return new Date(time)
