@@ -6,6 +6,7 @@ import type { NewAccountEvent } from '../account/account-event.js'
 import { writeAccountEvents } from '../account/store.js'
 import type { Change } from '../cache/outbox.js'
 import type { Queryable } from '../database/database.js'
+import { Pace, ROWS } from '../database/pace.js'
 import { afterCommit } from '../database/transaction.js'
 import {
   advanceCredentialEpoch, dropOldestPendingFactors, dropPendingFactors, endImpersonationsBy, holdCredential, revokeSessionsOf, type BulkRevocation
@@ -13,7 +14,7 @@ import {
 import type { RevocationReason } from '../session/session.js'
 import { endFamily } from '../token/rotation.js'
 import { forgetRecentSignIns } from '../session/recent-sign-in.js'
-import { bumpSessionsOf, notBanned, ONE_STATEMENT } from '../session/store.js'
+import { bumpSessionsOf, notBanned, type BumpedPage } from '../session/store.js'
 import { eventOfLostWayIn, eventOfNewWayIn, eventOfPassword, eventsOfUser, isToldUpdate, originOfUpdate, type WayIn } from './account-changes.js'
 import { actorToHold, holdActor, holdActorWith, holdActorsUser } from './acting-session.js'
 import { currentOrigin } from './event-origin.js'
@@ -202,13 +203,16 @@ export class AccountWrites {
    * the process dies in between, copies of those others show the user as before until they end.
    */
   async #bump(db: Queryable, userId: string): Promise<void> {
-    const changes = await bumpSessionsOf(db, userId)
+    const { changes, lastId } = await bumpSessionsOf(db, userId)
     await this.#changed(changes)
-    if (changes.length < ONE_STATEMENT) return
+    if (lastId === null) return
     await afterCommit(async () => {
-      for (let page = changes; page.length === ONE_STATEMENT;) {
-        page = await bumpSessionsOf(this.#options.prisma, userId, page[0]?.sessionId)
-        await this.#changed(page)
+      const pace = new Pace(ROWS)
+      let left: BumpedPage = { changes, lastId }
+      while (left.lastId !== null) {
+        const before = left.lastId
+        left = (await pace.keep((rows) => bumpSessionsOf(this.#options.prisma, userId, { before, rows }))).result
+        await this.#changed(left.changes)
       }
     })
   }

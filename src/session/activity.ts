@@ -9,6 +9,9 @@ const FIRST_USE_MS = 250
 /** Sessions that one statement touches at most. */
 const BATCH = 5_000
 
+/** So many first uses are remembered as written, some 5 MB. One that is forgotten is written once more. */
+const REMEMBERED = 50_000
+
 export interface ActivityOptions {
   db: Queryable
   idleTtlSeconds: number
@@ -26,6 +29,8 @@ export class Activity {
   /** An idle expiry moves when use would move it by this much: at most daily, and seven times in a short life. */
   readonly #stepSeconds: number
   #soon: NodeJS.Timeout | null = null
+  /** Sessions whose first use is noted or written. Copies say "never used" for as long as they live. */
+  readonly #begun = new Set<string>()
 
   constructor(options: ActivityOptions) {
     this.#options = options
@@ -40,6 +45,9 @@ export class Activity {
   /** As `note`, for a session that the store has as never used: that is written soon, together with what else there is. */
   noteFirst(sessionId: string): void {
     this.note(sessionId)
+    if (this.#begun.has(sessionId)) return
+    if (this.#begun.size >= REMEMBERED) this.#begun.clear()
+    this.#begun.add(sessionId)
     this.#soon ??= setTimeout(() => {
       this.#soon = null
       this.flush().catch(() => {}) // the notes are kept, and the next round tells

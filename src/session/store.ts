@@ -197,6 +197,8 @@ export async function holdSession(db: Queryable, sessionId: string): Promise<Ses
 
 /** Sessions that one statement ends, locks or bumps at most. No cap is higher, so in the end one statement reaches all of a user. */
 export const ONE_STATEMENT = 1_000
+/** So many sessions a statement bumps of a user who has more than any cap allows: it has to read all of them first. */
+const FEW_OF_A_PILE = 250
 
 /**
  * The ids of sessions that `which` selects, those that were idle for the longest time: what one statement ends of them. They are ordered by
@@ -289,24 +291,38 @@ export async function touchSessions(db: Queryable, uses: ReadonlyMap<string, num
     FROM free WHERE s."id" = free."id"`
 }
 
+/** One statement's part of a change that reaches all of a user's sessions. */
+export interface BumpedPage {
+  changes: Change[]
+  /** The smallest id of the page, before which the next page ends. Null where nothing is left. */
+  lastId: string | null
+}
+
 /**
- * Bumps the version of a user's active sessions: what a check shows of the user has changed. Call it in the change's transaction for the newest,
- * then after its commit for the others, as long as there are any: a full page says so.
+ * Bumps the version of a user's active sessions: what a check shows of the user has changed. Call it in the change's transaction for the
+ * newest: as many as a cap allows, or where there are more, few enough for the statement to have the time. Call it after the commit for
+ * the others.
  *
- * @param before only sessions with a smaller id
+ * @param older what is left: sessions with a smaller id than `before`, so many at most
  */
-export async function bumpSessionsOf(db: Queryable, userId: string, before: string | null = null): Promise<Change[]> {
-  return db.$queryRaw<Change[]>`
+export async function bumpSessionsOf(db: Queryable, userId: string, older: { before: string, rows: number } | null = null): Promise<BumpedPage> {
+  const newest = Prisma.sql`CASE WHEN (SELECT count(*) FROM found) > ${ONE_STATEMENT}::int THEN ${FEW_OF_A_PILE}::int ELSE ${ONE_STATEMENT}::int END`
+  const page = await db.$queryRaw<{ sessionId: string, version: number | null, isMore: boolean }[]>`
     WITH found AS MATERIALIZED (
       SELECT "id" FROM "session" WHERE "userId" = ${userId} AND ${live}
-    ), page AS (
-      SELECT "id" FROM found WHERE ${before}::text IS NULL OR "id" < ${before} ORDER BY "id" DESC LIMIT ${ONE_STATEMENT}
+    ), page AS MATERIALIZED (
+      SELECT "id" FROM found ${older ? Prisma.sql`WHERE "id" < ${older.before}` : Prisma.empty}
+      ORDER BY "id" DESC LIMIT ${older ? Prisma.sql`${older.rows}::int` : newest}
     ), bumped AS (
       UPDATE "session" s SET "version" = s."version" + 1, "updatedAt" = clock_timestamp()
       FROM (SELECT "id" FROM "session" WHERE "id" IN (SELECT "id" FROM page) AND ${live} ORDER BY "id" FOR UPDATE) mine
       WHERE s."id" = mine."id" RETURNING s."id", s."userId", s."version"
     ), outbox_rows AS (${intoOutbox('bumped', null)})
-    SELECT "id" AS "sessionId", "version", NULL AS "reason" FROM bumped ORDER BY "id"`
+    SELECT page."id" AS "sessionId", bumped."version", EXISTS (SELECT 1 FROM found WHERE "id" < (SELECT min("id") FROM page)) AS "isMore"
+    FROM page LEFT JOIN bumped ON bumped."id" = page."id" ORDER BY page."id"`
+  const changes = page.flatMap(({ sessionId, version }) => (version === null ? [] : [{ sessionId, version, reason: null }]))
+  const [last] = page
+  return { changes, lastId: last?.isMore ? last.sessionId : null }
 }
 
 /** Takes the joined columns apart. Named one by one: a loop over the names of a row takes several times as long, for each row that is read. */
