@@ -28,6 +28,8 @@ export const limits = {
   /** An office behind one address has room, a dictionary has not. */
   signInByAddress: limit('sign-in', 300, MINUTE),
   oneTimeTokenByAddress: limit('one-time-token', 300, MINUTE),
+  /** Each is a row in the store for three minutes. */
+  newOneTimeTokenByAddress: limit('one-time-token-made', 60, MINUTE),
   /** Second factors, and passwords that are asked for again. */
   confirmByAddress: limit('confirm', 300, MINUTE),
   signUpByAddress: limit('sign-up', 300, MINUTE),

@@ -208,6 +208,14 @@ t.test('S8: administrators who change each other at once do not wait for each ot
   }
 })
 
+t.test('S8: of two first passwords that are set at once one is set, and the other one is refused', async (t) => {
+  const [one, two] = [await newAdmin(running), await newAdmin(running)]
+  const { id: userId } = await (await one.browser.post('/api/auth/admin/create-user', { email: `${crypto.randomUUID()}@example.com`, name: 'Eve' })).json().then((body) => (body as { user: { id: string } }).user)
+  const responses = await Promise.all([one, two].map((admin) => admin.browser.post('/api/auth/admin/set-user-password', { userId, newPassword })))
+  t.ok(responses.every(({ status }) => status === 200 || status === 409), responses.map(({ status }) => status).join())
+  t.equal(await prisma.account.count({ where: { userId, providerId: 'credential' } }), 1)
+})
+
 const rolesHere = async ({ browser }: Person) => ((await (await browser.get('/session')).json()) as { user: { roles: string[] } }).user.roles
 const isAdmin = async ({ browser }: Person) => (await browser.get('/api/auth/admin/list-users?limit=1')).status === 200
 

@@ -209,6 +209,20 @@ t.test('impersonation keeps the token of the administrator out of every answer',
   }
 })
 
+t.test('who stops impersonating without the administrator\'s cookie is told to sign out', async (t) => {
+  const admin = await signUp(url)
+  const ada = await signUp(url)
+  await makeAdmin(running, admin)
+  t.equal((await admin.browser.post('/api/auth/admin/impersonate-user', { userId: ada.id })).status, 200)
+  for (const name of admin.browser.cookies.keys()) if (name.endsWith('admin_session')) admin.browser.cookies.delete(name)
+  const stopped = await admin.browser.post('/api/auth/admin/stop-impersonating', {})
+  t.equal(stopped.status, 400)
+  t.match(await stopped.json(), { code: 'NO_ADMIN_SESSION' })
+  t.match(await (await admin.browser.get('/session')).json(), { user: { id: ada.id } }, 'nothing changed')
+  t.equal((await admin.browser.post('/api/auth/sign-out')).status, 200)
+  t.match(await sessionState(admin.browser), /^401/)
+})
+
 // Script on a page could otherwise ask for a one-time token with its httpOnly cookie and turn it into a token to carry away.
 t.test('a one-time token gives a page a cookie, and only somebody who is no page a token', async (t) => {
   const ada = await signUp(url)

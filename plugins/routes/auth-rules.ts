@@ -10,7 +10,7 @@ import { limits, type Limit } from '../../src/limits.js'
  * - `session`: it asks a signed-in user for a secret again, and is counted by session and user. Without one, better-auth knows nobody to ask; a
  *   pending second factor has its own count in the store.
  * - `mail`: it sends mail to an account, and is counted by account.
- * - `token`: it takes a token that is too long to guess, and is counted by address alone.
+ * - `token`: it takes or makes a token that is too long to guess, and is counted by address alone.
  * - `off`: it can do nothing as this server is configured, and is answered 404 without asking anybody.
  */
 export type EndpointRule =
@@ -54,7 +54,7 @@ const rules: Record<string, EndpointRule> = {
   '/two-factor/verify-otp': confirms,
   '/two-factor/verify-backup-code': confirms,
   '/two-factor/send-otp': confirms,
-  '/one-time-token/generate': open,
+  '/one-time-token/generate': { kind: 'token', limit: limits.newOneTimeTokenByAddress },
   '/one-time-token/verify': { kind: 'token', limit: limits.oneTimeTokenByAddress },
   '/request-password-reset': mails,
   '/send-verification-email': mails,

@@ -165,17 +165,21 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
   }
 }
 
+const credentialExists = { code: 'CREDENTIAL_EXISTS', message: 'Somebody else has just set this credential. Look at the user again before you set another one.' }
+
 /**
- * better-auth looks whether an address is free, and writes later: whoever was slower than somebody else is told what it says to all others.
+ * better-auth looks whether an address is free, or a credential there, and writes later: whoever was slower than somebody else is told.
  *
- * @throws APIError 422 at sign-up, else 400
+ * @throws APIError for an address 422 at sign-up, else 400; for a credential 409
  */
 async function orTaken<T>({ model }: { model: string }, write: Promise<T>): Promise<T> {
   try {
     return await write
   } catch (error) {
     const { call } = currentScope()
-    if (model !== 'user' || call === null || !isDuplicate(error)) throw error
+    if (call === null || !isDuplicate(error)) throw error
+    if (model === 'account') throw new APIError('CONFLICT', credentialExists)
+    if (model !== 'user') throw error
     throw new APIError(call.path.startsWith('/sign-up/') ? 'UNPROCESSABLE_ENTITY' : 'BAD_REQUEST', BASE_ERROR_CODES.USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL)
   }
 }

@@ -1,5 +1,5 @@
 import type { BetterAuthPlugin } from 'better-auth'
-import { APIError, createAuthEndpoint, sensitiveSessionMiddleware, sessionMiddleware } from 'better-auth/api'
+import { APIError, createAuthEndpoint, createAuthMiddleware, getSessionFromCtx, sensitiveSessionMiddleware, sessionMiddleware } from 'better-auth/api'
 import { parseUserOutput } from 'better-auth/db'
 import { deleteSessionCookie, setSessionCookie } from 'better-auth/cookies'
 import { generateRandomString } from 'better-auth/crypto'
@@ -23,6 +23,8 @@ const refuse = (message: string, code: string) => new APIError('BAD_REQUEST', { 
  */
 const MADE_BY = /^(?<handle>\S+) (?<epoch>\d+)(?<bearer> bearer)?$/
 
+const NO_ADMIN_SESSION = 'This request has no session of an administrator to return to. Sign out to end the impersonation.'
+
 const unauthorized = () => new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
 
 /**
@@ -32,6 +34,17 @@ const unauthorized = () => new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', 
 export function sessionEndpoints({ revoker }: { revoker: Revoker }): BetterAuthPlugin {
   return {
     id: 'holdfast-sessions',
+    hooks: {
+      before: [{
+        // better-auth answers 500, but a client without cookies, or one that lost this one, has made the request.
+        matcher: ({ path = '' }) => path === '/admin/stop-impersonating',
+        handler: createAuthMiddleware(async (ctx) => {
+          const { name } = ctx.context.createAuthCookie('admin_session')
+          const current = await getSessionFromCtx<{ impersonatedBy?: string | null }>(ctx)
+          if (current?.session['impersonatedBy'] && !await ctx.getSignedCookie(name, ctx.context.secret)) throw refuse(NO_ADMIN_SESSION, 'NO_ADMIN_SESSION')
+        })
+      }]
+    },
     endpoints: {
       revokeSession: createAuthEndpoint('/revoke-session', {
         method: 'POST',
