@@ -5,6 +5,7 @@ import { join } from 'node:path'
 for (const folder of ['src', 'plugins', 'prisma']) {
   for (const name of readdirSync(join('dist', folder), { recursive: true, encoding: 'utf8' })) {
     const [, source] = /^(.+?)(?:\.js|\.js\.map|\.d\.ts)$/.exec(name) ?? []
-    if (source !== undefined && !existsSync(join(folder, `${source}.ts`))) rmSync(join('dist', folder, name))
+    if (source !== undefined && !existsSync(join(folder, `${source}.ts`)))
+      rmSync(join('dist', folder, name))
   }
 }

@@ -2,18 +2,27 @@ import autocannon, { type Client, type Instance, type Options, type Request } fr
 import type { BenchServer } from './server.js'
 
 /** A request of a load, as autocannon takes it. */
-export type LoadRequest = Pick<Request, 'method' | 'path' | 'headers' | 'body' | 'setupRequest' | 'onResponse'>
+export type LoadRequest = Pick<
+  Request,
+  'method' | 'path' | 'headers' | 'body' | 'setupRequest' | 'onResponse'
+>
 
 /** A load on one server. */
 export interface Load {
   server: BenchServer
   connections: number
-  /** What each connection sends, over and over; or what one connection sends, where that differs between them. */
+  /**
+   * What each connection sends, over and over; or what one connection sends, where that differs
+   * between them.
+   */
   requests: LoadRequest[] | ((connection: number) => LoadRequest[])
   /** How long; or how many requests altogether. */
   forMs?: number
   amount?: number
-  /** How long it is driven before the first round, where not as long as any: what has long code and few answers is compiled late. */
+  /**
+   * How long it is driven before the first round, where not as long as any: what has long code and
+   * few answers is compiled late.
+   */
   warmUpMs?: number
   /** Requests per second altogether; as many as possible where absent. */
   rate?: number
@@ -58,22 +67,33 @@ export async function drive(load: Load): Promise<Sample> {
       if (latencies.push(latency) === 1) start = end
       if (statusCode !== status) wrong.push(`status ${statusCode}`)
     })
-    instance.on('reqMismatch' as 'reqError', (body: unknown) => wrong.push(`body ${String(body).slice(0, 200)}`))
+    instance.on('reqMismatch' as 'reqError', (body: unknown) =>
+      wrong.push(`body ${String(body).slice(0, 200)}`)
+    )
     instance.on('reqError', (error: unknown) => wrong.push(String(error)))
   })
   const { cpuMicros } = await server.usage()
-  if (wrong.length > 0 || latencies.length === 0) throw new Error(`${wrong.length} of ${latencies.length} answers of ${server.url} were wrong; the first: ${wrong[0] ?? 'there was none'}`)
+  if (wrong.length > 0 || latencies.length === 0)
+    throw new Error(
+      `${wrong.length} of ${latencies.length} answers of ${server.url} were wrong; the first: ${wrong[0] ?? 'there was none'}`
+    )
   latencies.sort((a, b) => a - b)
-  const spent = cpuMicros === null || before.cpuMicros === null ? null : cpuMicros - before.cpuMicros
+  const spent =
+    cpuMicros === null || before.cpuMicros === null ? null : cpuMicros - before.cpuMicros
   return {
     perSecond: (latencies.length - 1) / ((end - start) / 1_000),
     medianMs: quantile(latencies, 0.5),
     p99Ms: quantile(latencies, 0.99),
-    ...(spent === null ? {} : { cpuMicros: spent / latencies.length, busy: spent / 1_000 / (end - start) })
+    ...(spent === null
+      ? {}
+      : { cpuMicros: spent / latencies.length, busy: spent / 1_000 / (end - start) })
   }
 }
 
-function run({ server, connections, requests, forMs = 1_000, amount, rate, isRight }: Load, watch: (instance: Instance) => void): Promise<void> {
+function run(
+  { server, connections, requests, forMs = 1_000, amount, rate, isRight }: Load,
+  watch: (instance: Instance) => void
+): Promise<void> {
   let clients = 0
   const options: Options = {
     url: server.url,
@@ -82,11 +102,18 @@ function run({ server, connections, requests, forMs = 1_000, amount, rate, isRig
     ...(rate === undefined ? {} : { overallRate: rate }),
     sampleInt: 50,
     timeout: 10,
-    ...(typeof requests === 'function' ? { setupClient: (client: Client) => client.setRequests(requests(clients++)) } : { requests }),
+    ...(typeof requests === 'function'
+      ? { setupClient: (client: Client) => client.setRequests(requests(clients++)) }
+      : { requests }),
     verifyBody: (body: unknown) => isRight(String(body))
   }
   return new Promise((resolve, reject) => {
-    watch(autocannon(options, (error: unknown) => { if (error) reject(error); else resolve() }))
+    watch(
+      autocannon(options, (error: unknown) => {
+        if (error) reject(error)
+        else resolve()
+      })
+    )
   })
 }
 
@@ -98,5 +125,7 @@ export function quantile(sorted: readonly number[], q: number): number {
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle] ?? Number.NaN : ((sorted[middle - 1] ?? Number.NaN) + (sorted[middle] ?? Number.NaN)) / 2
+  return sorted.length % 2 === 1
+    ? (sorted[middle] ?? Number.NaN)
+    : ((sorted[middle - 1] ?? Number.NaN) + (sorted[middle] ?? Number.NaN)) / 2
 }

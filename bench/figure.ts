@@ -39,9 +39,10 @@ const QUICK_ROUNDS = 3
 export async function measure(family: Family, stage: Stage): Promise<Rounds> {
   const sides = Object.entries(await family.prepare(stage))
   const rounds: Samples[] = []
-  for (let round = 0; round < (stage.quick ? QUICK_ROUNDS : family.rounds ?? ROUNDS); round++) {
+  for (let round = 0; round < (stage.quick ? QUICK_ROUNDS : (family.rounds ?? ROUNDS)); round++) {
     const samples: Record<string, Sample> = {}
-    for (const [name, side] of round % 2 === 0 ? sides : sides.toReversed()) samples[name] = await side()
+    for (const [name, side] of round % 2 === 0 ? sides : sides.toReversed())
+      samples[name] = await side()
     rounds.push(samples)
   }
   return rounds
@@ -51,22 +52,32 @@ export async function measure(family: Family, stage: Stage): Promise<Rounds> {
 export function mediansOf(rounds: Rounds): Samples {
   const medians = Object.entries(rounds[0] ?? {}).map(([side, sample]) => {
     const measures = Object.keys(sample) as (keyof Sample)[]
-    return [side, Object.fromEntries(measures.map((measure) => [measure, medianOf(rounds, side, measure)]))] as const
+    return [
+      side,
+      Object.fromEntries(measures.map((measure) => [measure, medianOf(rounds, side, measure)]))
+    ] as const
   })
   return Object.fromEntries(medians)
 }
 
 /**
- * How much of the throughput of `peer` a side reaches: by answers per second or by CPU per answer, whichever is less. On few
- * cores it is the driver that limits the cheapest routes, and answers per second alone would flatter the dearer one.
+ * How much of the throughput of `peer` a side reaches: by answers per second or by CPU per answer,
+ * whichever is less. On few cores it is the driver that limits the cheapest routes, and answers per
+ * second alone would flatter the dearer one.
  */
 export function share(side: string, peer: string): Figure['value'] {
-  return (rounds) => Math.min(ratioOf(rounds, 'perSecond', side, peer), ratioOf(rounds, 'cpuMicros', peer, side))
+  return (rounds) =>
+    Math.min(ratioOf(rounds, 'perSecond', side, peer), ratioOf(rounds, 'cpuMicros', peer, side))
 }
 
-/** The median of a ratio, taken within each round: a machine is as fast as its neighbours let it be, which changes from second to second. */
+/**
+ * The median of a ratio, taken within each round: a machine is as fast as its neighbours let it be,
+ * which changes from second to second.
+ */
 export function ratioOf(rounds: Rounds, measure: keyof Sample, side: string, peer: string): number {
-  return median(rounds.map((samples) => numberOf(samples, side, measure) / numberOf(samples, peer, measure)))
+  return median(
+    rounds.map((samples) => numberOf(samples, side, measure) / numberOf(samples, peer, measure))
+  )
 }
 
 /** The median of one number of one side. */
@@ -80,16 +91,23 @@ function numberOf(samples: Samples, side: string, measure: keyof Sample): number
   return number
 }
 
-/** A side that drives one load for as long as a round of this kind takes. It has run for long enough before that its code is compiled. */
+/**
+ * A side that drives one load for as long as a round of this kind takes. It has run for long enough
+ * before that its code is compiled.
+ */
 export async function loading(stage: Stage, load: Load): Promise<Side> {
-  await drive({ ...load, forMs: stage.quick ? 500 : load.warmUpMs ?? 2_000 })
-  return () => drive({ ...load, forMs: stage.quick ? 150 : load.forMs ?? 400 })
+  await drive({ ...load, forMs: stage.quick ? 500 : (load.warmUpMs ?? 2_000) })
+  return () => drive({ ...load, forMs: stage.quick ? 150 : (load.forMs ?? 400) })
 }
 
 /** A side that uses up a list: a first part to warm up, and another in each round. */
-export async function usingUp<T>(all: readonly T[], { first, perRound }: { first: number, perRound: number }, run: (part: readonly T[]) => Promise<Sample>): Promise<Side> {
+export async function usingUp<T>(
+  all: readonly T[],
+  { first, perRound }: { first: number; perRound: number },
+  run: (part: readonly T[]) => Promise<Sample>
+): Promise<Side> {
   let used = 0
-  const next = (amount: number) => run(all.slice(used, used += amount))
+  const next = (amount: number) => run(all.slice(used, (used += amount)))
   await next(first)
   return () => next(perRound)
 }

@@ -3,9 +3,25 @@ import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { cpus, release, totalmem, type as system } from 'node:os'
 import Table from 'cli-table3'
-import { mediansOf, type Bound, type Family, type Figure, type Rounds, type Samples } from './figure.js'
+import {
+  mediansOf,
+  type Bound,
+  type Family,
+  type Figure,
+  type Rounds,
+  type Samples
+} from './figure.js'
 
-const sideHead = ['family', 'side', 'answers/s', 'CPU µs each', 'of a core', 'median ms', 'p99 ms', 'bytes']
+const sideHead = [
+  'family',
+  'side',
+  'answers/s',
+  'CPU µs each',
+  'of a core',
+  'median ms',
+  'p99 ms',
+  'bytes'
+]
 const figureHead = ['figure', 'measured', 'to reach', 'reached']
 const style = { head: [], border: [], compact: true }
 
@@ -18,7 +34,7 @@ interface Row extends Figure {
 /** What a run has shown so far. */
 export class Results {
   readonly figures: Row[] = []
-  readonly sides: { family: string, samples: Samples }[] = []
+  readonly sides: { family: string; samples: Samples }[] = []
 
   add(family: Family, rounds: Rounds): void {
     this.sides.push({ family: family.name, samples: mediansOf(rounds) })
@@ -37,11 +53,15 @@ export class Results {
   async write(path: URL): Promise<void> {
     const figures = figureRows(this).map(line)
     const sides = sideRows(this).map(line)
-    await writeFile(path, `# What the bench shows
+    await writeFile(
+      path,
+      `# What the bench shows
 
 Written by \`npm run bench\`; what is measured and how is in [README.md](README.md).
 
-${machine().map((line) => `- ${line}`).join('\n')}
+${machine()
+  .map((line) => `- ${line}`)
+  .join('\n')}
 
 Each number is a median of rounds in which the sides of a family take turns, and each ratio one of ratios within a round. Compare numbers within one family only.
 
@@ -54,7 +74,8 @@ ${figures.join('\n')}
 ${line(sideHead)}
 ${line(sideHead.map(() => '---'))}
 ${sides.join('\n')}
-`)
+`
+    )
   }
 }
 
@@ -68,13 +89,29 @@ export function print(results: Results): void {
 }
 
 function figureRows({ figures }: Results): string[][] {
-  return figures.map(({ name, measured, unit = '', bound, reached }) => [name, `${round(measured)}${unit}`, describe(bound, unit), bound ? (reached ? 'yes' : 'NO') : ''])
+  return figures.map(({ name, measured, unit = '', bound, reached }) => [
+    name,
+    `${round(measured)}${unit}`,
+    describe(bound, unit),
+    bound ? (reached ? 'yes' : 'NO') : ''
+  ])
 }
 
 function sideRows({ sides }: Results): string[][] {
-  return sides.flatMap(({ family, samples }) => Object.entries(samples).map(([side, { perSecond, cpuMicros, busy, medianMs, p99Ms, bytes }]) => (
-    [family, side, show(perSecond, 0), show(cpuMicros, 1), show(busy, 2), show(medianMs, 2), show(p99Ms, 2), show(bytes, 0)]
-  )))
+  return sides.flatMap(({ family, samples }) =>
+    Object.entries(samples).map(
+      ([side, { perSecond, cpuMicros, busy, medianMs, p99Ms, bytes }]) => [
+        family,
+        side,
+        show(perSecond, 0),
+        show(cpuMicros, 1),
+        show(busy, 2),
+        show(medianMs, 2),
+        show(p99Ms, 2),
+        show(bytes, 0)
+      ]
+    )
+  )
 }
 
 function line(cells: readonly string[]): string {
@@ -86,7 +123,9 @@ function show(value: number | undefined, digits: number): string {
 }
 
 function machine(): string[] {
-  const packages = ['fastify', 'better-auth', 'oidc-provider', 'ioredis', 'pg', 'autocannon'].map((name) => `${name} ${version(name)}`)
+  const packages = ['fastify', 'better-auth', 'oidc-provider', 'ioredis', 'pg', 'autocannon'].map(
+    (name) => `${name} ${version(name)}`
+  )
   return [
     `${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${system()} ${release()}`,
     `Node ${process.versions.node}, ${run('redis-server', '--version').replace(/ sha=.*/, '')}, ${packages.join(', ')}`,
@@ -95,11 +134,18 @@ function machine(): string[] {
 }
 
 function version(name: string): string {
-  return (JSON.parse(readFileSync(new URL(`../../node_modules/${name}/package.json`, import.meta.url), 'utf8')) as { version: string }).version
+  return (
+    JSON.parse(
+      readFileSync(new URL(`../../node_modules/${name}/package.json`, import.meta.url), 'utf8')
+    ) as { version: string }
+  ).version
 }
 
 function run(program: string, ...args: string[]): string {
-  return execFileSync(program, args, { encoding: 'utf8', cwd: new URL('../..', import.meta.url) }).trim()
+  return execFileSync(program, args, {
+    encoding: 'utf8',
+    cwd: new URL('../..', import.meta.url)
+  }).trim()
 }
 
 function reaches(measured: number, bound: Bound | null): boolean {

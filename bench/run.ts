@@ -5,13 +5,18 @@ import { print, Results } from './results.js'
 import { Stage } from './stage.js'
 
 /*
- * `npm run bench`: every figure, against its peers, on this machine. `-- --quick` takes less than a minute, leaves out what takes long, and keeps nothing;
- * `-- --only verify` runs the families whose names contain that; `-- --cpu-prof` has the servers write profiles into the current directory;
+ * `npm run bench`: every figure, against its peers, on this machine. `-- --quick` takes less than a
+ * minute, leaves out what takes long, and keeps nothing; `-- --only verify` runs the families whose
+ * names contain that; `-- --cpu-prof` has the servers write profiles into the current directory;
  * `-- --to RESULTS-x.md` names the page in this folder that a whole run writes.
  */
-const { values: { quick, only, to, 'cpu-prof': profile } } = parseArgs({
+const {
+  values: { quick, only, to, 'cpu-prof': profile }
+} = parseArgs({
   options: {
-    quick: { type: 'boolean', default: false }, only: { type: 'string', default: '' }, to: { type: 'string', default: 'RESULTS.md' },
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+    to: { type: 'string', default: 'RESULTS.md' },
     'cpu-prof': { type: 'boolean', default: false }
   }
 })
@@ -23,14 +28,17 @@ const giveUp = (cause?: Error) => {
   void stage.close().finally(() => process.exit(1))
 }
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => giveUp())
-process.once('uncaughtException', giveUp) // of a driver's socket, say: the stores must not outlive it
+// of a driver's socket, say: the stores must not outlive it
+process.once('uncaughtException', giveUp)
 try {
   for (const family of families) {
     if (!family.name.includes(only) || (quick && family.long)) continue
     const started = performance.now()
     results.add(family, await measure(family, stage))
     await stage.clear()
-    process.stderr.write(`${family.name}: ${((performance.now() - started) / 1_000).toFixed(1)} s\n`)
+    process.stderr.write(
+      `${family.name}: ${((performance.now() - started) / 1_000).toFixed(1)} s\n`
+    )
   }
 } finally {
   await stage.close()

@@ -23,27 +23,38 @@ export class BenchServer {
   }
 
   /** Starts it with these settings as environment; resolves when it listens. */
-  static async start(program: Program, env: Record<string, string>, execArgv: readonly string[] = []): Promise<BenchServer> {
+  static async start(
+    program: Program,
+    env: Record<string, string>,
+    execArgv: readonly string[] = []
+  ): Promise<BenchServer> {
     const child = fork(fileURLToPath(new URL(`servers/${program}.js`, import.meta.url)), [], {
       env: { PATH: process.env['PATH'] ?? '', NODE_ENV: 'production', ...env },
-      // V8 compacts a process that has had nothing to do for some seconds, and afterwards even an empty route costs a third more until the
-      // process ends. Here a server waits while others take their turn, which says nothing about one under load.
+      // V8 compacts a process that has had nothing to do for some seconds, and afterwards even an
+      // empty route costs a third more until the process ends. Here a server waits while others
+      // take their turn, which says nothing about one under load.
       execArgv: ['--enable-source-maps', '--no-memory-reducer', ...execArgv],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc']
     })
     const url = await new Promise<string>((resolve, reject) => {
       child.once('message', (message: { url: string }) => resolve(message.url))
-      child.once('exit', (code) => reject(new Error(`${program} ended with ${code} before it listened`)))
+      child.once('exit', (code) =>
+        reject(new Error(`${program} ended with ${code} before it listened`))
+      )
     })
     return new BenchServer(child, url)
   }
 
-  /** What it has used so far; after a garbage collection where it was started with `--expose-gc`. */
+  /**
+   * What it has used so far; after a garbage collection where it was started with `--expose-gc`.
+   */
   usage({ collect = false } = {}): Promise<Usage> {
     const id = ++this.#asked
     return new Promise((resolve, reject) => {
       this.#answers.set(id, resolve)
-      this.#child.send({ id, collect } satisfies Question, (error) => { if (error) reject(error) })
+      this.#child.send({ id, collect } satisfies Question, (error) => {
+        if (error) reject(error)
+      })
     })
   }
 

@@ -20,7 +20,10 @@ const PER_PERSON = 4
 /** Rows of one statement. */
 const BATCH = 5_000
 
-/** Makes sessions straight in the store, as sign-ins would leave them. No server has seen them before they are used. */
+/**
+ * Makes sessions straight in the store, as sign-ins would leave them. No server has seen them
+ * before they are used.
+ */
 export async function makeSessions(databaseUrl: string, count: number): Promise<Ticket[]> {
   const { auth, pepper } = deriveKeys(authSecret)
   const tickets: Ticket[] = []
@@ -32,16 +35,34 @@ export async function makeSessions(databaseUrl: string, count: number): Promise<
         const session = mintSessionToken()
         return { ...session, refresh: firstRefreshToken(session.sessionId, pepper) }
       })
-      const people = Array.from({ length: Math.ceil(minted.length / PER_PERSON) }, () => randomUUID())
+      const people = Array.from({ length: Math.ceil(minted.length / PER_PERSON) }, () =>
+        randomUUID()
+      )
       const owners = minted.map((_token, index) => people[Math.floor(index / PER_PERSON)] ?? '')
-      await client.query(`INSERT INTO "user" ("id", "name", "email", "emailVerified", "role")
-        SELECT "id", 'Ada Lovelace', "id" || '@example.com', true, 'user' FROM unnest($1::text[]) AS person ("id")`, [people])
-      await client.query(`INSERT INTO "session" ("id", "token", "userId", "expiresAt", "absoluteExpiresAt", "amr", "refreshHash", "rotationPepper", "ipAddress", "userAgent")
+      await client.query(
+        `INSERT INTO "user" ("id", "name", "email", "emailVerified", "role")
+        SELECT "id", 'Ada Lovelace', "id" || '@example.com', true, 'user' FROM unnest($1::text[]) AS person ("id")`,
+        [people]
+      )
+      await client.query(
+        `INSERT INTO "session" ("id", "token", "userId", "expiresAt", "absoluteExpiresAt", "amr", "refreshHash", "rotationPepper", "ipAddress", "userAgent")
         SELECT "id", "token", "userId", now() + interval '7 days', now() + interval '90 days', '{pwd}', "refreshHash", $5, '192.0.2.1', 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS made ("id", "token", "userId", "refreshHash")`,
-      [minted.map(({ sessionId }) => sessionId), minted.map(({ hash }) => hash), owners, minted.map(({ refresh }) => refresh.hash), pepper.id])
+        [
+          minted.map(({ sessionId }) => sessionId),
+          minted.map(({ hash }) => hash),
+          owners,
+          minted.map(({ refresh }) => refresh.hash),
+          pepper.id
+        ]
+      )
       for (const [index, { sessionId, token, refresh }] of minted.entries()) {
-        tickets.push({ sessionId, userId: owners[index] ?? '', bearer: signToken(token, auth), refreshToken: refresh.token })
+        tickets.push({
+          sessionId,
+          userId: owners[index] ?? '',
+          bearer: signToken(token, auth),
+          refreshToken: refresh.token
+        })
       }
     }
   } finally {
@@ -51,12 +72,19 @@ export async function makeSessions(databaseUrl: string, count: number): Promise<
 }
 
 /** Makes somebody who can sign in. */
-export async function makePerson(databaseUrl: string, email: string, password: string): Promise<void> {
+export async function makePerson(
+  databaseUrl: string,
+  email: string,
+  password: string
+): Promise<void> {
   const client = new Client({ connectionString: databaseUrl })
   await client.connect()
   try {
-    await client.query(`WITH person AS (INSERT INTO "user" ("id", "name", "email") VALUES ($1, 'Ada', $2))
-      INSERT INTO "account" ("id", "accountId", "providerId", "userId", "password") VALUES ($1, $1, 'credential', $1, $3)`, [randomUUID(), email, await hashPassword(password)])
+    await client.query(
+      `WITH person AS (INSERT INTO "user" ("id", "name", "email") VALUES ($1, 'Ada', $2))
+      INSERT INTO "account" ("id", "accountId", "providerId", "userId", "password") VALUES ($1, $1, 'credential', $1, $3)`,
+      [randomUUID(), email, await hashPassword(password)]
+    )
   } finally {
     await client.end()
   }
@@ -66,16 +94,24 @@ export async function makePerson(databaseUrl: string, email: string, password: s
 export async function accessTokensOf(url: string, tickets: readonly Ticket[]): Promise<string[]> {
   const tokens: string[] = []
   for (const { refreshToken } of tickets) {
-    const response = await fetch(`${url}/oauth2/token`, { method: 'POST', body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken }) })
-    if (response.status !== 200) throw new Error(`a refresh was answered ${response.status}: ${await response.text()}`)
-    tokens.push((await response.json() as { access_token: string }).access_token)
+    const response = await fetch(`${url}/oauth2/token`, {
+      method: 'POST',
+      body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken })
+    })
+    if (response.status !== 200)
+      throw new Error(`a refresh was answered ${response.status}: ${await response.text()}`)
+    tokens.push(((await response.json()) as { access_token: string }).access_token)
   }
   return tokens
 }
 
 /** Asks whether each of these sessions is valid, as a proxy does. */
 export function verifying(bearers: readonly string[]): LoadRequest[] {
-  return bearers.map((bearer) => ({ method: 'GET', path: '/verify', headers: { authorization: `Bearer ${bearer}` } }))
+  return bearers.map((bearer) => ({
+    method: 'GET',
+    path: '/verify',
+    headers: { authorization: `Bearer ${bearer}` }
+  }))
 }
 
 /** The session tokens of tickets, as bearer tokens. */

@@ -1,7 +1,12 @@
 import { resolveConfig } from '../src/config.js'
 import { migrate } from '../src/database/migrate.js'
 import { openDatabase } from '../src/holdfast.js'
-import { execute, createPostgres, findPostgresPrograms, type PrivatePostgres } from '../test/services/postgres.js'
+import {
+  execute,
+  createPostgres,
+  findPostgresPrograms,
+  type PrivatePostgres
+} from '../test/services/postgres.js'
 import { startRedis, type PrivateRedis } from '../test/services/redis.js'
 import { BenchServer, type Program } from './server.js'
 
@@ -19,7 +24,12 @@ export class Stage {
   /** Whether everything is to be over within a minute. */
   readonly quick: boolean
 
-  private constructor(postgres: PrivatePostgres, redis: PrivateRedis, quick: boolean, execArgv: readonly string[]) {
+  private constructor(
+    postgres: PrivatePostgres,
+    redis: PrivateRedis,
+    quick: boolean,
+    execArgv: readonly string[]
+  ) {
     this.#postgres = postgres
     this.#redis = redis
     this.quick = quick
@@ -27,12 +37,20 @@ export class Stage {
   }
 
   /** @param execArgv options of node for the Holdfast servers, such as `--cpu-prof` */
-  static async open({ quick, execArgv }: { quick: boolean, execArgv: readonly string[] }): Promise<Stage> {
+  static async open({
+    quick,
+    execArgv
+  }: {
+    quick: boolean
+    execArgv: readonly string[]
+  }): Promise<Stage> {
     const programs = findPostgresPrograms()
     const redis = await startRedis()
     if (!programs || !redis) {
       await redis?.stop()
-      throw new Error('the bench needs the programs of PostgreSQL and redis-server on this machine, for stores of its own')
+      throw new Error(
+        'the bench needs the programs of PostgreSQL and redis-server on this machine, for stores of its own'
+      )
     }
     const postgres = await createPostgres(programs)
     await postgres.start()
@@ -46,7 +64,10 @@ export class Stage {
   /** Makes a database with the schema in it; returns its URL. */
   async database(name: string): Promise<string> {
     const databaseUrl = await this.emptyDatabase(name)
-    const database = await openDatabase(resolveConfig({ databaseUrl, baseUrl: BASE_URL, authSecret }), { onWarning: () => {} })
+    const database = await openDatabase(
+      resolveConfig({ databaseUrl, baseUrl: BASE_URL, authSecret }),
+      { onWarning: () => {} }
+    )
     await migrate(database)
     await database.close()
     return databaseUrl
@@ -60,33 +81,69 @@ export class Stage {
   }
 
   /**
-   * Starts a server; it ends with the family that it was started for. Holdfast's is asked for something of better-auth, as any that people
-   * sign in at, so that its code has run, and its storages were in use.
+   * Starts a server; it ends with the family that it was started for. Holdfast's is asked for
+   * something of better-auth, as any that people sign in at, so that its code has run, and its
+   * storages were in use.
    */
-  async start(program: Program, databaseUrl: string, env: Record<string, string> = {}, execArgv: readonly string[] = []): Promise<BenchServer> {
+  async start(
+    program: Program,
+    databaseUrl: string,
+    env: Record<string, string> = {},
+    execArgv: readonly string[] = []
+  ): Promise<BenchServer> {
     const server = await this.startUntouched(program, databaseUrl, env, execArgv)
-    if (program === 'holdfast' && (await fetch(`${server.url}/api/auth/ok`)).status !== 200) throw new Error('better-auth does not answer')
+    if (program === 'holdfast' && (await fetch(`${server.url}/api/auth/ok`)).status !== 200)
+      throw new Error('better-auth does not answer')
     return server
   }
 
   /** As `start`, and asks nothing: what a node is that only gateways use. */
-  async startUntouched(program: Program, databaseUrl: string, env: Record<string, string> = {}, execArgv: readonly string[] = []): Promise<BenchServer> {
-    const server = await BenchServer.start(program, {
-      DATABASE_URL: databaseUrl, REDIS_URL: this.#redis.url, BASE_URL, AUTH_SECRET: authSecret, DATABASE_POOL_SIZE: '10',
-      RATE_LIMIT: 'off', LOG_LEVEL: 'warn', GATEWAY_CLIENTS: `${gateway.id}:${gateway.secret}`, ...env
-    }, [...(program === 'holdfast' ? this.#execArgv : []), ...execArgv])
+  async startUntouched(
+    program: Program,
+    databaseUrl: string,
+    env: Record<string, string> = {},
+    execArgv: readonly string[] = []
+  ): Promise<BenchServer> {
+    const server = await BenchServer.start(
+      program,
+      {
+        DATABASE_URL: databaseUrl,
+        REDIS_URL: this.#redis.url,
+        BASE_URL,
+        AUTH_SECRET: authSecret,
+        DATABASE_POOL_SIZE: '10',
+        RATE_LIMIT: 'off',
+        LOG_LEVEL: 'warn',
+        GATEWAY_CLIENTS: `${gateway.id}:${gateway.secret}`,
+        ...env
+      },
+      [...(program === 'holdfast' ? this.#execArgv : []), ...execArgv]
+    )
     this.#servers.push(server)
     return server
   }
 
-  /** Starts the bare peer. Its answers are those that `server` has just given about a session, headers and all. */
+  /**
+   * Starts the bare peer. Its answers are those that `server` has just given about a session,
+   * headers and all.
+   */
   async bare(databaseUrl: string, server: BenchServer, bearer: string): Promise<BenchServer> {
     const basic = Buffer.from(`${gateway.id}:${gateway.secret}`).toString('base64')
-    const verified = await fetch(`${server.url}/verify`, { headers: { authorization: `Bearer ${bearer}` } })
-    const introspected = await fetch(`${server.url}/oauth2/introspect`, { method: 'POST', headers: { authorization: `Basic ${basic}` }, body: new URLSearchParams({ token: bearer }) })
-    if (verified.status !== 200 || introspected.status !== 200) throw new Error(`a check was answered ${verified.status}, an introspection ${introspected.status}`)
+    const verified = await fetch(`${server.url}/verify`, {
+      headers: { authorization: `Bearer ${bearer}` }
+    })
+    const introspected = await fetch(`${server.url}/oauth2/introspect`, {
+      method: 'POST',
+      headers: { authorization: `Basic ${basic}` },
+      body: new URLSearchParams({ token: bearer })
+    })
+    if (verified.status !== 200 || introspected.status !== 200)
+      throw new Error(
+        `a check was answered ${verified.status}, an introspection ${introspected.status}`
+      )
     return this.start('bare', databaseUrl, {
-      BENCH_IDENTITY: JSON.stringify(headersOf(verified)), BENCH_INTROSPECTION: JSON.stringify([headersOf(introspected), await introspected.json()])
+      BENCH_IDENTITY: JSON.stringify(headersOf(verified)),
+      BENCH_INTROSPECTION: JSON.stringify([headersOf(introspected), await introspected.json()])
     })
   }
 
@@ -102,7 +159,10 @@ export class Stage {
   }
 }
 
-/** The headers of an answer that a route sets: not those that belong to the connection, or that Node adds. */
+/**
+ * The headers of an answer that a route sets: not those that belong to the connection, or that Node
+ * adds.
+ */
 function headersOf({ headers }: Response): Record<string, string> {
   const added = new Set(['connection', 'content-length', 'date', 'keep-alive', 'transfer-encoding'])
   return Object.fromEntries([...headers].filter(([name]) => !added.has(name)))

@@ -29,7 +29,10 @@ declare module './plugin-options.js' {
   interface PluginOptions {
     /** For the tests of the cache alone: steps of its protocol to leave out. */
     protections?: Protections
-    /** For the stand-alone server, which is nobody's guest: where checks may be answered ahead of Fastify, or null for nowhere. */
+    /**
+     * For the stand-alone server, which is nobody's guest: where checks may be answered ahead of
+     * Fastify, or null for nowhere.
+     */
     fastPath?: FastPath | null
   }
 }
@@ -43,8 +46,14 @@ export interface AllRoutesOptions {
   mostHeaders: () => number
 }
 
-/** Adds every route of Holdfast, with what they share, to a Fastify that has no others: the stand-alone server, or one inside an application. */
-export async function addAllRoutes(app: FastifyInstance, { holdfast, fastPath, isAlone, mostHeaders }: AllRoutesOptions): Promise<void> {
+/**
+ * Adds every route of Holdfast, with what they share, to a Fastify that has no others: the
+ * stand-alone server, or one inside an application.
+ */
+export async function addAllRoutes(
+  app: FastifyInstance,
+  { holdfast, fastPath, isAlone, mostHeaders }: AllRoutesOptions
+): Promise<void> {
   const { config, prefix } = holdfast
   app.decorate('holdfast', holdfast)
   app.addHook('onSend', (request, reply, _payload, done) => {
@@ -58,42 +67,45 @@ export async function addAllRoutes(app: FastifyInstance, { holdfast, fastPath, i
   const counts = openCounts(app, holdfast)
   app.decorate('budgets', counts?.budgets ?? null)
   addGuards(app, holdfast)
-  await app.register(async (scope) => {
-    await scope.register(requestHeaders, { mostHeaders })
-    await scope.register(trustedProxy, { proxies: new TrustedProxies(config.trustedProxies) })
-    await scope.register(errors)
-    await scope.register(tracing, { config })
-    await scope.register(metrics, { holdfast, fastPath })
-    await scope.register(openapi, { holdfast, prefix })
-    await scope.register(rateLimit, { counts })
-    await scope.register(gateway, { holdfast })
-    await scope.register(async (nowhere) => {
-      await nowhere.register(security, { config: { ...config, trustedOrigins: [] } })
-      nowhere.setNotFoundHandler(sendNotFound)
-    })
-    // What browsers may ask. Gateways' routes stand beside it: no CORS there.
-    await scope.register(async (web) => {
-      await web.register(refusedPreflights, { holdfast })
-      await web.register(security, { config })
-      await web.register(bodyHeaders)
-      const refuseOthers = noteMethods(web)
-      await web.register(auth, { holdfast })
-      await web.register(sessions, { holdfast })
-      await web.register(accountEvents, { holdfast })
-      await web.register(token, { holdfast })
-      if (isAlone) refuseOthers()
-    })
-    await scope.register(verify, { holdfast, fastPath })
-    await scope.register(async (others) => {
-      await others.register(bodyHeaders)
-      const refuseOthers = noteMethods(others)
-      await others.register(introspection, { holdfast, fastPath })
-      await others.register(sessionCheck, { holdfast, fastPath })
-      await others.register(health, { holdfast })
-      await others.register(wellKnown, { holdfast })
-      if (isAlone) refuseOthers()
-    })
-  }, { prefix })
+  await app.register(
+    async (scope) => {
+      await scope.register(requestHeaders, { mostHeaders })
+      await scope.register(trustedProxy, { proxies: new TrustedProxies(config.trustedProxies) })
+      await scope.register(errors)
+      await scope.register(tracing, { config })
+      await scope.register(metrics, { holdfast, fastPath })
+      await scope.register(openapi, { holdfast, prefix })
+      await scope.register(rateLimit, { counts })
+      await scope.register(gateway, { holdfast })
+      await scope.register(async (nowhere) => {
+        await nowhere.register(security, { config: { ...config, trustedOrigins: [] } })
+        nowhere.setNotFoundHandler(sendNotFound)
+      })
+      // What browsers may ask. Gateways' routes stand beside it: no CORS there.
+      await scope.register(async (web) => {
+        await web.register(refusedPreflights, { holdfast })
+        await web.register(security, { config })
+        await web.register(bodyHeaders)
+        const refuseOthers = noteMethods(web)
+        await web.register(auth, { holdfast })
+        await web.register(sessions, { holdfast })
+        await web.register(accountEvents, { holdfast })
+        await web.register(token, { holdfast })
+        if (isAlone) refuseOthers()
+      })
+      await scope.register(verify, { holdfast, fastPath })
+      await scope.register(async (others) => {
+        await others.register(bodyHeaders)
+        const refuseOthers = noteMethods(others)
+        await others.register(introspection, { holdfast, fastPath })
+        await others.register(sessionCheck, { holdfast, fastPath })
+        await others.register(health, { holdfast })
+        await others.register(wellKnown, { holdfast })
+        if (isAlone) refuseOthers()
+      })
+    },
+    { prefix }
+  )
   // RFC 8414 puts an issuer's path behind the well-known name, which is outside the prefix.
   if (prefix !== '') await app.register(insertedWellKnown, { holdfast })
 }

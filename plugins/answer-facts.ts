@@ -12,7 +12,8 @@ export interface AnswerFacts {
   sessionId?: string
 }
 
-// By Node's request: an application around us has a request of Fastify's of its own, and writes the line.
+// By Node's request: an application around us has a request of Fastify's of its own, and writes the
+// line.
 const factsOfRequests = new WeakMap<IncomingMessage, AnswerFacts>()
 
 /** Notes what is found out of a request; what was noted last counts. */
@@ -28,5 +29,7 @@ export function factsOf({ raw }: FastifyRequest): AnswerFacts {
 /** The serializer of `res` in the log's lines: a refusal has its cause, and whom it was about. */
 export function describeAnswer(reply: FastifyReply): Record<string, unknown> {
   const { statusCode, request } = reply
-  return statusCode >= 400 && statusCode < 600 ? { statusCode, ...factsOf(request) } : { statusCode }
+  return statusCode >= 400 && statusCode < 600
+    ? { statusCode, ...factsOf(request) }
+    : { statusCode }
 }

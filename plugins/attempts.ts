@@ -13,13 +13,21 @@ export function noteScope(request: FastifyRequest, scope: AuthScope): void {
   scopes.set(request, scope)
 }
 
-/** A hook for routes where somebody proves who they are: behind the answer, whatever refused or gave it, the attempt is noted. */
+/**
+ * A hook for routes where somebody proves who they are: behind the answer, whatever refused or gave
+ * it, the attempt is noted.
+ */
 export function noteAttempts({ attempts }: Holdfast, shown: Shown): onResponseHookHandler {
   return (request, reply, done) => {
     const { cause, code, userId, sessionId } = factsOf(request)
     const name = shown === 'sign_in' ? authBody(request)?.['email'] : undefined
     attempts.note({
-      shown, status: reply.statusCode, code: cause ?? code ?? null, name: typeof name === 'string' ? name : null, from: fromWhere(request), scope: scopes.get(request) ?? null,
+      shown,
+      status: reply.statusCode,
+      code: cause ?? code ?? null,
+      name: typeof name === 'string' ? name : null,
+      from: fromWhere(request),
+      scope: scopes.get(request) ?? null,
       signedIn: userId !== undefined && sessionId !== undefined ? { userId, sessionId } : null
     })
     done()

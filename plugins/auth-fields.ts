@@ -5,7 +5,12 @@ import { Refusal } from '../src/errors.js'
 import type { AuthBody } from './auth-body.js'
 
 /** Endpoints that write what they are sent into a user. */
-const writesUser = new Set(['/sign-up/email', '/update-user', '/admin/create-user', '/admin/update-user'])
+const writesUser = new Set([
+  '/sign-up/email',
+  '/update-user',
+  '/admin/create-user',
+  '/admin/update-user'
+])
 
 /** Where a password is set, and in which field. */
 const setsPassword: Record<string, string> = {
@@ -21,13 +26,18 @@ const texts = ['name', 'image', 'banReason']
 const addresses = ['callbackURL', 'errorCallbackURL', 'newUserCallbackURL', 'redirectTo']
 
 /**
- * Checks the fields of a body before anything is looked up: else an address with an account and one without are answered differently,
- * by whether the fault is found before or after. What is missing is for better-auth to say.
+ * Checks the fields of a body before anything is looked up: else an address with an account and one
+ * without are answered differently, by whether the fault is found before or after. What is missing
+ * is for better-auth to say.
  *
  * @param path of the endpoint
  * @throws Refusal 400
  */
-export async function checkFields(path: string, body: AuthBody, { appName }: Pick<Config, 'appName'>): Promise<void> {
+export async function checkFields(
+  path: string,
+  body: AuthBody,
+  { appName }: Pick<Config, 'appName'>
+): Promise<void> {
   refuseFor(findTextFault(body, 'the body'))
   const { data } = body
   const groups = [body, ...(isObject(data) ? [data] : [])]
@@ -37,12 +47,16 @@ export async function checkFields(path: string, body: AuthBody, { appName }: Pic
   }
   for (const field of addresses) {
     const address = body[field]
-    if (typeof address === 'string' && /[^\0-\x7f]/.test(address)) throw new Refusal('invalid_input', `${field} must be percent-encoded`)
+    if (typeof address === 'string' && /[^\0-\x7f]/.test(address))
+      throw new Refusal('invalid_input', `${field} must be percent-encoded`)
   }
   const field = setsPassword[path]
   const password = field === undefined ? undefined : body[field]
   if (typeof password !== 'string') return
-  const fault = await findPasswordFault(password, { email: typeof body['email'] === 'string' ? body['email'] : undefined, appName })
+  const fault = await findPasswordFault(password, {
+    email: typeof body['email'] === 'string' ? body['email'] : undefined,
+    appName
+  })
   if (fault !== null) throw new Refusal(fault)
 }
 
@@ -54,7 +68,8 @@ function checkEmail(email: unknown): void {
 function checkUser({ data: _data, ...fields }: AuthBody): void {
   for (const field of texts) {
     const value = fields[field] ?? null
-    if (value !== null && typeof value !== 'string') throw new Refusal('invalid_input', `${field} must be a string`)
+    if (value !== null && typeof value !== 'string')
+      throw new Refusal('invalid_input', `${field} must be a string`)
   }
   refuseFor(findInputFault('user', fields))
 }

@@ -22,7 +22,10 @@ export interface Taking {
   late: boolean
 }
 
-/** One contract for both stores: take one and say how many were taken; give one back that did not count after all. */
+/**
+ * One contract for both stores: take one and say how many were taken; give one back that did not
+ * count after all.
+ */
 export interface BudgetStore {
   take(key: string, windowMs: number): Promise<Taken>
   giveBack(key: string): Promise<void>
@@ -88,14 +91,18 @@ interface Count {
   until: number
 }
 
-/** Keys that one process counts. A flood of made-up accounts pushes the oldest out, and costs no more memory. */
+/**
+ * Keys that one process counts. A flood of made-up accounts pushes the oldest out, and costs no
+ * more memory.
+ */
 const LOCAL_KEYS = 20_000
 /** Places for counts that were pushed out. */
 const PLACES = 65_536
 
 /**
- * Counts that were pushed out: else whoever floods a process with made-up accounts could guess anew at a real one. Each key has one place, and of
- * those that share it the highest count stays: one of a few made-up guesses pushes out none of many at somebody.
+ * Counts that were pushed out: else whoever floods a process with made-up accounts could guess anew
+ * at a real one. Each key has one place, and of those that share it the highest count stays: one of
+ * a few made-up guesses pushes out none of many at somebody.
  */
 class PushedOut {
   readonly #keys = new Uint32Array(PLACES)
@@ -114,10 +121,12 @@ class PushedOut {
 
   find(name: string): Count | null {
     const { key, place } = this.#placeOf(name)
-    return this.#keys[place] === key ? { current: this.#counts[place] ?? 0, until: this.#ends[place] ?? 0 } : null
+    return this.#keys[place] === key
+      ? { current: this.#counts[place] ?? 0, until: this.#ends[place] ?? 0 }
+      : null
   }
 
-  #placeOf(name: string): { key: number, place: number } {
+  #placeOf(name: string): { key: number; place: number } {
     const digest = createHash('sha256').update(this.#seed).update(name).digest()
     return { key: digest.readUInt32BE(0), place: digest.readUInt32BE(4) % PLACES }
   }
@@ -151,8 +160,9 @@ export class LocalBudgetStore implements BudgetStore {
   }
 
   /** Forgets what is counted for an account, and for its user's password. */
-  forget({ account, userId }: { account: string, userId: string }): void {
-    for (const key of this.#counts.keys()) if (key.startsWith(`${account}:`) || key.startsWith(`${userId}:`)) this.#counts.delete(key)
+  forget({ account, userId }: { account: string; userId: string }): void {
+    for (const key of this.#counts.keys())
+      if (key.startsWith(`${account}:`) || key.startsWith(`${userId}:`)) this.#counts.delete(key)
   }
 
   async giveBack(key: string): Promise<void> {
@@ -161,7 +171,10 @@ export class LocalBudgetStore implements BudgetStore {
   }
 }
 
-/** Budgets whose use is decided after the fact: one is taken before, in the same step that counts it, and given back if it did not count. */
+/**
+ * Budgets whose use is decided after the fact: one is taken before, in the same step that counts
+ * it, and given back if it did not count.
+ */
 export class Budgets {
   readonly #store: BudgetStore
 
@@ -170,10 +183,11 @@ export class Budgets {
   }
 
   /**
-   * Takes one from a budget, before the work: two guesses at once cannot share one. From a spent budget that delays, one is taken when
-   * the last was long enough ago.
+   * Takes one from a budget, before the work: two guesses at once cannot share one. From a spent
+   * budget that delays, one is taken when the last was long enough ago.
    *
-   * @throws Refusal 429 `rate_limited` with the headers set: `Retry-After` says when one can be taken
+   * @throws Refusal 429 `rate_limited` with the headers set: `Retry-After` says when one can be
+   *   taken
    */
   async take(reply: FastifyReply, limit: Limit, of: string): Promise<Taking> {
     const { current, remainingMs } = await this.#store.take(keyOf(limit, of), limit.windowMs)
@@ -184,11 +198,15 @@ export class Budgets {
     if (current < limit.max) return { limit, of, late: false }
     // What spends the budget shuts the gate behind it.
     const gate = await this.#store.take(gateOf(limit, of), limit.thenEveryMs)
-    if (current > limit.max && gate.current > 1) refuse(reply, limit, Math.min(remainingMs, gate.remainingMs))
+    if (current > limit.max && gate.current > 1)
+      refuse(reply, limit, Math.min(remainingMs, gate.remainingMs))
     return { limit, of, late: current > limit.max }
   }
 
-  /** Gives one back. Where that fails the budget stays smaller until its window ends, which harms nobody but whom it protects from. */
+  /**
+   * Gives one back. Where that fails the budget stays smaller until its window ends, which harms
+   * nobody but whom it protects from.
+   */
   async giveBack({ limit, of, late }: Taking): Promise<void> {
     await this.#store.giveBack(keyOf(limit, of))
     if (late) await this.#store.giveBack(gateOf(limit, of))
@@ -206,11 +224,19 @@ function gateOf({ name }: Limit, of: string): string {
 
 function refuse(reply: FastifyReply, { max }: Limit, waitMs: number): never {
   const seconds = Math.max(1, Math.ceil(waitMs / 1000))
-  void reply.headers({ 'ratelimit-limit': max, 'ratelimit-remaining': 0, 'ratelimit-reset': seconds, 'retry-after': seconds })
+  void reply.headers({
+    'ratelimit-limit': max,
+    'ratelimit-remaining': 0,
+    'ratelimit-reset': seconds,
+    'retry-after': seconds
+  })
   throw new Refusal('rate_limited')
 }
 
-/** The address that a request counts for: the client's, IPv6 by /64, for that much is one customer's. */
+/**
+ * The address that a request counts for: the client's, IPv6 by /64, for that much is one
+ * customer's.
+ */
 export function clientNetwork(request: FastifyRequest): string {
   const address = clientAddress(request)
   return address === '' ? '' : normalizeIP(address)

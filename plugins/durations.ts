@@ -1,6 +1,9 @@
 import type { Metric, MetricObjectWithValues, MetricValueWithName } from 'prom-client'
 
-/** Answers of one route with one status: how many fell into each bucket (the last is without bound), and how long all took together. */
+/**
+ * Answers of one route with one status: how many fell into each bucket (the last is without bound),
+ * and how long all took together.
+ */
 interface Series {
   method: string
   route: string
@@ -10,8 +13,9 @@ interface Series {
 }
 
 /**
- * A histogram of how long requests took, for a registry of prom-client. Its own would sort, join and validate the labels of every request
- * anew, which costs as much as the look-up of a session; this one adds two numbers.
+ * A histogram of how long requests took, for a registry of prom-client. Its own would sort, join
+ * and validate the labels of every request anew, which costs as much as the look-up of a session;
+ * this one adds two numbers.
  */
 export class Durations {
   readonly name: string
@@ -23,7 +27,7 @@ export class Durations {
   #last: Series | null = null
 
   /** @param bounds upper bounds of the buckets, in seconds, ascending */
-  constructor({ name, help, bounds }: { name: string, help: string, bounds: readonly number[] }) {
+  constructor({ name, help, bounds }: { name: string; help: string; bounds: readonly number[] }) {
     this.name = name
     this.help = help
     this.#bounds = bounds
@@ -32,7 +36,10 @@ export class Durations {
   /** Notes that a request was answered. */
   note(method: string, route: string, status: number, seconds: number): void {
     const last = this.#last
-    const series = last && last.route === route && last.status === status && last.method === method ? last : this.#find(method, route, status)
+    const series =
+      last && last.route === route && last.status === status && last.method === method
+        ? last
+        : this.#find(method, route, status)
     let bucket = 0
     while (bucket < this.#bounds.length && seconds > (this.#bounds[bucket] ?? Infinity)) bucket++
     series.counts[bucket] = (series.counts[bucket] ?? 0) + 1
@@ -42,7 +49,14 @@ export class Durations {
   /** What prom-client shows. */
   async get(): Promise<MetricObjectWithValues<MetricValueWithName<string>>> {
     const values = [...this.#series.values()].flatMap((series) => this.#show(series))
-    return { name: this.name, help: this.help, type: this.type as never, aggregator: this.aggregator, values, collect() {} }
+    return {
+      name: this.name,
+      help: this.help,
+      type: this.type as never,
+      aggregator: this.aggregator,
+      values,
+      collect() {}
+    }
   }
 
   /** This, as a registry takes it: of a metric it only asks the name and `get`. */
@@ -54,7 +68,13 @@ export class Durations {
     const key = `${method} ${status} ${route}`
     let series = this.#series.get(key)
     if (!series) {
-      series = { method, route, status, counts: Array.from({ length: this.#bounds.length + 1 }, () => 0), seconds: 0 }
+      series = {
+        method,
+        route,
+        status,
+        counts: Array.from({ length: this.#bounds.length + 1 }, () => 0),
+        seconds: 0
+      }
       this.#series.set(key, series)
     }
     this.#last = series
@@ -66,8 +86,16 @@ export class Durations {
     let count = 0
     const buckets = counts.map((inBucket, index) => {
       count += inBucket
-      return { metricName: `${this.name}_bucket`, labels: { le: this.#bounds[index] ?? '+Inf', ...labels }, value: count }
+      return {
+        metricName: `${this.name}_bucket`,
+        labels: { le: this.#bounds[index] ?? '+Inf', ...labels },
+        value: count
+      }
     })
-    return [...buckets, { metricName: `${this.name}_sum`, labels, value: seconds }, { metricName: `${this.name}_count`, labels, value: count }]
+    return [
+      ...buckets,
+      { metricName: `${this.name}_sum`, labels, value: seconds },
+      { metricName: `${this.name}_count`, labels, value: count }
+    ]
   }
 }

@@ -12,7 +12,14 @@ export interface FastAnswer {
 
 /** A body of JSON as an answer. */
 export function jsonAnswer(body: string): FastAnswer {
-  return { headers: { 'cache-control': 'no-store', 'content-type': 'application/json; charset=utf-8', 'content-length': String(Buffer.byteLength(body)) }, body }
+  return {
+    headers: {
+      'cache-control': 'no-store',
+      'content-type': 'application/json; charset=utf-8',
+      'content-length': String(Buffer.byteLength(body))
+    },
+    body
+  }
 }
 
 /** What a request asks. */
@@ -25,7 +32,10 @@ export interface FastQuestion {
 
 /** What a route can answer without Fastify. */
 export interface FastRoute<Question extends FastQuestion> {
-  /** What a request asks; undefined for what is not to be answered here, a stranger's body above all. Costs next to nothing. */
+  /**
+   * What a request asks; undefined for what is not to be answered here, a stranger's body above
+   * all. Costs next to nothing.
+   */
   find(request: IncomingMessage): Question | undefined
   /**
    * The answer; null where the route itself is to look at the request.
@@ -33,7 +43,11 @@ export interface FastRoute<Question extends FastQuestion> {
    * @param body empty where the question has none
    * @throws (or rejects with) whatever stands against a plain yes
    */
-  answer(request: IncomingMessage, question: Question, body: Buffer): FastAnswer | null | Promise<FastAnswer | null>
+  answer(
+    request: IncomingMessage,
+    question: Question,
+    body: Buffer
+  ): FastAnswer | null | Promise<FastAnswer | null>
 }
 
 /** A request that waits for its answer. */
@@ -67,14 +81,17 @@ const noBody = Buffer.alloc(0)
 const TOGETHER = 64
 
 /**
- * What stands in front of Fastify: routes that are asked for every request of somebody else's service say a plain yes here, without the
- * objects, hooks and turns of the event loop that a request costs there, which are several times a check. In the stand-alone server nothing
- * comes before; in an application its own `onRequest` hooks do. Nothing is refused here: whatever is no yes is handed on, and answered by
- * the route of the same name, which is told why, and what was read of the body.
+ * What stands in front of Fastify: routes that are asked for every request of somebody else's
+ * service say a plain yes here, without the objects, hooks and turns of the event loop that a
+ * request costs there, which are several times a check. In the stand-alone server nothing comes
+ * before; in an application its own `onRequest` hooks do. Nothing is refused here: whatever is no
+ * yes is handed on, and answered by the route of the same name, which is told why, and what was
+ * read of the body.
  *
- * Requests of one turn of the event loop are answered together at its end: first all are decided, then all answers are sent. To parse a
- * request, to check a session and to write to a socket push each other's code and data out of the processor's caches; in turns of their own
- * all of them cost less (Larus and Parkes, Using Cohort Scheduling to Enhance Server Performance, 2002).
+ * Requests of one turn of the event loop are answered together at its end: first all are decided,
+ * then all answers are sent. To parse a request, to check a session and to write to a socket push
+ * each other's code and data out of the processor's caches; in turns of their own all of them cost
+ * less (Larus and Parkes, Using Cohort Scheduling to Enhance Server Performance, 2002).
  */
 export class FastPath {
   readonly #routes: FastRoute<FastQuestion>[] = []
@@ -121,7 +138,10 @@ export class FastPath {
     this.#note = note
   }
 
-  /** While that says so nothing is taken, and what was taken before is told to use another connection. */
+  /**
+   * While that says so nothing is taken, and what was taken before is told to use another
+   * connection.
+   */
   drainWhen(isDraining: () => boolean): void {
     this.#isDraining = isDraining
   }
@@ -131,7 +151,10 @@ export class FastPath {
     this.#isOpen = false
   }
 
-  /** What was found of a request before its route got it; undefined for one that went straight there. */
+  /**
+   * What was found of a request before its route got it; undefined for one that went straight
+   * there.
+   */
   handedOn(request: IncomingMessage): HandedOn | undefined {
     return this.#handedOn.get(request)
   }
@@ -151,7 +174,16 @@ export class FastPath {
     for (const route of this.#routes) {
       const question = route.find(request)
       if (question === undefined) continue
-      const waiting = { request, response, route, question, body: noBody, began: performance.now(), answer: null, reason: undefined }
+      const waiting = {
+        request,
+        response,
+        route,
+        question,
+        body: noBody,
+        began: performance.now(),
+        answer: null,
+        reason: undefined
+      }
       if (question.hasBody) this.#read(waiting)
       else this.#add(waiting)
       return true
@@ -163,7 +195,9 @@ export class FastPath {
   #read(waiting: Waiting): void {
     const { request } = waiting
     const chunks: Buffer[] = []
-    request.on('data', (chunk: Buffer) => { chunks.push(chunk) })
+    request.on('data', (chunk: Buffer) => {
+      chunks.push(chunk)
+    })
     request.on('end', () => {
       waiting.body = Buffer.concat(chunks)
       this.#add(waiting)
@@ -194,7 +228,11 @@ export class FastPath {
 
   #decide(waiting: Waiting): void {
     const answer = this.#ask(waiting)
-    if (answer instanceof Promise) answer.then((known) => this.#concludeLater(waiting, known, undefined), (reason: unknown) => this.#concludeLater(waiting, null, reason))
+    if (answer instanceof Promise)
+      answer.then(
+        (known) => this.#concludeLater(waiting, known, undefined),
+        (reason: unknown) => this.#concludeLater(waiting, null, reason)
+      )
     else this.#conclude(waiting, answer)
   }
 
@@ -220,7 +258,11 @@ export class FastPath {
   }
 
   #handOn({ request, response, question, body, reason, began }: Waiting): void {
-    this.#handedOn.set(request, { reason, body: question.hasBody ? body : null, waitedMs: performance.now() - began })
+    this.#handedOn.set(request, {
+      reason,
+      body: question.hasBody ? body : null,
+      waitedMs: performance.now() - began
+    })
     this.#next(request, response)
   }
 
@@ -230,7 +272,8 @@ export class FastPath {
     const isTaking = this.#isTaking
     for (const one of outgoing) {
       try {
-        if (!isTaking && one.request.httpVersionMajor < 2) one.response.setHeader('connection', 'close')
+        if (!isTaking && one.request.httpVersionMajor < 2)
+          one.response.setHeader('connection', 'close')
         one.response.writeHead(200, one.answer?.headers).end(one.answer?.body)
       } catch {
         one.answer = null
@@ -238,7 +281,12 @@ export class FastPath {
       }
     }
     const now = performance.now()
-    for (const { request: { method = '' }, question: { route }, began, answer } of outgoing) {
+    for (const {
+      request: { method = '' },
+      question: { route },
+      began,
+      answer
+    } of outgoing) {
       if (answer) this.#note(method, route, 200, (now - began) / 1_000)
     }
   }

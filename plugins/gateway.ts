@@ -1,6 +1,11 @@
 import { hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import type {
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  onRequestAsyncHookHandler
+} from 'fastify'
 import fp from 'fastify-plugin'
 import { BoundedMap, type Evictable } from '../src/bounded-map.js'
 import { Refusal } from '../src/errors.js'
@@ -31,7 +36,10 @@ export interface KnownGateway extends Required<Presented>, Evictable {}
 /** Headers that are remembered at most. */
 const REMEMBERED = 1_000
 
-/** How a question must be sent to be answered ahead of Fastify: by POST, to this route, with a body of this type and of so many bytes at most. */
+/**
+ * How a question must be sent to be answered ahead of Fastify: by POST, to this route, with a body
+ * of this type and of so many bytes at most.
+ */
 export interface GatewaysForm {
   route: string
   type: RegExp
@@ -46,15 +54,30 @@ export interface GatewaysQuestion extends FastQuestion {
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * Who asks: the gateway's id. `form` has the credentials of the body, for routes that take them there.
+     * Who asks: the gateway's id. `form` has the credentials of the body, for routes that take them
+     * there.
      *
-     * @throws Refusal 401 `gateway_unknown`; 429 with the headers set, after many wrong secrets from one address
+     * @throws Refusal 401 `gateway_unknown`; 429 with the headers set, after many wrong secrets
+     *   from one address
      */
-    authenticateGateway: (request: FastifyRequest, reply: FastifyReply, form?: Partial<ClientCredentials>) => Promise<string>
-    /** An `onRequest` hook that lets only gateways with HTTP Basic pass, before their body is read, and sets `request.gateway`. */
+    authenticateGateway: (
+      request: FastifyRequest,
+      reply: FastifyReply,
+      form?: Partial<ClientCredentials>
+    ) => Promise<string>
+    /**
+     * An `onRequest` hook that lets only gateways with HTTP Basic pass, before their body is read,
+     * and sets `request.gateway`.
+     */
     requireGateway: onRequestAsyncHookHandler
-    /** What a gateway asks with a body of `form`, whose very same header was found right before; undefined says nothing. Asks nobody. */
-    questionOfGateway: (request: IncomingMessage, form: GatewaysForm) => GatewaysQuestion | undefined
+    /**
+     * What a gateway asks with a body of `form`, whose very same header was found right before;
+     * undefined says nothing. Asks nobody.
+     */
+    questionOfGateway: (
+      request: IncomingMessage,
+      form: GatewaysForm
+    ) => GatewaysQuestion | undefined
     /** Whether it still is right. @throws StoreUnavailable */
     isStillRight: (gateway: KnownGateway) => boolean | Promise<boolean>
   }
@@ -66,52 +89,94 @@ declare module 'fastify' {
 /** Tells which gateway sent a request. */
 async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
   app.decorateRequest('gateway', null)
-  // What was right, by the hash of the header: to read HTTP Basic costs more than the check behind it. No secret is kept, and each is asked about anew.
+  // What was right, by the hash of the header: to read HTTP Basic costs more than the check behind
+  // it. No secret is kept, and each is asked about anew.
   const known = new BoundedMap<KnownGateway>(REMEMBERED)
 
-  async function authenticate(request: FastifyRequest, reply: FastifyReply, form: Partial<ClientCredentials> = {}): Promise<string> {
+  async function authenticate(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    form: Partial<ClientCredentials> = {}
+  ): Promise<string> {
     if (!holdfast.ready()) throw new Refusal('store_unavailable')
     const presented = presentedBy(request, form, known)
     // No guess: some clients send nothing until they are challenged, with every request anew.
     if (!presented) throw new Refusal('gateway_unknown')
     if (await holdfast.gateways.authenticate(presented.id, presented.hash)) {
-      if (presented.key !== undefined && !known.get(presented.key)) known.set(presented.key, { id: presented.id, hash: presented.hash, key: presented.key, used: false })
+      if (presented.key !== undefined && !known.get(presented.key))
+        known.set(presented.key, {
+          id: presented.id,
+          hash: presented.hash,
+          key: presented.key,
+          used: false
+        })
       return presented.id
     }
-    // Only after the fact: who shows the right secret is never limited, whatever else comes from that address.
+    // Only after the fact: who shows the right secret is never limited, whatever else comes from
+    // that address.
     await app.budgets?.take(reply, limits.gatewayByAddress, clientNetwork(request))
     throw new Refusal('gateway_unknown')
   }
   app.decorate('authenticateGateway', authenticate)
-  app.decorate('questionOfGateway', (request: IncomingMessage, { route, type, limit }: GatewaysForm): GatewaysQuestion | undefined => {
-    if (request.method !== 'POST' || request.url !== route || !holdfast.ready()) return undefined
-    const { authorization, 'content-type': sentType = '', 'content-length': length = NaN, 'content-encoding': encoding } = request.headers
-    if (authorization === undefined || encoding !== undefined || countHeaders(request, 'authorization') > 1 || !type.test(sentType) || !(Number(length) <= limit)) return undefined
-    const gateway = known.get(hash('sha256', authorization, 'base64'))
-    return gateway && { route, hasBody: true, gateway }
+  app.decorate(
+    'questionOfGateway',
+    (
+      request: IncomingMessage,
+      { route, type, limit }: GatewaysForm
+    ): GatewaysQuestion | undefined => {
+      if (request.method !== 'POST' || request.url !== route || !holdfast.ready()) return undefined
+      const {
+        authorization,
+        'content-type': sentType = '',
+        'content-length': length = NaN,
+        'content-encoding': encoding
+      } = request.headers
+      if (
+        authorization === undefined ||
+        encoding !== undefined ||
+        countHeaders(request, 'authorization') > 1 ||
+        !type.test(sentType) ||
+        !(Number(length) <= limit)
+      )
+        return undefined
+      const gateway = known.get(hash('sha256', authorization, 'base64'))
+      return gateway && { route, hasBody: true, gateway }
+    }
+  )
+  app.decorate(
+    'isStillRight',
+    ({ id, hash: secretHash, key }: KnownGateway): boolean | Promise<boolean> => {
+      const answer = holdfast.gateways.authenticate(id, secretHash)
+      if (!(answer instanceof Promise)) return answer
+      return answer.then((isRight) => {
+        if (!isRight) known.delete(key)
+        return isRight
+      })
+    }
+  )
+  app.decorate('requireGateway', async (request: FastifyRequest, reply: FastifyReply) => {
+    request.gateway = await authenticate(request, reply)
   })
-  app.decorate('isStillRight', ({ id, hash: secretHash, key }: KnownGateway): boolean | Promise<boolean> => {
-    const answer = holdfast.gateways.authenticate(id, secretHash)
-    if (!(answer instanceof Promise)) return answer
-    return answer.then((isRight) => {
-      if (!isRight) known.delete(key)
-      return isRight
-    })
-  })
-  app.decorate('requireGateway', async (request: FastifyRequest, reply: FastifyReply) => { request.gateway = await authenticate(request, reply) })
 }
 
 /**
- * The one way in which a request shows who asks. RFC 6749 2.3 allows no second: two parties that look at different ones would see
- * different gateways.
+ * The one way in which a request shows who asks. RFC 6749 2.3 allows no second: two parties that
+ * look at different ones would see different gateways.
  */
-function presentedBy(request: FastifyRequest, { id, secret }: Partial<ClientCredentials>, known: BoundedMap<KnownGateway>): Presented | null {
+function presentedBy(
+  request: FastifyRequest,
+  { id, secret }: Partial<ClientCredentials>,
+  known: BoundedMap<KnownGateway>
+): Presented | null {
   const { authorization } = request.headers
-  if (authorization !== undefined && countHeaders(request.raw, 'authorization') > 1) throw new Refusal('credential_ambiguous')
-  if (authorization === undefined) return id === undefined || secret === undefined ? null : { id, hash: hashToken(secret) }
+  if (authorization !== undefined && countHeaders(request.raw, 'authorization') > 1)
+    throw new Refusal('credential_ambiguous')
+  if (authorization === undefined)
+    return id === undefined || secret === undefined ? null : { id, hash: hashToken(secret) }
   const key = hash('sha256', authorization, 'base64')
   const basic = known.get(key) ?? parseBasic(authorization, key)
-  if (secret !== undefined || (id !== undefined && id !== basic?.id)) throw new Refusal('credential_ambiguous', 'Client credentials were sent in more than one way.')
+  if (secret !== undefined || (id !== undefined && id !== basic?.id))
+    throw new Refusal('credential_ambiguous', 'Client credentials were sent in more than one way.')
   return basic
 }
 

@@ -14,12 +14,18 @@ export interface Identity {
   user: User
 }
 
-/** A hook for routes of any application, whatever its server, logger and type provider. It takes Fastify's request and reply. */
+/**
+ * A hook for routes of any application, whatever its server, logger and type provider. It takes
+ * Fastify's request and reply.
+ */
 export type Guard = (request: object, reply: object) => Promise<unknown>
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** A `preHandler` that lets only requests with an active session pass, and sets `request.identity`. */
+    /**
+     * A `preHandler` that lets only requests with an active session pass, and sets
+     * `request.identity`.
+     */
     requireSession: Guard
     /** Makes a `preHandler` that also wants every one of these roles. */
     requireRole: (...roles: string[]) => Guard
@@ -33,8 +39,9 @@ declare module 'fastify' {
 const identities = new WeakMap<object, Identity>()
 
 /**
- * Gives an application the hooks that guard routes: those of Holdfast, and those of an application that registers it. They answer refusals
- * themselves. `request.identity` is no decorator: an application may have one of that name, which is then left alone.
+ * Gives an application the hooks that guard routes: those of Holdfast, and those of an application
+ * that registers it. They answer refusals themselves. `request.identity` is no decorator: an
+ * application may have one of that name, which is then left alone.
  */
 export function addGuards(app: FastifyInstance, holdfast: Holdfast): void {
   async function identify(request: FastifyRequest, roles: readonly string[]): Promise<Identity> {
@@ -45,7 +52,10 @@ export function addGuards(app: FastifyInstance, holdfast: Holdfast): void {
     const check = await holdfast.reader.check(presented.credential)
     if (!check.active) {
       const { kind, value } = presented.credential
-      const sessionId = kind === 'access' ? await holdfast.accessTokens.sessionIdOf(value) : holdfast.reader.parse(presented.credential)?.sessionId
+      const sessionId =
+        kind === 'access'
+          ? await holdfast.accessTokens.sessionIdOf(value)
+          : holdfast.reader.parse(presented.credential)?.sessionId
       if (sessionId) noteFacts(request, { sessionId })
       throw new Refusal(check.cause)
     }
@@ -54,25 +64,28 @@ export function addGuards(app: FastifyInstance, holdfast: Holdfast): void {
     return { session: check.session, user: check.user }
   }
 
-  const requiring = (roles: readonly string[]) => async (request: FastifyRequest, reply: FastifyReply) => {
-    try {
-      const identity = await identify(request, roles)
-      const known = identities.get(request)
-      if (!('identity' in request) || (known && request.identity === known)) Object.assign(request, { identity })
-      identities.set(request, identity)
-      return undefined
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error
-      if (error.cause) request.log.error({ err: reportError(error.cause) }, error.message)
-      return sendRefusal(request, reply, error)
+  const requiring =
+    (roles: readonly string[]) => async (request: FastifyRequest, reply: FastifyReply) => {
+      try {
+        const identity = await identify(request, roles)
+        const known = identities.get(request)
+        if (!('identity' in request) || (known && request.identity === known))
+          Object.assign(request, { identity })
+        identities.set(request, identity)
+        return undefined
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error
+        if (error.cause) request.log.error({ err: reportError(error.cause) }, error.message)
+        return sendRefusal(request, reply, error)
+      }
     }
-  }
   app.decorate('requireSession', requiring([]) as Guard)
   app.decorate('requireRole', (...roles: string[]) => requiring(roles) as Guard)
 }
 
 /**
- * Who sent a request that has passed a guard: `request.identity`, also where the application has a decorator of that name.
+ * Who sent a request that has passed a guard: `request.identity`, also where the application has a
+ * decorator of that name.
  *
  * @throws Error on a route without a guard
  */

@@ -1,5 +1,13 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
-import Fastify, { type FastifyBaseLogger, type FastifyHttpOptions, type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions, type RouteOptions } from 'fastify'
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyHttpOptions,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+  type RouteOptions
+} from 'fastify'
 import type { Holdfast } from '../src/holdfast.js'
 import { addAllRoutes } from './all-routes.js'
 import { describeAnswer } from './answer-facts.js'
@@ -16,16 +24,27 @@ export interface GuestOptions {
 }
 
 /**
- * Adds Holdfast to an application as its guest. The routes are those of a Fastify inside, which is asked by routes of the application on
- * the same paths. So neither sees the other's parsers, compilers, serializers, schemas, decorators, options, error handlers and hooks,
- * whatever was added first. Two things of the application come before: its `onRequest` hooks, and with them what it limits or refuses,
- * and its router. And one comes after: its `onResponse` hooks.
+ * Adds Holdfast to an application as its guest. The routes are those of a Fastify inside, which is
+ * asked by routes of the application on the same paths. So neither sees the other's parsers,
+ * compilers, serializers, schemas, decorators, options, error handlers and hooks, whatever was
+ * added first. Two things of the application come before: its `onRequest` hooks, and with them what
+ * it limits or refuses, and its router. And one comes after: its `onResponse` hooks.
  */
-export async function addGuest(app: FastifyInstance, { holdfast, ownsPrefix }: GuestOptions): Promise<void> {
-  const { prefix, config, auth: { trustedOrigins } } = holdfast
+export async function addGuest(
+  app: FastifyInstance,
+  { holdfast, ownsPrefix }: GuestOptions
+): Promise<void> {
+  const {
+    prefix,
+    config,
+    auth: { trustedOrigins }
+  } = holdfast
   const mostHeaders = () => mostHeadersOf(app.server)
   const requests = new WeakMap<IncomingMessage, FastifyRequest>()
-  const inner = Fastify({ ...httpOptions(prefix), ...asLoggedBy(app.log, requests) }) as unknown as FastifyInstance
+  const inner = Fastify({
+    ...httpOptions(prefix),
+    ...asLoggedBy(app.log, requests)
+  }) as unknown as FastifyInstance
   // Spans are made by hooks, which see no request that is answered ahead of them.
   const fastPath = config.otlpEndpoint === undefined ? new FastPath(mostHeaders) : null
   const listen: RequestListener = (request, response) => inner.routing(request, response)
@@ -41,13 +60,22 @@ export async function addGuest(app: FastifyInstance, { holdfast, ownsPrefix }: G
   const onRequest = (request: FastifyRequest, reply: FastifyReply): void => {
     const { raw } = request
     requests.set(raw, request)
-    if (request.headers !== raw.headers) Object.assign(raw.headers, request.headers) // where a hook has set others
+    // where a hook has set others
+    if (request.headers !== raw.headers) Object.assign(raw.headers, request.headers)
     reply.hijack()
     clear(reply.raw)
     answer(raw, reply.raw)
   }
-  /** An answer of the application in our place: a preflight is ours to answer all the same, and a refusal says nothing of CORS but what we say. */
-  const onSend = (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error: null, payload: unknown) => void): void => {
+  /**
+   * An answer of the application in our place: a preflight is ours to answer all the same, and a
+   * refusal says nothing of CORS but what we say.
+   */
+  const onSend = (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    payload: unknown,
+    done: (error: null, payload: unknown) => void
+  ): void => {
     if (request.method === 'OPTIONS') return onRequest(request, reply)
     restateCors(request, reply, trustedOrigins)
     done(null, payload)
@@ -55,7 +83,8 @@ export async function addGuest(app: FastifyInstance, { holdfast, ownsPrefix }: G
   await app.register(async (scope) => {
     const relative = (url: string) => url.slice(scope.prefix.length)
     const supported = new Set(scope.supportedMethods)
-    // The application's own hooks of this kind add to each route, too: ours come after those, for they end it.
+    // The application's own hooks of this kind add to each route, too: ours come after those, for
+    // they end it.
     scope.addHook('onRoute', (route) => {
       route.onRequest = [...[route.onRequest ?? []].flat(), onRequest]
       route.onSend = [...[route.onSend ?? []].flat(), onSend]
@@ -63,29 +92,61 @@ export async function addGuest(app: FastifyInstance, { holdfast, ownsPrefix }: G
     for (const [url, { methods, ...options }] of ownPaths(paths, prefix, ownsPrefix)) {
       if (!isBelow(url, scope.prefix)) continue
       const method = [...methods].filter((each) => supported.has(each))
-      if (method.length > 0) scope.route({ ...options, method, url: relative(url), exposeHeadRoute: false, schema: { hide: true }, handler: answeredBefore })
+      if (method.length > 0)
+        scope.route({
+          ...options,
+          method,
+          url: relative(url),
+          exposeHeadRoute: false,
+          schema: { hide: true },
+          handler: answeredBefore
+        })
     }
     // What the application's router has no method for (WebDAV) comes to where nothing is found.
-    await scope.register(async (rest) => {
-      rest.setNotFoundHandler({ onRequest, onSend } as object, answeredBefore)
-    }, { prefix: relative(ownsPrefix ? prefix : `${prefix}/verify`) })
+    await scope.register(
+      async (rest) => {
+        rest.setNotFoundHandler({ onRequest, onSend } as object, answeredBefore)
+      },
+      { prefix: relative(ownsPrefix ? prefix : `${prefix}/verify`) }
+    )
   }, describingAnswers(app))
   readOddTails(app.server, prefix + VERIFY_FOR)
 }
 
-/** The application's log, with the ids of its requests; it writes the lines about requests itself. */
-function asLoggedBy(log: FastifyBaseLogger, requests: WeakMap<IncomingMessage, FastifyRequest>): FastifyHttpOptions<Server> {
-  const childLoggerFactory: FastifyServerOptions['childLoggerFactory'] = (_logger, _bindings, _options, raw) => requests.get(raw)?.log ?? log
-  return { loggerInstance: log, childLoggerFactory, genReqId: (raw) => String(requests.get(raw)?.id), ...noLines() }
+/**
+ * The application's log, with the ids of its requests; it writes the lines about requests itself.
+ */
+function asLoggedBy(
+  log: FastifyBaseLogger,
+  requests: WeakMap<IncomingMessage, FastifyRequest>
+): FastifyHttpOptions<Server> {
+  const childLoggerFactory: FastifyServerOptions['childLoggerFactory'] = (
+    _logger,
+    _bindings,
+    _options,
+    raw
+  ) => requests.get(raw)?.log ?? log
+  return {
+    loggerInstance: log,
+    childLoggerFactory,
+    genReqId: (raw) => String(requests.get(raw)?.id),
+    ...noLines()
+  }
 }
 
 /** Where pino keeps the serializers of a logger. */
 const SERIALIZERS = Symbol.for('pino.serializers')
 
 /** In the log of the application, too, the line about a refusal has its cause. */
-function describingAnswers({ log }: FastifyInstance): { logSerializers: { res: (reply: FastifyReply) => string } } {
-  const { res } = (log as unknown as Record<symbol, { res?: unknown } | undefined>)[SERIALIZERS] ?? {}
-  const describe: (reply: FastifyReply) => object = (reply) => ({ ...(typeof res === 'function' ? res(reply) as object : {}), ...describeAnswer(reply) })
+function describingAnswers({ log }: FastifyInstance): {
+  logSerializers: { res: (reply: FastifyReply) => string }
+} {
+  const { res } =
+    (log as unknown as Record<symbol, { res?: unknown } | undefined>)[SERIALIZERS] ?? {}
+  const describe: (reply: FastifyReply) => object = (reply) => ({
+    ...(typeof res === 'function' ? (res(reply) as object) : {}),
+    ...describeAnswer(reply)
+  })
   // Fastify's types know serializers that make text; pino takes any value.
   return { logSerializers: { res: describe as unknown as (reply: FastifyReply) => string } }
 }
@@ -93,7 +154,9 @@ function describingAnswers({ log }: FastifyInstance): { logSerializers: { res: (
 /** Before Fastify 5.10 there is another option for it, which warns after. */
 function noLines(): object {
   const { LogController } = Fastify as Partial<Pick<typeof Fastify, 'LogController'>>
-  return LogController ? { logController: new LogController({ disableRequestLogging: true }) } : { disableRequestLogging: true }
+  return LogController
+    ? { logController: new LogController({ disableRequestLogging: true }) }
+    : { disableRequestLogging: true }
 }
 
 /** A path of Holdfast, as an application is asked for it. */
@@ -101,34 +164,60 @@ interface Path extends Pick<RouteOptions, 'childLoggerFactory'> {
   methods: Set<string>
 }
 
-/** Collects the paths of the routes that are added from now on. What a parameter may be, and how long, is for the router inside to say. */
+/**
+ * Collects the paths of the routes that are added from now on. What a parameter may be, and how
+ * long, is for the router inside to say.
+ */
 function notePaths(inner: FastifyInstance): Map<string, Path> {
   const paths = new Map<string, Path>()
   inner.addHook('onRoute', ({ url, method, childLoggerFactory }) => {
     if (/[^/]\*$/.test(url) || url === '*') return // preflights, wherever they go
     const path = url.replace(/\/(:.*)?$/, '/*')
-    const known = paths.get(path) ?? { methods: new Set<string>(), ...(childLoggerFactory ? { childLoggerFactory } : {}) }
+    const known = paths.get(path) ?? {
+      methods: new Set<string>(),
+      ...(childLoggerFactory ? { childLoggerFactory } : {})
+    }
     for (const each of [method].flat()) known.methods.add(each)
     paths.set(path, known)
   })
   return paths
 }
 
-/** What is Holdfast's in an application: below its prefix everything, without one what it has, with its preflights. */
-function ownPaths(paths: ReadonlyMap<string, Path>, prefix: string, ownsPrefix: boolean): Map<string, Path> {
+/**
+ * What is Holdfast's in an application: below its prefix everything, without one what it has, with
+ * its preflights.
+ */
+function ownPaths(
+  paths: ReadonlyMap<string, Path>,
+  prefix: string,
+  ownsPrefix: boolean
+): Map<string, Path> {
   const own = new Map(paths)
   if (ownsPrefix) own.set(`${prefix}/*`, { methods: allMethods })
   else for (const { methods } of own.values()) methods.add('OPTIONS')
   return own
 }
 
-const allMethods = new Set(['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'QUERY', 'TRACE'])
+const allMethods = new Set([
+  'DELETE',
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'PATCH',
+  'POST',
+  'PUT',
+  'QUERY',
+  'TRACE'
+])
 
 function isBelow(url: string, prefix: string): boolean {
   return prefix === '' || url === prefix || url.startsWith(`${prefix}/`)
 }
 
-/** Takes what hooks of the application have written on an answer off it again. `Connection` is about the socket, and Fastify's word on its way out. */
+/**
+ * Takes what hooks of the application have written on an answer off it again. `Connection` is about
+ * the socket, and Fastify's word on its way out.
+ */
 function clear(response: ServerResponse): void {
   response.statusCode = 200
   for (const name of response.getHeaderNames()) {
@@ -137,13 +226,14 @@ function clear(response: ServerResponse): void {
 }
 
 /**
- * The tail of a question about another address may be no address at all (`/100%`). Fastify would refuse it before there is a hook or a
- * route, although it is ignored: such a one is taken off.
+ * The tail of a question about another address may be no address at all (`/100%`). Fastify would
+ * refuse it before there is a hook or a route, although it is ignored: such a one is taken off.
  */
 function readOddTails(server: Server, below: string): void {
   server.prependListener('request', (request: IncomingMessage) => {
     const { url = '' } = request
-    if (url.includes('%', below.length) && url.startsWith(below) && !isReadable(url)) request.url = withoutTail(url, below)
+    if (url.includes('%', below.length) && url.startsWith(below) && !isReadable(url))
+      request.url = withoutTail(url, below)
   })
 }
 

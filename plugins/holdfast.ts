@@ -1,6 +1,11 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { ConfigError, refuseForeignVariables, resolveConfig, type HoldfastOptions } from '../src/config.js'
+import {
+  ConfigError,
+  refuseForeignVariables,
+  resolveConfig,
+  type HoldfastOptions
+} from '../src/config.js'
 import { errorLine, redact, reportError } from '../src/error-report.js'
 import { openHoldfast } from '../src/holdfast.js'
 import type { Holdfast } from '../src/public.js'
@@ -13,29 +18,50 @@ import { mostHeadersOf } from './request-headers.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Holdfast without HTTP: its reader answers whether a credential stands for an active session. */
+    /**
+     * Holdfast without HTTP: its reader answers whether a credential stands for an active session.
+     */
     holdfast: Holdfast
   }
 }
 
 /**
- * The whole server as one Fastify plugin: `app.register(holdfast, options)`. The application around it gets `requireSession` and
- * `requireRole(…)` for its own routes; all else of Holdfast stays below `prefix`, and all else of the application outside.
+ * The whole server as one Fastify plugin: `app.register(holdfast, options)`. The application around
+ * it gets `requireSession` and `requireRole(…)` for its own routes; all else of Holdfast stays
+ * below `prefix`, and all else of the application outside.
  */
-async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfit, protections, fastPath, ...options }: PluginOptions): Promise<void> {
+async function holdfastPlugin(
+  app: FastifyInstance,
+  { prefix: below = '', onUnfit, protections, fastPath, ...options }: PluginOptions
+): Promise<void> {
   refuseForeignVariables(process.env)
   const prefix = below.replace(/\/+$/, '')
-  if (prefix !== '' && !prefix.startsWith('/')) throw new ConfigError(`prefix: must begin with a slash (it is ${JSON.stringify(below)})`)
+  if (prefix !== '' && !prefix.startsWith('/'))
+    throw new ConfigError(`prefix: must begin with a slash (it is ${JSON.stringify(below)})`)
   const config = resolveConfig(options)
-  const holdfast = await openHoldfast(config, app.prefix + prefix, {
-    onDebug: (message) => app.log.debug(redact(message)),
-    onWarning: (message, details) => app.log.warn(details === null ? {} : { err: reportError(details) }, redact(message)),
-    onError: (message, error) => app.log.error({ err: reportError(error) }, message),
-    onUnfit: (error) => { app.log.fatal(errorLine(error)); onUnfit?.(error) }
-  }, { protections, openCodec })
+  const holdfast = await openHoldfast(
+    config,
+    app.prefix + prefix,
+    {
+      onDebug: (message) => app.log.debug(redact(message)),
+      onWarning: (message, details) =>
+        app.log.warn(details === null ? {} : { err: reportError(details) }, redact(message)),
+      onError: (message, error) => app.log.error({ err: reportError(error) }, message),
+      onUnfit: (error) => {
+        app.log.fatal(errorLine(error))
+        onUnfit?.(error)
+      }
+    },
+    { protections, openCodec }
+  )
   app.addHook('onClose', () => holdfast.close())
   if (fastPath !== undefined) {
-    await addAllRoutes(app, { holdfast, fastPath, isAlone: true, mostHeaders: () => mostHeadersOf(app.server) })
+    await addAllRoutes(app, {
+      holdfast,
+      fastPath,
+      isAlone: true,
+      mostHeaders: () => mostHeadersOf(app.server)
+    })
     return
   }
   app.decorate('holdfast', holdfast)
@@ -43,7 +69,10 @@ async function holdfastPlugin(app: FastifyInstance, { prefix: below = '', onUnfi
   await addGuest(app, { holdfast, ownsPrefix: prefix !== '' })
 }
 
-const holdfastAsPlugin: FastifyPluginAsync<PluginOptions> = fp(holdfastPlugin, { name: 'holdfast', fastify: '5.x' })
+const holdfastAsPlugin: FastifyPluginAsync<PluginOptions> = fp(holdfastPlugin, {
+  name: 'holdfast',
+  fastify: '5.x'
+})
 
 export type { Check, Credential, Session, User } from '../src/session/session.js'
 export type { Guard, Identity } from './guard.js'

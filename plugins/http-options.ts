@@ -5,13 +5,14 @@ import { beginRefusal, sendRefusal } from './errors.js'
 import { VERIFY_FOR } from './routes/verify.js'
 
 /**
- * How requests to Holdfast's routes are read: their limits, paths and validation. The same in the stand-alone server and inside an
- * application, whose own options are for its own routes.
+ * How requests to Holdfast's routes are read: their limits, paths and validation. The same in the
+ * stand-alone server and inside an application, whose own options are for its own routes.
  *
  * @param prefix below which the routes hang
  */
 export function httpOptions(prefix: string): FastifyHttpOptions<Server> {
-  // An address that has no route because it is none. A proxy that asks may pass a body on: it gets none.
+  // An address that has no route because it is none. A proxy that asks may pass a body on: it gets
+  // none.
   const frameworkErrors: FastifyServerOptions['frameworkErrors'] = (error, request, reply) => {
     const refusal = refusalFor(error.statusCode ?? 400)
     if (request.url.startsWith(prefix + VERIFY_FOR)) beginRefusal(reply, refusal).send()

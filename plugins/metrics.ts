@@ -15,20 +15,29 @@ import type { FastPath } from './fast-path.js'
 import { createMetrics, NO_ROUTE } from './prometheus.js'
 
 /**
- * Counts the requests of Holdfast's routes, and serves `/metrics`: on METRICS_PORT where it is set, else on the main port of a server that
- * nobody but this machine can reach. A server with a public address has a proxy in front, and may not be able to tell that by a request.
+ * Counts the requests of Holdfast's routes, and serves `/metrics`: on METRICS_PORT where it is set,
+ * else on the main port of a server that nobody but this machine can reach. A server with a public
+ * address has a proxy in front, and may not be able to tell that by a request.
  */
-async function metrics(app: FastifyInstance, { holdfast, fastPath }: { holdfast: Holdfast, fastPath: FastPath | null }): Promise<void> {
+async function metrics(
+  app: FastifyInstance,
+  { holdfast, fastPath }: { holdfast: Holdfast; fastPath: FastPath | null }
+): Promise<void> {
   const { metricsPort, metricsHost } = holdfast.config
   const { registry, note } = createMetrics(holdfast)
   fastPath?.noteTo(note)
-  const noting = (url: string): onResponseHookHandler => (request, reply, done) => {
-    const waitedMs = fastPath?.handedOn(request.raw)?.waitedMs ?? 0 // before Fastify's clock began
-    note(request.method, url, reply.statusCode, (waitedMs + reply.elapsedTime) / 1000)
-    done()
-  }
+  const noting =
+    (url: string): onResponseHookHandler =>
+    (request, reply, done) => {
+      // before Fastify's clock began
+      const waitedMs = fastPath?.handedOn(request.raw)?.waitedMs ?? 0
+      note(request.method, url, reply.statusCode, (waitedMs + reply.elapsedTime) / 1000)
+      done()
+    }
   // Not one hook for all: a request tells its route by an object that is made for the question.
-  app.addHook('onRoute', (route) => { route.onResponse = [noting(route.url), ...[route.onResponse ?? []].flat()] })
+  app.addHook('onRoute', (route) => {
+    route.onResponse = [noting(route.url), ...[route.onResponse ?? []].flat()]
+  })
   const notingNoRoute = noting(NO_ROUTE)
   app.addHook('onResponse', function (request, reply, done) {
     if (request.is404) notingNoRoute.call(this, request, reply, done)
@@ -38,14 +47,22 @@ async function metrics(app: FastifyInstance, { holdfast, fastPath }: { holdfast:
   if (isWorker) answerSupervisor(registry)
   if (metricsPort !== undefined) {
     if (isWorker) return
-    const close = await listenApart(metricsHost, metricsPort, () => registry.metrics(), (error) => app.log.error({ err: reportError(error) }, 'the metrics could not be read'))
+    const close = await listenApart(
+      metricsHost,
+      metricsPort,
+      () => registry.metrics(),
+      (error) => app.log.error({ err: reportError(error) }, 'the metrics could not be read')
+    )
     app.addHook('onClose', async () => close())
     return
   }
   if (!isForThisMachine(holdfast.config)) return
   app.get('/metrics', { schema: { hide: true } }, async (request, reply) => {
     if (!isFromThisMachine(request)) throw new Refusal('not_found')
-    return reply.type(registry.contentType).header('cache-control', 'no-store').send(await registry.metrics())
+    return reply
+      .type(registry.contentType)
+      .header('cache-control', 'no-store')
+      .send(await registry.metrics())
   })
 }
 
@@ -53,12 +70,19 @@ function isForThisMachine({ host, baseUrl }: Config): boolean {
   return isLoopback(host) && isLoopback(new URL(baseUrl).hostname)
 }
 
-// A reverse proxy of this machine connects from loopback as well, and says for whom. A page whose name was bound to loopback says its name.
+// A reverse proxy of this machine connects from loopback as well, and says for whom. A page whose
+// name was bound to loopback says its name.
 function isFromThisMachine({ raw, headers }: FastifyRequest): boolean {
-  const isForwarded = ['x-forwarded-for', 'forwarded', 'via'].some((name) => headers[name] !== undefined)
+  const isForwarded = ['x-forwarded-for', 'forwarded', 'via'].some(
+    (name) => headers[name] !== undefined
+  )
   const named = `http://${hostOf({ headers }) ?? ''}`
   const host = URL.canParse(named) ? new URL(named).hostname : ''
-  return isLoopback(parseAddress(raw.socket.remoteAddress ?? '') ?? '') && isLoopback(host) && !isForwarded
+  return (
+    isLoopback(parseAddress(raw.socket.remoteAddress ?? '') ?? '') &&
+    isLoopback(host) &&
+    !isForwarded
+  )
 }
 
 /** The process above the workers asks each of them, and serves the sums. */
@@ -74,17 +98,35 @@ function answerSupervisor(registry: Registry): void {
  */
 export function serveWorkersMetrics(host: string, port: number): Promise<() => void> {
   const workers = new AggregatorRegistry()
-  return listenApart(host, port, () => workers.clusterMetrics(), (error) => { process.stderr.write(`holdfast: the metrics could not be read: ${errorLine(error)}\n`) })
+  return listenApart(
+    host,
+    port,
+    () => workers.clusterMetrics(),
+    (error) => {
+      process.stderr.write(`holdfast: the metrics could not be read: ${errorLine(error)}\n`)
+    }
+  )
 }
 
-async function listenApart(host: string, port: number, read: () => Promise<string>, onError: (error: unknown) => void): Promise<() => void> {
+async function listenApart(
+  host: string,
+  port: number,
+  read: () => Promise<string>,
+  onError: (error: unknown) => void
+): Promise<() => void> {
   const server = createServer({ requestTimeout: 10_000 }, (request, response) => {
     if (request.method !== 'GET' || request.url?.split('?', 1)[0] !== '/metrics') {
       response.writeHead(404).end()
       return
     }
     read().then(
-      (text) => response.writeHead(200, { 'content-type': Registry.PROMETHEUS_CONTENT_TYPE, 'cache-control': 'no-store' }).end(text),
+      (text) =>
+        response
+          .writeHead(200, {
+            'content-type': Registry.PROMETHEUS_CONTENT_TYPE,
+            'cache-control': 'no-store'
+          })
+          .end(text),
       (error: unknown) => {
         onError(error)
         response.writeHead(500).end()
@@ -92,7 +134,9 @@ async function listenApart(host: string, port: number, read: () => Promise<strin
     )
   })
   server.listen(port, host)
-  await once(server, 'listening').catch((error: unknown) => { throw listenProblem(error, { host, port }, ['METRICS_HOST', 'METRICS_PORT']) })
+  await once(server, 'listening').catch((error: unknown) => {
+    throw listenProblem(error, { host, port }, ['METRICS_HOST', 'METRICS_PORT'])
+  })
   return () => {
     server.closeAllConnections()
     server.close()

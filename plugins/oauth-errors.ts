@@ -1,25 +1,53 @@
 import { Type } from 'typebox'
-import type { FastifyError, FastifyReply, FastifyRequest, preValidationAsyncHookHandler } from 'fastify'
+import type {
+  FastifyError,
+  FastifyReply,
+  FastifyRequest,
+  preValidationAsyncHookHandler
+} from 'fastify'
 import type { Cause, Refusal } from '../src/errors.js'
 import { noteFacts } from './answer-facts.js'
 import { beginRefusal, refusalOf } from './errors.js'
 
-const OAuthErrorSchema = Type.Object({ error: Type.String(), error_description: Type.String(), cause: Type.String({ description: 'What clients switch on.' }) })
+const OAuthErrorSchema = Type.Object({
+  error: Type.String(),
+  error_description: Type.String(),
+  cause: Type.String({ description: 'What clients switch on.' })
+})
 
 /** The part of an OAuth route's `schema.response` that documents its errors. */
 export function oauthErrors<const Status extends number>(...statuses: Status[]) {
-  const entries = statuses.map((status) => [status, { description: descriptions[status] ?? 'Refused.', content: { 'application/json': { schema: OAuthErrorSchema } } }])
-  return Object.fromEntries(entries) as Record<Status, { description: string, content: { 'application/json': { schema: typeof OAuthErrorSchema } } }>
+  const entries = statuses.map((status) => [
+    status,
+    {
+      description: descriptions[status] ?? 'Refused.',
+      content: { 'application/json': { schema: OAuthErrorSchema } }
+    }
+  ])
+  return Object.fromEntries(entries) as Record<
+    Status,
+    { description: string; content: { 'application/json': { schema: typeof OAuthErrorSchema } } }
+  >
 }
 
 const descriptions: Record<number, string> = {
-  400: 'The grant or the request is no good: `error` and `cause` say which.', 401: 'The client is not known.', 413: 'The body is too large.', 415: 'The content type is not supported.',
-  429: 'Too many requests: `Retry-After` says when to come back.', 503: 'Nobody knows: send the same request again.'
+  400: 'The grant or the request is no good: `error` and `cause` say which.',
+  401: 'The client is not known.',
+  413: 'The body is too large.',
+  415: 'The content type is not supported.',
+  429: 'Too many requests: `Retry-After` says when to come back.',
+  503: 'Nobody knows: send the same request again.'
 }
 
 /** An OAuth error (RFC 6749, section 5.2) with the stable cause beside it. */
 export interface OAuthError {
-  error: 'invalid_request' | 'invalid_client' | 'invalid_grant' | 'unsupported_grant_type' | 'temporarily_unavailable' | 'server_error'
+  error:
+    | 'invalid_request'
+    | 'invalid_client'
+    | 'invalid_grant'
+    | 'unsupported_grant_type'
+    | 'temporarily_unavailable'
+    | 'server_error'
   error_description: string
   cause: Cause
 }
@@ -31,18 +59,27 @@ const names: Partial<Record<Cause, OAuthError['error']>> = {
   refresh_malformed: 'invalid_grant',
   refresh_unknown: 'invalid_grant',
   refresh_reused: 'invalid_grant',
-  // There is one client so far: any other id is one that this server does not know, and no reason to sign anybody out.
+  // There is one client so far: any other id is one that this server does not know, and no reason
+  // to sign anybody out.
   client_mismatch: 'invalid_client'
 }
 
 /**
- * Answers an error of an OAuth endpoint. Clients in the field take a 400 for a sign-out: outages and limits are 503 and 429 with
- * `Retry-After`, never 400.
+ * Answers an error of an OAuth endpoint. Clients in the field take a 400 for a sign-out: outages
+ * and limits are 503 and 429 with `Retry-After`, never 400.
  */
-export function sendOAuthError(error: FastifyError | Refusal, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+export function sendOAuthError(
+  error: FastifyError | Refusal,
+  request: FastifyRequest,
+  reply: FastifyReply
+): FastifyReply {
   const refusal = refusalOf(error, request)
   const { error: name, status } = oauthFormOf(refusal)
-  const body: OAuthError = { error: name, error_description: describe(refusal), cause: refusal.code }
+  const body: OAuthError = {
+    error: name,
+    error_description: describe(refusal),
+    cause: refusal.code
+  }
   if (status === refusal.statusCode) beginRefusal(reply, refusal)
   else {
     noteFacts(request, { cause: refusal.code })
@@ -51,8 +88,11 @@ export function sendOAuthError(error: FastifyError | Refusal, request: FastifyRe
   return reply.type('application/json').send(JSON.stringify(body))
 }
 
-/** The name and the status of a refusal at an OAuth endpoint. RFC 6749 has one status for a grant that is no good; 401 is for clients. */
-export function oauthFormOf(refusal: Refusal): { error: OAuthError['error'], status: number } {
+/**
+ * The name and the status of a refusal at an OAuth endpoint. RFC 6749 has one status for a grant
+ * that is no good; 401 is for clients.
+ */
+export function oauthFormOf(refusal: Refusal): { error: OAuthError['error']; status: number } {
   const error = nameOf(refusal)
   return { error, status: error === 'invalid_grant' ? 400 : refusal.statusCode }
 }
@@ -71,8 +111,9 @@ function describe({ message }: Refusal): string {
 }
 
 /**
- * A `preValidation` hook of the OAuth endpoints: a parameter without a value counts as omitted (RFC 6749 3.1, 3.2). One that is sent twice is
- * a list here, and stays one for the schema to refuse; unknown ones are ignored.
+ * A `preValidation` hook of the OAuth endpoints: a parameter without a value counts as omitted (RFC
+ * 6749 3.1, 3.2). One that is sent twice is a list here, and stays one for the schema to refuse;
+ * unknown ones are ignored.
  */
 export const omitEmptyParameters: preValidationAsyncHookHandler = async (request) => {
   const { body } = request

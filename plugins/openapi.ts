@@ -19,15 +19,27 @@ exchanged at \`/oauth2/token\`, with an \`Idempotency-Key\` where answers may be
 OAuth errors with \`cause\`. \`401\` means that the credential is no good; \`503\` that nobody knows (\`store_unavailable\`) or that the server is busy (\`overloaded\`), and that the same request is
 worth repeating. Another method than a path has is answered \`405\`. Before there is a route: \`408\` request_timeout, \`414\` uri_too_long, \`431\` headers_too_large.`
 
-// The page's own script and style; what it shows comes from /openapi.json's source, and from nowhere else.
-const PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+// The page's own script and style; what it shows comes from /openapi.json's source, and from
+// nowhere else.
+const PAGE_POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
-/** Collects the schemas of every route registered after it, and serves them with better-auth's as `/openapi.json` and as a page, `/docs`. */
-async function openapi(app: FastifyInstance, { holdfast, prefix }: { holdfast: Holdfast, prefix: string }): Promise<void> {
+/**
+ * Collects the schemas of every route registered after it, and serves them with better-auth's as
+ * `/openapi.json` and as a page, `/docs`.
+ */
+async function openapi(
+  app: FastifyInstance,
+  { holdfast, prefix }: { holdfast: Holdfast; prefix: string }
+): Promise<void> {
   let whole: ApiDocument | null = null
-  // When somebody wants to read it, and not when the server starts: better-auth makes most of it, which a node that only gateways ask never needs.
+  // When somebody wants to read it, and not when the server starts: better-auth makes most of it,
+  // which a node that only gateways ask never needs.
   const describe = async () => {
-    whole ??= completeDocument(app.swagger() as ApiDocument, await holdfast.auth.describe(), { prefix, basePath: holdfast.auth.basePath })
+    whole ??= completeDocument(app.swagger() as ApiDocument, await holdfast.auth.describe(), {
+      prefix,
+      basePath: holdfast.auth.basePath
+    })
     return whole
   }
   await app.register(fastifySwagger, {
@@ -37,10 +49,29 @@ async function openapi(app: FastifyInstance, { holdfast, prefix }: { holdfast: H
       servers: [{ url: holdfast.config.baseUrl }],
       components: {
         securitySchemes: {
-          cookie: { type: 'apiKey', in: 'cookie', name: holdfast.auth.cookieName, description: 'The session cookie. With it, requests that change something must come from a trusted origin.' },
-          bearer: { type: 'http', scheme: 'bearer', description: 'An access token, or a session token.' },
-          sessionToken: { type: 'http', scheme: 'bearer', description: 'A session token, as `set-auth-token` gave it: an access token is not enough.' },
-          gateway: { type: 'http', scheme: 'basic', description: "A gateway's client id and secret." }
+          cookie: {
+            type: 'apiKey',
+            in: 'cookie',
+            name: holdfast.auth.cookieName,
+            description:
+              'The session cookie. With it, requests that change something must come from a trusted origin.'
+          },
+          bearer: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'An access token, or a session token.'
+          },
+          sessionToken: {
+            type: 'http',
+            scheme: 'bearer',
+            description:
+              'A session token, as `set-auth-token` gave it: an access token is not enough.'
+          },
+          gateway: {
+            type: 'http',
+            scheme: 'basic',
+            description: "A gateway's client id and secret."
+          }
         }
       }
     }
@@ -51,7 +82,9 @@ async function openapi(app: FastifyInstance, { holdfast, prefix }: { holdfast: H
     return reply.type('application/json').send(text)
   })
   await app.register(async (page) => {
-    page.addHook('onRequest', async () => { await describe() })
+    page.addHook('onRequest', async () => {
+      await describe()
+    })
     await page.register(fastifySwaggerUi, {
       routePrefix: '/docs',
       indexPrefix: prefix,

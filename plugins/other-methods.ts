@@ -4,7 +4,8 @@ import { Refusal } from '../src/errors.js'
 const methods = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT']
 
 /**
- * Has the routes of a scope answer the methods that they lack: 405, with those that they have (RFC 9110 15.5.6). OPTIONS stays with CORS.
+ * Has the routes of a scope answer the methods that they lack: 405, with those that they have (RFC
+ * 9110 15.5.6). OPTIONS stays with CORS.
  *
  * @returns adds these answers, when every route of the scope is there
  */
@@ -30,7 +31,9 @@ export function noteMethods(app: FastifyInstance): () => void {
           reply.header('allow', allow)
           throw new Refusal('method_not_allowed')
         },
-        handler: () => { throw new Error('answered before') }
+        handler: () => {
+          throw new Error('answered before')
+        }
       })
     }
   }

@@ -1,4 +1,7 @@
-import fastifyRateLimit, { type FastifyRateLimitStore, type RateLimitPluginOptions } from '@fastify/rate-limit'
+import fastifyRateLimit, {
+  type FastifyRateLimitStore,
+  type RateLimitPluginOptions
+} from '@fastify/rate-limit'
 import LocalStore from '@fastify/rate-limit/store/LocalStore.js'
 import RedisStore from '@fastify/rate-limit/store/RedisStore.js'
 import type { FastifyInstance, RouteShorthandOptions } from 'fastify'
@@ -10,12 +13,19 @@ import type { Holdfast } from '../src/holdfast.js'
 import { Budgets, clientNetwork, SharedBudgetStore, LocalBudgetStore } from './budgets.js'
 import type { Limit } from '../src/limits.js'
 
-type Count = (key: string, done: (error: Error | null, result?: { current: number, ttl: number }) => void, timeWindow: number, max: number) => void
+type Count = (
+  key: string,
+  done: (error: Error | null, result?: { current: number; ttl: number }) => void,
+  timeWindow: number,
+  max: number
+) => void
 type Counter = FastifyRateLimitStore & { incr: Count }
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Budgets that a handler or hook takes from and gives back to; null where RATE_LIMIT is off. */
+    /**
+     * Budgets that a handler or hook takes from and gives back to; null where RATE_LIMIT is off.
+     */
     budgets: Budgets | null
   }
 }
@@ -33,13 +43,21 @@ export function openCounts(app: FastifyInstance, holdfast: Holdfast): Counts | n
   const { config } = holdfast
   const storeId = () => holdfast.storeId()
   if (!config.rateLimit) return null
-  const redis = config.redisUrl === undefined ? null : connect(app, config.redisUrl, config.redisCaFile)
+  const redis =
+    config.redisUrl === undefined ? null : connect(app, config.redisUrl, config.redisCaFile)
   const local = new LocalBudgetStore()
   holdfast.onCountsForgotten((counts) => local.forget(counts))
-  return { budgets: new Budgets(redis ? new SharedBudgetStore(redis, storeId, local) : local), redis, storeId }
+  return {
+    budgets: new Budgets(redis ? new SharedBudgetStore(redis, storeId, local) : local),
+    redis,
+    storeId
+  }
 }
 
-/** Counts in Redis, so that nodes share their counts, and in this process while Redis does not answer. */
+/**
+ * Counts in Redis, so that nodes share their counts, and in this process while Redis does not
+ * answer.
+ */
 class SharedCounter {
   readonly #shared: Counter
   readonly #local: Counter
@@ -54,10 +72,15 @@ class SharedCounter {
   incr: Count = (key, done, timeWindow, max) => {
     const storeId = this.#storeId()
     if (storeId === null) return this.#local.incr(key, done, timeWindow, max)
-    this.#shared.incr(`${storeId}:limit:${key}`, (error, result) => {
-      if (error) this.#local.incr(key, done, timeWindow, max)
-      else done(null, result)
-    }, timeWindow, max)
+    this.#shared.incr(
+      `${storeId}:limit:${key}`,
+      (error, result) => {
+        if (error) this.#local.incr(key, done, timeWindow, max)
+        else done(null, result)
+      },
+      timeWindow,
+      max
+    )
   }
 
   // Routes share a count by the name in its key, not by their own.
@@ -67,13 +90,20 @@ class SharedCounter {
 }
 
 /** Makes the limits that routes name in `config: limitedBy(…)` hold. */
-async function rateLimit(app: FastifyInstance, { counts }: { counts: Counts | null }): Promise<void> {
+async function rateLimit(
+  app: FastifyInstance,
+  { counts }: { counts: Counts | null }
+): Promise<void> {
   if (!counts) return
   const { redis, storeId } = counts
   class Store extends SharedCounter {
     constructor() {
       const inProcess = new LocalStore(false, false)
-      super(redis ? new RedisStore(false, false, redis, 'holdfast:') : inProcess, inProcess, storeId)
+      super(
+        redis ? new RedisStore(false, false, redis, 'holdfast:') : inProcess,
+        inProcess,
+        storeId
+      )
     }
   }
   await app.register(fastifyRateLimit, {
@@ -86,23 +116,37 @@ async function rateLimit(app: FastifyInstance, { counts }: { counts: Counts | nu
 }
 
 /** The `config` of a route that counts requests by client address (IPv6 by /64) against a limit. */
-export function limitedBy({ name, max, windowMs }: Limit): NonNullable<RouteShorthandOptions['config']> {
+export function limitedBy({
+  name,
+  max,
+  windowMs
+}: Limit): NonNullable<RouteShorthandOptions['config']> {
   return { rateLimit: { max, timeWindow: windowMs, groupId: `:${name}` } }
 }
 
 /** Fails fast: a counter is not worth waiting for, and a command sent twice would count twice. */
-function connect(app: FastifyInstance, redisUrl: string, caFile: string | undefined): RedisConnection {
+function connect(
+  app: FastifyInstance,
+  redisUrl: string,
+  caFile: string | undefined
+): RedisConnection {
   const redis = connectRedis(redisUrl, { caFile })
   let away = false
   redis.on('error', (error: Error) => {
-    if (!away) app.log.warn({ err: reportError(error) }, 'Redis does not answer: rates are counted in this process')
+    if (!away)
+      app.log.warn(
+        { err: reportError(error) },
+        'Redis does not answer: rates are counted in this process'
+      )
     away = true
   })
   redis.on('ready', () => {
     if (away) app.log.info('Redis answers again')
     away = false
   })
-  app.addHook('onClose', async () => { redis.disconnect() })
+  app.addHook('onClose', async () => {
+    redis.disconnect()
+  })
   return redis
 }
 

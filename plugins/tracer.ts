@@ -1,5 +1,11 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { defaultTextMapGetter, ROOT_CONTEXT, SpanKind, SpanStatusCode, type Span } from '@opentelemetry/api'
+import {
+  defaultTextMapGetter,
+  ROOT_CONTEXT,
+  SpanKind,
+  SpanStatusCode,
+  type Span
+} from '@opentelemetry/api'
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { resourceFromAttributes } from '@opentelemetry/resources'
@@ -7,7 +13,12 @@ import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trac
 
 /** Spans of requests, sent in batches. A collector that is away costs spans, and no request. */
 export interface Tracer {
-  begin(request: object, headers: IncomingHttpHeaders, method: string, route: string | undefined): void
+  begin(
+    request: object,
+    headers: IncomingHttpHeaders,
+    method: string,
+    route: string | undefined
+  ): void
   end(request: object, status: number): void
   /** Sends what has not been sent. */
   close(): Promise<void>
@@ -15,8 +26,14 @@ export interface Tracer {
 
 /** Opens a tracer of its own: an application around us may have another as its global one. */
 export function openTracer(endpoint: string): Tracer {
-  const exporter = new OTLPTraceExporter({ url: `${endpoint.replace(/\/+$/, '')}/v1/traces`, timeoutMillis: 5_000 })
-  const provider = new BasicTracerProvider({ resource: resourceFromAttributes({ 'service.name': 'holdfast' }), spanProcessors: [new BatchSpanProcessor(exporter)] })
+  const exporter = new OTLPTraceExporter({
+    url: `${endpoint.replace(/\/+$/, '')}/v1/traces`,
+    timeoutMillis: 5_000
+  })
+  const provider = new BasicTracerProvider({
+    resource: resourceFromAttributes({ 'service.name': 'holdfast' }),
+    spanProcessors: [new BatchSpanProcessor(exporter)]
+  })
   const tracer = provider.getTracer('holdfast')
   const propagator = new W3CTraceContextPropagator()
   const spans = new WeakMap<object, Span>()
@@ -24,8 +41,18 @@ export function openTracer(endpoint: string): Tracer {
     begin(request, headers, method, route) {
       const parent = propagator.extract(ROOT_CONTEXT, headers, defaultTextMapGetter)
       // The route and not the path: tokens travel in paths of links that were mailed.
-      const attributes = { 'http.request.method': method, ...(route === undefined ? {} : { 'http.route': route }) }
-      spans.set(request, tracer.startSpan(route === undefined ? method : `${method} ${route}`, { kind: SpanKind.SERVER, attributes }, parent))
+      const attributes = {
+        'http.request.method': method,
+        ...(route === undefined ? {} : { 'http.route': route })
+      }
+      spans.set(
+        request,
+        tracer.startSpan(
+          route === undefined ? method : `${method} ${route}`,
+          { kind: SpanKind.SERVER, attributes },
+          parent
+        )
+      )
     },
     end(request, status) {
       const span = spans.get(request)
@@ -35,6 +62,7 @@ export function openTracer(endpoint: string): Tracer {
       if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
       span.end()
     },
-    close: () => provider.shutdown().catch(() => {}) // the collector is away: there is nobody to tell
+    // the collector is away: there is nobody to tell
+    close: () => provider.shutdown().catch(() => {})
   }
 }

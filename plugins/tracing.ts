@@ -2,7 +2,10 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.js'
 
-/** A span for each request, where OTEL_EXPORTER_OTLP_ENDPOINT is set. Where it is not, nothing of OpenTelemetry is even loaded. */
+/**
+ * A span for each request, where OTEL_EXPORTER_OTLP_ENDPOINT is set. Where it is not, nothing of
+ * OpenTelemetry is even loaded.
+ */
 async function tracing(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
   if (config.otlpEndpoint === undefined) return
   const { openTracer } = await import('./tracer.js')

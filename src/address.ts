@@ -6,8 +6,9 @@ const IPV4_WITH_PORT = /^(\d{1,3}(?:\.\d{1,3}){3}):\d{1,5}$/
 const MAPPED = /^::ffff:(?=\d+\.)/
 
 /**
- * Reads an IP address in any form in which proxies write one: with a port (Azure, IIS), in brackets or quotes (RFC 7239), with a zone,
- * as IPv4 mapped into IPv6. All forms of one address have one result, so that no client becomes another by a spelling.
+ * Reads an IP address in any form in which proxies write one: with a port (Azure, IIS), in brackets
+ * or quotes (RFC 7239), with a zone, as IPv4 mapped into IPv6. All forms of one address have one
+ * result, so that no client becomes another by a spelling.
  *
  * @returns null for what is no address
  */
@@ -18,7 +19,9 @@ export function parseAddress(text: string): string | null {
   const [address = ''] = bare.split('%', 1)
   const version = isIP(address)
   if (version === 4) return address
-  return version === 6 ? new SocketAddress({ address, family: 'ipv6' }).address.replace(MAPPED, '') : null
+  return version === 6
+    ? new SocketAddress({ address, family: 'ipv6' }).address.replace(MAPPED, '')
+    : null
 }
 
 /** A set of addresses and CIDR ranges. IPv4 mapped into IPv6 is IPv4 here too. */

@@ -13,10 +13,14 @@ import { readPassword } from './password-input.js'
 import { progressBar, toTable } from './terminal.js'
 import { version } from './version.js'
 
-// The server takes a second to load. Help does not need it, and neither does a command that a running server carries out.
+// The server takes a second to load. Help does not need it, and neither does a command that a
+// running server carries out.
 const loadHoldfast = () => import('./holdfast.js')
 
-/** Reads `.env` in the working directory, where there is one. What the environment says already stays as it is. */
+/**
+ * Reads `.env` in the working directory, where there is one. What the environment says already
+ * stays as it is.
+ */
 async function loadDotEnv(): Promise<void> {
   if (!existsSync('.env')) return
   try {
@@ -33,8 +37,11 @@ async function configured(): Promise<Config> {
   return warned(configFromEnvironment(process.env))
 }
 
-/** A variable that is not read changes nothing, and nobody would see why. A worker's environment is that of the process above. */
-function warned<T>({ config, misspelt }: { config: T, misspelt: string[] }): T {
+/**
+ * A variable that is not read changes nothing, and nobody would see why. A worker's environment is
+ * that of the process above.
+ */
+function warned<T>({ config, misspelt }: { config: T; misspelt: string[] }): T {
   if (cluster.isPrimary) for (const line of misspelt) process.stderr.write(`holdfast: ${line}\n`)
   return config
 }
@@ -68,17 +75,32 @@ async function runStart(): Promise<void> {
 
 type RunOperation = (request: ControlRequest) => Promise<unknown>
 
-/** Lets `use` run operations in the server that holds an embedded store, or on the store itself, which is opened once. */
-async function withOperations<T>(config: Config, use: (run: RunOperation) => Promise<T>): Promise<T> {
+/**
+ * Lets `use` run operations in the server that holds an embedded store, or on the store itself,
+ * which is opened once.
+ */
+async function withOperations<T>(
+  config: Config,
+  use: (run: RunOperation) => Promise<T>
+): Promise<T> {
   let holdfast: Holdfast | null = null
   const bar = process.stderr.isTTY ? progressBar() : null
   try {
     return await use(async (request) => {
-      const answer = holdfast === null && config.databaseUrl === undefined ? await askHolder(config.dataDir, request) : null
-      if (answer && 'error' in answer) throw answer.cause ? new Refusal(answer.cause, answer.error) : new Error(answer.error)
+      const answer =
+        holdfast === null && config.databaseUrl === undefined
+          ? await askHolder(config.dataDir, request)
+          : null
+      if (answer && 'error' in answer)
+        throw answer.cause ? new Refusal(answer.cause, answer.error) : new Error(answer.error)
       if (answer) return answer.result
       const { openHoldfast } = await loadHoldfast()
-      holdfast ??= await openHoldfast(config, '', { onDebug: () => {}, onWarning: () => {}, onError: () => {}, onUnfit: () => {} }, { serves: false })
+      holdfast ??= await openHoldfast(
+        config,
+        '',
+        { onDebug: () => {}, onWarning: () => {}, onError: () => {}, onUnfit: () => {} },
+        { serves: false }
+      )
       return operate(holdfast, request, bar?.onProgress)
     })
   } finally {
@@ -88,10 +110,18 @@ async function withOperations<T>(config: Config, use: (run: RunOperation) => Pro
 }
 
 /** Runs a command whose result comes in pages, and writes each as it comes. */
-async function writePages(run: RunOperation, operation: string, args: string[], paged: PagedResult): Promise<void> {
+async function writePages(
+  run: RunOperation,
+  operation: string,
+  args: string[],
+  paged: PagedResult
+): Promise<void> {
   async function* pages() {
     for (let after: string | null = ''; after !== null;) {
-      const page = await run({ operation, args: after === '' ? args : [...args, `--after=${after}`] })
+      const page = await run({
+        operation,
+        args: after === '' ? args : [...args, `--after=${after}`]
+      })
       yield page
       after = paged.nextOf(page)
     }
@@ -106,7 +136,8 @@ async function main(argv: string[]): Promise<void> {
   const [first = 'help', ...rest] = words
   if (first === '--version' || first === '-v') return print(`${version}\n`)
   if (first === 'help') return print(`${helpFor(rest).trimEnd()}\n`)
-  if (words.includes('--help') || words.includes('-h')) return print(`${helpFor(words).trimEnd()}\n`)
+  if (words.includes('--help') || words.includes('-h'))
+    return print(`${helpFor(words).trimEnd()}\n`)
   const command = findCommand(words)
   const args = words.slice(command.split(' ').length)
   if (command === 'start' || command === 'migrate') {
@@ -121,26 +152,38 @@ async function main(argv: string[]): Promise<void> {
     return print('')
   }
   const password = await readPassword(asks?.(args) ?? null)
-  return printResult(await withOperations(config, (run) => run({ operation: command, args, password })), command, json)
+  return printResult(
+    await withOperations(config, (run) => run({ operation: command, args, password })),
+    command,
+    json
+  )
 }
 
 function printResult(result: unknown, command: string, json: boolean): Promise<never> {
-  return print(process.stdout.isTTY && !json ? `${tableOf(result, operations[command])}\n` : `${jsonOf(result, operations[command])}\n`)
+  return print(
+    process.stdout.isTTY && !json
+      ? `${tableOf(result, operations[command])}\n`
+      : `${jsonOf(result, operations[command])}\n`
+  )
 }
 
 /** `--json` stands anywhere, and every command has it. Behind `--` it is a value like any other. */
-function withoutJson(argv: string[]): { words: string[], json: boolean } {
+function withoutJson(argv: string[]): { words: string[]; json: boolean } {
   const end = argv.includes('--') ? argv.indexOf('--') : argv.length
   const words = argv.filter((word, index) => word !== '--json' || index > end)
   return { words, json: words.length < argv.length }
 }
 
 function jsonOf(result: unknown, { lines = false }: Partial<Operation> = {}): string {
-  return lines && Array.isArray(result) ? result.map((record) => JSON.stringify(record)).join('\n') : JSON.stringify(result)
+  return lines && Array.isArray(result)
+    ? result.map((record) => JSON.stringify(record)).join('\n')
+    : JSON.stringify(result)
 }
 
 function tableOf(result: unknown, { row = (record) => record }: Partial<Operation> = {}): string {
-  const shown: unknown = Array.isArray(result) ? (result as Record<string, unknown>[]).map(row) : result
+  const shown: unknown = Array.isArray(result)
+    ? (result as Record<string, unknown>[]).map(row)
+    : result
   return toTable(shown, { width: process.stdout.columns || undefined, now: Date.now() })
 }
 
@@ -150,7 +193,9 @@ function print(text: string): Promise<never> {
 }
 
 // `holdfast session list … | head -1` has read enough.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+  process.exit(error.code === 'EPIPE' ? 0 : 1)
+)
 
 // Node would print all that the error carries.
 process.on('uncaughtException', (error) => {
@@ -163,6 +208,10 @@ try {
 } catch (error) {
   const isConfigError = error instanceof Error && error.name === 'ConfigError'
   // Each wrong setting is a line of its own, and can be found as one.
-  process.stderr.write(`holdfast: ${isConfigError ? errorLine(error).replaceAll('\n', '\nholdfast: ') : errorLine(error)}\n`)
-  process.exit(isConfigError || (error instanceof Refusal && error.code === 'invalid_input') ? 2 : 1)
+  process.stderr.write(
+    `holdfast: ${isConfigError ? errorLine(error).replaceAll('\n', '\nholdfast: ') : errorLine(error)}\n`
+  )
+  process.exit(
+    isConfigError || (error instanceof Refusal && error.code === 'invalid_input') ? 2 : 1
+  )
 }

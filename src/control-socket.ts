@@ -13,13 +13,17 @@ export interface ControlRequest {
 }
 
 /** Its answer: a result, or the message of an error, with its cause where it is a refusal. */
-export type ControlAnswer = { result: unknown } | { error: string, cause?: Cause }
+export type ControlAnswer = { result: unknown } | { error: string; cause?: Cause }
 
 /**
- * Listens in the data directory for commands of the command line, which cannot open an embedded store that a server holds.
- * Call it while holding the directory's lock: what lies at the path is then a dead process's. Only the owner may connect.
+ * Listens in the data directory for commands of the command line, which cannot open an embedded
+ * store that a server holds. Call it while holding the directory's lock: what lies at the path is
+ * then a dead process's. Only the owner may connect.
  */
-export async function listenForControl(dataDir: string, handle: (request: ControlRequest) => Promise<unknown>): Promise<Server> {
+export async function listenForControl(
+  dataDir: string,
+  handle: (request: ControlRequest) => Promise<unknown>
+): Promise<Server> {
   const path = socketPath(dataDir)
   rmSync(path, { force: true })
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -34,7 +38,10 @@ export async function listenForControl(dataDir: string, handle: (request: Contro
 }
 
 /** Sends one command to the process that holds the data directory; null when none does. */
-export async function askHolder(dataDir: string, request: ControlRequest): Promise<ControlAnswer | null> {
+export async function askHolder(
+  dataDir: string,
+  request: ControlRequest
+): Promise<ControlAnswer | null> {
   let socket: Socket
   try {
     socket = connect({ path: socketPath(dataDir), allowHalfOpen: true })
@@ -46,17 +53,26 @@ export async function askHolder(dataDir: string, request: ControlRequest): Promi
   return JSON.parse(await receive(socket)) as ControlAnswer
 }
 
-async function answer(socket: Socket, handle: (request: ControlRequest) => Promise<unknown>): Promise<void> {
+async function answer(
+  socket: Socket,
+  handle: (request: ControlRequest) => Promise<unknown>
+): Promise<void> {
   try {
     const result = await handle(JSON.parse(await receive(socket)) as ControlRequest)
     socket.end(JSON.stringify({ result } satisfies ControlAnswer))
   } catch (error) {
     const refused = error instanceof Refusal ? { cause: error.code } : {}
-    socket.end(JSON.stringify({ error: error instanceof Error ? error.message : String(error), ...refused } satisfies ControlAnswer))
+    socket.end(
+      JSON.stringify({
+        error: error instanceof Error ? error.message : String(error),
+        ...refused
+      } satisfies ControlAnswer)
+    )
   }
 }
 
-// Not stream/consumers: it destroys the socket when the other side has finished, and then nothing can be answered.
+// Not stream/consumers: it destroys the socket when the other side has finished, and then nothing
+// can be answered.
 async function receive(socket: Socket): Promise<string> {
   const chunks: Buffer[] = []
   socket.on('data', (chunk: Buffer) => chunks.push(chunk))
@@ -69,6 +85,7 @@ const LONGEST_PATH_BYTES = 100
 
 function socketPath(dataDir: string): string {
   const path = join(dataDir, 'control.sock')
-  if (Buffer.byteLength(path) > LONGEST_PATH_BYTES) throw new Error(`the path of DATA_DIR is too long for a socket: ${dataDir}`)
+  if (Buffer.byteLength(path) > LONGEST_PATH_BYTES)
+    throw new Error(`the path of DATA_DIR is too long for a socket: ${dataDir}`)
   return path
 }

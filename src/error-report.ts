@@ -17,23 +17,29 @@ const SHORTEST_SECRET = 5
 const secrets = new Set<string>()
 const reports = new WeakSet<object>()
 
-/** From now on these are struck out of all that this process tells of errors. It knows every configuration that it has read. */
+/**
+ * From now on these are struck out of all that this process tells of errors. It knows every
+ * configuration that it has read.
+ */
 export function neverReport(values: Iterable<string>): void {
   for (const value of values) {
-    if (value.length >= SHORTEST_SECRET) for (const text of [value, encodeURIComponent(value)]) secrets.add(text)
+    if (value.length >= SHORTEST_SECRET)
+      for (const text of [value, encodeURIComponent(value)]) secrets.add(text)
   }
 }
 
 /**
- * What may be logged of an error: its type, message, code and stack, and the same of its causes. Clients put far more on
- * their errors: ioredis the command with its arguments (`AUTH <user> <password>`), pg the connection, Prisma the query.
- * For loggers of other people's making, whose serializers copy every field, as for our own.
+ * What may be logged of an error: its type, message, code and stack, and the same of its causes.
+ * Clients put far more on their errors: ioredis the command with its arguments (`AUTH <user>
+ * <password>`), pg the connection, Prisma the query. For loggers of other people's making, whose
+ * serializers copy every field, as for our own.
  */
 export function reportError(error: unknown, depth = DEPTH): ErrorReport {
   if (typeof error === 'object' && error !== null && reports.has(error)) return error as ErrorReport
   const { type, message, code, stack, cause } = partsOf(error)
   const report = Object.assign(Object.create(null) as object, {
-    type, message: redact(message).slice(0, LONGEST_MESSAGE),
+    type,
+    message: redact(message).slice(0, LONGEST_MESSAGE),
     ...(code === undefined ? {} : { code }),
     ...(stack === undefined ? {} : { stack: redact(stack).slice(0, LONGEST_STACK) }),
     ...(cause === undefined || depth === 0 ? {} : { cause: reportError(cause, depth - 1) })
@@ -58,7 +64,11 @@ interface Parts {
 }
 
 function partsOf(error: unknown): Parts {
-  if (!(error instanceof Error)) return { type: typeof error, message: typeof error === 'string' ? error : 'something was thrown that is no error' }
+  if (!(error instanceof Error))
+    return {
+      type: typeof error,
+      message: typeof error === 'string' ? error : 'something was thrown that is no error'
+    }
   const { code } = error as { code?: unknown }
   return {
     type: error.constructor.name || error.name,
@@ -75,10 +85,16 @@ function messageOf(error: Error): string {
   return error.errors.map((each) => (each instanceof Error ? each.message : '')).join('; ')
 }
 
-// Redis repeats a command that it does not know, with its arguments, and libraries the address that they cannot read.
-const patterns: [RegExp, string][] = [[/(with args beginning with:).*/g, '$1 ***'], [/([a-z][a-z0-9+.-]*:\/\/)[^\s/]*@/gi, '$1***@']]
+// Redis repeats a command that it does not know, with its arguments, and libraries the address that
+// they cannot read.
+const patterns: [RegExp, string][] = [
+  [/(with args beginning with:).*/g, '$1 ***'],
+  [/([a-z][a-z0-9+.-]*:\/\/)[^\s/]*@/gi, '$1***@']
+]
 
-/** A text as it may be told: without what secret settings hold, and the credentials of addresses. */
+/**
+ * A text as it may be told: without what secret settings hold, and the credentials of addresses.
+ */
 export function redact(text: string): string {
   let redacted = text
   for (const [pattern, replacement] of patterns) redacted = redacted.replace(pattern, replacement)

@@ -1,6 +1,7 @@
 /**
- * Every refusal that a client can see. `cause` is stable: clients switch on it and never on the text.
- * 401 means "this credential is no good, sign in again"; 503 means "nobody knows, try again, keep your cookie".
+ * Every refusal that a client can see. `cause` is stable: clients switch on it and never on the
+ * text. 401 means "this credential is no good, sign in again"; 503 means "nobody knows, try again,
+ * keep your cookie".
  */
 const refusals = {
   credential_missing: [401, 'No session credential was sent.'],
@@ -17,15 +18,30 @@ const refusals = {
   invalid_email: [400, 'The e-mail address is not valid.'],
   password_too_short: [400, 'Password too short: it must have at least 8 characters.'],
   password_too_long: [400, 'Password too long: it must have at most 128 characters.'],
-  password_too_common: [400, 'This password is one of the first that are tried: choose another one.'],
+  password_too_common: [
+    400,
+    'This password is one of the first that are tried: choose another one.'
+  ],
   grant_type_unsupported: [400, 'This grant type is not supported: the only one is refresh_token.'],
   refresh_malformed: [400, 'This is no refresh token of this server.'],
   refresh_unknown: [400, 'The refresh token is not one that this session was given.'],
-  refresh_reused: [400, 'The refresh token had been used before: the session has ended, for one of its users may be a thief.'],
-  client_mismatch: [400, 'The client_id is not that of the session (holdfast, where none was configured). The session goes on.'],
+  refresh_reused: [
+    400,
+    'The refresh token had been used before: the session has ended, for one of its users may be a thief.'
+  ],
+  client_mismatch: [
+    400,
+    'The client_id is not that of the session (holdfast, where none was configured). The session goes on.'
+  ],
   role_missing: [403, 'A required role is missing.'],
-  access_token_insufficient: [403, 'An access token is not enough here: use the session token, or send the password as well where the endpoint takes one.'],
-  reauthentication_required: [403, 'This needs a sign-in of the last ten minutes: sign in again, or show the password, and the second factor where there is one.'],
+  access_token_insufficient: [
+    403,
+    'An access token is not enough here: use the session token, or send the password as well where the endpoint takes one.'
+  ],
+  reauthentication_required: [
+    403,
+    'This needs a sign-in of the last ten minutes: sign in again, or show the password, and the second factor where there is one.'
+  ],
   right_changed: [403, 'What allowed this changed while the request was under way.'],
   origin_refused: [403, 'A cookie authenticates only requests from a trusted origin.'],
   not_found: [404, 'There is nothing here.'],
@@ -36,12 +52,21 @@ const refusals = {
   unsupported_media_type: [415, 'The content type is not supported.'],
   headers_too_large: [431, 'The request headers are too large.'],
   rate_limited: [429, 'Too many requests. Try again later.'],
-  too_many_sessions: [429, 'The user has as many sessions as are allowed, each used within a day: end one of them first.'],
+  too_many_sessions: [
+    429,
+    'The user has as many sessions as are allowed, each used within a day: end one of them first.'
+  ],
   internal: [500, 'Something went wrong on the server.'],
-  store_unavailable: [503, 'The session store cannot be reached. Nothing is known about the session: try again.'],
+  store_unavailable: [
+    503,
+    'The session store cannot be reached. Nothing is known about the session: try again.'
+  ],
   draining: [503, 'This process is being stopped: send requests to another one.'],
   overloaded: [503, 'Too many passwords wait to be checked. Nothing was checked: try again.'],
-  revocation_pending: [503, 'The session is revoked, and a cache could not be told yet: try again to be sure.']
+  revocation_pending: [
+    503,
+    'The session is revoked, and a cache could not be told yet: try again to be sure.'
+  ]
 } as const satisfies Record<string, readonly [number, string]>
 
 /** The stable causes. */
@@ -51,7 +76,13 @@ export const causes = Object.keys(refusals) as Cause[]
 
 /** Causes for which a credential is refused with 401. */
 export type InactiveCause =
-  | 'credential_malformed' | 'session_unknown' | 'session_revoked' | 'session_expired' | 'user_banned' | 'user_gone' | 'token_expired'
+  | 'credential_malformed'
+  | 'session_unknown'
+  | 'session_revoked'
+  | 'session_expired'
+  | 'user_banned'
+  | 'user_gone'
+  | 'token_expired'
 
 /** Seconds a client should wait before it asks again after a 503. */
 export const RETRY_AFTER_SECONDS = 1
@@ -78,10 +109,14 @@ export class StoreUnavailable extends Refusal {
   }
 }
 
-/** The refusal that fits an HTTP status that was decided elsewhere (Fastify, Node's parser), where nobody looked at credentials. */
+/**
+ * The refusal that fits an HTTP status that was decided elsewhere (Fastify, Node's parser), where
+ * nobody looked at credentials.
+ */
 export function refusalFor(statusCode: number): Refusal {
   for (const [code, [status]] of Object.entries(refusals)) {
-    if (status === statusCode && status !== 401 && code !== 'credential_ambiguous') return new Refusal(code as Cause)
+    if (status === statusCode && status !== 401 && code !== 'credential_ambiguous')
+      return new Refusal(code as Cause)
   }
   return new Refusal(statusCode >= 400 && statusCode < 500 ? 'invalid_input' : 'internal')
 }
@@ -99,21 +134,44 @@ export interface Problem {
 }
 
 const titles: Record<number, string> = {
-  400: 'Bad Request', 401: 'Unauthorized', 403: 'Forbidden', 404: 'Not Found', 405: 'Method Not Allowed',
-  408: 'Request Timeout', 413: 'Content Too Large', 414: 'URI Too Long', 415: 'Unsupported Media Type', 429: 'Too Many Requests',
-  431: 'Request Header Fields Too Large', 500: 'Internal Server Error', 503: 'Service Unavailable'
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  408: 'Request Timeout',
+  413: 'Content Too Large',
+  414: 'URI Too Long',
+  415: 'Unsupported Media Type',
+  429: 'Too Many Requests',
+  431: 'Request Header Fields Too Large',
+  500: 'Internal Server Error',
+  503: 'Service Unavailable'
 }
 
-const betterAuthCodes: Partial<Record<Cause, string>> = { reauthentication_required: 'SESSION_NOT_FRESH' }
+const betterAuthCodes: Partial<Record<Cause, string>> = {
+  reauthentication_required: 'SESSION_NOT_FRESH'
+}
 
 /** The body of a refusal as RFC 9457 problem details (`application/problem+json`). */
 export function problemOf(refusal: Refusal, requestId: string): Problem {
   const status = refusal.statusCode
   const code = betterAuthCodes[refusal.code]
-  return { type: 'about:blank', title: titles[status] ?? 'Error', status, detail: refusal.message, cause: refusal.code, ...(code ? { code } : {}), requestId }
+  return {
+    type: 'about:blank',
+    title: titles[status] ?? 'Error',
+    status,
+    detail: refusal.message,
+    cause: refusal.code,
+    ...(code ? { code } : {}),
+    requestId
+  }
 }
 
-/** Settings are wrong: the start is refused. The message has a line for each of them, which begins with the name of the variable. */
+/**
+ * Settings are wrong: the start is refused. The message has a line for each of them, which begins
+ * with the name of the variable.
+ */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 

@@ -5,8 +5,14 @@ import { version } from './version.js'
 
 /** Every command, in the order in which help names them. */
 export const commands: Record<string, Pick<Operation, 'usage' | 'help'>> = {
-  start: { usage: 'start', help: 'Serves, with the settings of the environment, until SIGTERM: then requests that are open end first.' },
-  migrate: { usage: 'migrate', help: 'Applies the migrations that the store has not seen. Safe to run on several machines at once.' },
+  start: {
+    usage: 'start',
+    help: 'Serves, with the settings of the environment, until SIGTERM: then requests that are open end first.'
+  },
+  migrate: {
+    usage: 'migrate',
+    help: 'Applies the migrations that the store has not seen. Safe to run on several machines at once.'
+  },
   ...operations
 }
 
@@ -34,9 +40,14 @@ ${outcome}
  * @throws Refusal where there is no such command
  */
 export function helpFor(words: string[]): string {
-  const named = words.filter((word) => !word.startsWith('-')).slice(0, 2).join(' ')
+  const named = words
+    .filter((word) => !word.startsWith('-'))
+    .slice(0, 2)
+    .join(' ')
   if (named === '') return usage
-  const found = Object.entries(commands).filter(([name]) => name === named || named.startsWith(`${name} `) || name.startsWith(`${named} `))
+  const found = Object.entries(commands).filter(
+    ([name]) => name === named || named.startsWith(`${name} `) || name.startsWith(`${named} `)
+  )
   if (found.length === 0) throw new Refusal('invalid_input', unknownCommand(named))
   return `${found.map(([, command]) => `Usage: holdfast ${command.usage}\n${command.help ? `\n  ${command.help}\n` : ''}`).join('\n')}\n${outcome}\n`
 }
@@ -49,7 +60,11 @@ export function helpFor(words: string[]): string {
 export function findCommand(words: string[]): string {
   const [first = '', second = ''] = words
   const found = [`${first} ${second}`, first].find((name) => Object.hasOwn(commands, name))
-  if (found === undefined) throw new Refusal('invalid_input', unknownCommand(second === '' || second.startsWith('-') ? first : `${first} ${second}`))
+  if (found === undefined)
+    throw new Refusal(
+      'invalid_input',
+      unknownCommand(second === '' || second.startsWith('-') ? first : `${first} ${second}`)
+    )
   return found
 }
 
@@ -57,13 +72,23 @@ function unknownCommand(named: string): string {
   const [first = ''] = named.split(' ')
   const group = Object.keys(commands).filter((name) => name.startsWith(`${first} `))
   const near = nearNames(named, Object.keys(commands))
-  const offered = near.length > 0 ? near : group.length > 0 ? group : nearNames(first, Object.keys(commands))
-  const what = named === first && group.length > 0 ? `${named} needs a second word` : `there is no such command: ${named}`
-  return offered.length > 0 ? `${what}. Did you mean this?\n\n${linesOf(offered)}` : `${what}. \`holdfast help\` names all commands`
+  const offered =
+    near.length > 0 ? near : group.length > 0 ? group : nearNames(first, Object.keys(commands))
+  const what =
+    named === first && group.length > 0
+      ? `${named} needs a second word`
+      : `there is no such command: ${named}`
+  return offered.length > 0
+    ? `${what}. Did you mean this?\n\n${linesOf(offered)}`
+    : `${what}. \`holdfast help\` names all commands`
 }
 
 /** A line for each command: its name, and the first sentence of its help. */
 function linesOf(names: string[]): string {
   const width = Math.max(...names.map((name) => name.length), 'help <command>'.length)
-  return names.map((name) => `  ${name.padEnd(width)}   ${/^.*?[.:](?= |$)/.exec(commands[name]?.help ?? '')?.[0].slice(0, -1) ?? ''}`.trimEnd()).join('\n')
+  return names
+    .map((name) =>
+      `  ${name.padEnd(width)}   ${/^.*?[.:](?= |$)/.exec(commands[name]?.help ?? '')?.[0].slice(0, -1) ?? ''}`.trimEnd()
+    )
+    .join('\n')
 }

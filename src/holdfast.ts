@@ -42,15 +42,22 @@ import { Tally, type Stats } from './tally.js'
 /** How often notes of use are written, and ended sessions looked for, in milliseconds. */
 const ACTIVITY_FLUSH_MS = 5_000
 const RETENTION_MS = 3_600_000
-/** How often the outbox is read: the longest that a change can stay unknown where messages are lost. */
+/**
+ * How often the outbox is read: the longest that a change can stay unknown where messages are lost.
+ */
 const OUTBOX_MS = 250
 const FIRST_RETENTION_MS = 60_000
-/** How often erasures are looked for that were not finished, or are to be looked through once more. */
+/**
+ * How often erasures are looked for that were not finished, or are to be looked through once more.
+ */
 const ERASURES_MS = 30_000
 /** How often what previous secrets have encrypted is looked for, where there are any. */
 const PREVIOUS_SECRETS_MS = 60_000
 const FIRST_PREVIOUS_SECRETS_MS = 500
-/** For how long the store's last sign of life answers for it, in milliseconds: anybody may ask for one. */
+/**
+ * For how long the store's last sign of life answers for it, in milliseconds: anybody may ask for
+ * one.
+ */
 const PING_MS = 500
 /** Whoever asked about readiness this lately is waiting for the next answer. */
 const WATCHED_MS = 60_000
@@ -76,7 +83,9 @@ export interface OpenOptions {
 export type { Holdfast }
 
 declare module './public.js' {
-  /** Holdfast without HTTP: the store, the reader, better-auth, and the jobs that look after them. */
+  /**
+   * Holdfast without HTTP: the store, the reader, better-auth, and the jobs that look after them.
+   */
   interface Holdfast {
     readonly config: Config
     readonly prisma: PrismaClient
@@ -89,8 +98,10 @@ declare module './public.js' {
     readonly gateways: GatewayAuthenticator
     readonly devices: Devices
     readonly erasures: Erasures
-    /** Has `forget` told of counts of guesses that an erasure forgets, for counts in this process. */
-    onCountsForgotten(forget: (counts: { account: string, userId: string }) => void): void
+    /**
+     * Has `forget` told of counts of guesses that an erasure forgets, for counts in this process.
+     */
+    onCountsForgotten(forget: (counts: { account: string; userId: string }) => void): void
     /** Told how attempts to sign in have ended. */
     readonly attempts: Attempts
     /** The keyed hashes under which events may keep a name, one for each secret that counts. */
@@ -106,11 +117,20 @@ declare module './public.js' {
     stats(): Stats
     /** Changes that are committed and not known everywhere yet. @throws StoreUnavailable */
     outboxDepth(): Promise<number>
-    /** The store's random id, under which its keys lie in a Redis that several stores may share; null until the store has answered. */
+    /**
+     * The store's random id, under which its keys lie in a Redis that several stores may share;
+     * null until the store has answered.
+     */
     storeId(): string | null
-    /** Whether this process still wants requests; notes that somebody asked. `ready`, and not on the way out. */
+    /**
+     * Whether this process still wants requests; notes that somebody asked. `ready`, and not on the
+     * way out.
+     */
     accepting(): boolean
-    /** What the store said, half a second ago at most, when it was asked whether it has the schema and takes writes. @throws StoreUnavailable */
+    /**
+     * What the store said, half a second ago at most, when it was asked whether it has the schema
+     * and takes writes. @throws StoreUnavailable
+     */
     ping(): Promise<void>
     close(): Promise<void>
   }
@@ -119,53 +139,124 @@ declare module './public.js' {
 }
 
 /**
- * Opens Holdfast on the embedded store, or on PostgreSQL where `databaseUrl` is set. When PostgreSQL does not answer it starts all
- * the same, and waits: until the store has been found fit, `ready` is false.
+ * Opens Holdfast on the embedded store, or on PostgreSQL where `databaseUrl` is set. When
+ * PostgreSQL does not answer it starts all the same, and waits: until the store has been found fit,
+ * `ready` is false.
  *
  * @throws ConfigError when the store answers and does not fit
  */
-export async function openHoldfast(config: Config, prefix: string, events: Events, { serves = true, protections, openCodec = noCodec }: OpenOptions = {}): Promise<Holdfast> {
+export async function openHoldfast(
+  config: Config,
+  prefix: string,
+  events: Events,
+  { serves = true, protections, openCodec = noCodec }: OpenOptions = {}
+): Promise<Holdfast> {
   const database = await openDatabase(config, events)
   let caches: Caches | null = null
   try {
-    const keys = deriveKeys(config.authSecret ?? keptSecret(config.dataDir), config.authSecretPrevious)
-    const activity = new Activity({ db: database.prisma, idleTtlSeconds: config.sessionIdleTtlSeconds, now: () => performance.now() })
+    const keys = deriveKeys(
+      config.authSecret ?? keptSecret(config.dataDir),
+      config.authSecretPrevious
+    )
+    const activity = new Activity({
+      db: database.prisma,
+      idleTtlSeconds: config.sessionIdleTtlSeconds,
+      now: () => performance.now()
+    })
     const tally = new Tally()
-    const failedAttempts = new FailedAttempts({ prisma: database.prisma, now: () => performance.now() })
+    const failedAttempts = new FailedAttempts({
+      prisma: database.prisma,
+      now: () => performance.now()
+    })
     const opened = openCaches({
-      config, keys: keys.all, database, serves, tally, protections,
+      config,
+      keys: keys.all,
+      database,
+      serves,
+      tally,
+      protections,
       events: {
-        onRedisLost: (error) => events.onWarning('Redis does not answer: sessions are read from the store', error),
+        onRedisLost: (error) =>
+          events.onWarning('Redis does not answer: sessions are read from the store', error),
         onRedisBack: () => events.onWarning('Redis answers again', null),
         onWarning: (message) => events.onWarning(message, null)
       }
     })
     caches = opened
     const { cache, confirmation } = opened
-    const parties = { issuer: config.baseUrl + prefix, audience: config.accessTokenAudience ?? config.baseUrl }
-    const signingKeys = new SigningKeys({ prisma: database.prisma, keys, openCodec, parties, now: () => performance.now(), onForgotten: () => accessTokens.forget() })
-    const accessTokens: AccessTokens = new AccessTokens({ keys: signingKeys, parties, ttlSeconds: config.accessTokenTtlSeconds, now: () => Date.now() })
-    const reader = new SessionReader({ cache, secrets: keys.all.map(({ auth }) => auth), accessTokens, activity, tally })
+    const parties = {
+      issuer: config.baseUrl + prefix,
+      audience: config.accessTokenAudience ?? config.baseUrl
+    }
+    const signingKeys = new SigningKeys({
+      prisma: database.prisma,
+      keys,
+      openCodec,
+      parties,
+      now: () => performance.now(),
+      onForgotten: () => accessTokens.forget()
+    })
+    const accessTokens: AccessTokens = new AccessTokens({
+      keys: signingKeys,
+      parties,
+      ttlSeconds: config.accessTokenTtlSeconds,
+      now: () => Date.now()
+    })
+    const reader = new SessionReader({
+      cache,
+      secrets: keys.all.map(({ auth }) => auth),
+      accessTokens,
+      activity,
+      tally
+    })
     const thinning = new Thinning(database.prisma, confirmation)
     const revoker = new Revoker(database.prisma, confirmation, thinning)
     const forgetters = new Set<Parameters<Holdfast['onCountsForgotten']>[0]>()
     const erasures = new Erasures({
-      prisma: database.prisma, hashesOf: (name) => hashesOfName(keys.all, name), accountKey, now: () => performance.now(),
+      prisma: database.prisma,
+      hashesOf: (name) => hashesOfName(keys.all, name),
+      accountKey,
+      now: () => performance.now(),
       forgetCounts: async (counts) => {
         for (const forget of forgetters) forget(counts)
         if (opened.redis && storeId !== null) await forgetCounts(opened.redis, storeId, counts)
       }
     })
     const auth = await createAuth({
-      config, prefix, keys, prisma: database.prisma, reader, revoker, confirmation, thinning, erasures, flushUses: () => activity.flush(),
-      onMessage: (level, message, details) => (level === 'error' ? events.onError(message, details) : events.onDebug(message))
+      config,
+      prefix,
+      keys,
+      prisma: database.prisma,
+      reader,
+      revoker,
+      confirmation,
+      thinning,
+      erasures,
+      flushUses: () => activity.flush(),
+      onMessage: (level, message, details) =>
+        level === 'error' ? events.onError(message, details) : events.onDebug(message)
     })
     const grant = new RefreshGrant({
-      prisma: database.prisma, peppers: keys.peppers, cache, confirmation, idleTtlSeconds: config.sessionIdleTtlSeconds, graceSeconds: config.refreshGraceSeconds
+      prisma: database.prisma,
+      peppers: keys.peppers,
+      cache,
+      confirmation,
+      idleTtlSeconds: config.sessionIdleTtlSeconds,
+      graceSeconds: config.refreshGraceSeconds
     })
-    const tokens = new TokenService({ prisma: database.prisma, grant, accessTokens, reader, revoker, peppers: keys.peppers, tally })
+    const tokens = new TokenService({
+      prisma: database.prisma,
+      grant,
+      accessTokens,
+      reader,
+      revoker,
+      peppers: keys.peppers,
+      tally
+    })
     const gateways = new GatewayAuthenticator({
-      db: database.prisma, configured: parseGatewayClients(config.gatewayClients) ?? new Map(), ttlMs: config.cacheTtlSeconds * 1000
+      db: database.prisma,
+      configured: parseGatewayClients(config.gatewayClients) ?? new Map(),
+      ttlMs: config.cacheTtlSeconds * 1000
     })
     const closing = new AbortController()
     let ready = false
@@ -173,7 +264,9 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
     let draining = false
     let askedAt = -Infinity
     let onPrepared: (() => void) | undefined
-    const prepared = new Promise<void>((resolve) => { onPrepared = resolve })
+    const prepared = new Promise<void>((resolve) => {
+      onPrepared = resolve
+    })
     const prepare = async () => {
       storeId = await prepareStore(database, keys)
       await signingKeys.open()
@@ -189,32 +282,111 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
       untilPrepared(prepare, closing.signal).catch(events.onUnfit)
     })
     const jobs = [
-      // An outage of either store: the next round tries again. A relay may wait for a lease to end; the tail must not wait with it.
-      startJob(OUTBOX_MS, async () => { if (ready) await opened.tailOutbox() }, () => {}),
-      startJob(OUTBOX_MS, async () => { if (ready) await opened.relayOutbox() }, () => {}),
-      startJob(2_000 * config.cacheTtlSeconds, async () => { if (ready) await opened.purgeOutbox() }, (error) => events.onError('the outbox could not be cleaned', error)),
-      startJob(KEYS_POLL_MS, async () => { if (ready) await signingKeys.read() }, (error) => events.onError('the signing keys could not be read', error)),
-      startJob(ACTIVITY_FLUSH_MS, () => activity.flush(), (error) => events.onError('the notes of use could not be written', error)),
-      startJob(ATTEMPTS_FLUSH_MS, () => failedAttempts.flush(), (error) => events.onError('failed sign-ins could not be written: they are kept and tried again', error)),
-      startJob(ACTIVITY_FLUSH_MS, () => gateways.flush(), (error) => events.onError('the notes of use of gateways could not be written', error)),
-      startJob(RETENTION_MS, async () => {
-        await purgeEnded(database.prisma, config.sessionRetentionSeconds)
-        await purgeAccountEvents(database.prisma, config.accountEventRetentionSeconds)
-      }, (error) => events.onError('ended sessions and old events could not be removed', error), FIRST_RETENTION_MS),
-      startJob(ERASURES_MS, async () => { if (ready) await erasures.resume() }, (error) => events.onError('an erasure could not be finished', error)),
-      startJob(PREVIOUS_SECRETS_MS, async () => { if (ready && keys.all.length > 1) await encryptFactorsAnew(database.prisma, keys) },
-        (error) => events.onError('second factors could not be encrypted anew', error), FIRST_PREVIOUS_SECRETS_MS)
+      // An outage of either store: the next round tries again. A relay may wait for a lease to end;
+      // the tail must not wait with it.
+      startJob(
+        OUTBOX_MS,
+        async () => {
+          if (ready) await opened.tailOutbox()
+        },
+        () => {}
+      ),
+      startJob(
+        OUTBOX_MS,
+        async () => {
+          if (ready) await opened.relayOutbox()
+        },
+        () => {}
+      ),
+      startJob(
+        2_000 * config.cacheTtlSeconds,
+        async () => {
+          if (ready) await opened.purgeOutbox()
+        },
+        (error) => events.onError('the outbox could not be cleaned', error)
+      ),
+      startJob(
+        KEYS_POLL_MS,
+        async () => {
+          if (ready) await signingKeys.read()
+        },
+        (error) => events.onError('the signing keys could not be read', error)
+      ),
+      startJob(
+        ACTIVITY_FLUSH_MS,
+        () => activity.flush(),
+        (error) => events.onError('the notes of use could not be written', error)
+      ),
+      startJob(
+        ATTEMPTS_FLUSH_MS,
+        () => failedAttempts.flush(),
+        (error) =>
+          events.onError(
+            'failed sign-ins could not be written: they are kept and tried again',
+            error
+          )
+      ),
+      startJob(
+        ACTIVITY_FLUSH_MS,
+        () => gateways.flush(),
+        (error) => events.onError('the notes of use of gateways could not be written', error)
+      ),
+      startJob(
+        RETENTION_MS,
+        async () => {
+          await purgeEnded(database.prisma, config.sessionRetentionSeconds)
+          await purgeAccountEvents(database.prisma, config.accountEventRetentionSeconds)
+        },
+        (error) => events.onError('ended sessions and old events could not be removed', error),
+        FIRST_RETENTION_MS
+      ),
+      startJob(
+        ERASURES_MS,
+        async () => {
+          if (ready) await erasures.resume()
+        },
+        (error) => events.onError('an erasure could not be finished', error)
+      ),
+      startJob(
+        PREVIOUS_SECRETS_MS,
+        async () => {
+          if (ready && keys.all.length > 1) await encryptFactorsAnew(database.prisma, keys)
+        },
+        (error) => events.onError('second factors could not be encrypted anew', error),
+        FIRST_PREVIOUS_SECRETS_MS
+      )
     ]
     const ping = new RecentAnswer(PING_MS, () => checkStore(database))
     const holdfast: Holdfast = {
-      config, prisma: database.prisma, reader, revoker, sessionNames: new SessionNames(database.prisma, confirmation), auth, tokens, signingKeys, accessTokens, gateways, prefix, parties, tally,
+      config,
+      prisma: database.prisma,
+      reader,
+      revoker,
+      sessionNames: new SessionNames(database.prisma, confirmation),
+      auth,
+      tokens,
+      signingKeys,
+      accessTokens,
+      gateways,
+      prefix,
+      parties,
+      tally,
       stats: () => ({ ...opened.stats(), pool: database.pool() }),
       outboxDepth: () => countUnconfirmed(database.prisma),
-      attempts: new Attempts({ failed: failedAttempts, tally, hashName: (name) => hashName(keys.eventNames, name) }),
+      attempts: new Attempts({
+        failed: failedAttempts,
+        tally,
+        hashName: (name) => hashName(keys.eventNames, name)
+      }),
       hashesOf: (name) => hashesOfName(keys.all, name),
-      refusedOrigins: new RefusedOrigins({ now: () => performance.now(), onRefused: (message) => events.onWarning(message, null) }),
+      refusedOrigins: new RefusedOrigins({
+        now: () => performance.now(),
+        onRefused: (message) => events.onWarning(message, null)
+      }),
       erasures,
-      onCountsForgotten: (forget) => { forgetters.add(forget) },
+      onCountsForgotten: (forget) => {
+        forgetters.add(forget)
+      },
       devices: new Devices(keys.all.map(({ device }) => device)),
       ready: () => ready,
       prepared,
@@ -227,7 +399,9 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
         draining = true
         return { watched: performance.now() - askedAt < WATCHED_MS }
       },
-      get draining() { return draining },
+      get draining() {
+        return draining
+      },
       ping: () => ping.ask(),
       async close() {
         closing.abort()
@@ -236,8 +410,14 @@ export async function openHoldfast(config: Config, prefix: string, events: Event
         await Promise.all(jobs.map((job) => job.stop()))
         await opened.close()
         if (ready) {
-          await Promise.all([activity.flush(), gateways.flush()]).catch((error: unknown) => events.onError('the notes of use could not be written', error))
-          await failedAttempts.flush().catch((error: unknown) => events.onError('failed sign-ins could not be written', error))
+          await Promise.all([activity.flush(), gateways.flush()]).catch((error: unknown) =>
+            events.onError('the notes of use could not be written', error)
+          )
+          await failedAttempts
+            .flush()
+            .catch((error: unknown) =>
+              events.onError('failed sign-ins could not be written', error)
+            )
         }
         await database.close()
       }
@@ -256,13 +436,19 @@ async function openControl(holdfast: Holdfast, events: Events): Promise<Server |
   try {
     return await listenForControl(holdfast.config.dataDir, (request) => operate(holdfast, request))
   } catch (error) {
-    events.onWarning('the command line cannot reach this server: no socket could be made in DATA_DIR', error)
+    events.onWarning(
+      'the command line cannot reach this server: no socket could be made in DATA_DIR',
+      error
+    )
     return null
   }
 }
 
 /** Opens the store that the configuration names. */
-export async function openDatabase(config: StoreConfig, { onWarning }: Pick<Events, 'onWarning'>): Promise<Database> {
+export async function openDatabase(
+  config: StoreConfig,
+  { onWarning }: Pick<Events, 'onWarning'>
+): Promise<Database> {
   if (config.databaseUrl === undefined) return openEmbedded(config.dataDir)
   return openPostgres({
     databaseUrl: config.databaseUrl,

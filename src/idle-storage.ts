@@ -2,11 +2,13 @@ import type { AsyncLocalStorage } from 'node:async_hooks'
 import { isPromise } from 'node:util/types'
 
 /**
- * Switches a storage off whenever no call runs in it. Before Node 24 a storage, from its first use on, is told of every promise and every
- * handle of the process; a check, which uses none, pays 10 to 20 % for that (`bench/README.md`). A call is over when the promise that it
- * returned has settled: what it leaves running behind it may find no value. That promise counts as handled.
+ * Switches a storage off whenever no call runs in it. Before Node 24 a storage, from its first use
+ * on, is told of every promise and every handle of the process; a check, which uses none, pays 10
+ * to 20 % for that (`bench/README.md`). A call is over when the promise that it returned has
+ * settled: what it leaves running behind it may find no value. That promise counts as handled.
  *
- * Left as it is: a storage of a Node that watches nothing, and one that is in use already, in which calls may be running that nobody counts.
+ * Left as it is: a storage of a Node that watches nothing, and one that is in use already, in which
+ * calls may be running that nobody counts.
  */
 export function disableWhenIdle<T>(storage: AsyncLocalStorage<T>): AsyncLocalStorage<T> {
   if (!('enabled' in storage) || storage.enabled !== false) return storage

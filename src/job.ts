@@ -4,10 +4,24 @@ export interface Job {
   stop(): Promise<void>
 }
 
-/** Runs `task` every `intervalMs` milliseconds, first after `firstMs`, and never twice at once. It keeps no process alive. */
-export function startJob(intervalMs: number, task: () => Promise<unknown>, onError: (error: unknown) => void, firstMs = intervalMs): Job {
+/**
+ * Runs `task` every `intervalMs` milliseconds, first after `firstMs`, and never twice at once. It
+ * keeps no process alive.
+ */
+export function startJob(
+  intervalMs: number,
+  task: () => Promise<unknown>,
+  onError: (error: unknown) => void,
+  firstMs = intervalMs
+): Job {
   let running: Promise<unknown> | null = null
-  const run = () => { running ??= task().catch(onError).finally(() => { running = null }) }
+  const run = () => {
+    running ??= task()
+      .catch(onError)
+      .finally(() => {
+        running = null
+      })
+  }
   let timer = setTimeout(() => {
     run()
     timer = setInterval(run, intervalMs)

@@ -1,16 +1,27 @@
 import { ConfigError } from './errors.js'
 
 /**
- * What is wrong with the settings by which a server was to listen, where its failure comes from them; else the failure itself.
+ * What is wrong with the settings by which a server was to listen, where its failure comes from
+ * them; else the failure itself.
  *
  * @param names the variables that say the address and the port
  */
-export function listenProblem(error: unknown, { host, port }: { host: string, port: number }, [hostName, portName]: [string, string]): unknown {
+export function listenProblem(
+  error: unknown,
+  { host, port }: { host: string; port: number },
+  [hostName, portName]: [string, string]
+): unknown {
   switch (error instanceof Error && 'code' in error ? error.code : undefined) {
     case 'EADDRINUSE':
-      return new ConfigError(`${portName}: ${port} is in use: stop what listens there, or set another`, { cause: error })
+      return new ConfigError(
+        `${portName}: ${port} is in use: stop what listens there, or set another`,
+        { cause: error }
+      )
     case 'EACCES':
-      return new ConfigError(`${portName}: this user may not listen on ${port}: set one above 1023`, { cause: error })
+      return new ConfigError(
+        `${portName}: this user may not listen on ${port}: set one above 1023`,
+        { cause: error }
+      )
     case 'EADDRNOTAVAIL':
       return new ConfigError(`${hostName}: ${host} is no address of this machine`, { cause: error })
     case 'ENOTFOUND':

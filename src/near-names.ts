@@ -1,4 +1,7 @@
-/** The names that somebody who wrote `name` may have meant, nearest first; none where `name` looks like none of them. */
+/**
+ * The names that somebody who wrote `name` may have meant, nearest first; none where `name` looks
+ * like none of them.
+ */
 export function nearNames(name: string, names: Iterable<string>): string[] {
   const written = bare(name)
   return [...names]
@@ -26,7 +29,10 @@ function distanceOf(a: string, b: string): number {
     const next = [i]
     for (let j = 1; j <= b.length; j++) {
       const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      const exchanged = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? (before[j - 2] ?? 0) + 1 : Infinity
+      const exchanged =
+        i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+          ? (before[j - 2] ?? 0) + 1
+          : Infinity
       next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, replaced, exchanged))
     }
     ;[before, row] = [row, next]

@@ -1,6 +1,9 @@
 import { isIPv4, isIPv6 } from 'node:net'
 
-/** The networks that an address counts for, in queues and budgets that are to be fair between clients. */
+/**
+ * The networks that an address counts for, in queues and budgets that are to be fair between
+ * clients.
+ */
 export interface Networks {
   /** What one customer of a provider has at most: IPv4 /24, IPv6 /48. */
   wide: string
@@ -12,14 +15,19 @@ export interface Networks {
 export function networksOf(address: string): Networks {
   const bare = address.replace(/%.*$/, '')
   const ipv4 = /^(?:::ffff:)?(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1]
-  if (ipv4 !== undefined && isIPv4(ipv4)) return { wide: `${ipv4.replace(/\.\d+$/, '')}.0/24`, narrow: ipv4 }
+  if (ipv4 !== undefined && isIPv4(ipv4))
+    return { wide: `${ipv4.replace(/\.\d+$/, '')}.0/24`, narrow: ipv4 }
   if (!isIPv6(bare)) return { wide: address, narrow: address }
   const groups = groupsOf(bare)
-  return { wide: `${groups.slice(0, 3).join(':')}::/48`, narrow: `${groups.slice(0, 4).join(':')}::/64` }
+  return {
+    wide: `${groups.slice(0, 3).join(':')}::/48`,
+    narrow: `${groups.slice(0, 4).join(':')}::/64`
+  }
 }
 
 /**
- * The wide network of a client. Within it a phone changes its address all the time; a change of it is worth a line.
+ * The wide network of a client. Within it a phone changes its address all the time; a change of it
+ * is worth a line.
  *
  * @returns the network as CIDR; null where there is no address
  */
@@ -36,6 +44,10 @@ function groupsOf(address: string): string[] {
   const right = tail === undefined || tail === '' ? [] : tail.split(':')
   // A tail in IPv4 form stands for two groups; either way only the first four groups count.
   const length = right.length + (right.at(-1)?.includes('.') ? 1 : 0)
-  const groups = [...left, ...Array.from({ length: Math.max(0, 8 - left.length - length) }, () => '0'), ...right]
+  const groups = [
+    ...left,
+    ...Array.from({ length: Math.max(0, 8 - left.length - length) }, () => '0'),
+    ...right
+  ]
   return groups.slice(0, 4).map((group) => group.toLowerCase().replace(/^0+(?=.)/, ''))
 }

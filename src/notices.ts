@@ -15,9 +15,15 @@ export function announce(notice: Notice, config: Config): void {
 }
 
 function lineOf(notice: Exclude<Notice, 'serving'>, config: Config): string | null {
-  if (notice === 'starting') return isFirstStart(config) ? `making a store in ${resolve(config.dataDir)}: this takes some seconds, once` : null
-  if (notice === 'waiting') return `waiting for ${describeStore(config)}: until it answers, requests are answered 503`
-  return notice === 'stopping' ? 'stopping: open requests may end; a second signal stops at once' : 'stopped before it served: nothing is left half done'
+  if (notice === 'starting')
+    return isFirstStart(config)
+      ? `making a store in ${resolve(config.dataDir)}: this takes some seconds, once`
+      : null
+  if (notice === 'waiting')
+    return `waiting for ${describeStore(config)}: until it answers, requests are answered 503`
+  return notice === 'stopping'
+    ? 'stopping: open requests may end; a second signal stops at once'
+    : 'stopped before it served: nothing is left half done'
 }
 
 function isFirstStart({ databaseUrl, dataDir }: Config): boolean {
@@ -27,11 +33,16 @@ function isFirstStart({ databaseUrl, dataDir }: Config): boolean {
 function describeStore({ databaseUrl, dataDir }: Config): string {
   if (databaseUrl === undefined) return `the embedded store in ${resolve(dataDir)}`
   const { places, database } = parseDatabaseUrl(databaseUrl)
-  const servers = new Set(places.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`))
+  const servers = new Set(
+    places.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`)
+  )
   return `PostgreSQL at ${[...servers].join(', ')}, database ${database}`
 }
 
-/** What a person should know on the first screen. What to try is for somebody who looks at it on their own machine. */
+/**
+ * What a person should know on the first screen. What to try is for somebody who looks at it on
+ * their own machine.
+ */
 export function banner(config: Config): string {
   const { baseUrl, host, port, databaseUrl, redisUrl } = config
   const isTrial = databaseUrl === undefined && isLoopback(new URL(baseUrl).hostname)
@@ -40,7 +51,9 @@ export function banner(config: Config): string {
     '',
     `serving  ${baseUrl}${isTrial ? '' : ` (listening on ${host.includes(':') ? `[${host}]` : host}:${port})`}`,
     `data     ${describeStore(config)}${isTrial ? ' (delete it to start anew)' : ''}`,
-    ...(databaseUrl === undefined ? [] : [`cache    ${redisUrl === undefined ? 'in this process (no REDIS_URL)' : 'Redis'}`]),
+    ...(databaseUrl === undefined
+      ? []
+      : [`cache    ${redisUrl === undefined ? 'in this process (no REDIS_URL)' : 'Redis'}`]),
     ...(isTrial ? [`docs     ${baseUrl}/docs`, '', ...trial(config)] : [])
   ]
   return `\n${lines.map((line) => (line === '' ? '' : `  ${line}`)).join('\n')}\n\n`
@@ -48,7 +61,10 @@ export function banner(config: Config): string {
 
 function trial({ baseUrl, signUp }: Config): string[] {
   if (signUp === 'closed') {
-    return ['users    SIGN_UP is closed: nobody can make an account but you', '         npm run --silent holdfast -- user create ada@example.com --role admin']
+    return [
+      'users    SIGN_UP is closed: nobody can make an account but you',
+      '         npm run --silent holdfast -- user create ada@example.com --role admin'
+    ]
   }
   return [
     `try      curl -i -c cookies.txt ${baseUrl}/api/auth/sign-up/email \\`,

@@ -1,4 +1,7 @@
-/** Asks a question once for all who ask within a while, and tells all of them the answer, a failure too. */
+/**
+ * Asks a question once for all who ask within a while, and tells all of them the answer, a failure
+ * too.
+ */
 export class RecentAnswer<T> {
   readonly #ask: () => Promise<T>
   readonly #lastsMs: number

@@ -12,8 +12,9 @@ export interface RefusedOriginsOptions {
 }
 
 /**
- * Tells which origins were refused: an operator who has forgotten one in TRUSTED_ORIGINS sees nothing but 403 otherwise, or a page that cannot
- * read its answers. Each is told once for a while, and no more than a handful of them.
+ * Tells which origins were refused: an operator who has forgotten one in TRUSTED_ORIGINS sees
+ * nothing but 403 otherwise, or a page that cannot read its answers. Each is told once for a while,
+ * and no more than a handful of them.
  */
 export class RefusedOrigins {
   readonly #options: RefusedOriginsOptions
@@ -24,7 +25,10 @@ export class RefusedOrigins {
     this.#options = options
   }
 
-  /** @param sent the header `Origin`, or an address whose origin was refused: whatever a client has written */
+  /**
+   * @param sent the header `Origin`, or an address whose origin was refused: whatever a client has
+   *   written
+   */
   note(sent: string | undefined): void {
     const now = this.#options.now()
     if (now - this.#since >= QUIET_MS) {
@@ -35,20 +39,33 @@ export class RefusedOrigins {
     const origin = shown(sent)
     if (this.#told.has(origin)) return
     this.#told.add(origin)
-    this.#options.onRefused(this.#told.size > ORIGINS ? `more origins were refused than are named here: ${ORIGINS} in ten minutes` : messageFor(origin))
+    this.#options.onRefused(
+      this.#told.size > ORIGINS
+        ? `more origins were refused than are named here: ${ORIGINS} in ten minutes`
+        : messageFor(origin)
+    )
   }
 }
 
 function messageFor(origin: string): string {
   if (origin === '') return 'a request was refused because a browser sent no origin with it'
-  if (origin === 'null') return 'a request from the origin null was refused: a page without an origin of its own (sandboxed, or opened as a file) cannot be trusted'
+  if (origin === 'null')
+    return 'a request from the origin null was refused: a page without an origin of its own (sandboxed, or opened as a file) cannot be trusted'
   return `a request from the origin ${origin} was refused: TRUSTED_ORIGINS does not name it`
 }
 
-/** An origin as it may stand in a log: without path or query, where a secret may be, and without characters that are none. */
+/**
+ * An origin as it may stand in a log: without path or query, where a secret may be, and without
+ * characters that are none.
+ */
 function shown(sent: string | undefined): string {
   if (sent === undefined || sent === '' || sent === 'null') return sent ?? ''
   const url = URL.canParse(sent) ? new URL(sent) : null
-  const origin = url === null ? 'that is no address' : url.origin === 'null' ? `${url.protocol}//${url.host}` : url.origin
+  const origin =
+    url === null
+      ? 'that is no address'
+      : url.origin === 'null'
+        ? `${url.protocol}//${url.host}`
+        : url.origin
   return origin.replaceAll(/[^\x21-\x7e ]/g, '?').slice(0, LONGEST)
 }

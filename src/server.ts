@@ -10,7 +10,10 @@ import { superviseWorkers } from './workers.js'
 /** How long open requests may take to end after SIGTERM, in milliseconds. */
 const DRAIN_MS = 10_000
 
-/** Starts the server, or its workers, and keeps them running until SIGINT or SIGTERM, which let open requests end. */
+/**
+ * Starts the server, or its workers, and keeps them running until SIGINT or SIGTERM, which let open
+ * requests end.
+ */
 export async function serve(config: Config): Promise<void> {
   if (config.workers === 1) return serveHere(config, (notice) => announce(notice, config))
   if (cluster.isWorker) return serveHere(config, (notice) => process.send?.({ notice }))
@@ -23,7 +26,12 @@ async function serveHere(config: Config, onNotice: (notice: Notice) => void): Pr
     if (stopping) return
     stopping = true
     setTimeout(() => process.exit(status || 1), DRAIN_MS + config.drainDelayMs).unref()
-    building.then((app) => drain(app, config)).then(() => process.exit(status), () => process.exit(1))
+    building
+      .then((app) => drain(app, config))
+      .then(
+        () => process.exit(status),
+        () => process.exit(1)
+      )
   }
   onNotice('starting')
   const building = buildApp(config, {
@@ -56,10 +64,14 @@ async function serveHere(config: Config, onNotice: (notice: Notice) => void): Pr
 }
 
 /**
- * Ends without losing a request: not ready at once, then, where somebody has been asking about that, a while in which requests are still
- * taken, each told to use another connection; then nothing new, and what is open ends.
+ * Ends without losing a request: not ready at once, then, where somebody has been asking about
+ * that, a while in which requests are still taken, each told to use another connection; then
+ * nothing new, and what is open ends.
  */
-async function drain(app: Awaited<ReturnType<typeof buildApp>>, { drainDelayMs }: Config): Promise<void> {
+async function drain(
+  app: Awaited<ReturnType<typeof buildApp>>,
+  { drainDelayMs }: Config
+): Promise<void> {
   if (app.holdfast.drain().watched) await sleep(drainDelayMs)
   await app.close()
 }

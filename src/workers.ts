@@ -13,13 +13,16 @@ const RESTART_DELAY_MS = 1_000
 const MISCONFIGURED = 2
 
 /**
- * Runs `config.workers` processes of the server behind one port, and replaces what dies. Each is a node of its own, with a lease of its
- * own: they hear of revocations as nodes on other machines do. The first one starts alone, so that what is wrong with the settings
- * is said once.
+ * Runs `config.workers` processes of the server behind one port, and replaces what dies. Each is a
+ * node of its own, with a lease of its own: they hear of revocations as nodes on other machines do.
+ * The first one starts alone, so that what is wrong with the settings is said once.
  *
  * @returns the exit code, when all have ended
  */
-export async function superviseWorkers(config: Config, onNotice: (notice: Notice) => void): Promise<number> {
+export async function superviseWorkers(
+  config: Config,
+  onNotice: (notice: Notice) => void
+): Promise<number> {
   let stopping = false
   let status = 0
   const living = new Set<Worker>()
@@ -28,7 +31,8 @@ export async function superviseWorkers(config: Config, onNotice: (notice: Notice
   // Every worker tells what becomes of it; a person wants to know once.
   cluster.on('message', (_worker, message: { notice?: Notice }) => {
     const { notice } = message
-    if ((notice !== 'waiting' && notice !== 'serving') || told.has('serving') || told.has(notice)) return
+    if ((notice !== 'waiting' && notice !== 'serving') || told.has('serving') || told.has(notice))
+      return
     told.add(notice)
     onNotice(notice)
   })
@@ -47,16 +51,21 @@ export async function superviseWorkers(config: Config, onNotice: (notice: Notice
       for (const worker of living) worker.process.kill('SIGKILL')
     }
   })
-  const closeMetrics = config.metricsPort === undefined ? null : await serveWorkersMetrics(config.metricsHost, config.metricsPort)
+  const closeMetrics =
+    config.metricsPort === undefined
+      ? null
+      : await serveWorkersMetrics(config.metricsHost, config.metricsPort)
 
   const keep = async (first: Worker) => {
     for (let worker = first; ; worker = fork(living)) {
       const began = performance.now()
-      const [code] = await once(worker, 'exit') as [number | null]
+      const [code] = (await once(worker, 'exit')) as [number | null]
       living.delete(worker)
       if (stopping) return
       if (code === MISCONFIGURED) return stop(MISCONFIGURED)
-      process.stderr.write(`holdfast: worker ${worker.process.pid} ended (${code ?? 'killed'}): starting another\n`)
+      process.stderr.write(
+        `holdfast: worker ${worker.process.pid} ended (${code ?? 'killed'}): starting another\n`
+      )
       if (performance.now() - began < YOUNG_MS) await sleep(RESTART_DELAY_MS)
       if (stopping) return
     }

@@ -27,7 +27,8 @@ import { accepts, freePort } from './services/ports.js'
 import { missing, startProxy, startUpstream } from './services/proxies.js'
 
 /*
- * docker-compose.yml, held against the schema of Compose, Holdfast's settings, and the files that it mounts.
+ * docker-compose.yml, held against the schema of Compose, Holdfast's settings, and the files that
+ * it mounts.
  */
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-compose-'))
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))
@@ -80,7 +81,10 @@ t.test('O10: Compose takes its file', async (t) => {
   const takes = ajv.compile(schema)
   t.ok(takes(compose), JSON.stringify(takes.errors))
   t.notOk(
-    takes({ ...compose, services: { ...compose.services, server: { ...compose.services['server'], read_onyl: true } } }),
+    takes({
+      ...compose,
+      services: { ...compose.services, server: { ...compose.services['server'], read_onyl: true } }
+    }),
     'a misspelt key is found'
   )
 
@@ -96,64 +100,84 @@ t.test('O10: Compose takes its file', async (t) => {
     )
 
   for (const name of Object.keys(composeEnv))
-    t.throws(() => composeWith({ ...composeEnv, [name]: '' }), { message: `${name}: set ${name} in .env` })
+    t.throws(() => composeWith({ ...composeEnv, [name]: '' }), {
+      message: `${name}: set ${name} in .env`
+    })
   for (const { volumes = [], networks = [] } of Object.values(compose.services)) {
     for (const [source = ''] of volumes.map((volume) => volume.split(':')))
-      t.ok(source.startsWith('./') ? existsSync(join(projectRoot, source)) : source in compose.volumes, source)
+      t.ok(
+        source.startsWith('./') ? existsSync(join(projectRoot, source)) : source in compose.volumes,
+        source
+      )
     for (const network of networks) t.ok(network in compose.networks, network)
   }
 })
 
-t.test('O3: the two lines at the head of docker-compose.yml are enough, and what .env says reaches the servers', async (t) => {
-  const command = /^# +(printf .* > \.env)$/m.exec(composeText)?.[1] ?? ''
-  t.equal(spawnSync('bash', ['-c', command], { cwd: folder }).status, 0, command)
-  const made = parseEnv(readFileSync(join(folder, '.env'), 'utf8')) as Settings
-  t.strictSame(Object.keys(made), Object.keys(composeEnv))
-  const { services } = composeWith(made)
-  for (const name of ['server', 'migrate']) {
-    const { environment = {}, env_file: files } = services[name] ?? {}
-    t.strictSame(files, [{ path: '.env', required: false }], name)
-    t.strictSame(unknownSettings(Object.keys(environment)), [])
-    t.strictSame(missingSettings(environment), [])
-    // In a container both are there; Compose's own variables look like no setting.
-    const { config, misspelt } = configFromEnvironment({
-      ...made,
-      PUBLISH: '0.0.0.0',
-      FRONT_SUBNET: '172.30.99.0/24',
-      SIGN_UP: 'closed',
-      ...environment
+t.test(
+  'O3: the two lines at the head of docker-compose.yml are enough, and what .env says reaches the servers',
+  async (t) => {
+    const command = /^# +(printf .* > \.env)$/m.exec(composeText)?.[1] ?? ''
+    t.equal(spawnSync('bash', ['-c', command], { cwd: folder }).status, 0, command)
+    const made = parseEnv(readFileSync(join(folder, '.env'), 'utf8')) as Settings
+    t.strictSame(Object.keys(made), Object.keys(composeEnv))
+    const { services } = composeWith(made)
+    for (const name of ['server', 'migrate']) {
+      const { environment = {}, env_file: files } = services[name] ?? {}
+      t.strictSame(files, [{ path: '.env', required: false }], name)
+      t.strictSame(unknownSettings(Object.keys(environment)), [])
+      t.strictSame(missingSettings(environment), [])
+      // In a container both are there; Compose's own variables look like no setting.
+      const { config, misspelt } = configFromEnvironment({
+        ...made,
+        PUBLISH: '0.0.0.0',
+        FRONT_SUBNET: '172.30.99.0/24',
+        SIGN_UP: 'closed',
+        ...environment
+      })
+      t.strictSame(misspelt, [])
+      t.match(config, {
+        baseUrl: 'https://localhost',
+        host: '0.0.0.0',
+        port: 3000,
+        metricsPort: 9464,
+        signUp: 'closed',
+        authSecret: made['AUTH_SECRET']
+      })
+      t.equal(
+        new URL(config.redisUrl ?? '').password,
+        made['REDIS_PASSWORD'],
+        'Redis is shown the password that it asks for'
+      )
+      t.equal(new URL(config.databaseUrl ?? '').password, made['POSTGRES_PASSWORD'])
+    }
+    t.match(composeWith({ ...made, BASE_URL: 'https://app.example.com' }).services, {
+      server: { environment: { BASE_URL: 'https://app.example.com' } },
+      proxy: { environment: { BASE_URL: 'https://app.example.com' } }
     })
-    t.strictSame(misspelt, [])
-    t.match(config, {
-      baseUrl: 'https://localhost',
-      host: '0.0.0.0',
-      port: 3000,
-      metricsPort: 9464,
-      signUp: 'closed',
-      authSecret: made['AUTH_SECRET']
-    })
-    t.equal(new URL(config.redisUrl ?? '').password, made['REDIS_PASSWORD'], 'Redis is shown the password that it asks for')
-    t.equal(new URL(config.databaseUrl ?? '').password, made['POSTGRES_PASSWORD'])
+    t.notMatch(composeText, /(?:password|secret)["']?: +(?!\$)\S/i, 'no secret stands in the file')
   }
-  t.match(composeWith({ ...made, BASE_URL: 'https://app.example.com' }).services, {
-    server: { environment: { BASE_URL: 'https://app.example.com' } },
-    proxy: { environment: { BASE_URL: 'https://app.example.com' } }
-  })
-  t.notMatch(composeText, /(?:password|secret)["']?: +(?!\$)\S/i, 'no secret stands in the file')
-})
+)
 
 t.test('O10: the containers of Compose can do what they must, and no more', async (t) => {
   for (const [name, service] of Object.entries(compose.services)) {
-    t.match(service, { read_only: true, cap_drop: ['ALL'], security_opt: ['no-new-privileges:true'] }, name)
+    t.match(
+      service,
+      { read_only: true, cap_drop: ['ALL'], security_opt: ['no-new-privileges:true'] },
+      name
+    )
     t.strictSame(service.cap_add ?? [], name === 'proxy' ? ['NET_BIND_SERVICE'] : [], name)
     const { cpus, memory, pids } = service.deploy?.resources?.limits ?? {}
     t.ok(cpus && memory && pids, `${name}: limits`)
     t.match(service.restart, name === 'migrate' ? 'on-failure' : 'unless-stopped')
     t.match(service.image, /:[\w.-]+$/, `${name}: a version`)
     t.notMatch(service.image, /:latest$/)
-    for (const port of service.ports ?? []) t.match(port, /^127\.0\.0\.1:/, `${name}: nothing is published but to this machine`)
+    for (const port of service.ports ?? [])
+      t.match(port, /^127\.0\.0\.1:/, `${name}: nothing is published but to this machine`)
   }
-  t.match(composeWith({ ...composeEnv, PUBLISH: '0.0.0.0' }).services['proxy']?.ports, ['0.0.0.0:80:80', '0.0.0.0:443:443'])
+  t.match(composeWith({ ...composeEnv, PUBLISH: '0.0.0.0' }).services['proxy']?.ports, [
+    '0.0.0.0:80:80',
+    '0.0.0.0:443:443'
+  ])
   t.strictSame(
     Object.entries(compose.services)
       .filter(([, { ports }]) => ports)
@@ -163,35 +187,60 @@ t.test('O10: the containers of Compose can do what they must, and no more', asyn
   const { server, migrate, proxy, postgres, redis, prometheus } = compose.services
   t.match(server, {
     deploy: { replicas: 2 },
-    depends_on: { migrate: { condition: 'service_completed_successfully' }, redis: { condition: 'service_healthy' } }
+    depends_on: {
+      migrate: { condition: 'service_completed_successfully' },
+      redis: { condition: 'service_healthy' }
+    }
   })
-  t.match(migrate, { command: ['migrate'], depends_on: { postgres: { condition: 'service_healthy' } } })
-  t.ok(Number.parseInt(server?.stop_grace_period ?? '') > secondsToEnd(server?.environment ?? {}), 'a server may end by itself')
+  t.match(migrate, {
+    command: ['migrate'],
+    depends_on: { postgres: { condition: 'service_healthy' } }
+  })
+  t.ok(
+    Number.parseInt(server?.stop_grace_period ?? '') > secondsToEnd(server?.environment ?? {}),
+    'a server may end by itself'
+  )
   t.match([postgres?.user, redis?.user], ['postgres', 'redis'])
 
-  // Who is in the network of TRUSTED_PROXIES is believed about a client's address; the stores are for the servers.
+  // Who is in the network of TRUSTED_PROXIES is believed about a client's address; the stores are
+  // for the servers.
   const members = (network: string) =>
     Object.entries(compose.services)
       .filter(([, { networks = [] }]) => networks.includes(network))
       .map(([name]) => name)
   t.strictSame(members('front'), ['server', 'proxy'])
-  t.match(compose.networks['front'], { ipam: { config: [{ subnet: server?.environment?.['TRUSTED_PROXIES'] }] } })
+  t.match(compose.networks['front'], {
+    ipam: { config: [{ subnet: server?.environment?.['TRUSTED_PROXIES'] }] }
+  })
   t.strictSame(members('back'), ['server', 'migrate', 'postgres', 'redis'])
   t.equal(compose.networks['back']?.internal, true)
 
   // The proxy is examples/Caddyfile, which reads these and no others.
-  const read = new Set([...readProject('examples/Caddyfile').matchAll(/\{\$([A-Z_]+)[:}]/g)].map(([, name = '']) => name))
+  const read = new Set(
+    [...readProject('examples/Caddyfile').matchAll(/\{\$([A-Z_]+)[:}]/g)].map(
+      ([, name = '']) => name
+    )
+  )
   t.strictSame(Object.keys(proxy?.environment ?? {}).toSorted(), [...read].toSorted())
   t.equal(proxy?.environment?.['HOLDFAST'], `server:${server?.environment?.['PORT']}`)
 
   t.match(prometheus, { profiles: ['monitoring'], networks: ['metrics'] })
   const [scraped] = readYaml(readProject('examples/prometheus.yml')) as [
-    { rule_files: string[]; scrape_configs: { job_name: string; dns_sd_configs: { names: string[]; port: number }[] }[] }
+    {
+      rule_files: string[]
+      scrape_configs: { job_name: string; dns_sd_configs: { names: string[]; port: number }[] }[]
+    }
   ]
   t.match(scraped.scrape_configs, [
-    { job_name: 'holdfast', dns_sd_configs: [{ names: ['server'], port: Number(server?.environment?.['METRICS_PORT']) }] }
+    {
+      job_name: 'holdfast',
+      dns_sd_configs: [{ names: ['server'], port: Number(server?.environment?.['METRICS_PORT']) }]
+    }
   ])
-  t.match(readProject('examples/prometheus-alerts.yml'), `job="${scraped.scrape_configs[0]?.job_name}"`)
+  t.match(
+    readProject('examples/prometheus-alerts.yml'),
+    `job="${scraped.scrape_configs[0]?.job_name}"`
+  )
   for (const file of scraped.rule_files)
     t.ok(
       prometheus?.volumes?.some((volume) => volume.endsWith(`/etc/prometheus/${file}:ro`)),
@@ -212,7 +261,10 @@ t.test(
     const { command, environment = {}, healthcheck } = compose.services['redis'] ?? {}
     const [shell = '', ...args] = command as string[]
     const port = await freePort()
-    const script = (args[1] ?? '').replace('redis-server -', `redis-server - --port ${port} --bind 127.0.0.1`)
+    const script = (args[1] ?? '').replace(
+      'redis-server -',
+      `redis-server - --port ${port} --bind 127.0.0.1`
+    )
     const server = spawn(shell, [args[0] ?? '', script], {
       cwd: folder,
       env: { PATH: process.env['PATH'], ...environment },
@@ -221,7 +273,14 @@ t.test(
     t.teardown(() => server.kill('SIGKILL'))
     await until('Redis to start', () => accepts('127.0.0.1', port))
     const as = (user: object) =>
-      new Redis({ host: '127.0.0.1', port, retryStrategy: () => null, lazyConnect: true, maxRetriesPerRequest: 0, ...user })
+      new Redis({
+        host: '127.0.0.1',
+        port,
+        retryStrategy: () => null,
+        lazyConnect: true,
+        maxRetriesPerRequest: 0,
+        ...user
+      })
     const holdfast = as({ username: 'holdfast', password: environment['REDIS_PASSWORD'] })
     t.teardown(() => holdfast.disconnect())
     t.equal(await holdfast.ping(), 'PONG')
@@ -229,7 +288,11 @@ t.test(
     await t.rejects(holdfast.set('other:x', '1'), /NOPERM|No permissions/i)
     await t.rejects(holdfast.config('GET', 'dir'), /NOPERM|no permissions/i)
     await t.rejects(holdfast.flushall(), /NOPERM|no permissions/i)
-    for (const user of [{}, { password: environment['REDIS_PASSWORD'] }, { username: 'holdfast', password: 'wrong' }]) {
+    for (const user of [
+      {},
+      { password: environment['REDIS_PASSWORD'] },
+      { username: 'holdfast', password: 'wrong' }
+    ]) {
       const stranger = as(user)
       stranger.on('error', () => {})
       await t.rejects(stranger.ping(), JSON.stringify(Object.keys(user)))
@@ -242,9 +305,13 @@ t.test(
       spawnSync('ps', ['-o', 'args=', '-p', String(server.pid)], { encoding: 'utf8' }).stdout,
       environment['REDIS_PASSWORD'] ?? 'none'
     )
-    const check = spawnSync('sh', ['-c', (healthcheck?.test?.[1] ?? '').replace('redis-cli', `redis-cli -p ${port}`)], {
-      env: { PATH: process.env['PATH'], ...environment }
-    })
+    const check = spawnSync(
+      'sh',
+      ['-c', (healthcheck?.test?.[1] ?? '').replace('redis-cli', `redis-cli -p ${port}`)],
+      {
+        env: { PATH: process.env['PATH'], ...environment }
+      }
+    )
     t.equal(check.status, 0, 'its health check says so')
   }
 )
@@ -255,26 +322,51 @@ t.test(
   async (t) => {
     const { environment = {} } = compose.services['proxy'] ?? {}
     const port = await freePort()
-    const { url } = await build(t, { port, baseUrl: environment['BASE_URL'] ?? '', trustedProxies: ['127.0.0.1'] })
+    const { url } = await build(t, {
+      port,
+      baseUrl: environment['BASE_URL'] ?? '',
+      trustedProxies: ['127.0.0.1']
+    })
     const applicationPort = await startUpstream(t)
-    const here: Settings = { 'server:3000': new URL(url).host, 'application:4000': `127.0.0.1:${applicationPort}` }
-    const env = Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, here[value] ?? value]))
+    const here: Settings = {
+      'server:3000': new URL(url).host,
+      'application:4000': `127.0.0.1:${applicationPort}`
+    }
+    const env = Object.fromEntries(
+      Object.entries(environment).map(([name, value]) => [name, here[value] ?? value])
+    )
     const listening = await startProxy(t, 'caddy', { holdfastPort: 0, applicationPort: 0, env })
     const authority = join(listening.folder, '.local/share/caddy/pki/authorities/local/root.crt')
     await until('Caddy to have an authority of its own', () => existsSync(authority))
     const front = new Front(listening, readFileSync(authority, 'utf8'), 'localhost')
     const ada = new FrontBrowser(front)
     const shut = await until('Caddy to have a certificate', () => ada.open('/orders'))
-    t.match(shut, { status: 302, headers: { location: 'https://localhost/sign-in?return_to=https%3A%2F%2Flocalhost%2Forders' } })
+    t.match(shut, {
+      status: 302,
+      headers: { location: 'https://localhost/sign-in?return_to=https%3A%2F%2Flocalhost%2Forders' }
+    })
     t.equal(
-      (await ada.post('/api/auth/sign-up/email', { name: 'Ada', email: `${randomUUID()}@example.com`, password })).status,
+      (
+        await ada.post('/api/auth/sign-up/email', {
+          name: 'Ada',
+          email: `${randomUUID()}@example.com`,
+          password
+        })
+      ).status,
       200
     )
     for (const path of ['/orders', '/api/orders']) {
       const { status, body } = await ada.open(path)
       t.equal(status, 200, path)
-      t.match(JSON.parse(body), { port: applicationPort, url: path, headers: { 'remote-name': 'Ada' } })
+      t.match(JSON.parse(body), {
+        port: applicationPort,
+        url: path,
+        headers: { 'remote-name': 'Ada' }
+      })
     }
-    t.match(await front.sendPlain('/orders'), { status: 308, headers: { location: 'https://localhost/orders' } })
+    t.match(await front.sendPlain('/orders'), {
+      status: 308,
+      headers: { location: 'https://localhost/orders' }
+    })
   }
 )

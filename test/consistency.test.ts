@@ -10,8 +10,16 @@ t.test('no answer is stale and nobody is signed out, whatever fails', { skip }, 
   const report = await runChecker({ seconds: 30, seed })
   if (!report) throw new Error('PostgreSQL (initdb, postgres) and redis-server are needed')
   t.comment(report.text)
-  t.strictSame(report.violations.map(describeViolation), [], `npm run check:consistency -- --minutes 0.5 --seed ${seed}`)
-  t.strictSame(report.ambushes.filter(({ problem }) => problem !== null), [], 'every ambush was sprung')
+  t.strictSame(
+    report.violations.map(describeViolation),
+    [],
+    `npm run check:consistency -- --minutes 0.5 --seed ${seed}`
+  )
+  t.strictSame(
+    report.ambushes.filter(({ problem }) => problem !== null),
+    [],
+    'every ambush was sprung'
+  )
   t.equal(report.cachesInUse, 3, 'every node has come back to its caches by itself')
   t.ok(report.history.counts.checksAfterRevocation > 200, 'enough was asked after revocations')
   t.ok(report.faults.length >= 5, 'enough has failed')

@@ -21,11 +21,17 @@ t.test('what was answered 200 survives SIGKILL under load', async (t) => {
   for (let round = 1; round <= ROUNDS; round++) await crash(t, options, told)
   const server = await startServer(t, options)
   await check(t, server.url, told)
-  t.ok(told.signedIn.size > 0 && told.signedOut.size > 0, 'there was something to lose', { signedIn: told.signedIn.size, signedOut: told.signedOut.size })
+  t.ok(told.signedIn.size > 0 && told.signedOut.size > 0, 'there was something to lose', {
+    signedIn: told.signedIn.size,
+    signedOut: told.signedOut.size
+  })
   t.equal(await server.kill('SIGTERM'), 0)
 })
 
-/** Starts the server, checks what earlier rounds were told, and kills it at a random moment under load. */
+/**
+ * Starts the server, checks what earlier rounds were told, and kills it at a random moment under
+ * load.
+ */
 async function crash(t: Test, options: HoldfastOptions, told: Acknowledged): Promise<void> {
   const server = await startServer(t, options)
   await check(t, server.url, told)
@@ -46,7 +52,8 @@ async function work(url: string, email: string, told: Acknowledged): Promise<voi
       told.signedIn.add(kept)
       const left = await signInAgain(url, email)
       const leaving = copyOf(left, url)
-      if ((await leaving.post('/api/auth/sign-out')).status !== 200) throw new Error('sign-out failed')
+      if ((await leaving.post('/api/auth/sign-out')).status !== 200)
+        throw new Error('sign-out failed')
       told.signedOut.add(left)
     }
   } catch (error) {
@@ -63,9 +70,18 @@ async function signInAgain(url: string, email: string): Promise<Browser> {
 }
 
 async function check(t: Test, url: string, { signedIn, signedOut }: Acknowledged): Promise<void> {
-  const states = (browsers: Iterable<Browser>) => Promise.all([...browsers].map((browser) => sessionState(copyOf(browser, url))))
-  t.strictSame((await states(signedIn)).filter((state) => state !== 'valid'), [], 'every sign-in that was answered 200 holds')
-  t.strictSame((await states(signedOut)).filter((state) => state !== '401 session_revoked'), [], 'every sign-out that was answered 200 is final')
+  const states = (browsers: Iterable<Browser>) =>
+    Promise.all([...browsers].map((browser) => sessionState(copyOf(browser, url))))
+  t.strictSame(
+    (await states(signedIn)).filter((state) => state !== 'valid'),
+    [],
+    'every sign-in that was answered 200 holds'
+  )
+  t.strictSame(
+    (await states(signedOut)).filter((state) => state !== '401 session_revoked'),
+    [],
+    'every sign-out that was answered 200 is final'
+  )
 }
 
 /** A browser with the same cookies, for the server that runs now. */

@@ -15,29 +15,68 @@ export interface TestFamily {
   refreshToken: string
 }
 
-/** Begins refresh families straight in the store, each for a person of its own: an honest sign-in costs an Argon2id, and tests need thousands. */
-export async function makeFamilies(prisma: PrismaClient, authSecret: string, count: number): Promise<TestFamily[]> {
+/**
+ * Begins refresh families straight in the store, each for a person of its own: an honest sign-in
+ * costs an Argon2id, and tests need thousands.
+ */
+export async function makeFamilies(
+  prisma: PrismaClient,
+  authSecret: string,
+  count: number
+): Promise<TestFamily[]> {
   const families: TestFamily[] = []
-  while (families.length < count) families.push(...await Promise.all(Array.from({ length: Math.min(8, count - families.length) }, () => insertFamily(prisma, authSecret))))
+  while (families.length < count)
+    families.push(
+      ...(await Promise.all(
+        Array.from({ length: Math.min(8, count - families.length) }, () =>
+          insertFamily(prisma, authSecret)
+        )
+      ))
+    )
   return families
 }
 
 async function insertFamily(prisma: PrismaClient, authSecret: string): Promise<TestFamily> {
   const userId = randomUUID()
-  await prisma.user.create({ data: { id: userId, name: 'Ada', email: `${userId}@example.com`, role: 'user' } })
+  await prisma.user.create({
+    data: { id: userId, name: 'Ada', email: `${userId}@example.com`, role: 'user' }
+  })
   const { sessionId, refreshToken } = await insertSessionOf(prisma, authSecret, userId)
   return { sessionId, userId, refreshToken }
 }
 
-async function insertSessionOf(prisma: PrismaClient, authSecret: string, userId: string, credentialEpoch: number | null = null): Promise<{ sessionId: string, token: string, refreshToken: string }> {
+async function insertSessionOf(
+  prisma: PrismaClient,
+  authSecret: string,
+  userId: string,
+  credentialEpoch: number | null = null
+): Promise<{ sessionId: string; token: string; refreshToken: string }> {
   const pepper = deriveKeys(authSecret).peppers.current
   const { sessionId, hash, token } = mintSessionToken()
   const first = firstRefreshToken(sessionId, pepper)
-  await insertSession(prisma, {
-    id: sessionId, hash, userId, idleTtlSeconds: 604_800, absoluteTtlSeconds: 7_776_000, ipAddress: null, userAgent: null, name: null, amr: ['pwd'], impersonatedBy: null,
-    impersonator: null, reauth: 'now', credentialEpoch, authoritySessionId: null, replaces: null, sourceSessionId: null,
-    refresh: { hash: first.hash, pepperId: pepper.id }
-  }, null)
+  await insertSession(
+    prisma,
+    {
+      id: sessionId,
+      hash,
+      userId,
+      idleTtlSeconds: 604_800,
+      absoluteTtlSeconds: 7_776_000,
+      ipAddress: null,
+      userAgent: null,
+      name: null,
+      amr: ['pwd'],
+      impersonatedBy: null,
+      impersonator: null,
+      reauth: 'now',
+      credentialEpoch,
+      authoritySessionId: null,
+      replaces: null,
+      sourceSessionId: null,
+      refresh: { hash: first.hash, pepperId: pepper.id }
+    },
+    null
+  )
   return { sessionId, token, refreshToken: first.token }
 }
 
@@ -45,16 +84,30 @@ async function insertSessionOf(prisma: PrismaClient, authSecret: string, userId:
 export type Device = Pick<Person, 'id' | 'sessionId' | 'bearer'>
 
 /**
- * Begins further sessions of somebody, each with a refresh family, straight in the store and past the cap.
+ * Begins further sessions of somebody, each with a refresh family, straight in the store and past
+ * the cap.
  *
- * @param epoch the user's credential epoch when the credential was verified: it must be the same still
+ * @param epoch the user's credential epoch when the credential was verified: it must be the same
+ *   still
  */
-export async function makeDevices({ app, options }: Running, id: string, count: number, epoch: number | null = null): Promise<(Device & { refreshToken: string })[]> {
+export async function makeDevices(
+  { app, options }: Running,
+  id: string,
+  count: number,
+  epoch: number | null = null
+): Promise<(Device & { refreshToken: string })[]> {
   const { prisma, auth } = app.holdfast
-  return Promise.all(Array.from({ length: count }, async () => {
-    const { sessionId, token, refreshToken } = await insertSessionOf(prisma, options.authSecret ?? '', id, epoch)
-    return { id, sessionId, refreshToken, bearer: encodeURIComponent(auth.sign(token)) }
-  }))
+  return Promise.all(
+    Array.from({ length: count }, async () => {
+      const { sessionId, token, refreshToken } = await insertSessionOf(
+        prisma,
+        options.authSecret ?? '',
+        id,
+        epoch
+      )
+      return { id, sessionId, refreshToken, bearer: encodeURIComponent(auth.sign(token)) }
+    })
+  )
 }
 
 /** Begins one family. */
@@ -64,16 +117,36 @@ export async function makeFamily({ app, options }: Running): Promise<TestFamily>
   return family
 }
 
-/** An access token of somebody's session, as the token routes issue it; with `changed` claims, signed all the same. */
-export async function accessTokenOf({ app }: Pick<Running, 'app'>, sessionId: string, changed: Record<string, unknown> = {}): Promise<string> {
+/**
+ * An access token of somebody's session, as the token routes issue it; with `changed` claims,
+ * signed all the same.
+ */
+export async function accessTokenOf(
+  { app }: Pick<Running, 'app'>,
+  sessionId: string,
+  changed: Record<string, unknown> = {}
+): Promise<string> {
   const { accessTokens, prisma } = app.holdfast
   const session = await prisma.session.findUniqueOrThrow({ where: { id: sessionId } })
-  const { token } = await accessTokens.issue({ session, roles: ['user'], generation: session.refreshGeneration })
-  return Object.keys(changed).length === 0 ? token : accessTokens.sign('at+jwt', { ...decodeJwt(token), ...changed })
+  const { token } = await accessTokens.issue({
+    session,
+    roles: ['user'],
+    generation: session.refreshGeneration
+  })
+  return Object.keys(changed).length === 0
+    ? token
+    : accessTokens.sign('at+jwt', { ...decodeJwt(token), ...changed })
 }
 
-/** Lets time pass for one session: every time on its row moves into the past (or, for a clock that steps back, into the future). */
-export async function elapse(prisma: PrismaClient, sessionId: string, seconds: number): Promise<void> {
+/**
+ * Lets time pass for one session: every time on its row moves into the past (or, for a clock that
+ * steps back, into the future).
+ */
+export async function elapse(
+  prisma: PrismaClient,
+  sessionId: string,
+  seconds: number
+): Promise<void> {
   await prisma.$executeRaw`
     UPDATE "session" SET "rotatedAt" = "rotatedAt" - ${seconds}::int * interval '1 second', "issuedAt" = "issuedAt" - ${seconds}::int * interval '1 second',
       "lastSeenAt" = "lastSeenAt" - ${seconds}::int * interval '1 second', "expiresAt" = "expiresAt" - ${seconds}::int * interval '1 second',
@@ -85,17 +158,29 @@ export async function elapse(prisma: PrismaClient, sessionId: string, seconds: n
 export interface RefreshAnswer {
   status: number
   headers: Headers
-  body: TokenSet & { error: string, error_description: string, cause: string }
+  body: TokenSet & { error: string; error_description: string; cause: string }
 }
 
 /** Exchanges a refresh token as an OAuth client does. */
-export async function refresh(url: string, refreshToken: string, { key, ...extra }: Record<string, string> & { key?: string } = {}): Promise<RefreshAnswer> {
+export async function refresh(
+  url: string,
+  refreshToken: string,
+  { key, ...extra }: Record<string, string> & { key?: string } = {}
+): Promise<RefreshAnswer> {
   const response = await fetch(`${url}/oauth2/token`, {
     method: 'POST',
     headers: key === undefined ? {} : { 'idempotency-key': key },
-    body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken, ...extra })
+    body: new URLSearchParams({
+      grant_type: 'refresh_token',
+      refresh_token: refreshToken,
+      ...extra
+    })
   })
-  return { status: response.status, headers: response.headers, body: await response.json() as RefreshAnswer['body'] }
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: (await response.json()) as RefreshAnswer['body']
+  }
 }
 
 /** "200", or the status with error and cause. */

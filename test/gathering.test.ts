@@ -3,73 +3,107 @@ import t from 'tap'
 import { Gathering, type GatheringOptions } from '../src/cache/gathering.js'
 import { until } from './services/poll.js'
 
-/** Asks that are answered when the test says so; each answer tells in which of them it was given. */
+/**
+ * Asks that are answered when the test says so; each answer tells in which of them it was given.
+ */
 function asking(options?: GatheringOptions) {
-  const asked: { questions: readonly string[], answer: () => void, fail: () => void }[] = []
-  const gathering = new Gathering((questions: readonly string[]) => new Promise<string[]>((resolve, reject) => {
-    const number = asked.length
-    asked.push({ questions, answer: () => { resolve(questions.map((question) => `${question}${number}`)) }, fail: () => { reject(new Error('gone')) } })
-  }), options)
+  const asked: { questions: readonly string[]; answer: () => void; fail: () => void }[] = []
+  const gathering = new Gathering(
+    (questions: readonly string[]) =>
+      new Promise<string[]>((resolve, reject) => {
+        const number = asked.length
+        asked.push({
+          questions,
+          answer: () => {
+            resolve(questions.map((question) => `${question}${number}`))
+          },
+          fail: () => {
+            reject(new Error('gone'))
+          }
+        })
+      }),
+    options
+  )
   return { asked, ask: (question: string) => gathering.ask(question, (answer) => answer) }
 }
 
-const settled = async () => new Promise((resolve) => { setImmediate(resolve) })
+const settled = async () =>
+  new Promise((resolve) => {
+    setImmediate(resolve)
+  })
 
-t.test('what is asked together is asked once, and what comes meanwhile is asked after it came', async (t) => {
-  const { asked, ask } = asking({ patienceMs: 10_000 })
-  const first = [ask('a'), ask('b'), ask('a')]
-  await settled()
-  t.strictSame(asked.map(({ questions }) => questions), [['a', 'b', 'a']])
-  const second = [ask('a')]
-  await settled()
-  second.push(ask('c'))
-  t.equal(asked.length, 1, 'while one is on its way, the others gather')
-  asked[0]?.answer()
-  t.strictSame(await Promise.all(first), ['a0', 'b0', 'a0'])
-  await settled()
-  t.strictSame(asked[1]?.questions, ['a', 'c'])
-  asked[1]?.answer()
-  t.strictSame(await Promise.all(second), ['a1', 'c1'], 'nobody is answered by what was asked before')
-  const third = ask('d')
-  await settled()
-  asked[2]?.answer()
-  t.equal(await third, 'd2')
-})
-
-t.test('four are worth a journey of their own, as long as no more are under way than may be', async (t) => {
-  const { asked, ask } = asking({ journeys: 4, patienceMs: 10_000 })
-  const all = [ask('a')]
-  for (let journeys = 1; journeys < 4; journeys++) {
+t.test(
+  'what is asked together is asked once, and what comes meanwhile is asked after it came',
+  async (t) => {
+    const { asked, ask } = asking({ patienceMs: 10_000 })
+    const first = [ask('a'), ask('b'), ask('a')]
     await settled()
-    for (const question of ['b', 'c', 'd']) all.push(ask(question))
+    t.strictSame(
+      asked.map(({ questions }) => questions),
+      [['a', 'b', 'a']]
+    )
+    const second = [ask('a')]
     await settled()
-    t.equal(asked.length, journeys, 'three wait')
-    all.push(ask('e'))
+    second.push(ask('c'))
+    t.equal(asked.length, 1, 'while one is on its way, the others gather')
+    asked[0]?.answer()
+    t.strictSame(await Promise.all(first), ['a0', 'b0', 'a0'])
     await settled()
-    t.equal(asked.length, journeys + 1, 'and go with a fourth')
+    t.strictSame(asked[1]?.questions, ['a', 'c'])
+    asked[1]?.answer()
+    t.strictSame(
+      await Promise.all(second),
+      ['a1', 'c1'],
+      'nobody is answered by what was asked before'
+    )
+    const third = ask('d')
+    await settled()
+    asked[2]?.answer()
+    t.equal(await third, 'd2')
   }
-  for (const question of ['f', 'g', 'h', 'i', 'j']) all.push(ask(question))
-  await settled()
-  t.equal(asked.length, 4)
-  asked[2]?.answer()
-  await until('those who waited to be asked', async () => asked.length === 5)
-  t.strictSame(asked[4]?.questions, ['f', 'g', 'h', 'i', 'j'])
-  for (const { answer } of asked) answer()
-  t.equal((await Promise.all(all)).length, 18)
-})
+)
 
-t.test('who is not answered keeps the others waiting for a while, and a crowd from becoming many questions', async (t) => {
-  const { asked, ask } = asking()
-  const all: Promise<unknown>[] = []
-  for (const patienceMs of [0, 10, 20, 40]) {
-    const began = performance.now()
-    all.push(ask('a'), ask('b'))
-    await until('the question to be on its way', async () => asked.length === all.length / 2)
-    t.ok(performance.now() - began >= patienceMs - 1, `not before ${patienceMs} ms`) // a timer may be early by a part of one
+t.test(
+  'four are worth a journey of their own, as long as no more are under way than may be',
+  async (t) => {
+    const { asked, ask } = asking({ journeys: 4, patienceMs: 10_000 })
+    const all = [ask('a')]
+    for (let journeys = 1; journeys < 4; journeys++) {
+      await settled()
+      for (const question of ['b', 'c', 'd']) all.push(ask(question))
+      await settled()
+      t.equal(asked.length, journeys, 'three wait')
+      all.push(ask('e'))
+      await settled()
+      t.equal(asked.length, journeys + 1, 'and go with a fourth')
+    }
+    for (const question of ['f', 'g', 'h', 'i', 'j']) all.push(ask(question))
+    await settled()
+    t.equal(asked.length, 4)
+    asked[2]?.answer()
+    await until('those who waited to be asked', async () => asked.length === 5)
+    t.strictSame(asked[4]?.questions, ['f', 'g', 'h', 'i', 'j'])
+    for (const { answer } of asked) answer()
+    t.equal((await Promise.all(all)).length, 18)
   }
-  for (const { answer } of asked) answer()
-  await Promise.all(all)
-})
+)
+
+t.test(
+  'who is not answered keeps the others waiting for a while, and a crowd from becoming many questions',
+  async (t) => {
+    const { asked, ask } = asking()
+    const all: Promise<unknown>[] = []
+    for (const patienceMs of [0, 10, 20, 40]) {
+      const began = performance.now()
+      all.push(ask('a'), ask('b'))
+      await until('the question to be on its way', async () => asked.length === all.length / 2)
+      // a timer may be early by a part of one
+      t.ok(performance.now() - began >= patienceMs - 1, `not before ${patienceMs} ms`)
+    }
+    for (const { answer } of asked) answer()
+    await Promise.all(all)
+  }
+)
 
 t.test('a fault is told to all who asked, and to nobody else', async (t) => {
   const { asked, ask } = asking()
@@ -83,7 +117,7 @@ t.test('a fault is told to all who asked, and to nobody else', async (t) => {
   t.equal(await second, 'c1')
 })
 
-t.test('it is asked in nobody\'s context, and answered in that of who asked', async (t) => {
+t.test("it is asked in nobody's context, and answered in that of who asked", async (t) => {
   const context = new AsyncLocalStorage<string>()
   const seen: (string | undefined)[] = []
   const gathering = new Gathering(async (questions: readonly string[]) => {

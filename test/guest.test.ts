@@ -62,21 +62,47 @@ void app.register(holdfast.default, { prefix: '/identity' }).then(() => {
 `
 
 const project = installed(t)
-const files = readdirSync(project.package, { recursive: true, encoding: 'utf8' }).filter((name) => statSync(join(project.package, name)).isFile())
+const files = readdirSync(project.package, { recursive: true, encoding: 'utf8' }).filter((name) =>
+  statSync(join(project.package, name)).isFile()
+)
 const read = (name: string) => readFileSync(join(project.package, name), 'utf8')
 
 t.test('H8: the package can be published, and has in it what it needs and no more', (t) => {
-  const { private: isPrivate, license, peerDependencies, dependencies, scripts, bin, engines } = manifest as typeof manifest & Record<string, Record<string, string>>
-  t.strictSame({ isPrivate, license, peerDependencies }, { isPrivate: undefined, license: 'MIT', peerDependencies: { fastify: '^5.6.0' } })
+  const {
+    private: isPrivate,
+    license,
+    peerDependencies,
+    dependencies,
+    scripts,
+    bin,
+    engines
+  } = manifest as typeof manifest & Record<string, Record<string, string>>
+  t.strictSame(
+    { isPrivate, license, peerDependencies },
+    { isPrivate: undefined, license: 'MIT', peerDependencies: { fastify: '^5.6.0' } }
+  )
   t.notOk('fastify' in dependencies, 'the application brings it')
   t.match(scripts, { prepack: /npm run --silent build/ })
   t.match(engines, { node: '>=20.19' })
   t.match(read('LICENSE'), /^MIT License/)
   t.match(read(bin?.['holdfast'] ?? ''), /^#!\/usr\/bin\/env node\n/)
-  const kinds = [/^(LICENSE|README\.md|package\.json|\.env\.example)$/, /^dist\/(src|plugins|prisma)\/[\w./-]+\.js$/, /^dist\/[\w./-]+\.d\.ts$/, /^prisma\/(schema\.prisma|migrations\/)/, /^(docs|examples)\//]
-  t.strictSame(files.filter((name) => !kinds.some((kind) => kind.test(name))), [])
+  const kinds = [
+    /^(LICENSE|README\.md|package\.json|\.env\.example)$/,
+    /^dist\/(src|plugins|prisma)\/[\w./-]+\.js$/,
+    /^dist\/[\w./-]+\.d\.ts$/,
+    /^prisma\/(schema\.prisma|migrations\/)/,
+    /^(docs|examples)\//
+  ]
+  t.strictSame(
+    files.filter((name) => !kinds.some((kind) => kind.test(name))),
+    []
+  )
   for (const name of files.filter((each) => each.endsWith('.d.ts'))) {
-    for (const [, from = ''] of read(name).matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)) t.ok(existsSync(join(project.package, dirname(name), from.replace(/\.js$/, '.d.ts'))), `${name} finds ${from}`)
+    for (const [, from = ''] of read(name).matchAll(/(?:from|import\()\s*'(\.[^']+)'/g))
+      t.ok(
+        existsSync(join(project.package, dirname(name), from.replace(/\.js$/, '.d.ts'))),
+        `${name} finds ${from}`
+      )
   }
   t.end()
 })
@@ -92,7 +118,10 @@ t.test('H8: links of the package lead to what is in it', (t) => {
 })
 
 t.test('H1: the lines of the README compile, and guards fit every application', async (t) => {
-  const block = [...read('README.md').matchAll(/```ts\n([^]*?)```/g)].map(([, lines = '']) => lines).find((lines) => lines.includes("from 'holdfast'")) ?? ''
+  const block =
+    [...read('README.md').matchAll(/```ts\n([^]*?)```/g)]
+      .map(([, lines = '']) => lines)
+      .find((lines) => lines.includes("from 'holdfast'")) ?? ''
   t.match(block, /request\.identity\.user\.id/)
   const sources = join(project.folder, 'types')
   mkdirSync(sources)
@@ -103,16 +132,43 @@ t.test('H1: the lines of the README compile, and guards fit every application', 
   write('require.cts', REQUIRE)
   writeFileSync(join(sources, 'package.json'), '{ "type": "module" }\n')
   const { resolve } = createRequire(import.meta.url)
-  const compilers = ['typescript-5.9', 'typescript', 'typescript-7'].map((name) => ({ name, path: tryOrNull(() => join(dirname(resolve(`${name}/package.json`)), 'bin/tsc')) }))
+  const compilers = ['typescript-5.9', 'typescript', 'typescript-7'].map((name) => ({
+    name,
+    path: tryOrNull(() => join(dirname(resolve(`${name}/package.json`)), 'bin/tsc'))
+  }))
   t.ok(compilers.every(({ path }) => path !== null))
-  await Promise.all(compilers.flatMap(({ name, path }) => ['nodenext', 'bundler'].map(async (resolution) => {
-    const module = resolution === 'bundler' ? 'esnext' : resolution
-    const named = resolution === 'bundler' ? ['readme.ts', 'guards.ts'] : ['readme.ts', 'guards.ts', 'require.cts']
-    const { status, stdout } = await project.run([
-      path ?? '', '--noEmit', '--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', '--target', 'es2023', '--types', 'node', '--module', module, '--moduleResolution', resolution, 'around.d.ts', ...named
-    ], { cwd: sources })
-    t.equal(status, 0, `${name}, ${resolution}: ${stdout}`)
-  })))
+  await Promise.all(
+    compilers.flatMap(({ name, path }) =>
+      ['nodenext', 'bundler'].map(async (resolution) => {
+        const module = resolution === 'bundler' ? 'esnext' : resolution
+        const named =
+          resolution === 'bundler'
+            ? ['readme.ts', 'guards.ts']
+            : ['readme.ts', 'guards.ts', 'require.cts']
+        const { status, stdout } = await project.run(
+          [
+            path ?? '',
+            '--noEmit',
+            '--strict',
+            '--exactOptionalPropertyTypes',
+            '--skipLibCheck',
+            '--target',
+            'es2023',
+            '--types',
+            'node',
+            '--module',
+            module,
+            '--moduleResolution',
+            resolution,
+            'around.d.ts',
+            ...named
+          ],
+          { cwd: sources }
+        )
+        t.equal(status, 0, `${name}, ${resolution}: ${stdout}`)
+      })
+    )
+  )
 })
 
 t.test('H1: `require` gives the plugin', async (t) => {
@@ -126,19 +182,32 @@ t.test('H1: `require` gives the plugin', async (t) => {
       await app.close()
     })`
   const { stdout, stderr } = await project.run(['--input-type=commonjs', '--eval', script])
-  t.strictSame(JSON.parse(stdout || '{}'), { statusCode: 401, names: ['__esModule', 'default', 'identityOf'].filter((name) => stdout.includes(name)) })
+  t.strictSame(JSON.parse(stdout || '{}'), {
+    statusCode: 401,
+    names: ['__esModule', 'default', 'identityOf'].filter((name) => stdout.includes(name))
+  })
   t.notMatch(stderr, /Error/)
 })
 
-t.test('H8: the command line of the package finds its help, its version and its migrations', async (t) => {
-  const cli = join(project.package, manifest['bin'] ? (manifest['bin'] as Record<string, string>)['holdfast'] ?? '' : '')
-  const [help, version, failed] = await Promise.all([['--help'], ['--version'], ['migrate', 'x']].map((args) => project.run([cli, ...args])))
-  t.match(help, { status: 0, stdout: /Usage: holdfast <command>/ })
-  t.match(version, { status: 0, stdout: `${manifest.version}\n` })
-  t.match(failed, { status: 2 })
-  const migrated = await project.run([cli, 'migrate'], { env: { DATA_DIR: join(project.folder, 'data') } })
-  t.match(migrated, { status: 0, stdout: /^{"applied":\["\d+_init",/ }, migrated.stderr)
-})
+t.test(
+  'H8: the command line of the package finds its help, its version and its migrations',
+  async (t) => {
+    const cli = join(
+      project.package,
+      manifest['bin'] ? ((manifest['bin'] as Record<string, string>)['holdfast'] ?? '') : ''
+    )
+    const [help, version, failed] = await Promise.all(
+      [['--help'], ['--version'], ['migrate', 'x']].map((args) => project.run([cli, ...args]))
+    )
+    t.match(help, { status: 0, stdout: /Usage: holdfast <command>/ })
+    t.match(version, { status: 0, stdout: `${manifest.version}\n` })
+    t.match(failed, { status: 2 })
+    const migrated = await project.run([cli, 'migrate'], {
+      env: { DATA_DIR: join(project.folder, 'data') }
+    })
+    t.match(migrated, { status: 0, stdout: /^{"applied":\["\d+_init",/ }, migrated.stderr)
+  }
+)
 
 function tryOrNull<T>(find: () => T): T | null {
   try {

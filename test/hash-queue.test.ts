@@ -2,26 +2,38 @@ import t from 'tap'
 import { HashQueue, type HashClient } from '../src/auth/hash-queue.js'
 import { networksOf } from '../src/network.js'
 
-const settled = async () => { for (let n = 0; n < 5; n++) await Promise.resolve() }
+const settled = async () => {
+  for (let n = 0; n < 5; n++) await Promise.resolve()
+}
 /** As text. */
-const networks = (address: string) => { const { wide, narrow } = networksOf(address); return `${wide} ${narrow}` }
+const networks = (address: string) => {
+  const { wide, narrow } = networksOf(address)
+  return `${wide} ${narrow}`
+}
 
 /** A queue whose hashes take the time that the test says. */
 function newQueue({ atOnce = 1, maxWaitMs = 1_000 } = {}) {
   let now = 0
-  const begun: { name: string, end: () => void }[] = []
+  const begun: { name: string; end: () => void }[] = []
   const outcomes: string[] = []
-  const queue = new HashQueue({ atOnce, maxWaitMs, now: () => now, refused: (why) => new Error(why) })
+  const queue = new HashQueue({
+    atOnce,
+    maxWaitMs,
+    now: () => now,
+    refused: (why) => new Error(why)
+  })
   return {
     queue,
     begun: () => begun.map(({ name }) => name),
     outcomes,
     add: (name: string, address: string, gone: AbortSignal | null = null) => {
       const client: HashClient = { networks: networksOf(address), gone }
-      queue.run(client, () => new Promise<void>((end) => begun.push({ name, end }))).then(
-        () => outcomes.push(`${name} done`),
-        (error: Error) => outcomes.push(`${name} ${error.message}`)
-      )
+      queue
+        .run(client, () => new Promise<void>((end) => begun.push({ name, end })))
+        .then(
+          () => outcomes.push(`${name} done`),
+          (error: Error) => outcomes.push(`${name} ${error.message}`)
+        )
     },
     /** The hash that is being computed ends after so long. */
     end: async (ms = 50) => {
@@ -50,26 +62,36 @@ t.test('a full queue refuses the network that fills it, and makes room for other
   t.equal(capacity, 20, 'as many as can be computed in time')
   for (let n = 0; n <= capacity + 5; n++) add(`flood ${n}`, '192.0.2.1')
   await settled()
-  t.strictSame(outcomes, [21, 22, 23, 24, 25].map((n) => `flood ${n} full`))
+  t.strictSame(
+    outcomes,
+    [21, 22, 23, 24, 25].map((n) => `flood ${n} full`)
+  )
   add('honest', '192.0.2.7')
   await settled()
   t.equal(outcomes.at(-1), 'flood 20 full', 'the last of the flood makes room')
   t.equal(queue.waiting, capacity)
   await end()
   await end()
-  t.strictSame(begun().slice(0, 3), ['flood 0', 'flood 1', 'honest'], 'after one of the other address')
+  t.strictSame(
+    begun().slice(0, 3),
+    ['flood 0', 'flood 1', 'honest'],
+    'after one of the other address'
+  )
 })
 
-t.test('S6: of 1,200 guesses from six addresses most are refused, and the one from a seventh is the seventh to be computed', async (t) => {
-  const { add, begun, end, outcomes, queue } = newQueue({ maxWaitMs: 2_000 })
-  for (let n = 0; n < 1_200; n++) add(`guess ${n}`, `203.0.113.${n % 6 + 1}`)
-  add('honest', '203.0.113.7')
-  await settled()
-  t.equal(queue.waiting, 40)
-  t.equal(outcomes.length, 1_200 - 40)
-  for (let n = 0; n < 7; n++) await end()
-  t.ok(begun().indexOf('honest') <= 7, begun().join())
-})
+t.test(
+  'S6: of 1,200 guesses from six addresses most are refused, and the one from a seventh is the seventh to be computed',
+  async (t) => {
+    const { add, begun, end, outcomes, queue } = newQueue({ maxWaitMs: 2_000 })
+    for (let n = 0; n < 1_200; n++) add(`guess ${n}`, `203.0.113.${(n % 6) + 1}`)
+    add('honest', '203.0.113.7')
+    await settled()
+    t.equal(queue.waiting, 40)
+    t.equal(outcomes.length, 1_200 - 40)
+    for (let n = 0; n < 7; n++) await end()
+    t.ok(begun().indexOf('honest') <= 7, begun().join())
+  }
+)
 
 t.test('where every network has its share, the newcomer is refused', async (t) => {
   const { add, outcomes, queue } = newQueue()
@@ -95,7 +117,11 @@ t.test('what a hash takes decides how many may wait, and some always may', async
 
 t.test('a hash whose client went away is not computed, and keeps no place', async (t) => {
   const { add, begun, end, outcomes, queue } = newQueue()
-  const [early, late, running] = [new AbortController(), new AbortController(), new AbortController()]
+  const [early, late, running] = [
+    new AbortController(),
+    new AbortController(),
+    new AbortController()
+  ]
   add('running', '192.0.2.1', running.signal)
   add('waiting', '192.0.2.1', late.signal)
   add('next', '192.0.2.1')
@@ -109,11 +135,20 @@ t.test('a hash whose client went away is not computed, and keeps no place', asyn
   await end()
   await end()
   t.strictSame(begun(), ['running', 'next'])
-  t.strictSame(outcomes.slice(2), ['running done', 'next done'], 'what was begun is ended: it may have to be counted')
+  t.strictSame(
+    outcomes.slice(2),
+    ['running done', 'next done'],
+    'what was begun is ended: it may have to be counted'
+  )
 })
 
 t.test('a hash that fails gives its turn on', async (t) => {
-  const queue = new HashQueue({ atOnce: 1, maxWaitMs: 1_000, now: () => 0, refused: (why) => new Error(why) })
+  const queue = new HashQueue({
+    atOnce: 1,
+    maxWaitMs: 1_000,
+    now: () => 0,
+    refused: (why) => new Error(why)
+  })
   const client: HashClient = { networks: networksOf('192.0.2.1'), gone: null }
   const failing = queue.run(client, () => Promise.reject(new Error('no hash')))
   t.equal(await queue.run(client, () => Promise.resolve('the next')), 'the next')

@@ -14,13 +14,32 @@ t.test('S9: messages of nodes are read as they were written', async (t) => {
 })
 
 t.test('S9: whatever somebody else publishes is no message', async (t) => {
-  for (const text of ['', 'null', '[]', '1', '"x"', '{}', '{"kind":"changes"}', '{"kind":"heartbeat","sent":1}', '{"kind":"ack"}']) t.equal(parseMessage(text), null, text)
+  for (const text of [
+    '',
+    'null',
+    '[]',
+    '1',
+    '"x"',
+    '{}',
+    '{"kind":"changes"}',
+    '{"kind":"heartbeat","sent":1}',
+    '{"kind":"ack"}'
+  ])
+    t.equal(parseMessage(text), null, text)
   for (const message of messages) {
     for (const field of Object.keys(message)) {
       for (const wrong of [undefined, null, {}, [[]], [['id']], [[1, 2]], [null]]) {
-        t.equal(parseMessage(JSON.stringify({ ...message, [field]: wrong })), null, `${message.kind} with ${field} ${JSON.stringify(wrong)}`)
+        t.equal(
+          parseMessage(JSON.stringify({ ...message, [field]: wrong })),
+          null,
+          `${message.kind} with ${field} ${JSON.stringify(wrong)}`
+        )
       }
     }
   }
-  fc.assert(fc.property(fc.jsonValue(), (value) => { parseMessage(JSON.stringify(value)) }))
+  fc.assert(
+    fc.property(fc.jsonValue(), (value) => {
+      parseMessage(JSON.stringify(value))
+    })
+  )
 })

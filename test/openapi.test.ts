@@ -11,7 +11,7 @@ interface Document {
   paths: Record<string, Record<string, { responses: Record<string, unknown> }>>
 }
 
-const document = await (await fetch(`${url}/openapi.json`)).json() as Document
+const document = (await (await fetch(`${url}/openapi.json`)).json()) as Document
 
 t.test('the document is valid OpenAPI 3.1', async (t) => {
   t.match(document.openapi, /^3\.1\./)
@@ -21,18 +21,37 @@ t.test('the document is valid OpenAPI 3.1', async (t) => {
 
 t.test('it describes every route, ours and those of better-auth', (t) => {
   for (const [path, method] of [
-    ['/session', 'get'], ['/sessions', 'get'], ['/sessions', 'delete'], ['/sessions/{id}', 'delete'], ['/sessions/{id}/events', 'get'], ['/account/events', 'get'], ['/api/auth/admin/list-user-events', 'get'], ['/api/auth/admin/list-user-session-history', 'get'],
-    ['/api/auth/admin/list-session-events', 'get'], ['/api/auth/admin/list-events', 'get'], ['/health/live', 'get'], ['/health/ready', 'get'],
-    ['/api/auth/sign-in/email', 'post'], ['/api/auth/sign-up/email', 'post'], ['/api/auth/sign-out', 'post'], ['/api/auth/two-factor/verify-totp', 'post'],
-    ['/api/auth/admin/ban-user', 'post'], ['/api/auth/one-time-token/generate', 'get']
-  ] as const) t.ok(document.paths[path]?.[method], `${method} ${path}`)
+    ['/session', 'get'],
+    ['/sessions', 'get'],
+    ['/sessions', 'delete'],
+    ['/sessions/{id}', 'delete'],
+    ['/sessions/{id}/events', 'get'],
+    ['/account/events', 'get'],
+    ['/api/auth/admin/list-user-events', 'get'],
+    ['/api/auth/admin/list-user-session-history', 'get'],
+    ['/api/auth/admin/list-session-events', 'get'],
+    ['/api/auth/admin/list-events', 'get'],
+    ['/health/live', 'get'],
+    ['/health/ready', 'get'],
+    ['/api/auth/sign-in/email', 'post'],
+    ['/api/auth/sign-up/email', 'post'],
+    ['/api/auth/sign-out', 'post'],
+    ['/api/auth/two-factor/verify-totp', 'post'],
+    ['/api/auth/admin/ban-user', 'post'],
+    ['/api/auth/one-time-token/generate', 'get']
+  ] as const)
+    t.ok(document.paths[path]?.[method], `${method} ${path}`)
   // What Fastify routes and the document does not name.
   const routes = app.printRoutes({ commonPrefix: false, includeHooks: false })
   t.match(routes, /openapi\.json/)
   const named = Object.keys(document.paths).filter((path) => !path.startsWith('/api/auth')).length
   t.ok(named >= 6)
   for (const [path, operations] of Object.entries(document.paths)) {
-    for (const [method, { responses }] of Object.entries(operations)) t.ok(Object.keys(responses).some((status) => status.startsWith('2') || status.startsWith('3')), `${method} ${path} says how it goes well`)
+    for (const [method, { responses }] of Object.entries(operations))
+      t.ok(
+        Object.keys(responses).some((status) => status.startsWith('2') || status.startsWith('3')),
+        `${method} ${path} says how it goes well`
+      )
   }
   t.end()
 })
@@ -62,10 +81,17 @@ t.test('an answer that is not described is noticed', async (t) => {
   t.strictSame(answers.undocumented(document as never), [])
   const without = structuredClone(document)
   delete without.paths['/session']?.['get']?.responses['401']
-  t.match(answers.undocumented(without as never), [/get \/session 401: the status is not described/])
+  t.match(answers.undocumented(without as never), [
+    /get \/session 401: the status is not described/
+  ])
   delete without.paths['/health/live']
-  t.match(answers.undocumented(without as never), [/status is not described/, /get \/health\/live answered 200 and is not described/])
+  t.match(answers.undocumented(without as never), [
+    /status is not described/,
+    /get \/health\/live answered 200 and is not described/
+  ])
   const live = structuredClone(document)
-  Object.assign(live.paths['/health/live']?.['get']?.responses ?? {}, { 200: { content: { 'application/json': { schema: { type: 'object', required: ['colour'] } } } } })
+  Object.assign(live.paths['/health/live']?.['get']?.responses ?? {}, {
+    200: { content: { 'application/json': { schema: { type: 'object', required: ['colour'] } } } }
+  })
   t.match(answers.undocumented(live as never), [/must have required property 'colour'/])
 })

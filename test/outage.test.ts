@@ -5,7 +5,20 @@ import { Client } from 'pg'
 import { resolveConfig, type HoldfastOptions } from '../src/config.js'
 import { migrate } from '../src/database/migrate.js'
 import { openDatabase } from '../src/holdfast.js'
-import { authSecret, Browser, build, makeAdmin, password, sessionState, signIn, signUp, start, storage, type Person, type Running } from './helper.js'
+import {
+  authSecret,
+  Browser,
+  build,
+  makeAdmin,
+  password,
+  sessionState,
+  signIn,
+  signUp,
+  start,
+  storage,
+  type Person,
+  type Running
+} from './helper.js'
 import { until } from './services/poll.js'
 import { createPostgres, findPostgresPrograms, type PrivatePostgres } from './services/postgres.js'
 import { startProxy } from './services/proxy.js'
@@ -18,18 +31,29 @@ const TOLD_MS = 2_000
 const uncached: HoldfastOptions = { localCache: false, redisUrl: undefined }
 
 const programs = findPostgresPrograms()
-const withoutPostgres = storage === 'embedded' ? 'embedded storage has no server that could stop' : programs ? false : 'PostgreSQL\'s programs are not installed'
+const withoutPostgres =
+  storage === 'embedded'
+    ? 'embedded storage has no server that could stop'
+    : programs
+      ? false
+      : "PostgreSQL's programs are not installed"
 
 type Call = [method: 'GET' | 'POST' | 'DELETE', path: string, body?: Record<string, unknown>]
 
-/** Every endpoint that needs the store, asked with a live session and with what it would otherwise accept. */
+/**
+ * Every endpoint that needs the store, asked with a live session and with what it would otherwise
+ * accept.
+ */
 function callsOf(person: Person): Call[] {
   const { email, id: userId, sessionId } = person
   const auth: [string, Record<string, unknown>?][] = [
     ['sign-in/email', { email, password }],
     ['sign-up/email', { name: 'Eve', email: `new-${email}`, password }],
     ['sign-out', {}],
-    ['change-password', { currentPassword: password, newPassword: 'another horse battery', revokeOtherSessions: true }],
+    [
+      'change-password',
+      { currentPassword: password, newPassword: 'another horse battery', revokeOtherSessions: true }
+    ],
     ['reset-password', { newPassword: 'another horse battery', token: 'a-token' }],
     ['verify-password', { password }],
     ['change-email', { newEmail: `other-${email}` }],
@@ -64,8 +88,15 @@ function callsOf(person: Person): Call[] {
   ]
   return [
     ...auth.map(([path, body]): Call => ['POST', `/api/auth/${path}`, body]),
-    ...['get-session', 'list-sessions', 'list-accounts', 'delete-user/callback?token=a-token', 'one-time-token/generate', 'admin/list-users', `admin/get-user?id=${userId}`]
-      .map((path): Call => ['GET', `/api/auth/${path}`]),
+    ...[
+      'get-session',
+      'list-sessions',
+      'list-accounts',
+      'delete-user/callback?token=a-token',
+      'one-time-token/generate',
+      'admin/list-users',
+      `admin/get-user?id=${userId}`
+    ].map((path): Call => ['GET', `/api/auth/${path}`]),
     ['GET', '/session'],
     ['GET', '/sessions'],
     ['DELETE', '/sessions?except=current'],
@@ -77,24 +108,47 @@ function callsOf(person: Person): Call[] {
 const delays = monitorEventLoopDelay({ resolution: 10 })
 delays.enable()
 
-/** Asserts that every call is answered 503, soon, by problem details, and that no cookie is touched. */
+/**
+ * Asserts that every call is answered 503, soon, by problem details, and that no cookie is touched.
+ */
 async function refuses(t: Test, { browser }: Person, calls: Call[]): Promise<void> {
-  await Promise.all(calls.map(async ([method, path, body]) => {
-    const asked = performance.now()
-    const response = await browser.fetch(path, { method, ...(body ? { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } } : {}) })
-    const answer = {
-      status: response.status,
-      type: response.headers.get('content-type'),
-      retryAfter: response.headers.get('retry-after'),
-      cookies: response.headers.getSetCookie(),
-      cause: (JSON.parse(await response.text() || '{}') as { cause?: string }).cause
-    }
-    const tookMs = Math.round(performance.now() - asked)
-    t.strictSame(answer, { status: 503, type: 'application/problem+json; charset=utf-8', retryAfter: '1', cookies: [], cause: 'store_unavailable' }, `${method} ${path}`)
-    // By how much this process, which is both sides, was itself held up on a busy machine is not the server's time.
-    const heldUpMs = Math.round(delays.max / 1e6)
-    t.ok(tookMs < TOLD_MS + heldUpMs, `${method} ${path} was answered within ${TOLD_MS} ms`, { tookMs, heldUpMs })
-  }))
+  await Promise.all(
+    calls.map(async ([method, path, body]) => {
+      const asked = performance.now()
+      const response = await browser.fetch(path, {
+        method,
+        ...(body
+          ? { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }
+          : {})
+      })
+      const answer = {
+        status: response.status,
+        type: response.headers.get('content-type'),
+        retryAfter: response.headers.get('retry-after'),
+        cookies: response.headers.getSetCookie(),
+        cause: (JSON.parse((await response.text()) || '{}') as { cause?: string }).cause
+      }
+      const tookMs = Math.round(performance.now() - asked)
+      t.strictSame(
+        answer,
+        {
+          status: 503,
+          type: 'application/problem+json; charset=utf-8',
+          retryAfter: '1',
+          cookies: [],
+          cause: 'store_unavailable'
+        },
+        `${method} ${path}`
+      )
+      // By how much this process, which is both sides, was itself held up on a busy machine is not
+      // the server's time.
+      const heldUpMs = Math.round(delays.max / 1e6)
+      t.ok(tookMs < TOLD_MS + heldUpMs, `${method} ${path} was answered within ${TOLD_MS} ms`, {
+        tookMs,
+        heldUpMs
+      })
+    })
+  )
 }
 
 /** Garbage is told from a credential by its form and signature, which no store knows. */
@@ -104,7 +158,10 @@ async function stillRefusesGarbage(t: Test, url: string, { bearer }: Person): Pr
   t.equal(await sessionState(browser), '401 credential_missing')
   for (const garbage of ['hst1_garbage', forged]) {
     const response = await browser.get('/session', { authorization: `Bearer ${garbage}` })
-    t.match({ status: response.status, body: await response.json() }, { status: 401, body: { cause: 'credential_malformed' } })
+    t.match(
+      { status: response.status, body: await response.json() },
+      { status: 401, body: { cause: 'credential_malformed' } }
+    )
   }
   browser.cookies.set('holdfast.session_token', 'garbage')
   t.equal(await sessionState(browser), '401 credential_malformed')
@@ -112,7 +169,7 @@ async function stillRefusesGarbage(t: Test, url: string, { bearer }: Person): Pr
 }
 
 /** People with sessions, an administrator among them, for whom an outage must change nothing. */
-async function populate(running: Running): Promise<{ ada: Person, phone: Person, calls: Call[] }> {
+async function populate(running: Running): Promise<{ ada: Person; phone: Person; calls: Call[] }> {
   const ada = await signUp(running.url)
   await makeAdmin(running, ada)
   const phone = await signIn(running.url, ada.email)
@@ -121,8 +178,16 @@ async function populate(running: Running): Promise<{ ada: Person, phone: Person,
 
 /** Asserts that every session is as it was, and that a sign-out works again. */
 async function worksAgain(t: Test, running: Running, people: Person[]): Promise<void> {
-  await until('the store to answer again', async () => (await fetch(`${running.url}/health/ready`)).ok)
-  for (const { browser } of people) await until('the session to be known again', async () => await sessionState(browser) === 'valid', 5_000)
+  await until(
+    'the store to answer again',
+    async () => (await fetch(`${running.url}/health/ready`)).ok
+  )
+  for (const { browser } of people)
+    await until(
+      'the session to be known again',
+      async () => (await sessionState(browser)) === 'valid',
+      5_000
+    )
   for (const { browser } of people) t.equal(await sessionState(browser), 'valid')
   for (const { browser } of people) {
     const bearer = new Map(browser.cookies)
@@ -136,7 +201,10 @@ t.test('a store that answers with errors: nobody is signed out, nothing is claim
   const running = await build(t, { ...uncached, oneTimeTokens: true })
   const { ada, phone, calls } = await populate(running)
   const rename = async (from: string, to: string) => {
-    for (const table of ['user', 'session', 'account', 'verification']) await running.app.holdfast.prisma.$executeRawUnsafe(`ALTER TABLE "${table}${from}" RENAME TO "${table}${to}"`)
+    for (const table of ['user', 'session', 'account', 'verification'])
+      await running.app.holdfast.prisma.$executeRawUnsafe(
+        `ALTER TABLE "${table}${from}" RENAME TO "${table}${to}"`
+      )
   }
   await rename('', '_away')
   await refuses(t, ada, calls)
@@ -150,7 +218,9 @@ t.test('a statement that fails inside a transaction never becomes a success', as
   const { prisma } = running.app.holdfast
   const ada = await signUp(running.url)
   const phone = await signIn(running.url, ada.email)
-  await prisma.$executeRawUnsafe('CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = TG_ARGV[0]; END $$')
+  await prisma.$executeRawUnsafe(
+    'CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = TG_ARGV[0]; END $$'
+  )
   // Outages and answers alike: after either, PostgreSQL turns COMMIT into a silent ROLLBACK.
   for (const state of ['53100', '23505']) {
     for (const [table, calls] of Object.entries<Call[]>({
@@ -158,17 +228,36 @@ t.test('a statement that fails inside a transaction never becomes a success', as
         ['POST', '/api/auth/sign-out', {}],
         ['POST', '/api/auth/revoke-sessions', {}],
         ['POST', '/api/auth/revoke-other-sessions', {}],
-        ['POST', '/api/auth/change-password', { currentPassword: password, newPassword: 'another horse battery', revokeOtherSessions: true }],
+        [
+          'POST',
+          '/api/auth/change-password',
+          {
+            currentPassword: password,
+            newPassword: 'another horse battery',
+            revokeOtherSessions: true
+          }
+        ],
         ['POST', '/api/auth/sign-in/email', { email: ada.email, password }],
         ['DELETE', '/sessions?except=current'],
         ['DELETE', `/sessions/${phone.sessionId}`]
       ],
-      account: [['POST', '/api/auth/sign-up/email', { name: 'Eve', email: 'eve@example.com', password }]]
+      account: [
+        ['POST', '/api/auth/sign-up/email', { name: 'Eve', email: 'eve@example.com', password }]
+      ]
     })) {
-      await prisma.$executeRawUnsafe(`CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON "${table}" FOR EACH ROW EXECUTE FUNCTION refuse('${state}')`)
+      await prisma.$executeRawUnsafe(
+        `CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON "${table}" FOR EACH ROW EXECUTE FUNCTION refuse('${state}')`
+      )
       for (const [method, path, body] of calls) {
-        const response = await ada.browser.fetch(path, { method, ...(body ? { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } } : {}) })
-        t.ok(response.status >= 500, `${method} ${path} fails (${state})`, { status: response.status })
+        const response = await ada.browser.fetch(path, {
+          method,
+          ...(body
+            ? { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }
+            : {})
+        })
+        t.ok(response.status >= 500, `${method} ${path} fails (${state})`, {
+          status: response.status
+        })
         t.strictSame(response.headers.getSetCookie(), [], 'no cookie is touched')
         if (state === '53100') t.match(await response.json(), { cause: 'store_unavailable' })
         t.equal(await sessionState(ada.browser), 'valid')
@@ -177,52 +266,121 @@ t.test('a statement that fails inside a transaction never becomes a success', as
       await prisma.$executeRawUnsafe(`DROP TRIGGER refuse ON "${table}"`)
     }
   }
-  t.equal(await prisma.user.count({ where: { email: 'eve@example.com' } }), 0, 'no half of a user stays')
+  t.equal(
+    await prisma.user.count({ where: { email: 'eve@example.com' } }),
+    0,
+    'no half of a user stays'
+  )
   t.equal((await signIn(running.url, ada.email)).email, ada.email, 'the password is the old one')
 })
 
-t.test('a statement that waits too long for a lock: its connection is not lent to anybody else', { skip: storage === 'embedded' && 'embedded storage has one connection' }, async (t) => {
-  const running = await build(t, { ...uncached, databasePoolSize: 2 })
-  await interrupted(t, running, running.options.databaseUrl ?? '')
-})
+t.test(
+  'a statement that waits too long for a lock: its connection is not lent to anybody else',
+  { skip: storage === 'embedded' && 'embedded storage has one connection' },
+  async (t) => {
+    const running = await build(t, { ...uncached, databasePoolSize: 2 })
+    await interrupted(t, running, running.options.databaseUrl ?? '')
+  }
+)
 
 t.test('outages of PostgreSQL', { skip: withoutPostgres }, async (t) => {
   const postgres = await createPostgres(programs ?? '')
   t.teardown(() => postgres.remove())
   await postgres.start()
-  const options: HoldfastOptions = { localCache: false, databaseUrl: postgres.url, authSecret, databasePoolSize: 5, rateLimit: false, oneTimeTokens: true }
+  const options: HoldfastOptions = {
+    localCache: false,
+    databaseUrl: postgres.url,
+    authSecret,
+    databasePoolSize: 5,
+    rateLimit: false,
+    oneTimeTokens: true
+  }
   await migrated(options)
-  await t.test('stopped', (t) => outage(t, options, () => postgres.stop(), () => postgres.start()))
-  await t.test('paused', (t) => outage(t, options, () => postgres.signal('SIGSTOP'), () => postgres.signal('SIGCONT')))
+  await t.test('stopped', (t) =>
+    outage(
+      t,
+      options,
+      () => postgres.stop(),
+      () => postgres.start()
+    )
+  )
+  await t.test('paused', (t) =>
+    outage(
+      t,
+      options,
+      () => postgres.signal('SIGSTOP'),
+      () => postgres.signal('SIGCONT')
+    )
+  )
   await t.test('behind a network that swallows packets', async (t) => {
     const proxy = await startProxy(Number(new URL(postgres.url).port))
     t.teardown(() => proxy.close())
     const databaseUrl = new URL(postgres.url)
     databaseUrl.port = String(proxy.port)
-    await outage(t, { ...options, databaseUrl: databaseUrl.href }, () => proxy.swallow(), () => proxy.deliver())
+    await outage(
+      t,
+      { ...options, databaseUrl: databaseUrl.href },
+      () => proxy.swallow(),
+      () => proxy.deliver()
+    )
     await t.test('in the middle of a transaction', async (t) => {
-      const running = await start(t, { ...options, databaseUrl: databaseUrl.href, databasePoolSize: 2 })
-      await interrupted(t, running, postgres.url, () => proxy.swallow(), () => proxy.deliver())
+      const running = await start(t, {
+        ...options,
+        databaseUrl: databaseUrl.href,
+        databasePoolSize: 2
+      })
+      await interrupted(
+        t,
+        running,
+        postgres.url,
+        () => proxy.swallow(),
+        () => proxy.deliver()
+      )
     })
   })
-  await t.test('a server starts without its database, and becomes ready by itself', (t) => startsWithout(t, options, postgres))
+  await t.test('a server starts without its database, and becomes ready by itself', (t) =>
+    startsWithout(t, options, postgres)
+  )
 })
 
-async function outage(t: Test, options: HoldfastOptions, begin: () => unknown, end: () => unknown): Promise<void> {
+async function outage(
+  t: Test,
+  options: HoldfastOptions,
+  begin: () => unknown,
+  end: () => unknown
+): Promise<void> {
   const running = await start(t, options)
   const { ada, phone, calls } = await populate(running)
   await begin()
   const middle = Math.floor(calls.length / 2)
   const first = refuses(t, ada, calls.slice(0, middle))
-  await sleep(700) // later calls find every connection taken by an earlier one: the two waits must not add up
-  await Promise.all([first, refuses(t, ada, calls.slice(middle)), stillRefusesGarbage(t, running.url, ada)])
-  await refuses(t, ada, [['GET', '/health/ready'], ['GET', '/session'], ['POST', '/api/auth/sign-out', {}]])
+  // later calls find every connection taken by an earlier one: the two waits must not add up
+  await sleep(700)
+  await Promise.all([
+    first,
+    refuses(t, ada, calls.slice(middle)),
+    stillRefusesGarbage(t, running.url, ada)
+  ])
+  await refuses(t, ada, [
+    ['GET', '/health/ready'],
+    ['GET', '/session'],
+    ['POST', '/api/auth/sign-out', {}]
+  ])
   await end()
   await worksAgain(t, running, [ada, phone])
 }
 
-/** Gives a transaction up while its statement is under way, and asserts that nobody who comes after it is harmed. */
-async function interrupted(t: Test, running: Running, databaseUrl: string, begin = () => {}, end = () => {}): Promise<void> {
+/**
+ * Gives a transaction up while its statement is under way, and asserts that nobody who comes after
+ * it is harmed.
+ */
+async function interrupted(
+  t: Test,
+  running: Running,
+  databaseUrl: string,
+  begin = () => {},
+  end = () => {}
+): Promise<void> {
   const ada = await signUp(running.url)
   const phone = await signIn(running.url, ada.email)
   const others = await Promise.all([1, 2, 3, 4].map(() => signUp(running.url)))
@@ -231,38 +389,68 @@ async function interrupted(t: Test, running: Running, databaseUrl: string, begin
   await holder.query('BEGIN')
   await holder.query('SELECT 1 FROM "session" WHERE "id" = $1 FOR UPDATE', [phone.sessionId])
   const refused = refuses(t, ada, [['DELETE', '/sessions?except=current']])
-  await until('the statement to wait', async () => (await holder.query('SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))')).rowCount)
+  await until(
+    'the statement to wait',
+    async () =>
+      (
+        await holder.query(
+          'SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))'
+        )
+      ).rowCount
+  )
   begin()
   await refused
   await holder.query('ROLLBACK')
   end()
-  const statuses = await Promise.all(others.map(async ({ browser }) => (await browser.post('/api/auth/sign-out')).status))
+  const statuses = await Promise.all(
+    others.map(async ({ browser }) => (await browser.post('/api/auth/sign-out')).status)
+  )
   t.strictSame(statuses, [200, 200, 200, 200], 'the pool is well')
-  const { rows } = await holder.query('SELECT count(*)::int AS "open" FROM "session" WHERE "revokedAt" IS NULL AND "id" = ANY($1)', [others.map((other) => other.sessionId)])
-  t.strictSame(rows, [{ open: 0 }], 'what was answered 200 is committed, and not left in the transaction that was given up')
+  const { rows } = await holder.query(
+    'SELECT count(*)::int AS "open" FROM "session" WHERE "revokedAt" IS NULL AND "id" = ANY($1)',
+    [others.map((other) => other.sessionId)]
+  )
+  t.strictSame(
+    rows,
+    [{ open: 0 }],
+    'what was answered 200 is committed, and not left in the transaction that was given up'
+  )
   await holder.end()
   t.equal(await sessionState(ada.browser), 'valid')
   t.equal(await sessionState(phone.browser), 'valid', 'what was answered 503 has not happened late')
 }
 
-async function startsWithout(t: Test, options: HoldfastOptions, postgres: PrivatePostgres): Promise<void> {
+async function startsWithout(
+  t: Test,
+  options: HoldfastOptions,
+  postgres: PrivatePostgres
+): Promise<void> {
   const before = await start(t, options)
   const ada = await signUp(before.url)
   await before.app.close()
   await postgres.stop()
   const server = await startServer(t, { ...options, port: before.options.port ?? 0 })
-  const stranger = await startServer(t, { ...options, authSecret: 'another secret, of another deployment: 81c0' })
+  const stranger = await startServer(t, {
+    ...options,
+    authSecret: 'another secret, of another deployment: 81c0'
+  })
   await refuses(t, ada, [...callsOf(ada), ['GET', '/health/ready']])
   t.equal((await fetch(`${server.url}/health/live`)).status, 200)
   await postgres.start()
-  await until('the server to become ready', async () => (await fetch(`${server.url}/health/ready`)).ok)
+  await until(
+    'the server to become ready',
+    async () => (await fetch(`${server.url}/health/ready`)).ok
+  )
   t.equal(await sessionState(ada.browser), 'valid')
   t.equal(await stranger.exited, 2, 'a server that finds out late that the store does not fit ends')
   t.equal(await server.kill('SIGTERM'), 0)
 }
 
 async function migrated(options: HoldfastOptions): Promise<void> {
-  const database = await openDatabase(resolveConfig({ ...options, baseUrl: 'http://localhost:3000' }), { onWarning: () => {} })
+  const database = await openDatabase(
+    resolveConfig({ ...options, baseUrl: 'http://localhost:3000' }),
+    { onWarning: () => {} }
+  )
   await migrate(database)
   await database.close()
 }

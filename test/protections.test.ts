@@ -4,8 +4,9 @@ import { runChecker } from './consistency/run.js'
 import { storage } from './helper.js'
 import { createPostgres, findPostgresPrograms } from './services/postgres.js'
 
-// A checker that cannot fail proves nothing: without any one of the cache's protections its normal run must report violations. Here it ends with
-// the first. That it reports none with all of them is asked in consistency.test.ts.
+// A checker that cannot fail proves nothing: without any one of the cache's protections its normal
+// run must report violations. Here it ends with the first. That it reports none with all of them is
+// asked in consistency.test.ts.
 const skip = storage === 'embedded' && 'an embedded store has one node and no Redis'
 
 t.test('the checker notices', { skip }, async (t) => {
@@ -16,8 +17,18 @@ t.test('the checker notices', { skip }, async (t) => {
   await postgres.start()
   for (const name of Object.keys(allProtections)) {
     const seed = Number(process.env['TEST_SEED'] ?? Math.floor(Date.now() / 1_000) % 1_000_000)
-    const report = await runChecker({ seconds: 60, seed, leaveOut: [name], untilViolation: true, postgres })
-    t.equal(report?.violations[0]?.kind, 'active after an acknowledged revocation', `that ${name} is left out: npm run check:consistency -- --seed ${seed} --without ${name}`)
+    const report = await runChecker({
+      seconds: 60,
+      seed,
+      leaveOut: [name],
+      untilViolation: true,
+      postgres
+    })
+    t.equal(
+      report?.violations[0]?.kind,
+      'active after an acknowledged revocation',
+      `that ${name} is left out: npm run check:consistency -- --seed ${seed} --without ${name}`
+    )
     t.comment(report?.text ?? '')
   }
 })

@@ -5,12 +5,20 @@ import { build, makeAdmin, password, signIn, signUp, type Person } from './helpe
 import { makeFamily, refresh, type TestFamily } from './families.js'
 import { Front, FrontBrowser, type Reply, type Sent } from './services/front.js'
 import { publicPages } from './services/manifests.js'
-import { HOST, makeCertificate, missing, startProxy, startTls, startUpstream, type Proxy } from './services/proxies.js'
+import {
+  HOST,
+  makeCertificate,
+  missing,
+  startProxy,
+  startTls,
+  startUpstream,
+  type Proxy
+} from './services/proxies.js'
 import { freePort } from './services/ports.js'
 
 /*
- * The real proxies with the files of examples/: the way in for people and programs, with three small applications behind the check. Clients
- * see nothing but https://app.example.com.
+ * The real proxies with the files of examples/: the way in for people and programs, with three
+ * small applications behind the check. Clients see nothing but https://app.example.com.
  */
 const root = t
 const secret = 'a-secret-of-the-gateway-in-this-test'
@@ -27,7 +35,11 @@ const running = await build(t, {
   trustedOrigins: [`http://127.0.0.1:${port}`]
 })
 const certificate = makeCertificate()
-const [applicationPort, staffPort, apiPort] = await Promise.all([startUpstream(t), startUpstream(t), startUpstream(t)])
+const [applicationPort, staffPort, apiPort] = await Promise.all([
+  startUpstream(t),
+  startUpstream(t),
+  startUpstream(t)
+])
 const tlsPort = await startTls(t, port, certificate)
 const places = {
   holdfastPort: port,
@@ -68,9 +80,13 @@ interface Seen {
   headers: Record<string, string>
 }
 
-const seenIn = ({ status, body }: Reply) => (status === 200 && body ? (JSON.parse(body) as Seen) : null)
+const seenIn = ({ status, body }: Reply) =>
+  status === 200 && body ? (JSON.parse(body) as Seen) : null
 const bearerOf = ({ bearer }: Person) => ['authorization', `Bearer ${bearer}`]
-const cookieOf = ({ browser }: Person) => ['cookie', [...browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ')]
+const cookieOf = ({ browser }: Person) => [
+  'cookie',
+  [...browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+]
 
 /** An access token as an app has it: from the exchange of a refresh token. */
 async function accessTokenOf(family: TestFamily): Promise<string> {
@@ -80,7 +96,11 @@ async function accessTokenOf(family: TestFamily): Promise<string> {
 }
 
 /** Something that asks through one proxy. */
-type Send = (path: string, headers?: readonly string[], sent?: Omit<Sent, 'headers'>) => Promise<Reply>
+type Send = (
+  path: string,
+  headers?: readonly string[],
+  sent?: Omit<Sent, 'headers'>
+) => Promise<Reply>
 
 // They run until the last test, in which Holdfast is stopped.
 const names: Proxy[] = ['nginx', 'caddy', 'haproxy', 'apache2']
@@ -106,151 +126,247 @@ function frontOf(proxy: Proxy): Front {
 for (const proxy of names) {
   const skip = missing(proxy)
 
-  t.test(`O10: through ${proxy} a person signs up, signs out for good, and signs in`, { skip }, async (t) => {
-    const front = frontOf(proxy)
-    const ada = new FrontBrowser(front)
-    const email = `${randomUUID()}@example.com`
-    t.equal((await ada.open('/orders')).status, 302)
-    const signedUp = await ada.post('/api/auth/sign-up/email', { name: 'Ada Lovelace', email, password })
-    t.equal(signedUp.status, 200, signedUp.body)
-    const [cookie = ''] = signedUp.headers['set-cookie']?.filter((one) => one.startsWith('__Host-holdfast.session_token=')) ?? []
-    for (const attribute of [/; Path=\/(;|$)/i, /; Secure(;|$)/i, /; HttpOnly(;|$)/i, /; SameSite=Lax(;|$)/i])
-      t.match(cookie, attribute)
+  t.test(
+    `O10: through ${proxy} a person signs up, signs out for good, and signs in`,
+    { skip },
+    async (t) => {
+      const front = frontOf(proxy)
+      const ada = new FrontBrowser(front)
+      const email = `${randomUUID()}@example.com`
+      t.equal((await ada.open('/orders')).status, 302)
+      const signedUp = await ada.post('/api/auth/sign-up/email', {
+        name: 'Ada Lovelace',
+        email,
+        password
+      })
+      t.equal(signedUp.status, 200, signedUp.body)
+      const [cookie = ''] =
+        signedUp.headers['set-cookie']?.filter((one) =>
+          one.startsWith('__Host-holdfast.session_token=')
+        ) ?? []
+      for (const attribute of [
+        /; Path=\/(;|$)/i,
+        /; Secure(;|$)/i,
+        /; HttpOnly(;|$)/i,
+        /; SameSite=Lax(;|$)/i
+      ])
+        t.match(cookie, attribute)
 
-    const { id } = JSON.parse((await ada.open('/session')).body).user as { id: string }
-    const reached = seenIn(await ada.open('/orders?page=2'))
-    t.match(reached, {
-      port: applicationPort,
-      url: '/orders?page=2',
-      headers: { 'remote-user': id, 'remote-name': 'Ada Lovelace' }
-    })
-    t.match(seenIn(await ada.open('/api/orders')), { port: apiPort, url: '/api/orders', headers: { 'remote-user': id } })
-    t.equal((await ada.open('/staff/')).status, 403, 'she has not the role')
+      const { id } = JSON.parse((await ada.open('/session')).body).user as { id: string }
+      const reached = seenIn(await ada.open('/orders?page=2'))
+      t.match(reached, {
+        port: applicationPort,
+        url: '/orders?page=2',
+        headers: { 'remote-user': id, 'remote-name': 'Ada Lovelace' }
+      })
+      t.match(seenIn(await ada.open('/api/orders')), {
+        port: apiPort,
+        url: '/api/orders',
+        headers: { 'remote-user': id }
+      })
+      t.equal((await ada.open('/staff/')).status, 403, 'she has not the role')
 
-    const before = ada.cookie
-    t.match(await ada.post('/api/auth/sign-out'), { status: 200 })
-    t.equal(ada.cookies.has('__Host-holdfast.session_token'), false)
-    for (const path of ['/orders', '/staff/', '/api/orders', '/session']) {
-      t.equal(
-        (await front.send(path, { headers: before })).status,
-        401,
-        `${path}: who has kept the cookie is refused by the next request`
+      const before = ada.cookie
+      t.match(await ada.post('/api/auth/sign-out'), { status: 200 })
+      t.equal(ada.cookies.has('__Host-holdfast.session_token'), false)
+      for (const path of ['/orders', '/staff/', '/api/orders', '/session']) {
+        t.equal(
+          (await front.send(path, { headers: before })).status,
+          401,
+          `${path}: who has kept the cookie is refused by the next request`
+        )
+      }
+
+      t.match(await ada.post('/api/auth/sign-in/email', { email, password: `${password}?` }), {
+        status: 401
+      })
+      t.match(await ada.post('/api/auth/sign-in/email', { email, password }), { status: 200 })
+      t.match(seenIn(await ada.open('/orders')), { headers: { 'remote-user': id } })
+      t.match(
+        await front.send('/api/auth/sign-in/email', {
+          method: 'POST',
+          headers: ['content-type', 'application/json', 'origin', 'https://evil.example'],
+          body: JSON.stringify({ email, password })
+        }),
+        { status: 403 },
+        'not from a page of another site'
       )
-    }
 
-    t.match(await ada.post('/api/auth/sign-in/email', { email, password: `${password}?` }), { status: 401 })
-    t.match(await ada.post('/api/auth/sign-in/email', { email, password }), { status: 200 })
-    t.match(seenIn(await ada.open('/orders')), { headers: { 'remote-user': id } })
-    t.match(
-      await front.send('/api/auth/sign-in/email', {
+      // An app: tokens in place of cookies, all of it through the proxy.
+      const app = await front.send('/api/auth/sign-in/email', {
         method: 'POST',
-        headers: ['content-type', 'application/json', 'origin', 'https://evil.example'],
+        headers: ['content-type', 'application/json', 'token-transport', 'body'],
         body: JSON.stringify({ email, password })
-      }),
-      { status: 403 },
-      'not from a page of another site'
-    )
+      })
+      const { tokens } = JSON.parse(app.body) as {
+        tokens: { access_token: string; refresh_token: string }
+      }
+      t.match(
+        seenIn(
+          await front.send('/api/orders', {
+            headers: ['authorization', `Bearer ${tokens.access_token}`]
+          })
+        ),
+        {
+          headers: { 'remote-user': id }
+        }
+      )
+      const form = {
+        method: 'POST',
+        headers: ['content-type', 'application/x-www-form-urlencoded']
+      }
+      const refreshed = await front.send('/oauth2/token', {
+        ...form,
+        body: `grant_type=refresh_token&refresh_token=${tokens.refresh_token}`
+      })
+      t.equal(refreshed.status, 200, refreshed.body)
+      const { refresh_token: last } = JSON.parse(refreshed.body) as { refresh_token: string }
+      t.equal((await front.send('/oauth2/revoke', { ...form, body: `token=${last}` })).status, 200)
+      t.equal(
+        (
+          await front.send('/api/orders', {
+            headers: ['authorization', `Bearer ${tokens.access_token}`]
+          })
+        ).status,
+        401
+      )
+      t.match(JSON.parse((await front.send('/.well-known/jwks.json')).body), {
+        keys: [{ kty: 'EC' }]
+      })
+      t.match(JSON.parse((await front.send('/.well-known/oauth-authorization-server')).body), {
+        issuer: origin,
+        token_endpoint: `${origin}/oauth2/token`
+      })
+    }
+  )
 
-    // An app: tokens in place of cookies, all of it through the proxy.
-    const app = await front.send('/api/auth/sign-in/email', {
-      method: 'POST',
-      headers: ['content-type', 'application/json', 'token-transport', 'body'],
-      body: JSON.stringify({ email, password })
-    })
-    const { tokens } = JSON.parse(app.body) as { tokens: { access_token: string; refresh_token: string } }
-    t.match(seenIn(await front.send('/api/orders', { headers: ['authorization', `Bearer ${tokens.access_token}`] })), {
-      headers: { 'remote-user': id }
-    })
-    const form = { method: 'POST', headers: ['content-type', 'application/x-www-form-urlencoded'] }
-    const refreshed = await front.send('/oauth2/token', {
-      ...form,
-      body: `grant_type=refresh_token&refresh_token=${tokens.refresh_token}`
-    })
-    t.equal(refreshed.status, 200, refreshed.body)
-    const { refresh_token: last } = JSON.parse(refreshed.body) as { refresh_token: string }
-    t.equal((await front.send('/oauth2/revoke', { ...form, body: `token=${last}` })).status, 200)
-    t.equal((await front.send('/api/orders', { headers: ['authorization', `Bearer ${tokens.access_token}`] })).status, 401)
-    t.match(JSON.parse((await front.send('/.well-known/jwks.json')).body), { keys: [{ kty: 'EC' }] })
-    t.match(JSON.parse((await front.send('/.well-known/oauth-authorization-server')).body), {
-      issuer: origin,
-      token_endpoint: `${origin}/oauth2/token`
-    })
-  })
+  t.test(
+    `O10: ${proxy} leads a browser to the sign-in page and back to us alone, and a program nowhere`,
+    { skip },
+    async (t) => {
+      const front = frontOf(proxy)
+      /** Where a browser is led that opens an address. */
+      const ledTo = async (path: string, sent: Sent = {}) => {
+        const { status, headers } = await front.send(path, {
+          ...sent,
+          headers: [...asBrowser, ...(sent.headers ?? [])]
+        })
+        const { location = '' } = headers
+        if (status !== 302 || !URL.canParse(location)) return { status, location }
+        t.match(headers, { 'cache-control': 'no-store' })
+        const { searchParams, href } = new URL(location)
+        return {
+          status,
+          page: href.split('?')[0],
+          returnTo: searchParams.get('return_to'),
+          others: [...searchParams.keys()].filter((name) => name !== 'return_to')
+        }
+      }
+      const led = (returnTo: unknown) => ({
+        status: 302,
+        page: `${origin}/sign-in`,
+        returnTo,
+        others: []
+      })
 
-  t.test(`O10: ${proxy} leads a browser to the sign-in page and back to us alone, and a program nowhere`, { skip }, async (t) => {
-    const front = frontOf(proxy)
-    /** Where a browser is led that opens an address. */
-    const ledTo = async (path: string, sent: Sent = {}) => {
-      const { status, headers } = await front.send(path, { ...sent, headers: [...asBrowser, ...(sent.headers ?? [])] })
-      const { location = '' } = headers
-      if (status !== 302 || !URL.canParse(location)) return { status, location }
-      t.match(headers, { 'cache-control': 'no-store' })
-      const { searchParams, href } = new URL(location)
-      return {
-        status,
-        page: href.split('?')[0],
-        returnTo: searchParams.get('return_to'),
-        others: [...searchParams.keys()].filter((name) => name !== 'return_to')
+      for (const path of [
+        '/',
+        '/orders',
+        '/orders?page=2&q=a%20b%26c',
+        '/a%20b/%C3%A4?x=%2F..%2F',
+        '/staff/?all=1&return_to=https://evil.example/',
+        '/orders?redirect=https://evil.example/&role=none&redirect_status=200'
+      ]) {
+        t.strictSame(await ledTo(path), led(origin + path), path)
+      }
+      // Whatever a path looks like, it is one of ours. HAProxy writes it in the form in which the
+      // application would see it.
+      for (const path of ['//evil.example/x', '/%5Cevil.example', '/%2F%2Fevil.example']) {
+        const { returnTo } = (await ledTo(path)) as { returnTo?: string }
+        t.equal(
+          returnTo === undefined || new URL(returnTo).origin === origin,
+          true,
+          `${path} ${returnTo}`
+        )
+      }
+      for (const headers of [
+        ['x-forwarded-host', 'evil.example'],
+        ['x-original-url', 'https://evil.example/'],
+        ['x-forwarded-uri', '/elsewhere'],
+        ['x-forwarded-proto', 'http'],
+        ['forwarded', 'host=evil.example']
+      ]) {
+        const { page, returnTo } = (await ledTo('/orders', { headers })) as {
+          page?: string
+          returnTo?: string | null
+        }
+        t.equal(page, `${origin}/sign-in`, String(headers))
+        t.ok(returnTo === null || returnTo === `${origin}/orders`, `${headers}: ${returnTo}`)
+      }
+      const http2 = await front.sendHttp2('/orders?page=2', { accept: 'text/html' })
+      t.match(
+        http2,
+        {
+          status: 302,
+          headers: {
+            location: `${origin}/sign-in?return_to=${encodeURIComponent(`${origin}/orders?page=2`)}`
+          }
+        },
+        'by HTTP/2 as well'
+      )
+
+      const plain = async (path: string, sent: Sent = {}) => {
+        const { status, headers } = await front.send(path, sent)
+        return [
+          status,
+          headers.location,
+          headers['www-authenticate']?.startsWith('Bearer') ?? false
+        ]
+      }
+      t.strictSame(
+        await plain('/orders', { headers: ['accept', 'application/json'] }),
+        [401, undefined, true],
+        'a program'
+      )
+      t.strictSame(await plain('/orders'), [401, undefined, true])
+      t.strictSame(
+        await plain('/orders', { method: 'POST', body: 'x', headers: asBrowser }),
+        [401, undefined, true],
+        'a form'
+      )
+      t.strictSame(
+        await plain('/api/orders', { headers: asBrowser }),
+        [401, undefined, true],
+        'an API, whoever asks'
+      )
+      t.strictSame(
+        await plain('/api/orders?redirect=https://app.example.com/', { headers: asBrowser }),
+        [401, undefined, true]
+      )
+      t.strictSame(
+        await plain('/orders', {
+          headers: [...asBrowser, 'authorization', 'Bearer hst1_garbage']
+        }).then(([status]) => status),
+        302,
+        'a credential that is no good'
+      )
+
+      // The pages of Holdfast itself are nobody's to guard: the way to the sign-in page would be a
+      // circle.
+      for (const page of [
+        ...publicPages,
+        '/sign-in?return_to=x',
+        '/account/security',
+        '/account/sessions',
+        '/admin/users'
+      ]) {
+        const { status, headers, body } = await front.send(page, { headers: asBrowser })
+        t.ok(status === 404 || status === 200, `${page} ${status}`)
+        t.equal(headers.location, undefined)
+        if (status === 404) t.match(JSON.parse(body), { cause: 'not_found' }, 'Holdfast answers')
       }
     }
-    const led = (returnTo: unknown) => ({ status: 302, page: `${origin}/sign-in`, returnTo, others: [] })
-
-    for (const path of [
-      '/',
-      '/orders',
-      '/orders?page=2&q=a%20b%26c',
-      '/a%20b/%C3%A4?x=%2F..%2F',
-      '/staff/?all=1&return_to=https://evil.example/',
-      '/orders?redirect=https://evil.example/&role=none&redirect_status=200'
-    ]) {
-      t.strictSame(await ledTo(path), led(origin + path), path)
-    }
-    // Whatever a path looks like, it is one of ours. HAProxy writes it in the form in which the application would see it.
-    for (const path of ['//evil.example/x', '/%5Cevil.example', '/%2F%2Fevil.example']) {
-      const { returnTo } = (await ledTo(path)) as { returnTo?: string }
-      t.equal(returnTo === undefined || new URL(returnTo).origin === origin, true, `${path} ${returnTo}`)
-    }
-    for (const headers of [
-      ['x-forwarded-host', 'evil.example'],
-      ['x-original-url', 'https://evil.example/'],
-      ['x-forwarded-uri', '/elsewhere'],
-      ['x-forwarded-proto', 'http'],
-      ['forwarded', 'host=evil.example']
-    ]) {
-      const { page, returnTo } = (await ledTo('/orders', { headers })) as { page?: string; returnTo?: string | null }
-      t.equal(page, `${origin}/sign-in`, String(headers))
-      t.ok(returnTo === null || returnTo === `${origin}/orders`, `${headers}: ${returnTo}`)
-    }
-    const http2 = await front.sendHttp2('/orders?page=2', { accept: 'text/html' })
-    t.match(
-      http2,
-      { status: 302, headers: { location: `${origin}/sign-in?return_to=${encodeURIComponent(`${origin}/orders?page=2`)}` } },
-      'by HTTP/2 as well'
-    )
-
-    const plain = async (path: string, sent: Sent = {}) => {
-      const { status, headers } = await front.send(path, sent)
-      return [status, headers.location, headers['www-authenticate']?.startsWith('Bearer') ?? false]
-    }
-    t.strictSame(await plain('/orders', { headers: ['accept', 'application/json'] }), [401, undefined, true], 'a program')
-    t.strictSame(await plain('/orders'), [401, undefined, true])
-    t.strictSame(await plain('/orders', { method: 'POST', body: 'x', headers: asBrowser }), [401, undefined, true], 'a form')
-    t.strictSame(await plain('/api/orders', { headers: asBrowser }), [401, undefined, true], 'an API, whoever asks')
-    t.strictSame(await plain('/api/orders?redirect=https://app.example.com/', { headers: asBrowser }), [401, undefined, true])
-    t.strictSame(
-      await plain('/orders', { headers: [...asBrowser, 'authorization', 'Bearer hst1_garbage'] }).then(([status]) => status),
-      302,
-      'a credential that is no good'
-    )
-
-    // The pages of Holdfast itself are nobody's to guard: the way to the sign-in page would be a circle.
-    for (const page of [...publicPages, '/sign-in?return_to=x', '/account/security', '/account/sessions', '/admin/users']) {
-      const { status, headers, body } = await front.send(page, { headers: asBrowser })
-      t.ok(status === 404 || status === 200, `${page} ${status}`)
-      t.equal(headers.location, undefined)
-      if (status === 404) t.match(JSON.parse(body), { cause: 'not_found' }, 'Holdfast answers')
-    }
-  })
+  )
 
   t.test(
     `O10: ${proxy} has TLS, one name, and the client's true address; what is for this side of it stays here`,
@@ -259,7 +375,8 @@ for (const proxy of names) {
       const front = frontOf(proxy)
       for (const host of [HOST, 'evil.example', `${HOST}:80`]) {
         const { status, headers } = await front.sendPlain('/orders?page=2&x=%2F', { host })
-        if (status === 308 || status === 301) t.equal(headers.location, `${origin}/orders?page=2&x=%2F`, host)
+        if (status === 308 || status === 301)
+          t.equal(headers.location, `${origin}/orders?page=2&x=%2F`, host)
         else t.equal(status, 421, host)
       }
       t.ok([301, 308].includes((await front.sendPlain('/')).status))
@@ -272,7 +389,11 @@ for (const proxy of names) {
         'once'
       )
       for (const path of ['/orders', '/session', '/api/orders'])
-        t.equal((await front.send(path, { host: 'evil.example' })).status, 421, `${path} of another name`)
+        t.equal(
+          (await front.send(path, { host: 'evil.example' })).status,
+          421,
+          `${path} of another name`
+        )
 
       const ada = new FrontBrowser(front)
       const claims = [
@@ -296,7 +417,9 @@ for (const proxy of names) {
         ).status,
         200
       )
-      const { sessions } = JSON.parse((await ada.open('/sessions')).body) as { sessions: { ipAddress: string }[] }
+      const { sessions } = JSON.parse((await ada.open('/sessions')).body) as {
+        sessions: { ipAddress: string }[]
+      }
       t.strictSame(
         sessions.map(({ ipAddress }) => ipAddress),
         ['127.0.0.2'],
@@ -305,7 +428,14 @@ for (const proxy of names) {
       for (const path of ['/orders', '/api/orders']) {
         const seen = seenIn(
           await front.send(path, {
-            headers: [...ada.cookie, ...claims, 'x-forwarded-host', 'evil.example', 'x-forwarded-proto', 'http'],
+            headers: [
+              ...ada.cookie,
+              ...claims,
+              'x-forwarded-host',
+              'evil.example',
+              'x-forwarded-proto',
+              'http'
+            ],
             from: '127.0.0.2'
           })
         )
@@ -338,7 +468,8 @@ for (const proxy of names) {
         t.ok([400, 401, 404, 405].includes((await front.send(path)).status), path)
         const { status, body } = await front.send(path, { headers: ada.cookie })
         t.notMatch(body, /holdfast_|"openapi"|"status":"(ready|live)"/, path)
-        if (status === 200) t.ok([applicationPort, apiPort].includes((JSON.parse(body) as Seen).port), path)
+        if (status === 200)
+          t.ok([applicationPort, apiPort].includes((JSON.parse(body) as Seen).port), path)
       }
       t.match(
         await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text(),
@@ -358,7 +489,12 @@ for (const proxy of names) {
       ]) {
         t.not(seenIn(await front.send(path, { headers: ada.cookie }))?.port, staffPort, path)
       }
-      for (const path of ['/api/auth/../orders', '/sign-in/../orders', '/sessions/%2e%2e/orders', '/oauth2//../orders'])
+      for (const path of [
+        '/api/auth/../orders',
+        '/sign-in/../orders',
+        '/sessions/%2e%2e/orders',
+        '/oauth2//../orders'
+      ])
         t.equal(seenIn(await front.send(path)), null, `${path}: nobody gets in by a detour`)
 
       const handshake = [...ada.cookie, 'origin', origin]
@@ -367,7 +503,8 @@ for (const proxy of names) {
       t.match(opened.body, /"remote-name":"Ada".*8 bytes/s, 'what is said goes through, both ways')
       t.notMatch(opened.body, 'holdfast.session_token')
       t.equal(
-        (await front.openWebSocket('/chat', [...ada.cookie, 'origin', 'https://evil.example'])).status,
+        (await front.openWebSocket('/chat', [...ada.cookie, 'origin', 'https://evil.example']))
+          .status,
         403,
         'S17: a WebSocket of another site'
       )
@@ -420,7 +557,10 @@ for (const proxy of askedOften) {
           }
         })
         t.notMatch(reply.body, 'forged', 'what a client says of itself is removed')
-        t.notOk(seenIn(reply)?.headers['remote-email'], 'an address that nobody has verified is not passed on')
+        t.notOk(
+          seenIn(reply)?.headers['remote-email'],
+          'an address that nobody has verified is not passed on'
+        )
       }
       const posted = await send('/orders', [...bearerOf(phone), 'content-type', 'text/plain'], {
         method: 'POST',
@@ -428,7 +568,11 @@ for (const proxy of askedOften) {
       })
       t.match(seenIn(posted), { method: 'POST' }, 'a body is no hindrance')
       t.equal((await send('/orders', bearerOf(phone), { method: 'HEAD' })).status, 200)
-      const dropping = await send('/orders', [...bearerOf(phone), 'connection', 'Remote-User, X-Session-Id'])
+      const dropping = await send('/orders', [
+        ...bearerOf(phone),
+        'connection',
+        'Remote-User, X-Session-Id'
+      ])
       t.match(
         seenIn(dropping),
         { headers: { 'remote-user': ada.id, 'x-session-id': phone.sessionId } },
@@ -441,7 +585,10 @@ for (const proxy of askedOften) {
         { headers: { 'remote-user': family.userId, 'x-session-id': family.sessionId } },
         'with an access token'
       )
-      t.equal((await send('/orders', ['authorization', `Bearer ${token.slice(0, -8)}AAAAAAAA`])).status, 401)
+      t.equal(
+        (await send('/orders', ['authorization', `Bearer ${token.slice(0, -8)}AAAAAAAA`])).status,
+        401
+      )
 
       t.equal((await send(admin, bearerOf(phone))).status, 403, 'role missing')
       const boss = await signUp(running.url)
@@ -451,7 +598,8 @@ for (const proxy of askedOften) {
         headers: { 'remote-groups': 'admin' }
       })
 
-      // S25: the session's cookie is for Holdfast, under each name that it has here or without TLS; the application keeps its own.
+      // S25: the session's cookie is for Holdfast, under each name that it has here or without TLS;
+      // the application keeps its own.
       const [, ours = ''] = cookieOf(boss)
       const mixed = [
         'theme=dark',
@@ -463,7 +611,8 @@ for (const proxy of askedOften) {
       ]
       const kept = ['theme=dark', 'xholdfast.session_token=mine', 'lang=en']
       for (const path of ['/orders', admin]) {
-        const received = seenIn(await send(path, ['cookie', mixed.join('; ')]))?.headers['cookie'] ?? ''
+        const received =
+          seenIn(await send(path, ['cookie', mixed.join('; ')]))?.headers['cookie'] ?? ''
         t.strictSame(received.split(/; */).filter(Boolean), kept, `${path} ${received}`)
       }
       if (front) {
@@ -490,25 +639,54 @@ for (const proxy of askedOften) {
       )
 
       if (front) {
-        const handshake = ['upgrade', 'websocket', 'sec-websocket-key', 'dGhlIHNhbXBsZSBub25jZQ==', 'sec-websocket-version', '13']
+        const handshake = [
+          'upgrade',
+          'websocket',
+          'sec-websocket-key',
+          'dGhlIHNhbXBsZSBub25jZQ==',
+          'sec-websocket-version',
+          '13'
+        ]
         t.equal(
-          (await send('/chat', [...cookieOf(boss), ...handshake, 'origin', 'https://evil.example'])).status,
+          (await send('/chat', [...cookieOf(boss), ...handshake, 'origin', 'https://evil.example']))
+            .status,
           403,
           'S17: a WebSocket of another site'
         )
         t.equal(
-          (await send('/orders', [...cookieOf(boss), 'origin', 'https://evil.example'], { method: 'POST', body: 'x' })).status,
+          (
+            await send('/orders', [...cookieOf(boss), 'origin', 'https://evil.example'], {
+              method: 'POST',
+              body: 'x'
+            })
+          ).status,
           403,
           'S18: a change of another site'
         )
-        t.equal((await send('/orders', [...cookieOf(boss), 'origin', origin], { method: 'POST', body: 'x' })).status, 200)
-        t.equal((await send('/orders', cookieOf(boss), { method: 'POST', body: 'x' })).status, 200, 'a program sends no Origin')
+        t.equal(
+          (
+            await send('/orders', [...cookieOf(boss), 'origin', origin], {
+              method: 'POST',
+              body: 'x'
+            })
+          ).status,
+          200
+        )
+        t.equal(
+          (await send('/orders', cookieOf(boss), { method: 'POST', body: 'x' })).status,
+          200,
+          'a program sends no Origin'
+        )
       }
       // HAProxy has no room for them itself (tune.bufsize), and Caddy passes all of them on.
       const large = ['haproxy', 'caddy'].includes(proxy)
         ? []
         : ['x-large-1', 'x-large-2', 'x-large-3'].flatMap((name) => [name, 'x'.repeat(6_000)])
-      t.equal((await send('/orders', [...cookieOf(boss), ...large])).status, 200, 'P6: 18 kB of headers that decide nothing')
+      t.equal(
+        (await send('/orders', [...cookieOf(boss), ...large])).status,
+        200,
+        'P6: 18 kB of headers that decide nothing'
+      )
 
       t.equal((await send('/orders', ['authorization', 'Bearer hst1_garbage'])).status, 401)
 
@@ -519,7 +697,10 @@ for (const proxy of askedOften) {
   )
 }
 
-/** A resource server is for programs that bring a token; nobody signs in there, and TLS stands in front of it. */
+/**
+ * A resource server is for programs that bring a token; nobody signs in there, and TLS stands in
+ * front of it.
+ */
 async function sendPlainTo(proxy: Proxy, t: typeof root): Promise<Send> {
   const { port: listening, folder } = await startProxy(t, proxy, places)
   const front = new Front({ port: listening, plainPort: listening, folder }, '')
@@ -538,19 +719,26 @@ t.test(
     sends.delete('apache2 that verifies')
     const family = await makeFamily(running)
     const token = await accessTokenOf(family)
-    const sent = (bearer: string, path = '/orders') => send(path, ['authorization', `Bearer ${bearer}`, ...forged])
+    const sent = (bearer: string, path = '/orders') =>
+      send(path, ['authorization', `Bearer ${bearer}`, ...forged])
     const reply = await sent(token)
     t.equal(reply.status, 200)
     t.match(seenIn(reply), {
       url: '/orders',
-      headers: { 'remote-user': family.userId, 'remote-groups': 'user', 'x-session-id': family.sessionId }
+      headers: {
+        'remote-user': family.userId,
+        'remote-groups': 'user',
+        'x-session-id': family.sessionId
+      }
     })
     t.notMatch(reply.body, 'forged')
     t.equal((await sent(token, '/admin/')).status, 403, 'role missing')
 
-    // Signed with the key of the server, each with one claim that is not right for this application.
+    // Signed with the key of the server, each with one claim that is not right for this
+    // application.
     const { accessTokens } = running.app.holdfast
-    const change = async (claims: Record<string, unknown>) => accessTokens.sign('at+jwt', { ...decodeJwt(token), ...claims })
+    const change = async (claims: Record<string, unknown>) =>
+      accessTokens.sign('at+jwt', { ...decodeJwt(token), ...claims })
     t.equal((await sent(await change({ roles: ['admin'] }), '/admin/')).status, 200)
     for (const claims of [
       { aud: 'https://other.example.com' },
@@ -558,10 +746,14 @@ t.test(
       { aud: 'https://other.example.com', roles: ['admin'] }
     ]) {
       for (const path of ['/orders', '/admin/'])
-        t.ok([401, 403].includes((await sent(await change(claims), path)).status), JSON.stringify(claims))
+        t.ok(
+          [401, 403].includes((await sent(await change(claims), path)).status),
+          JSON.stringify(claims)
+        )
     }
     const ada = await signUp(running.url)
-    for (const bad of [`${token.slice(0, -8)}AAAAAAAA`, 'garbage', ada.bearer]) t.equal((await sent(bad)).status, 401)
+    for (const bad of [`${token.slice(0, -8)}AAAAAAAA`, 'garbage', ada.bearer])
+      t.equal((await sent(bad)).status, 401)
     t.equal((await send('/orders')).status, 401, 'signed out')
   }
 )
@@ -585,54 +777,72 @@ t.test(
   }
 )
 
-t.test('O10: while the database is away every proxy says 503, and no cookie is touched', async (t) => {
-  const { url } = await build(t, {
-    baseUrl: origin,
-    trustedProxies: ['127.0.0.1'],
-    authSecret: 'a secret of a server whose database is away: 3f9c',
-    databaseUrl: `postgresql://holdfast@127.0.0.1:${await freePort()}/holdfast`
-  })
-  const cookie = ['cookie', `__Host-holdfast.session_token=${(await signUp(running.url)).bearer}`]
-  await Promise.all(
-    [...fronts.keys()].map(async (proxy) => {
-      const front = new Front(
-        await startProxy(t, proxy, { ...places, holdfastPort: Number(new URL(url).port) }),
-        certificate.cert
-      )
-      for (const path of ['/orders', '/staff/', '/api/orders', '/session']) {
-        for (const headers of [asBrowser, [...asBrowser, ...cookie]]) {
-          const { status, headers: said } = await front.send(path, { headers })
-          t.match(
-            { status, retryAfter: said['retry-after'], location: said.location, cookies: said['set-cookie'] },
-            { status: 503, retryAfter: '1', location: undefined, cookies: undefined },
-            `${proxy} ${path}`
-          )
-        }
-      }
+t.test(
+  'O10: while the database is away every proxy says 503, and no cookie is touched',
+  async (t) => {
+    const { url } = await build(t, {
+      baseUrl: origin,
+      trustedProxies: ['127.0.0.1'],
+      authSecret: 'a secret of a server whose database is away: 3f9c',
+      databaseUrl: `postgresql://holdfast@127.0.0.1:${await freePort()}/holdfast`
     })
-  )
-})
-
-t.test('O10: while Holdfast is stopped nobody gets in, and nobody hears that they are signed out', async (t) => {
-  const ada = await signUp(running.url)
-  for (const [proxy, front] of fronts) sends.set(proxy, (path, headers = [], sent = {}) => front.send(path, { headers, ...sent }))
-  for (const send of sends.values()) t.equal((await send('/orders', bearerOf(ada))).status, 200)
-  await running.app.close()
-  await Promise.all(
-    [...sends].map(async ([proxy, send]) => {
-      for (const credential of [[], bearerOf(ada), cookieOf(ada)]) {
-        for (const path of ['/orders', '/staff/', '/api/orders', ...(credential.length > 0 ? ['/session'] : ['/sign-in'])]) {
-          const { status, headers } = await send(path, [...credential, ...asBrowser])
-          // mod_auth_openidc cannot tell "no" from "no answer": it refuses, as the documentation of its example says.
-          if (!fronts.has(proxy)) t.equal(status, 401, `${proxy} ${path}`)
-          else
+    const cookie = ['cookie', `__Host-holdfast.session_token=${(await signUp(running.url)).bearer}`]
+    await Promise.all(
+      [...fronts.keys()].map(async (proxy) => {
+        const front = new Front(
+          await startProxy(t, proxy, { ...places, holdfastPort: Number(new URL(url).port) }),
+          certificate.cert
+        )
+        for (const path of ['/orders', '/staff/', '/api/orders', '/session']) {
+          for (const headers of [asBrowser, [...asBrowser, ...cookie]]) {
+            const { status, headers: said } = await front.send(path, { headers })
             t.match(
-              { status, retryAfter: headers['retry-after'], location: headers.location },
-              { status: 503, retryAfter: '1', location: undefined },
+              {
+                status,
+                retryAfter: said['retry-after'],
+                location: said.location,
+                cookies: said['set-cookie']
+              },
+              { status: 503, retryAfter: '1', location: undefined, cookies: undefined },
               `${proxy} ${path}`
             )
+          }
         }
-      }
-    })
-  )
-})
+      })
+    )
+  }
+)
+
+t.test(
+  'O10: while Holdfast is stopped nobody gets in, and nobody hears that they are signed out',
+  async (t) => {
+    const ada = await signUp(running.url)
+    for (const [proxy, front] of fronts)
+      sends.set(proxy, (path, headers = [], sent = {}) => front.send(path, { headers, ...sent }))
+    for (const send of sends.values()) t.equal((await send('/orders', bearerOf(ada))).status, 200)
+    await running.app.close()
+    await Promise.all(
+      [...sends].map(async ([proxy, send]) => {
+        for (const credential of [[], bearerOf(ada), cookieOf(ada)]) {
+          for (const path of [
+            '/orders',
+            '/staff/',
+            '/api/orders',
+            ...(credential.length > 0 ? ['/session'] : ['/sign-in'])
+          ]) {
+            const { status, headers } = await send(path, [...credential, ...asBrowser])
+            // mod_auth_openidc cannot tell "no" from "no answer": it refuses, as the documentation
+            // of its example says.
+            if (!fronts.has(proxy)) t.equal(status, 401, `${proxy} ${path}`)
+            else
+              t.match(
+                { status, retryAfter: headers['retry-after'], location: headers.location },
+                { status: 503, retryAfter: '1', location: undefined },
+                `${proxy} ${path}`
+              )
+          }
+        }
+      })
+    )
+  }
+)

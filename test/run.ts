@@ -12,25 +12,56 @@ import { startRedis } from './services/redis.js'
 import { createPostgresTemplate, embeddedTemplate } from './services/stores.js'
 
 /*
- * `npm test`: the same tests on every storage mode that can be had here. PostgreSQL and Redis are those that TEST_DATABASE_URL and
- * TEST_REDIS_URL name, else the ones on loopback, else private ones. REQUIRE_SERVICES=1 makes a missing one a failure.
+ * `npm test`: the same tests on every storage mode that can be had here. PostgreSQL and Redis are
+ * those that TEST_DATABASE_URL and TEST_REDIS_URL name, else the ones on loopback, else private
+ * ones. REQUIRE_SERVICES=1 makes a missing one a failure.
  */
 const required = process.env['REQUIRE_SERVICES'] === '1'
 /** Asks for one mode alone: `embedded` or `postgres`. */
 const only = process.env['TEST_ONLY_MODE']
 /** What asks no store is tested once, in the first mode. */
-const storeless = new Set(['model.test.js', 'config.test.js', 'password.test.js', 'hash-queue.test.js', 'totp.test.js', 'gathering.test.js', 'idle-storage.test.js', 'redis-url.test.js', 'lease-messages.test.js', 'database-url.test.js', 'compose.test.js', 'kubernetes.test.js', 'deployment.test.js', 'guest.test.js', 'guest-hosts.test.js'])
+const storeless = new Set([
+  'model.test.js',
+  'config.test.js',
+  'password.test.js',
+  'hash-queue.test.js',
+  'totp.test.js',
+  'gathering.test.js',
+  'idle-storage.test.js',
+  'redis-url.test.js',
+  'lease-messages.test.js',
+  'database-url.test.js',
+  'compose.test.js',
+  'kubernetes.test.js',
+  'deployment.test.js',
+  'guest.test.js',
+  'guest-hosts.test.js'
+])
 /** How many files run at a time. */
 const JOBS = Number(process.env['TEST_JOBS'] ?? availableParallelism())
 const FILE_TIMEOUT_SECONDS = 600
 const cleanUp: (() => unknown)[] = []
 const children = new Set<ChildProcess>()
-process.once('SIGINT', () => { for (const child of children) child.kill() })
+process.once('SIGINT', () => {
+  for (const child of children) child.kill()
+})
 
 /** What depends on the store most. It runs once more on a database as operators have them. */
-const storage = new Set([
-  'account-events', 'concurrency', 'credential-rights', 'derived-sessions', 'recent-sign-in', 'refresh', 'refresh-races', 'second-factors', 'session-check', 'sessions', 'signing-keys'
-].map((name) => `${name}.test.js`))
+const storage = new Set(
+  [
+    'account-events',
+    'concurrency',
+    'credential-rights',
+    'derived-sessions',
+    'recent-sign-in',
+    'refresh',
+    'refresh-races',
+    'second-factors',
+    'session-check',
+    'sessions',
+    'signing-keys'
+  ].map((name) => `${name}.test.js`)
+)
 
 interface Mode {
   name: string
@@ -40,7 +71,11 @@ interface Mode {
 }
 
 async function embedded(): Promise<Mode> {
-  return { name: 'embedded (PGlite)', env: { TEST_STORAGE: 'embedded', TEST_TEMPLATE: await embeddedTemplate() }, runs: () => true }
+  return {
+    name: 'embedded (PGlite)',
+    env: { TEST_STORAGE: 'embedded', TEST_TEMPLATE: await embeddedTemplate() },
+    runs: () => true
+  }
 }
 
 async function production(): Promise<Mode[] | null> {
@@ -50,13 +85,25 @@ async function production(): Promise<Mode[] | null> {
   const name = `holdfast_template_${process.pid}`
   cleanUp.push(() => execute(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`))
   await createPostgresTemplate(server, name)
-  const env = { TEST_STORAGE: 'postgres', TEST_TEMPLATE: name, TEST_DATABASE_URL: server, TEST_REDIS_URL: redis }
-  const mode: Mode = { name: 'PostgreSQL and Redis', env, runs: (file) => only === 'postgres' || !storeless.has(file) }
+  const env = {
+    TEST_STORAGE: 'postgres',
+    TEST_TEMPLATE: name,
+    TEST_DATABASE_URL: server,
+    TEST_REDIS_URL: redis
+  }
+  const mode: Mode = {
+    name: 'PostgreSQL and Redis',
+    env,
+    runs: (file) => only === 'postgres' || !storeless.has(file)
+  }
   const pooled = await behindPooler(server, env)
   return pooled ? [mode, pooled] : [mode]
 }
 
-/** The same behind PgBouncer in transaction mode, as a role that keeps the time of New York and has a schema of its own; null where there is none. */
+/**
+ * The same behind PgBouncer in transaction mode, as a role that keeps the time of New York and has
+ * a schema of its own; null where there is none.
+ */
 async function behindPooler(server: string, env: Mode['env']): Promise<Mode | null> {
   const program = findPgbouncer()
   if (program === null) {
@@ -65,13 +112,31 @@ async function behindPooler(server: string, env: Mode['env']): Promise<Mode | nu
   }
   const role = `holdfast_role_${process.pid}`
   const name = `holdfast_pooled_${process.pid}`
-  await execute(server, `CREATE ROLE ${role} LOGIN`, `ALTER ROLE ${role} SET TimeZone = 'America/New_York'`)
-  cleanUp.push(() => execute(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`, `DROP ROLE ${role}`))
+  await execute(
+    server,
+    `CREATE ROLE ${role} LOGIN`,
+    `ALTER ROLE ${role} SET TimeZone = 'America/New_York'`
+  )
+  cleanUp.push(() =>
+    execute(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`, `DROP ROLE ${role}`)
+  )
   await createPostgresTemplate(server, name, role)
   const url = new URL(server)
   url.username = role
-  const access = await startPgbouncer({ teardown: (step) => { cleanUp.push(step) } }, program, url.href)
-  return { name: 'PgBouncer, another schema and time zone', env: { ...env, TEST_TEMPLATE: name, TEST_DATABASE_ACCESS: access }, runs: (file) => storage.has(file) }
+  const access = await startPgbouncer(
+    {
+      teardown: (step) => {
+        cleanUp.push(step)
+      }
+    },
+    program,
+    url.href
+  )
+  return {
+    name: 'PgBouncer, another schema and time zone',
+    env: { ...env, TEST_TEMPLATE: name, TEST_DATABASE_ACCESS: access },
+    runs: (file) => storage.has(file)
+  }
 }
 
 async function postgresUrl(): Promise<string | null> {
@@ -107,24 +172,42 @@ interface Result {
 }
 
 /**
- * Runs one test file in a process of its own, and tells how it went. It is plain Node that runs it: tap's own runner puts three loaders of
- * modules before each file, which cost three seconds of CPU time, for languages and mocks that are not used here.
+ * Runs one test file in a process of its own, and tells how it went. It is plain Node that runs it:
+ * tap's own runner puts three loaders of modules before each file, which cost three seconds of CPU
+ * time, for languages and mocks that are not used here.
  */
 async function run({ mode, file }: Job): Promise<Result> {
   const began = performance.now()
   const name = `${basename(file, '.test.js')} (${mode.name})`
-  const env = { ...process.env, ...mode.env, TAP_TIMEOUT: String(FILE_TIMEOUT_SECONDS), TAP_BAIL: '0' }
-  const child = spawn(process.execPath, ['--enable-source-maps', file], { env, stdio: ['ignore', 'pipe', 'pipe'], timeout: FILE_TIMEOUT_SECONDS * 1_000, killSignal: 'SIGKILL' })
+  const env = {
+    ...process.env,
+    ...mode.env,
+    TAP_TIMEOUT: String(FILE_TIMEOUT_SECONDS),
+    TAP_BAIL: '0'
+  }
+  const child = spawn(process.execPath, ['--enable-source-maps', file], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: FILE_TIMEOUT_SECONDS * 1_000,
+    killSignal: 'SIGKILL'
+  })
   children.add(child)
-  const [output, errors, [status, signal]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>])
+  const [output, errors, [status, signal]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
+  ])
   children.delete(child)
   const { passed, failed } = count(output)
   const isWell = status === 0 && failed === 0 && /^ok \d|^1\.\.0/m.test(output)
-  process.stdout.write(`${isWell ? 'ok' : 'not ok'} ${name} (${Math.round(performance.now() - began)} ms)\n`)
+  process.stdout.write(
+    `${isWell ? 'ok' : 'not ok'} ${name} (${Math.round(performance.now() - began)} ms)\n`
+  )
   if (isWell) return { passed, failed }
   if (signal) process.stdout.write(`ended by ${signal} after ${FILE_TIMEOUT_SECONDS} s at most\n`)
   process.stdout.write(`${output}\n${errors}\n`)
-  for (const [, failure] of output.matchAll(/^ *not ok \d+ - (.*?)(?: # time=.*)?$/gm)) process.stdout.write(`failed: ${name}: ${failure}\n`)
+  for (const [, failure] of output.matchAll(/^ *not ok \d+ - (.*?)(?: # time=.*)?$/gm))
+    process.stdout.write(`failed: ${name}: ${failure}\n`)
   return { passed, failed: Math.max(failed, 1) }
 }
 
@@ -143,8 +226,11 @@ async function runAll(jobs: readonly Job[]): Promise<Result> {
   return sum
 }
 
-/** Counts the assertions of a TAP stream; the lines that sum up a subtest follow its plan and are left out. */
-function count(tap: string): { passed: number, failed: number } {
+/**
+ * Counts the assertions of a TAP stream; the lines that sum up a subtest follow its plan and are
+ * left out.
+ */
+function count(tap: string): { passed: number; failed: number } {
   let passed = 0
   let failed = 0
   let deepest = 0
@@ -164,16 +250,24 @@ function count(tap: string): { passed: number, failed: number } {
 try {
   const here = fileURLToPath(new URL('.', import.meta.url))
   const wanted = process.argv.slice(2)
-  const files = readdirSync(here).filter((name) => name.endsWith('.test.js')).filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
+  const files = readdirSync(here)
+    .filter((name) => name.endsWith('.test.js'))
+    .filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
   if (files.length === 0) throw new Error(`no test file has ${wanted.join(' or ')} in its name`)
   const services = only === 'embedded' ? null : await production()
-  if (!services && required) throw new Error('REQUIRE_SERVICES=1, and PostgreSQL or Redis is missing')
+  if (!services && required)
+    throw new Error('REQUIRE_SERVICES=1, and PostgreSQL or Redis is missing')
   const modes = [...(only === 'postgres' ? [] : [await embedded()]), ...(services ?? [])]
-  const jobs = files.flatMap((name) => modes.filter(({ runs }) => runs(name)).map((mode) => ({ mode, file: join(here, name) })))
+  const jobs = files.flatMap((name) =>
+    modes.filter(({ runs }) => runs(name)).map((mode) => ({ mode, file: join(here, name) }))
+  )
   const { passed, failed } = await runAll(jobs)
   const ran = modes.filter((mode) => jobs.some((job) => job.mode === mode))
   process.stdout.write(`\nmodes that ran: ${ran.map(({ name }) => name).join('; ')}\n`)
-  if (!services) process.stdout.write('modes that did not run: PostgreSQL and Redis (not found; set TEST_DATABASE_URL and TEST_REDIS_URL)\n')
+  if (!services)
+    process.stdout.write(
+      'modes that did not run: PostgreSQL and Redis (not found; set TEST_DATABASE_URL and TEST_REDIS_URL)\n'
+    )
   process.stdout.write(`${passed} passed, ${failed} failed\n`)
   process.exitCode = failed > 0 ? 1 : 0
 } catch (error) {

@@ -11,4 +11,17 @@ import { betterAuth, verify } from './verify.js'
 import { workers } from './workers.js'
 
 /** Every family of figures, in the order in which they run. */
-export const families: readonly Family[] = [verify, betterAuth, workers, introspection, shared, cold, batch, refresh, interference, scale, memory, revocation]
+export const families: readonly Family[] = [
+  verify,
+  betterAuth,
+  workers,
+  introspection,
+  shared,
+  cold,
+  batch,
+  refresh,
+  interference,
+  scale,
+  memory,
+  revocation
+]

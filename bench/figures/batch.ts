@@ -18,19 +18,37 @@ export const batch: Family = {
     const databaseUrl = await stage.database('batches')
     const tickets = await makeSessions(databaseUrl, SESSIONS)
     const server = await stage.start('holdfast', databaseUrl)
-    const single = { server, connections: CONNECTIONS, requests: parts(verifying(bearersOf(tickets)), CONNECTIONS), isRight: (body: string) => body === '' }
+    const single = {
+      server,
+      connections: CONNECTIONS,
+      requests: parts(verifying(bearersOf(tickets)), CONNECTIONS),
+      isRight: (body: string) => body === ''
+    }
     const requests: LoadRequest[] = []
     for (let start = 0; start < tickets.length; start += SIZE) {
       const tokens = tickets.slice(start, start + SIZE).map(({ bearer }) => bearer)
-      requests.push({ method: 'POST', path: '/sessions/check', headers: { authorization: basic, 'content-type': 'application/json' }, body: JSON.stringify({ tokens }) })
+      requests.push({
+        method: 'POST',
+        path: '/sessions/check',
+        headers: { authorization: basic, 'content-type': 'application/json' },
+        body: JSON.stringify({ tokens })
+      })
     }
     return {
       '/verify': await loading(stage, single),
-      'batches of 100': await loading(stage, { server, connections: CONNECTIONS, requests, isRight: isAllActive })
+      'batches of 100': await loading(stage, {
+        server,
+        connections: CONNECTIONS,
+        requests,
+        isRight: isAllActive
+      })
     }
   },
-  figures: [{
-    name: 'checks per second in /sessions/check batches of 100, warm ÷ single /verify calls per second', bound: { atLeast: 10 },
-    value: (rounds) => SIZE * ratioOf(rounds, 'perSecond', 'batches of 100', '/verify')
-  }]
+  figures: [
+    {
+      name: 'checks per second in /sessions/check batches of 100, warm ÷ single /verify calls per second',
+      bound: { atLeast: 10 },
+      value: (rounds) => SIZE * ratioOf(rounds, 'perSecond', 'batches of 100', '/verify')
+    }
+  ]
 }

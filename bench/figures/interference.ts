@@ -11,8 +11,8 @@ const password = 'correct horse battery staple'
 const email = 'ada@example.com'
 
 /**
- * Whether sign-ins, each of which hashes a password for as long as many thousand checks take, hold checks up; and whether it is this server
- * that they keep busy, or the machine.
+ * Whether sign-ins, each of which hashes a password for as long as many thousand checks take, hold
+ * checks up; and whether it is this server that they keep busy, or the machine.
  */
 export const interference: Family = {
   name: 'verify, beside sign-ins',
@@ -24,27 +24,49 @@ export const interference: Family = {
     await makePerson(databaseUrl, email, password)
     const server = await stage.start('holdfast', databaseUrl)
     const elsewhere = await stage.start('holdfast', databaseUrl)
-    const checks = { server, connections: CONNECTIONS, requests: verifying(bearersOf(tickets)), isRight: (body: string) => body === '' }
+    const checks = {
+      server,
+      connections: CONNECTIONS,
+      requests: verifying(bearersOf(tickets)),
+      isRight: (body: string) => body === ''
+    }
     await drive({ ...checks, amount: 4 * SESSIONS })
     const forMs = 2_000
     const rate = Math.max(1, Math.floor(await hashesPerSecond()))
     const signIns = {
-      server, connections: Math.min(rate, 8), rate, forMs, isRight: (body: string) => body.startsWith('{"redirect":false,"token":"'),
-      requests: [{ method: 'POST' as const, path: '/api/auth/sign-in/email', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email, password }) }]
+      server,
+      connections: Math.min(rate, 8),
+      rate,
+      forMs,
+      isRight: (body: string) => body.startsWith('{"redirect":false,"token":"'),
+      requests: [
+        {
+          method: 'POST' as const,
+          path: '/api/auth/sign-in/email',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ email, password })
+        }
+      ]
     }
     for (const each of [server, elsewhere]) await drive({ ...signIns, server: each, forMs: 1_500 })
     const idle = () => drive({ ...checks, rate: RATE, forMs })
     const beside = (load: Load) => async () => (await Promise.all([idle(), drive(load)]))[0]
-    return { idle, 'beside sign-ins': beside(signIns), 'beside sign-ins elsewhere': beside({ ...signIns, server: elsewhere }) }
+    return {
+      idle,
+      'beside sign-ins': beside(signIns),
+      'beside sign-ins elsewhere': beside({ ...signIns, server: elsewhere })
+    }
   },
   figures: [
     {
-      name: 'p99 of /verify while sign-ins run at what one core can hash ÷ p99 idle', bound: { atMost: 3 },
+      name: 'p99 of /verify while sign-ins run at what one core can hash ÷ p99 idle',
+      bound: { atMost: 3 },
       value: (rounds) => ratioOf(rounds, 'p99Ms', 'beside sign-ins', 'idle')
     },
     // What the machine's cores do to it, which no server can help.
     {
-      name: 'p99 of /verify while another process on this machine takes these sign-ins ÷ p99 idle', bound: null,
+      name: 'p99 of /verify while another process on this machine takes these sign-ins ÷ p99 idle',
+      bound: null,
       value: (rounds) => ratioOf(rounds, 'p99Ms', 'beside sign-ins elsewhere', 'idle')
     }
   ]

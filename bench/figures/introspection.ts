@@ -10,7 +10,10 @@ const CONNECTIONS = 16
 const basic = `Basic ${Buffer.from(`${gateway.id}:${gateway.secret}`).toString('base64')}`
 const isActive = (body: string) => body.startsWith('{"active":true') && body.includes('"client_id"')
 
-/** What a gateway's question costs, beside a route that parses the same form and gives the same answer, and beside oidc-provider. */
+/**
+ * What a gateway's question costs, beside a route that parses the same form and gives the same
+ * answer, and beside oidc-provider.
+ */
 export const introspection: Family = {
   name: 'introspection, warm',
   async prepare(stage) {
@@ -21,7 +24,11 @@ export const introspection: Family = {
     const bare = await stage.bare(databaseUrl, holdfast, tickets[0]?.bearer ?? '')
     const provider = await stage.start('oidc-provider', databaseUrl)
     const theirs = asking('/token/introspection', await issueElsewhere(provider.url, basic))
-    const common = { connections: CONNECTIONS, requests: parts(requests, CONNECTIONS), isRight: isActive }
+    const common = {
+      connections: CONNECTIONS,
+      requests: parts(requests, CONNECTIONS),
+      isRight: isActive
+    }
     return {
       floor: await loading(stage, { ...common, server: bare }),
       introspection: await loading(stage, { ...common, server: holdfast }),
@@ -29,13 +36,24 @@ export const introspection: Family = {
     }
   },
   figures: [
-    { name: 'POST /oauth2/introspect, warm ÷ floor with the same body parsing and answer', bound: { atLeast: 0.8 }, value: share('introspection', 'floor') },
-    { name: 'POST /oauth2/introspect, warm ÷ oidc-provider on Redis', bound: null, value: share('introspection', 'oidc-provider') }
+    {
+      name: 'POST /oauth2/introspect, warm ÷ floor with the same body parsing and answer',
+      bound: { atLeast: 0.8 },
+      value: share('introspection', 'floor')
+    },
+    {
+      name: 'POST /oauth2/introspect, warm ÷ oidc-provider on Redis',
+      bound: null,
+      value: share('introspection', 'oidc-provider')
+    }
   ]
 }
 
 function asking(path: string, token: string): LoadRequest {
   return {
-    method: 'POST', path, headers: { authorization: basic, 'content-type': 'application/x-www-form-urlencoded' }, body: new URLSearchParams({ token }).toString()
+    method: 'POST',
+    path,
+    headers: { authorization: basic, 'content-type': 'application/x-www-form-urlencoded' },
+    body: new URLSearchParams({ token }).toString()
   }
 }

@@ -5,7 +5,10 @@ import type { BenchServer } from '../server.js'
 import { makeSessions, type Ticket } from '../sessions.js'
 import { gateway } from '../stage.js'
 
-/** Sessions that a server knows before it is looked at, so that its code is compiled and its heap has grown; and those that are added. */
+/**
+ * Sessions that a server knows before it is looked at, so that its code is compiled and its heap
+ * has grown; and those that are added.
+ */
 const BEFORE = 10_000
 const ADDED = 30_000
 const SIZE = 500
@@ -21,17 +24,26 @@ export const memory: Family = {
     const tickets = await makeSessions(databaseUrl, BEFORE + ADDED)
     return {
       'cached session': async () => {
-        const server = await stage.start('holdfast', databaseUrl, { CACHE_TTL_SECONDS: '600' }, ['--expose-gc'])
+        const server = await stage.start('holdfast', databaseUrl, { CACHE_TTL_SECONDS: '600' }, [
+          '--expose-gc'
+        ])
         await know(server, tickets.slice(0, BEFORE))
         const before = await residentBytes(server)
         await know(server, tickets.slice(BEFORE))
-        const bytes = (await residentBytes(server) - before) / ADDED
+        const bytes = ((await residentBytes(server)) - before) / ADDED
         await server.stop()
         return { bytes }
       }
     }
   },
-  figures: [{ name: 'resident memory per cached session', unit: ' bytes', bound: { atMost: 1_024 }, value: (rounds) => medianOf(rounds, 'cached session', 'bytes') }]
+  figures: [
+    {
+      name: 'resident memory per cached session',
+      unit: ' bytes',
+      bound: { atMost: 1_024 },
+      value: (rounds) => medianOf(rounds, 'cached session', 'bytes')
+    }
+  ]
 }
 
 /** Has a server read sessions, in batches, one after the other. */
@@ -39,12 +51,26 @@ async function know(server: BenchServer, tickets: readonly Ticket[]): Promise<vo
   const requests: LoadRequest[] = []
   for (let start = 0; start < tickets.length; start += SIZE) {
     const tokens = tickets.slice(start, start + SIZE).map(({ bearer }) => bearer)
-    requests.push({ method: 'POST', path: '/sessions/check', headers: { authorization: basic, 'content-type': 'application/json' }, body: JSON.stringify({ tokens }) })
+    requests.push({
+      method: 'POST',
+      path: '/sessions/check',
+      headers: { authorization: basic, 'content-type': 'application/json' },
+      body: JSON.stringify({ tokens })
+    })
   }
-  await drive({ server, connections: 1, amount: requests.length, requests, isRight: (body) => body.split('"active":true').length === SIZE + 1 })
+  await drive({
+    server,
+    connections: 1,
+    amount: requests.length,
+    requests,
+    isRight: (body) => body.split('"active":true').length === SIZE + 1
+  })
 }
 
-/** What stays when garbage is gone: collected more than once, for what it frees is given back a moment later. */
+/**
+ * What stays when garbage is gone: collected more than once, for what it frees is given back a
+ * moment later.
+ */
 async function residentBytes(server: BenchServer): Promise<number> {
   for (let i = 0; i < 3; i++) {
     await server.usage({ collect: true })

@@ -9,7 +9,10 @@ const form = { 'content-type': 'application/x-www-form-urlencoded' }
 const isTokenSet = (body: string) => body.startsWith('{"access_token":"ey')
 const isUpdated = (body: string) => body.startsWith('{"session_id":"')
 
-/** What an exchange of a refresh token costs, beside a route that does no more than update the row, and one that does what no exchange can do without. */
+/**
+ * What an exchange of a refresh token costs, beside a route that does no more than update the row,
+ * and one that does what no exchange can do without.
+ */
 export const refresh: Family = {
   name: 'refresh',
   async prepare(stage) {
@@ -18,11 +21,24 @@ export const refresh: Family = {
     const server = await stage.start('holdfast', databaseUrl)
     const bare = await stage.bare(databaseUrl, server, tickets[0]?.bearer ?? '')
     const [ours, theirs] = [tickets.slice(0, CONNECTIONS), tickets.slice(CONNECTIONS)]
-    const load = (on: BenchServer, requests: LoadRequest[], isRight: Load['isRight']) => (
-      loading(stage, { server: on, connections: CONNECTIONS, requests: parts(requests, CONNECTIONS), isRight, warmUpMs: 4_000 })
-    )
-    const updates = theirs.map(({ sessionId }): LoadRequest => ({ method: 'GET', path: `/update/${sessionId}` }))
-    const least = theirs.map(({ sessionId }): LoadRequest => ({ method: 'POST', path: `/refresh/${sessionId}`, headers: form, body: 'grant_type=refresh_token' }))
+    const load = (on: BenchServer, requests: LoadRequest[], isRight: Load['isRight']) =>
+      loading(stage, {
+        server: on,
+        connections: CONNECTIONS,
+        requests: parts(requests, CONNECTIONS),
+        isRight,
+        warmUpMs: 4_000
+      })
+    const updates = theirs.map(({ sessionId }): LoadRequest => ({
+      method: 'GET',
+      path: `/update/${sessionId}`
+    }))
+    const least = theirs.map(({ sessionId }): LoadRequest => ({
+      method: 'POST',
+      path: `/refresh/${sessionId}`,
+      headers: form,
+      body: 'grant_type=refresh_token'
+    }))
     return {
       'bare UPDATE … RETURNING': await load(bare, updates, isUpdated),
       'bare form, UPDATE, event, copy and token': await load(bare, least, isTokenSet),
@@ -30,18 +46,40 @@ export const refresh: Family = {
     }
   },
   figures: [
-    { name: 'refreshes per second ÷ a bare route with one UPDATE … RETURNING', bound: { atLeast: 0.6 }, value: share('refresh', 'bare UPDATE … RETURNING') },
+    {
+      name: 'refreshes per second ÷ a bare route with one UPDATE … RETURNING',
+      bound: { atLeast: 0.6 },
+      value: share('refresh', 'bare UPDATE … RETURNING')
+    },
     // What is left for anything else.
-    { name: 'the same of a bare route with form, UPDATE, event, copy in Redis and access token', bound: null, value: share('bare form, UPDATE, event, copy and token', 'bare UPDATE … RETURNING') }
+    {
+      name: 'the same of a bare route with form, UPDATE, event, copy in Redis and access token',
+      bound: null,
+      value: share('bare form, UPDATE, event, copy and token', 'bare UPDATE … RETURNING')
+    }
   ]
 }
 
-/** One session's exchanges, each with the token that the one before has given. A run that ends early leaves its last token used: it is answered again. */
+/**
+ * One session's exchanges, each with the token that the one before has given. A run that ends early
+ * leaves its last token used: it is answered again.
+ */
 function chain({ refreshToken: first }: Ticket): LoadRequest {
   let refreshToken = first
   return {
-    method: 'POST', path: '/oauth2/token', headers: form,
-    setupRequest: (request) => ({ ...request, body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken }).toString() }),
-    onResponse: (status, body) => { if (status === 200) refreshToken = (JSON.parse(body) as { refresh_token: string }).refresh_token }
+    method: 'POST',
+    path: '/oauth2/token',
+    headers: form,
+    setupRequest: (request) => ({
+      ...request,
+      body: new URLSearchParams({
+        grant_type: 'refresh_token',
+        refresh_token: refreshToken
+      }).toString()
+    }),
+    onResponse: (status, body) => {
+      if (status === 200)
+        refreshToken = (JSON.parse(body) as { refresh_token: string }).refresh_token
+    }
   }
 }

@@ -18,40 +18,56 @@ export const scale: Family = {
     const many = await filled(stage, 'many', 1_000_000)
     return { few, many }
   },
-  figures: [{
-    name: 'median /verify cold at 1,000,000 sessions ÷ at 10,000', bound: { atMost: 1.2 },
-    value: (rounds) => ratioOf(rounds, 'medianMs', 'many', 'few')
-  }]
+  figures: [
+    {
+      name: 'median /verify cold at 1,000,000 sessions ÷ at 10,000',
+      bound: { atMost: 1.2 },
+      value: (rounds) => ratioOf(rounds, 'medianMs', 'many', 'few')
+    }
+  ]
 }
 
 async function filled(stage: Stage, name: string, sessions: number): Promise<Side> {
   const databaseUrl = await stage.database(name)
   const tickets = await fill(databaseUrl, sessions, FIRST + PER_ROUND * ROUNDS)
   const server = await stage.start('holdfast', databaseUrl)
-  return usingUp(tickets, { first: FIRST, perRound: PER_ROUND }, (mine) => (
-    drive({ server, connections: CONNECTIONS, amount: mine.length, requests: verifying(bearersOf(mine)), isRight: (body) => body === '' })
-  ))
+  return usingUp(tickets, { first: FIRST, perRound: PER_ROUND }, (mine) =>
+    drive({
+      server,
+      connections: CONNECTIONS,
+      amount: mine.length,
+      requests: verifying(bearersOf(mine)),
+      isRight: (body) => body === ''
+    })
+  )
 }
 
-/** Sessions of others between which those that are asked for lie: as far apart as they can be, and asked for in no order. */
+/**
+ * Sessions of others between which those that are asked for lie: as far apart as they can be, and
+ * asked for in no order.
+ */
 async function fill(databaseUrl: string, sessions: number, asked: number): Promise<Ticket[]> {
   const steps = 100
   const client = new Client({ connectionString: databaseUrl })
   await client.connect()
   try {
-    const { rows: indexes } = await client.query<{ name: string, definition: string }>(
-      `SELECT indexname AS "name", indexdef AS "definition" FROM pg_indexes WHERE tablename = 'session' AND indexname NOT LIKE '%pkey'`)
+    const { rows: indexes } = await client.query<{ name: string; definition: string }>(
+      `SELECT indexname AS "name", indexdef AS "definition" FROM pg_indexes WHERE tablename = 'session' AND indexname NOT LIKE '%pkey'`
+    )
     for (const { name } of indexes) await client.query(`DROP INDEX "${name}"`)
     const tickets: Ticket[] = []
     for (let step = 0; step < steps; step++) {
-      await client.query(`WITH people AS (
+      await client.query(
+        `WITH people AS (
           INSERT INTO "user" ("id", "name", "email", "emailVerified", "role")
           SELECT id, 'Ada Lovelace', id || '@example.com', true, 'user' FROM (SELECT gen_random_uuid()::text AS id FROM generate_series(1, $1)) AS made RETURNING "id"
         )
         INSERT INTO "session" ("id", "token", "userId", "expiresAt", "absoluteExpiresAt", "amr", "ipAddress", "userAgent")
         SELECT holdfast_uuid_v7(), 'h1_' || md5("id" || n), "id", now() + interval '7 days', now() + interval '90 days', '{pwd}', '192.0.2.1', 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
-        FROM people, generate_series(1, 4) AS n`, [sessions / steps / 4])
-      tickets.push(...await makeSessions(databaseUrl, asked / steps))
+        FROM people, generate_series(1, 4) AS n`,
+        [sessions / steps / 4]
+      )
+      tickets.push(...(await makeSessions(databaseUrl, asked / steps)))
     }
     for (const { definition } of indexes) await client.query(definition)
     await client.query('VACUUM ANALYZE')
@@ -63,5 +79,8 @@ async function fill(databaseUrl: string, sessions: number, asked: number): Promi
 }
 
 function shuffled<T>(items: readonly T[]): T[] {
-  return items.map((item) => ({ item, key: Math.random() })).toSorted((a, b) => a.key - b.key).map(({ item }) => item)
+  return items
+    .map((item) => ({ item, key: Math.random() }))
+    .toSorted((a, b) => a.key - b.key)
+    .map(({ item }) => item)
 }

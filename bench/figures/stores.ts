@@ -7,7 +7,8 @@ import { bearersOf, makeSessions, parts, verifying, type Ticket } from '../sessi
 const SESSIONS = 1_000
 const CONNECTIONS = 16
 const isEmpty = (body: string) => body === ''
-const byId = (path: string, tickets: readonly Ticket[]): LoadRequest[] => tickets.map(({ sessionId }) => ({ method: 'GET', path: `/${path}/${sessionId}` }))
+const byId = (path: string, tickets: readonly Ticket[]): LoadRequest[] =>
+  tickets.map(({ sessionId }) => ({ method: 'GET', path: `/${path}/${sessionId}` }))
 
 /** What a check costs that asks Redis, beside a route with one GET. */
 export const shared: Family = {
@@ -18,7 +19,12 @@ export const shared: Family = {
     const server = await stage.start('holdfast', databaseUrl, { LOCAL_CACHE: 'off' })
     const first = tickets[0]?.bearer ?? ''
     const bare = await stage.bare(databaseUrl, server, first)
-    const ours = { server, connections: CONNECTIONS, requests: parts(verifying(bearersOf(tickets)), CONNECTIONS), isRight: isEmpty }
+    const ours = {
+      server,
+      connections: CONNECTIONS,
+      requests: parts(verifying(bearersOf(tickets)), CONNECTIONS),
+      isRight: isEmpty
+    }
     const theirs = { ...ours, server: bare, requests: parts(byId('redis', tickets), CONNECTIONS) }
     await copyTo(stage.redisUrl, tickets)
     return {
@@ -26,7 +32,13 @@ export const shared: Family = {
       L2: await loading(stage, ours)
     }
   },
-  figures: [{ name: '/verify, LOCAL_CACHE=off, warm L2 ÷ bare Redis route', bound: { atLeast: 0.9 }, value: share('L2', 'bare Redis route') }]
+  figures: [
+    {
+      name: '/verify, LOCAL_CACHE=off, warm L2 ÷ bare Redis route',
+      bound: { atLeast: 0.9 },
+      value: share('L2', 'bare Redis route')
+    }
+  ]
 }
 
 /** What a check costs that nobody has seen before, beside a route with one SELECT. */
@@ -40,15 +52,31 @@ export const cold: Family = {
     const [{ bearer } = { bearer: '' }] = await makeSessions(databaseUrl, 1)
     const server = await stage.start('holdfast', databaseUrl)
     const bare = await stage.bare(databaseUrl, server, bearer)
-    const once = (target: BenchServer, requestsOf: (tickets: readonly Ticket[]) => LoadRequest[]): Promise<Side> => (
-      usingUp(tickets, { first, perRound }, (mine) => drive({ server: target, connections: CONNECTIONS, amount: mine.length, requests: parts(requestsOf(mine), CONNECTIONS), isRight: isEmpty }))
-    )
+    const once = (
+      target: BenchServer,
+      requestsOf: (tickets: readonly Ticket[]) => LoadRequest[]
+    ): Promise<Side> =>
+      usingUp(tickets, { first, perRound }, (mine) =>
+        drive({
+          server: target,
+          connections: CONNECTIONS,
+          amount: mine.length,
+          requests: parts(requestsOf(mine), CONNECTIONS),
+          isRight: isEmpty
+        })
+      )
     return {
       'bare pg route': await once(bare, (mine) => byId('select', mine)),
       cold: await once(server, (mine) => verifying(bearersOf(mine)))
     }
   },
-  figures: [{ name: '/verify, cold (each session once, from PostgreSQL) ÷ bare pg route', bound: { atLeast: 0.7 }, value: share('cold', 'bare pg route') }]
+  figures: [
+    {
+      name: '/verify, cold (each session once, from PostgreSQL) ÷ bare pg route',
+      bound: { atLeast: 0.7 },
+      value: share('cold', 'bare pg route')
+    }
+  ]
 }
 
 /** Puts something of a copy's size under each id, for the bare route to get. */

@@ -10,9 +10,13 @@ const CONNECTIONS = 16
 const modes = ['database', 'secondary', 'cookie'] as const
 
 const isEmpty = (body: string) => body === ''
-const isSession = (body: string) => body.startsWith('{"session":{') && body.includes('ada@example.com')
+const isSession = (body: string) =>
+  body.startsWith('{"session":{') && body.includes('ada@example.com')
 
-/** Rounds of the cheapest routes are short and many: what a machine does for its neighbours changes from second to second. */
+/**
+ * Rounds of the cheapest routes are short and many: what a machine does for its neighbours changes
+ * from second to second.
+ */
 const SHORT_ROUNDS = 15
 const SHORT_MS = 200
 
@@ -28,7 +32,10 @@ export const verify: Family = {
     const common = { connections: CONNECTIONS, isRight: isEmpty, forMs: SHORT_MS }
     const session = { ...common, requests: parts(verifying(bearersOf(tickets)), CONNECTIONS) }
     const untouched = await stage.startUntouched('holdfast', databaseUrl)
-    const access = { ...common, requests: parts(verifying(await accessTokensOf(holdfast.url, tickets)), CONNECTIONS) }
+    const access = {
+      ...common,
+      requests: parts(verifying(await accessTokensOf(holdfast.url, tickets)), CONNECTIONS)
+    }
     return {
       floor: await loading(stage, { ...session, server: bare }),
       'session token': await loading(stage, { ...session, server: holdfast }),
@@ -38,9 +45,21 @@ export const verify: Family = {
     }
   },
   figures: [
-    { name: '/verify, session token, warm L1 ÷ floor', bound: { atLeast: 0.85 }, value: share('session token', 'floor') },
-    { name: '/verify, session token, warm L1, at a node that only gateways ask ÷ floor', bound: null, value: share('session token, no sign-ins', 'floor') },
-    { name: '/verify, access token, warm L1 ÷ floor', bound: { atLeast: 0.85 }, value: share('access token', 'floor, longer token') }
+    {
+      name: '/verify, session token, warm L1 ÷ floor',
+      bound: { atLeast: 0.85 },
+      value: share('session token', 'floor')
+    },
+    {
+      name: '/verify, session token, warm L1, at a node that only gateways ask ÷ floor',
+      bound: null,
+      value: share('session token, no sign-ins', 'floor')
+    },
+    {
+      name: '/verify, access token, warm L1 ÷ floor',
+      bound: { atLeast: 0.85 },
+      value: share('access token', 'floor, longer token')
+    }
   ]
 }
 
@@ -53,13 +72,21 @@ export const betterAuth: Family = {
     const databaseUrl = await stage.database('beside_better_auth')
     const tickets = await makeSessions(databaseUrl, SESSIONS)
     const server = await stage.start('holdfast', databaseUrl)
-    const ours: Load = { server, connections: CONNECTIONS, isRight: isEmpty, warmUpMs: 3_000, requests: parts(verifying(bearersOf(tickets)), CONNECTIONS) }
-    return { verify: await loading(stage, ours), ...await betterAuths(stage) }
+    const ours: Load = {
+      server,
+      connections: CONNECTIONS,
+      isRight: isEmpty,
+      warmUpMs: 3_000,
+      requests: parts(verifying(bearersOf(tickets)), CONNECTIONS)
+    }
+    return { verify: await loading(stage, ours), ...(await betterAuths(stage)) }
   },
   figures: [
     {
-      name: '/verify warm ÷ better-auth get-session, its fastest mode', bound: { atLeast: 30 },
-      value: (rounds) => Math.min(...modes.map((mode) => share('verify', `better-auth, ${mode}`)(rounds)))
+      name: '/verify warm ÷ better-auth get-session, its fastest mode',
+      bound: { atLeast: 30 },
+      value: (rounds) =>
+        Math.min(...modes.map((mode) => share('verify', `better-auth, ${mode}`)(rounds)))
     }
   ]
 }
@@ -67,9 +94,19 @@ export const betterAuth: Family = {
 async function betterAuths(stage: Stage): Promise<Record<string, Side>> {
   const sides: Record<string, Side> = {}
   for (const mode of modes) {
-    const server = await stage.start('better-auth', await stage.emptyDatabase(`better_auth_${mode}`), { BENCH_MODE: mode })
+    const server = await stage.start(
+      'better-auth',
+      await stage.emptyDatabase(`better_auth_${mode}`),
+      { BENCH_MODE: mode }
+    )
     const cookie = await signUpElsewhere(server.url)
-    const load: Load = { server, connections: CONNECTIONS, requests: [{ method: 'GET', path: '/api/auth/get-session', headers: { cookie } }], isRight: isSession, warmUpMs: 3_000 }
+    const load: Load = {
+      server,
+      connections: CONNECTIONS,
+      requests: [{ method: 'GET', path: '/api/auth/get-session', headers: { cookie } }],
+      isRight: isSession,
+      warmUpMs: 3_000
+    }
     sides[`better-auth, ${mode}`] = await loading(stage, load)
   }
   return sides

@@ -11,12 +11,26 @@ export const workers: Family = {
   rounds: 3,
   async prepare(stage) {
     const databaseUrl = await stage.database('workers')
-    const requests = parts(verifying(bearersOf(await makeSessions(databaseUrl, SESSIONS))), CONNECTIONS)
+    const requests = parts(
+      verifying(bearersOf(await makeSessions(databaseUrl, SESSIONS))),
+      CONNECTIONS
+    )
     const side = async (count: number) => {
       const server = await stage.start('workers', databaseUrl, { WORKERS: String(count) })
-      return loading(stage, { server, connections: CONNECTIONS, requests, isRight: (body: string) => body === '' })
+      return loading(stage, {
+        server,
+        connections: CONNECTIONS,
+        requests,
+        isRight: (body: string) => body === ''
+      })
     }
     return { 'one worker': await side(1), 'two workers': await side(2) }
   },
-  figures: [{ name: '/verify per second, WORKERS=2 ÷ WORKERS=1', bound: null, value: (rounds) => ratioOf(rounds, 'perSecond', 'two workers', 'one worker') }]
+  figures: [
+    {
+      name: '/verify per second, WORKERS=2 ÷ WORKERS=1',
+      bound: null,
+      value: (rounds) => ratioOf(rounds, 'perSecond', 'two workers', 'one worker')
+    }
+  ]
 }

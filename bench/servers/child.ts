@@ -20,12 +20,19 @@ export interface Address {
   port: number
 }
 
-/** Listens on a free port of loopback, tells the parent where, and answers its questions until it goes. */
+/**
+ * Listens on a free port of loopback, tells the parent where, and answers its questions until it
+ * goes.
+ */
 export async function serve(listen: (at: Address) => Promise<string>): Promise<void> {
   process.on('message', ({ id, collect }: Question) => {
     if (collect) globalThis.gc?.()
     const { user, system } = process.cpuUsage()
-    process.send?.({ id, cpuMicros: user + system, residentBytes: process.memoryUsage.rss() } satisfies Usage)
+    process.send?.({
+      id,
+      cpuMicros: user + system,
+      residentBytes: process.memoryUsage.rss()
+    } satisfies Usage)
   })
   // By way of exit(), so that a profile is written.
   process.on('disconnect', () => process.exit(0))

@@ -6,7 +6,10 @@ import { serve, setting } from './child.js'
 
 const redis = new Redis(setting('REDIS_URL'), { enableAutoPipelining: true })
 
-/** oidc-provider's contract for a store, as far as introspection and the client credentials grant use it. */
+/**
+ * oidc-provider's contract for a store, as far as introspection and the client credentials grant
+ * use it.
+ */
 class RedisAdapter implements Adapter {
   readonly #model: string
 
@@ -20,7 +23,7 @@ class RedisAdapter implements Adapter {
 
   async find(id: string): Promise<AdapterPayload | undefined> {
     const text = await redis.get(this.#keyOf(id))
-    return text === null ? undefined : JSON.parse(text) as AdapterPayload
+    return text === null ? undefined : (JSON.parse(text) as AdapterPayload)
   }
 
   async destroy(id: string): Promise<void> {
@@ -29,8 +32,12 @@ class RedisAdapter implements Adapter {
 
   async consume(): Promise<void> {}
   async revokeByGrantId(): Promise<void> {}
-  async findByUid(): Promise<undefined> { return undefined }
-  async findByUserCode(): Promise<undefined> { return undefined }
+  async findByUid(): Promise<undefined> {
+    return undefined
+  }
+  async findByUserCode(): Promise<undefined> {
+    return undefined
+  }
 
   #keyOf(id: string): string {
     return `oidc:${this.#model}:${id}`
@@ -40,8 +47,20 @@ class RedisAdapter implements Adapter {
 const [id = '', secret = ''] = setting('GATEWAY_CLIENTS').split(':')
 const provider = new Provider('http://localhost:3000', {
   adapter: RedisAdapter,
-  clients: [{ client_id: id, client_secret: secret, grant_types: ['client_credentials'], redirect_uris: [], response_types: [] }],
-  features: { clientCredentials: { enabled: true }, introspection: { enabled: true, allowedPolicy: () => true }, devInteractions: { enabled: false } }
+  clients: [
+    {
+      client_id: id,
+      client_secret: secret,
+      grant_types: ['client_credentials'],
+      redirect_uris: [],
+      response_types: []
+    }
+  ],
+  features: {
+    clientCredentials: { enabled: true },
+    introspection: { enabled: true, allowedPolicy: () => true },
+    devInteractions: { enabled: false }
+  }
 })
 
 await serve(async ({ host, port }) => {

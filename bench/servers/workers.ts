@@ -5,14 +5,21 @@ import { superviseWorkers } from '../../src/workers.js'
 import type { Question, Usage } from './child.js'
 
 /*
- * The server as `holdfast start` runs it with WORKERS: processes behind one port. What they use is not told: only how many answers they give.
+ * The server as `holdfast start` runs it with WORKERS: processes behind one port. What they use is
+ * not told: only how many answers they give.
  */
 const config = resolveConfig(optionsFromEnvironment(process.env))
 if (cluster.isWorker) {
   const app = await buildApp(config)
   await app.listen({ host: '127.0.0.1', port: 0 })
 } else {
-  process.on('message', ({ id }: Question) => { process.send?.({ id, cpuMicros: null, residentBytes: process.memoryUsage.rss() } satisfies Usage) })
+  process.on('message', ({ id }: Question) => {
+    process.send?.({
+      id,
+      cpuMicros: null,
+      residentBytes: process.memoryUsage.rss()
+    } satisfies Usage)
+  })
   process.on('disconnect', () => process.kill(process.pid, 'SIGTERM'))
   let listening = 0
   cluster.on('listening', (_worker, { port }) => {

@@ -3,24 +3,50 @@ import type { ApiDescription } from '../../src/auth/auth.js'
 import { isOff, ruleOf } from '../routes/auth-rules.js'
 import { refusals } from '../problem-schema.js'
 import { eventAnswers } from './events.js'
-import { headerRef, schemaRef, type ApiResponse, type Components, type Located, type Operation, type Schema } from './document.js'
+import {
+  headerRef,
+  schemaRef,
+  type ApiResponse,
+  type Components,
+  type Located,
+  type Operation,
+  type Schema
+} from './document.js'
 
 const statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 503] as const
 
 /** better-auth's operations that this server answers, and its schemas, as they are on the wire. */
-export function readBetterAuth(described: ApiDescription): { operations: Located[], schemas: NonNullable<Components['schemas']> } {
-  const operations = Object.entries(described.paths).flatMap(([path, byMethod]) => Object.entries(byMethod).map(([method, operation]) => ({ path, method, operation })))
+export function readBetterAuth(described: ApiDescription): {
+  operations: Located[]
+  schemas: NonNullable<Components['schemas']>
+} {
+  const operations = Object.entries(described.paths).flatMap(([path, byMethod]) =>
+    Object.entries(byMethod).map(([method, operation]) => ({ path, method, operation }))
+  )
   return {
     operations: operations
-      .filter(({ path, method }) => !isOff(asRouted(path)) && !alwaysRefused.has(`${method} ${path}`))
-      .map(({ path, method, operation }) => ({ path, method, operation: bridged(path, modern(operation) as unknown as Operation) })),
-    schemas: nullable(withoutInternals(modern(described.components.schemas))) as Record<string, unknown>
+      .filter(
+        ({ path, method }) => !isOff(asRouted(path)) && !alwaysRefused.has(`${method} ${path}`)
+      )
+      .map(({ path, method, operation }) => ({
+        path,
+        method,
+        operation: bridged(path, modern(operation) as unknown as Operation)
+      })),
+    schemas: nullable(withoutInternals(modern(described.components.schemas))) as Record<
+      string,
+      unknown
+    >
   }
 }
 
 /** A column of our own that no answer has. */
 function withoutInternals(schemas: object): object {
-  return JSON.parse(JSON.stringify(schemas, (key, value: unknown) => (key === 'credentialEpoch' ? undefined : value))) as object
+  return JSON.parse(
+    JSON.stringify(schemas, (key, value: unknown) =>
+      key === 'credentialEpoch' ? undefined : value
+    )
+  ) as object
 }
 
 const asRouted = (path: string) => path.replaceAll(/\{(\w+)\}/g, ':$1')
@@ -28,7 +54,10 @@ const asRouted = (path: string) => path.replaceAll(/\{(\w+)\}/g, ':$1')
 /** By POST the session would be refreshed, which is off: 405. */
 const alwaysRefused = new Set(['post /get-session'])
 
-/** What better-auth calls required and does not always send: a pending second factor answers otherwise. */
+/**
+ * What better-auth calls required and does not always send: a pending second factor answers
+ * otherwise.
+ */
 const notAlways: Record<string, string[]> = {
   '/sign-in/email': ['redirect', 'token', 'user'],
   '/two-factor/verify-backup-code': ['session'],
@@ -44,15 +73,34 @@ const alsoAnswered: Record<string, Record<string, ApiResponse>> = {
 }
 
 const object = (properties: Record<string, Schema>): Schema => ({ type: 'object', properties })
-const signedIn = object({ token: { type: ['string', 'null'], description: 'Authenticates nobody.' }, user: schemaRef('User') })
+const signedIn = object({
+  token: { type: ['string', 'null'], description: 'Authenticates nobody.' },
+  user: schemaRef('User')
+})
 
 const exportPage: Schema = {
   ...object({
     records: {
       type: 'array',
-      items: { ...object({ kind: { type: 'string', enum: [...recordKinds], description: 'What the record is about.' }, record: { type: 'object', description: 'What is stored, without hashes, secrets and tokens.' } }), required: ['kind', 'record'] }
+      items: {
+        ...object({
+          kind: {
+            type: 'string',
+            enum: [...recordKinds],
+            description: 'What the record is about.'
+          },
+          record: {
+            type: 'object',
+            description: 'What is stored, without hashes, secrets and tokens.'
+          }
+        }),
+        required: ['kind', 'record']
+      }
     },
-    next: { type: ['string', 'null'], description: 'For `after`: where the export goes on; null at its end.' }
+    next: {
+      type: ['string', 'null'],
+      description: 'For `after`: where the export goes on; null at its end.'
+    }
   }),
   required: ['records', 'next']
 }
@@ -62,7 +110,16 @@ const answers: Record<string, Schema> = {
   '/two-factor/verify-totp': signedIn,
   '/export-account': exportPage,
   '/admin/export-user': exportPage,
-  '/admin/erase-user': { ...object({ success: { type: 'boolean' }, erased: { type: 'boolean', description: 'Whether it is done; else the server goes on behind the answer.' } }), required: ['success', 'erased'] },
+  '/admin/erase-user': {
+    ...object({
+      success: { type: 'boolean' },
+      erased: {
+        type: 'boolean',
+        description: 'Whether it is done; else the server goes on behind the answer.'
+      }
+    }),
+    required: ['success', 'erased']
+  },
   '/one-time-token/generate': { ...object({ token: { type: 'string' } }), required: ['token'] },
   '/one-time-token/verify': object({ session: { type: 'object' }, user: schemaRef('User') })
 }
@@ -74,28 +131,57 @@ const session: Security = [{ cookie: [] }, { bearer: [] }]
 
 /** Who may ask, where it is not whoever has a session. */
 const securityOf: Record<string, Security> = {
-  ...Object.fromEntries([
-    '/ok', '/error', '/sign-in/email', '/sign-up/email', '/request-password-reset', '/reset-password', '/reset-password/{token}',
-    '/verify-email', '/send-verification-email', '/one-time-token/verify'
-  ].map((path) => [path, anonymous])),
-  ...Object.fromEntries([
-    '/get-session', '/sign-out', '/two-factor/verify-totp', '/two-factor/verify-otp', '/two-factor/verify-backup-code', '/two-factor/send-otp'
-  ].map((path) => [path, [...session, {}]])),
+  ...Object.fromEntries(
+    [
+      '/ok',
+      '/error',
+      '/sign-in/email',
+      '/sign-up/email',
+      '/request-password-reset',
+      '/reset-password',
+      '/reset-password/{token}',
+      '/verify-email',
+      '/send-verification-email',
+      '/one-time-token/verify'
+    ].map((path) => [path, anonymous])
+  ),
+  ...Object.fromEntries(
+    [
+      '/get-session',
+      '/sign-out',
+      '/two-factor/verify-totp',
+      '/two-factor/verify-otp',
+      '/two-factor/verify-backup-code',
+      '/two-factor/send-otp'
+    ].map((path) => [path, [...session, {}]])
+  ),
   // Every service that an access token is sent to sees it: it makes nothing that lives longer.
   '/one-time-token/generate': [{ cookie: [] }, { sessionToken: [] }],
   '/export-account': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/export-user': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/erase-user': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/impersonate-user': [{ cookie: [] }, { sessionToken: [] }],
-  ...Object.fromEntries(Object.keys(eventAnswers).map((path) => [path, [{ cookie: [] }, { sessionToken: [] }]])),
+  ...Object.fromEntries(
+    Object.keys(eventAnswers).map((path) => [path, [{ cookie: [] }, { sessionToken: [] }]])
+  ),
   '/admin/stop-impersonating': [{ cookie: [] }]
 }
 
-// better-auth describes what goes well; how it refuses is the same everywhere, and so is how the bridge does.
+// better-auth describes what goes well; how it refuses is the same everywhere, and so is how the
+// bridge does.
 function bridged(path: string, operation: Operation): Operation {
-  const kept = Object.fromEntries(Object.entries(operation.responses).filter(([status]) => Number(status) < 400))
-  const success = nullable(without(Object.keys(kept).length > 0 ? kept : { 200: { description: 'Done.', content: { 'application/json': { schema: {} } } } }, notAlways[path] ?? []))
-  const responses = { ...success as Operation['responses'], ...alsoAnswered[path] }
+  const kept = Object.fromEntries(
+    Object.entries(operation.responses).filter(([status]) => Number(status) < 400)
+  )
+  const success = nullable(
+    without(
+      Object.keys(kept).length > 0
+        ? kept
+        : { 200: { description: 'Done.', content: { 'application/json': { schema: {} } } } },
+      notAlways[path] ?? []
+    )
+  )
+  const responses = { ...(success as Operation['responses']), ...alsoAnswered[path] }
   const media = responses['200']?.content?.['application/json']
   const answer = answers[path]
   if (media && answer) media.schema = answer
@@ -103,54 +189,101 @@ function bridged(path: string, operation: Operation): Operation {
   for (const status of statuses) responses[status] = refusal(status)
   if (ruleOf({ path: asRouted(path) }).kind !== 'open') countsDown(responses)
   const { requestBody } = operation
-  if (Object.values(requestBody?.content ?? {}).some(({ schema }) => (schema?.required ?? []).length > 0)) Object.assign(requestBody ?? {}, { required: true })
+  if (
+    Object.values(requestBody?.content ?? {}).some(
+      ({ schema }) => (schema?.required ?? []).length > 0
+    )
+  )
+    Object.assign(requestBody ?? {}, { required: true })
   return { ...operation, security: securityOf[path] ?? session, responses }
 }
 
-function refusal(status: typeof statuses[number]): ApiResponse {
-  const { description, content } = JSON.parse(JSON.stringify(refusals(status)[status])) as ApiResponse
-  return { description, content: { ...content, 'application/json': { schema: schemaRef('AuthError') } } }
+function refusal(status: (typeof statuses)[number]): ApiResponse {
+  const { description, content } = JSON.parse(
+    JSON.stringify(refusals(status)[status])
+  ) as ApiResponse
+  return {
+    description,
+    content: { ...content, 'application/json': { schema: schemaRef('AuthError') } }
+  }
 }
 
 /** An answer that was counted says how many more there may be. */
 function countsDown(responses: Operation['responses']): void {
   for (const status of ['200', '429']) {
     const response = responses[status]
-    if (response) response.headers = { ...response.headers, ...Object.fromEntries(['RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset'].map((name) => [name, headerRef(name)])) }
+    if (response)
+      response.headers = {
+        ...response.headers,
+        ...Object.fromEntries(
+          ['RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset'].map((name) => [
+            name,
+            headerRef(name)
+          ])
+        )
+      }
   }
 }
 
 /** The same description, with these fields required nowhere. */
 function without(responses: object, optional: readonly string[]): object {
-  return JSON.parse(JSON.stringify(responses, (key, value: unknown) => (key === 'required' && Array.isArray(value) ? value.filter((name: string) => !optional.includes(name)) : value))) as object
+  return JSON.parse(
+    JSON.stringify(responses, (key, value: unknown) =>
+      key === 'required' && Array.isArray(value)
+        ? value.filter((name: string) => !optional.includes(name))
+        : value
+    )
+  ) as object
 }
 
 /** OpenAPI 3.1 has no `nullable`: null is a type. */
 function modern(part: unknown): Schema {
-  return JSON.parse(JSON.stringify(part, (_key, value: unknown) => {
-    if (typeof value !== 'object' || value === null || !('nullable' in value) || typeof value.nullable !== 'boolean') return value
-    const { nullable: isNullable, ...schema } = value as Schema & { nullable: boolean }
-    return isNullable ? orNull(schema) : schema
-  })) as Schema
+  return JSON.parse(
+    JSON.stringify(part, (_key, value: unknown) => {
+      if (
+        typeof value !== 'object' ||
+        value === null ||
+        !('nullable' in value) ||
+        typeof value.nullable !== 'boolean'
+      )
+        return value
+      const { nullable: isNullable, ...schema } = value as Schema & { nullable: boolean }
+      return isNullable ? orNull(schema) : schema
+    })
+  ) as Schema
 }
 
-/** better-auth sends null for what is optional and absent, and does not say so: any property that is not required may be null. */
+/**
+ * better-auth sends null for what is optional and absent, and does not say so: any property that is
+ * not required may be null.
+ */
 function nullable(part: unknown): unknown {
   if (Array.isArray(part)) return part.map(nullable)
   if (typeof part !== 'object' || part === null) return part
-  const schema = Object.fromEntries(Object.entries(part).map(([key, value]) => [key, nullable(value)])) as Schema
+  const schema = Object.fromEntries(
+    Object.entries(part).map(([key, value]) => [key, nullable(value)])
+  ) as Schema
   // Where better-auth names one value of a flag, it answers the other as well.
   if (schema.type === 'boolean') delete schema['enum']
   const { properties, required } = schema
   if (typeof properties !== 'object') return schema
   const isRequired = (name: string) => Array.isArray(required) && required.includes(name)
-  return { ...schema, properties: Object.fromEntries(Object.entries(properties).map(([name, value]) => [name, isRequired(name) ? value : orNull(value)])) }
+  return {
+    ...schema,
+    properties: Object.fromEntries(
+      Object.entries(properties).map(([name, value]) => [
+        name,
+        isRequired(name) ? value : orNull(value)
+      ])
+    )
+  }
 }
 
 function orNull(schema: Schema): Schema {
   const { type } = schema
   if (schema.$ref !== undefined) return { anyOf: [{ $ref: schema.$ref }, { type: 'null' }] }
   if ('enum' in schema) return { anyOf: [schema, { type: 'null' }] }
-  if (Array.isArray(type)) return type.includes('null') ? schema : { ...schema, type: [...type, 'null'] }
+  if (Array.isArray(type))
+    return type.includes('null') ? schema : { ...schema, type: [...type, 'null'] }
   return type === undefined ? schema : { ...schema, type: [type, 'null'] }
 }

@@ -1,7 +1,15 @@
 import type { ApiDescription } from '../../src/auth/auth.js'
 import { refusals } from '../problem-schema.js'
 import { readBetterAuth } from './better-auth.js'
-import { schemaRef, type ApiDocument, type Components, type Located, type Operation, type Paths, type Schema } from './document.js'
+import {
+  schemaRef,
+  type ApiDocument,
+  type Components,
+  type Located,
+  type Operation,
+  type Paths,
+  type Schema
+} from './document.js'
 import { giveExamples } from './examples.js'
 import { authErrorSchema, describeRefusals } from './refusals.js'
 import { describeSignIn, describeTokens, signInComponents } from './sign-in.js'
@@ -15,13 +23,29 @@ export interface Places {
   basePath: string
 }
 
-/** The whole document: what Fastify knows of our routes and better-auth of its own, with what neither says. */
-export function completeDocument(ours: ApiDocument, theirs: ApiDescription, { prefix, basePath }: Places): ApiDocument {
+/**
+ * The whole document: what Fastify knows of our routes and better-auth of its own, with what
+ * neither says.
+ */
+export function completeDocument(
+  ours: ApiDocument,
+  theirs: ApiDescription,
+  { prefix, basePath }: Places
+): ApiDocument {
   const { operations, schemas } = readBetterAuth(theirs)
-  const components: Components = { ...ours.components, ...signInComponents, schemas: { ...ours.components?.schemas, ...schemas, AuthError: authErrorSchema(theirs.errorCodes) } }
+  const components: Components = {
+    ...ours.components,
+    ...signInComponents,
+    schemas: {
+      ...ours.components?.schemas,
+      ...schemas,
+      AuthError: authErrorSchema(theirs.errorCodes)
+    }
+  }
   const paths: Paths = describable(ours.paths ?? {})
   for (const [path, byMethod] of Object.entries(paths)) {
-    for (const [method, operation] of Object.entries(byMethod)) describeOurs({ path: path.slice(prefix.length), method, operation }, components)
+    for (const [method, operation] of Object.entries(byMethod))
+      describeOurs({ path: path.slice(prefix.length), method, operation }, components)
   }
   for (const located of operations) {
     describeBetterAuths(located, components)
@@ -29,7 +53,12 @@ export function completeDocument(ours: ApiDocument, theirs: ApiDescription, { pr
     paths[basePath + path] = { ...paths[basePath + path], [method]: operation }
   }
   nameSchemas(paths, prefix, components)
-  return { ...ours, tags, paths, components: { ...components, schemas: referenced(components.schemas ?? {}, paths) } }
+  return {
+    ...ours,
+    tags,
+    paths,
+    components: { ...components, schemas: referenced(components.schemas ?? {}, paths) }
+  }
 }
 
 function describeOurs(located: Located, components: Components): void {
@@ -37,15 +66,23 @@ function describeOurs(located: Located, components: Components): void {
   nameOurs(located)
   giveExamples(path, operation)
   describeTokens(located)
-  if (operation.responses['200']?.description === 'Default Response') operation.responses['200'].description = 'Success.'
-  // Two Host headers are refused everywhere with 400, two content types and a compressed body with 415.
+  if (operation.responses['200']?.description === 'Default Response')
+    operation.responses['200'].description = 'Success.'
+  // Two Host headers are refused everywhere with 400, two content types and a compressed body with
+  // 415.
   const isEmpty = path.startsWith('/verify')
   for (const status of [400, 415] as const) {
-    const refusal = JSON.parse(JSON.stringify(refusals(status)[status])) as Operation['responses'][string]
+    const refusal = JSON.parse(
+      JSON.stringify(refusals(status)[status])
+    ) as Operation['responses'][string]
     operation.responses[status] ??= isEmpty ? { description: refusal.description } : refusal
   }
   const isGateways = operation.security?.some((scheme) => 'gateway' in scheme)
-  describeRefusals(operation, path.startsWith('/oauth2/') ? 'oauth' : isGateways ? 'gateway' : 'ours', components)
+  describeRefusals(
+    operation,
+    path.startsWith('/oauth2/') ? 'oauth' : isGateways ? 'gateway' : 'ours',
+    components
+  )
 }
 
 function describeBetterAuths(located: Located, components: Components): void {
@@ -55,24 +92,63 @@ function describeBetterAuths(located: Located, components: Components): void {
   describeRefusals(located.operation, 'better-auth', components)
 }
 
-const describedMethods = new Set(['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace'])
+const describedMethods = new Set([
+  'get',
+  'put',
+  'post',
+  'delete',
+  'options',
+  'head',
+  'patch',
+  'trace'
+])
 
-/** OpenAPI has no words for WebDAV's methods, and none for a path that goes on as it likes: that is called `rest`. */
+/**
+ * OpenAPI has no words for WebDAV's methods, and none for a path that goes on as it likes: that is
+ * called `rest`.
+ */
 function describable(paths: Paths): Paths {
-  return Object.fromEntries(Object.entries(paths).map(([path, operations]) => [path.replace('{*}', '{rest}'), Object.fromEntries(
-    Object.entries(operations)
-      .filter(([method]) => describedMethods.has(method))
-      .map(([method, operation]) => [method, JSON.parse(JSON.stringify(operation, (key, value: unknown) => (key === 'name' && value === '*' ? 'rest' : value))) as Operation])
-  )]))
+  return Object.fromEntries(
+    Object.entries(paths).map(([path, operations]) => [
+      path.replace('{*}', '{rest}'),
+      Object.fromEntries(
+        Object.entries(operations)
+          .filter(([method]) => describedMethods.has(method))
+          .map(([method, operation]) => [
+            method,
+            JSON.parse(
+              JSON.stringify(operation, (key, value: unknown) =>
+                key === 'name' && value === '*' ? 'rest' : value
+              )
+            ) as Operation
+          ])
+      )
+    ])
+  )
 }
 
 /** Schemas of our routes that clients want under a name: where each is found in the document. */
-const named: Record<string, { path: string, method: string, at: (answer: Schema) => Schema | undefined }> = {
+const named: Record<
+  string,
+  { path: string; method: string; at: (answer: Schema) => Schema | undefined }
+> = {
   Tokens: { path: '/oauth2/token', method: 'post', at: (answer) => answer },
-  ActiveSession: { path: '/session', method: 'get', at: (answer) => answer.properties?.['session'] },
+  ActiveSession: {
+    path: '/session',
+    method: 'get',
+    at: (answer) => answer.properties?.['session']
+  },
   SessionUser: { path: '/session', method: 'get', at: (answer) => answer.properties?.['user'] },
-  ListedSession: { path: '/sessions', method: 'get', at: (answer) => answer.properties?.['sessions']?.['items'] as Schema | undefined },
-  SessionEvent: { path: '/sessions/{id}/events', method: 'get', at: (answer) => answer.properties?.['events']?.['items'] as Schema | undefined },
+  ListedSession: {
+    path: '/sessions',
+    method: 'get',
+    at: (answer) => answer.properties?.['sessions']?.['items'] as Schema | undefined
+  },
+  SessionEvent: {
+    path: '/sessions/{id}/events',
+    method: 'get',
+    at: (answer) => answer.properties?.['events']?.['items'] as Schema | undefined
+  },
   Revoked: { path: '/sessions', method: 'delete', at: (answer) => answer }
 }
 
@@ -81,12 +157,14 @@ function nameSchemas(paths: Paths, prefix: string, components: Components): void
   for (const [name, { path, method, at }] of Object.entries(named)) {
     const media = paths[prefix + path]?.[method]?.responses['200']?.content?.['application/json']
     const schema = media?.schema && at(media.schema)
-    if (!media?.schema || !schema) throw new Error(`the schema ${name} is not where ${method} ${path} had it`)
+    if (!media?.schema || !schema)
+      throw new Error(`the schema ${name} is not where ${method} ${path} had it`)
     components.schemas = { ...components.schemas, [name]: { ...schema } }
     const text = JSON.stringify(schema)
     for (const operation of Object.values(paths).flatMap((byMethod) => Object.values(byMethod))) {
       for (const { content = {} } of Object.values(operation.responses)) {
-        for (const each of Object.values(content)) each.schema = replaced(each.schema, text, schemaRef(name)) as Schema
+        for (const each of Object.values(content))
+          each.schema = replaced(each.schema, text, schemaRef(name)) as Schema
       }
     }
   }
@@ -96,14 +174,21 @@ function replaced(part: unknown, text: string, reference: object): unknown {
   if (typeof part !== 'object' || part === null) return part
   if (JSON.stringify(part) === text) return reference
   if (Array.isArray(part)) return part.map((each) => replaced(each, text, reference))
-  return Object.fromEntries(Object.entries(part).map(([key, value]) => [key, replaced(value, text, reference)]))
+  return Object.fromEntries(
+    Object.entries(part).map(([key, value]) => [key, replaced(value, text, reference)])
+  )
 }
 
-/** The schemas that something refers to. better-auth also describes tables that it never answers with. */
+/**
+ * The schemas that something refers to. better-auth also describes tables that it never answers
+ * with.
+ */
 function referenced(schemas: Record<string, unknown>, paths: Paths): Record<string, unknown> {
   const found = new Set<string>()
   const look = (part: unknown) => {
-    for (const [, name = ''] of JSON.stringify(part).matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
+    for (const [, name = ''] of JSON.stringify(part).matchAll(
+      /"#\/components\/schemas\/([^"]+)"/g
+    )) {
       if (found.has(name)) continue
       found.add(name)
       look(schemas[name] ?? null)

@@ -1,7 +1,7 @@
 /** The parts of an OpenAPI 3.1 document that this server writes or completes. */
 export interface ApiDocument {
   servers?: { url: string }[]
-  tags?: { name: string, description: string }[]
+  tags?: { name: string; description: string }[]
   paths?: Paths
   components?: Components
 }
@@ -22,11 +22,20 @@ export interface Operation {
   tags?: string[]
   security?: Record<string, string[]>[]
   parameters?: Parameter[]
-  requestBody?: { required?: boolean, content: Record<string, Media> }
+  requestBody?: { required?: boolean; content: Record<string, Media> }
   responses: Record<string, ApiResponse>
 }
 
-export type Parameter = { $ref: string } | { name: string, in: string, required?: boolean, schema?: Schema, example?: unknown, description?: string }
+export type Parameter =
+  | { $ref: string }
+  | {
+      name: string
+      in: string
+      required?: boolean
+      schema?: Schema
+      example?: unknown
+      description?: string
+    }
 
 export interface ApiResponse {
   description: string
@@ -65,6 +74,12 @@ export interface Located {
   operation: Operation
 }
 
-export const schemaRef = (name: string): { $ref: string } => ({ $ref: `#/components/schemas/${name}` })
-export const headerRef = (name: string): { $ref: string } => ({ $ref: `#/components/headers/${name}` })
-export const parameterRef = (name: string): { $ref: string } => ({ $ref: `#/components/parameters/${name}` })
+export const schemaRef = (name: string): { $ref: string } => ({
+  $ref: `#/components/schemas/${name}`
+})
+export const headerRef = (name: string): { $ref: string } => ({
+  $ref: `#/components/headers/${name}`
+})
+export const parameterRef = (name: string): { $ref: string } => ({
+  $ref: `#/components/parameters/${name}`
+})

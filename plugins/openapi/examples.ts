@@ -5,9 +5,22 @@ const PASSWORD = 'correct horse battery staple'
 
 /** Values that a server which was just started takes, by the name of the field. */
 const samples: Record<string, unknown> = {
-  name: 'Ada Lovelace', email: 'ada@example.com', newEmail: 'ada.king@example.com', password: PASSWORD, currentPassword: PASSWORD, newPassword: 'wrong zebra capacitor clip',
-  code: '123456', token: `hsh1_${ID}`, sessionToken: `hsh1_${ID}`, userId: ID, accountId: ID, role: 'user', data: { name: 'Ada King' }, permissions: { user: ['list'] },
-  roles: 'admin', id: ID
+  name: 'Ada Lovelace',
+  email: 'ada@example.com',
+  newEmail: 'ada.king@example.com',
+  password: PASSWORD,
+  currentPassword: PASSWORD,
+  newPassword: 'wrong zebra capacitor clip',
+  code: '123456',
+  token: `hsh1_${ID}`,
+  sessionToken: `hsh1_${ID}`,
+  userId: ID,
+  accountId: ID,
+  role: 'user',
+  data: { name: 'Ada King' },
+  permissions: { user: ['list'] },
+  roles: 'admin',
+  id: ID
 }
 
 /** Bodies in which something optional is the point. */
@@ -15,9 +28,17 @@ const bodies: Record<string, unknown> = {
   '/update-user': { name: 'Ada King' },
   '/update-session': {},
   '/delete-user': { password: PASSWORD },
-  '/admin/create-user': { email: 'grace@example.com', password: PASSWORD, name: 'Grace Hopper', role: 'user' },
+  '/admin/create-user': {
+    email: 'grace@example.com',
+    password: PASSWORD,
+    name: 'Grace Hopper',
+    role: 'user'
+  },
   '/one-time-token/verify': { token: 'p3XvT0yYq2mR8sKd1LwZbN6hUcJf4GaE' },
-  '/reset-password': { newPassword: samples['newPassword'], token: 'p3XvT0yYq2mR8sKd1LwZbN6hUcJf4GaE' },
+  '/reset-password': {
+    newPassword: samples['newPassword'],
+    token: 'p3XvT0yYq2mR8sKd1LwZbN6hUcJf4GaE'
+  },
   '/sessions/{id}': { name: "Ada's laptop" },
   '/oauth2/token': { grant_type: 'refresh_token', refresh_token: 'hrt1_…', client_id: 'holdfast' },
   '/oauth2/revoke': { token: 'hrt1_…' },
@@ -26,15 +47,16 @@ const bodies: Record<string, unknown> = {
 }
 
 /**
- * Gives each body an example that can be sent as it is. Only required fields stand in it: addresses to return to, which must be of a
- * trusted origin, are left out.
+ * Gives each body an example that can be sent as it is. Only required fields stand in it: addresses
+ * to return to, which must be of a trusted origin, are left out.
  */
 export function giveExamples(path: string, operation: Operation): void {
   for (const media of Object.values(operation.requestBody?.content ?? {})) {
     media.example ??= bodies[path] ?? requiredOf(media.schema)
   }
   for (const parameter of operation.parameters ?? []) {
-    if ('name' in parameter && parameter.required && parameter.in === 'path') parameter.example ??= samples[parameter.name] ?? 'anything'
+    if ('name' in parameter && parameter.required && parameter.in === 'path')
+      parameter.example ??= samples[parameter.name] ?? 'anything'
   }
 }
 

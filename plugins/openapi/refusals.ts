@@ -11,7 +11,14 @@ const JSON_TYPE = 'application/json'
 const REQUEST_ID = '0f6a7f5e-8f0a-4c7e-9a51-2d9c1f8e7b34'
 
 /** Causes that only some routes have. */
-const onlyOAuth: readonly Cause[] = ['grant_type_unsupported', 'refresh_malformed', 'refresh_unknown', 'refresh_reused', 'client_mismatch', 'revocation_pending']
+const onlyOAuth: readonly Cause[] = [
+  'grant_type_unsupported',
+  'refresh_malformed',
+  'refresh_unknown',
+  'refresh_reused',
+  'client_mismatch',
+  'revocation_pending'
+]
 const onlyBetterAuth: readonly Cause[] = ['too_many_sessions', 'overloaded']
 /** About a session's credential in a header or cookie: OAuth's tokens are in the body. */
 const neverOAuth: readonly Cause[] = ['credential_missing', 'credential_malformed', 'token_expired']
@@ -25,24 +32,43 @@ function causesFor(kind: Kind, status: number): Cause[] {
     if (onlyGateway.includes(cause)) return kind === 'gateway' || kind === 'oauth'
     return kind !== 'oauth' || !neverOAuth.includes(cause)
   })
-  const withStatus = possible.filter((cause) => (kind === 'oauth' ? oauthFormOf(new Refusal(cause)).status : new Refusal(cause).statusCode) === status)
+  const withStatus = possible.filter(
+    (cause) =>
+      (kind === 'oauth'
+        ? oauthFormOf(new Refusal(cause)).status
+        : new Refusal(cause).statusCode) === status
+  )
   // A gateway's own secret is what its 401 is about; whether a token is good stands in the 200.
   return kind === 'gateway' && status === 401 ? [...onlyGateway] : withStatus
 }
 
-const causeSchema = (names: readonly Cause[]): Schema => ({ type: 'string', enum: [...names], description: 'Stable: switch on it. Take one that you do not know by its status.' })
+const causeSchema = (names: readonly Cause[]): Schema => ({
+  type: 'string',
+  enum: [...names],
+  description: 'Stable: switch on it. Take one that you do not know by its status.'
+})
 
-/** A problem with the causes that it can have, and an example of each, made as the server makes it. */
+/**
+ * A problem with the causes that it can have, and an example of each, made as the server makes it.
+ */
 function problemSchema(kind: Kind, status: number, names: readonly Cause[]): Schema {
   const isBetterAuths = kind === 'better-auth'
-  const { properties, required } = JSON.parse(JSON.stringify(isBetterAuths ? AuthProblemSchema : ProblemSchema)) as Schema
+  const { properties, required } = JSON.parse(
+    JSON.stringify(isBetterAuths ? AuthProblemSchema : ProblemSchema)
+  ) as Schema
   return {
     type: 'object',
     required: required ?? [],
-    properties: { ...properties, status: { type: 'integer', enum: [status] }, cause: causeSchema(names) },
+    properties: {
+      ...properties,
+      status: { type: 'integer', enum: [status] },
+      cause: causeSchema(names)
+    },
     examples: names.map((cause) => {
       const problem = problemOf(new Refusal(cause), REQUEST_ID)
-      return isBetterAuths ? { code: cause.toUpperCase(), message: problem.detail, ...problem } : problem
+      return isBetterAuths
+        ? { code: cause.toUpperCase(), message: problem.detail, ...problem }
+        : problem
     })
   }
 }
@@ -53,19 +79,32 @@ function oauthSchema(names: readonly Cause[]): Schema {
     type: 'object',
     required: ['error', 'error_description', 'cause'],
     properties: {
-      error: { type: 'string', enum: [...errors], description: 'RFC 6749, section 5.2. Only `invalid_grant` means that the session is over.' },
+      error: {
+        type: 'string',
+        enum: [...errors],
+        description: 'RFC 6749, section 5.2. Only `invalid_grant` means that the session is over.'
+      },
       error_description: { type: 'string', description: 'For people.' },
       cause: causeSchema(names)
     },
-    examples: names.map((cause) => ({ error: oauthFormOf(new Refusal(cause)).error, error_description: new Refusal(cause).message, cause }))
+    examples: names.map((cause) => ({
+      error: oauthFormOf(new Refusal(cause)).error,
+      error_description: new Refusal(cause).message,
+      cause
+    }))
   }
 }
 
-const names = { 'ours': 'Problem', 'better-auth': 'AuthProblem', 'gateway': 'GatewayProblem', 'oauth': 'OAuthError' } as const satisfies Record<Kind, string>
+const names = {
+  ours: 'Problem',
+  'better-auth': 'AuthProblem',
+  gateway: 'GatewayProblem',
+  oauth: 'OAuthError'
+} as const satisfies Record<Kind, string>
 
 /**
- * Describes the refusals of an operation: their causes by status, and the headers that belong to them. The schemas go into the
- * components, where clients find them by name.
+ * Describes the refusals of an operation: their causes by status, and the headers that belong to
+ * them. The schemas go into the components, where clients find them by name.
  */
 export function describeRefusals(operation: Operation, kind: Kind, components: Components): void {
   for (const [code, response] of Object.entries(operation.responses)) {
@@ -76,24 +115,42 @@ export function describeRefusals(operation: Operation, kind: Kind, components: C
     if (media && possible.length > 0) {
       const name = `${names[kind]}${status}`
       components.schemas ??= {}
-      components.schemas[name] ??= kind === 'oauth' ? oauthSchema(possible) : problemSchema(kind, status, possible)
+      components.schemas[name] ??=
+        kind === 'oauth' ? oauthSchema(possible) : problemSchema(kind, status, possible)
       media.schema = schemaRef(name)
     }
     const headers = refusalHeaders[status]
-    if (headers) response.headers = { ...response.headers, ...Object.fromEntries(headers.map((header) => [header, headerRef(header)])) }
+    if (headers)
+      response.headers = {
+        ...response.headers,
+        ...Object.fromEntries(headers.map((header) => [header, headerRef(header)]))
+      }
   }
 }
 
-const refusalHeaders: Record<number, string[]> = { 401: ['WWW-Authenticate'], 405: ['Allow'], 429: ['Retry-After'], 503: ['Retry-After'] }
+const refusalHeaders: Record<number, string[]> = {
+  401: ['WWW-Authenticate'],
+  405: ['Allow'],
+  429: ['Retry-After'],
+  503: ['Retry-After']
+}
 
 /** What better-auth itself answers instead of a problem. */
 export function authErrorSchema(codes: readonly string[]): Schema {
   return {
     type: 'object',
     properties: {
-      code: { type: 'string', description: "better-auth's code: switch on it.", examples: [...codes] },
+      code: {
+        type: 'string',
+        description: "better-auth's code: switch on it.",
+        examples: [...codes]
+      },
       message: { type: 'string', description: 'For people.' },
-      cause: { ...causeSchema(causes), description: 'Present where a cause of this server is behind it, such as `too_many_sessions`.' }
+      cause: {
+        ...causeSchema(causes),
+        description:
+          'Present where a cause of this server is behind it, such as `too_many_sessions`.'
+      }
     }
   }
 }

@@ -1,13 +1,28 @@
 import type { Located } from './document.js'
 
 export const tags = [
-  { name: 'Sign-in', description: 'Accounts begin and sessions begin. An app sends `Token-Transport: body` and is answered `tokens`; a browser is given a cookie.' },
-  { name: 'Second factor', description: 'Set up and shown. A sign-in that wants one is answered `twoFactorRedirect`, and for an app a `challenge`.' },
-  { name: 'Tokens', description: 'Refresh tokens are exchanged and given back; keys and metadata for services that verify access tokens.' },
+  {
+    name: 'Sign-in',
+    description:
+      'Accounts begin and sessions begin. An app sends `Token-Transport: body` and is answered `tokens`; a browser is given a cookie.'
+  },
+  {
+    name: 'Second factor',
+    description:
+      'Set up and shown. A sign-in that wants one is answered `twoFactorRedirect`, and for an app a `challenge`.'
+  },
+  {
+    name: 'Tokens',
+    description:
+      'Refresh tokens are exchanged and given back; keys and metadata for services that verify access tokens.'
+  },
   { name: 'Sessions', description: "The caller's sessions, and their end." },
   { name: 'Account', description: "The caller's account." },
   { name: 'Administration', description: 'For users with the role `admin`.' },
-  { name: 'Gateways', description: 'For proxies and services that ask about the sessions of others.' },
+  {
+    name: 'Gateways',
+    description: 'For proxies and services that ask about the sessions of others.'
+  },
   { name: 'Operation', description: 'For orchestrators.' }
 ]
 
@@ -16,39 +31,103 @@ type Words = readonly [operationId: string, summary: string, tag: string]
 
 /** better-auth's operations, by the path below its base path. Its own ids are kept. */
 const betterAuth: Record<string, Words> = {
-  '/sign-up/email': ['signUpWithEmailAndPassword', 'Makes an account and signs in to it', 'Sign-in'],
+  '/sign-up/email': [
+    'signUpWithEmailAndPassword',
+    'Makes an account and signs in to it',
+    'Sign-in'
+  ],
   '/sign-in/email': ['signInEmail', 'Signs in with e-mail address and password', 'Sign-in'],
   '/sign-out': ['signOut', 'Ends the session of this request', 'Sign-in'],
-  '/one-time-token/generate': ['generateOneTimeToken', 'Makes a token by which another device signs in once', 'Sign-in'],
+  '/one-time-token/generate': [
+    'generateOneTimeToken',
+    'Makes a token by which another device signs in once',
+    'Sign-in'
+  ],
   '/one-time-token/verify': ['verifyOneTimeToken', 'Signs in with a one-time token', 'Sign-in'],
-  '/request-password-reset': ['requestPasswordReset', 'Sends a mail by which a password can be reset', 'Sign-in'],
-  '/reset-password/{token}': ['resetPasswordCallback', 'Leads from the mail to the page that asks for a new password', 'Sign-in'],
+  '/request-password-reset': [
+    'requestPasswordReset',
+    'Sends a mail by which a password can be reset',
+    'Sign-in'
+  ],
+  '/reset-password/{token}': [
+    'resetPasswordCallback',
+    'Leads from the mail to the page that asks for a new password',
+    'Sign-in'
+  ],
   '/reset-password': ['resetPassword', 'Sets a new password with the token of the mail', 'Sign-in'],
-  '/send-verification-email': ['sendVerificationEmail', 'Sends a mail that verifies the e-mail address', 'Sign-in'],
-  '/verify-email': ['verifyEmail', 'Verifies an e-mail address with the token of the mail', 'Sign-in'],
+  '/send-verification-email': [
+    'sendVerificationEmail',
+    'Sends a mail that verifies the e-mail address',
+    'Sign-in'
+  ],
+  '/verify-email': [
+    'verifyEmail',
+    'Verifies an e-mail address with the token of the mail',
+    'Sign-in'
+  ],
   '/two-factor/enable': ['enableTwoFactor', 'Begins to set up a second factor', 'Second factor'],
   '/two-factor/disable': ['disableTwoFactor', 'Removes the second factor', 'Second factor'],
-  '/two-factor/get-totp-uri': ['getTotpUri', 'Shows the secret of the authenticator app again', 'Second factor'],
-  '/two-factor/verify-totp': ['verifyTotp', 'Shows a code of the authenticator app', 'Second factor'],
+  '/two-factor/get-totp-uri': [
+    'getTotpUri',
+    'Shows the secret of the authenticator app again',
+    'Second factor'
+  ],
+  '/two-factor/verify-totp': [
+    'verifyTotp',
+    'Shows a code of the authenticator app',
+    'Second factor'
+  ],
   '/two-factor/send-otp': ['sendTwoFactorCode', 'Sends a code by mail', 'Second factor'],
-  '/two-factor/verify-otp': ['verifyTwoFactorCode', 'Shows a code that was sent by mail', 'Second factor'],
-  '/two-factor/verify-backup-code': ['verifyBackupCode', 'Shows a backup code, which counts once', 'Second factor'],
-  '/two-factor/generate-backup-codes': ['generateBackupCodes', 'Makes new backup codes; the old ones are dead', 'Second factor'],
-  '/get-session': ['getSession', "The session as better-auth's clients read it; null without one", 'Sessions'],
-  '/list-sessions': ['listUserSessions', "The caller's sessions as better-auth's clients read them", 'Sessions'],
+  '/two-factor/verify-otp': [
+    'verifyTwoFactorCode',
+    'Shows a code that was sent by mail',
+    'Second factor'
+  ],
+  '/two-factor/verify-backup-code': [
+    'verifyBackupCode',
+    'Shows a backup code, which counts once',
+    'Second factor'
+  ],
+  '/two-factor/generate-backup-codes': [
+    'generateBackupCodes',
+    'Makes new backup codes; the old ones are dead',
+    'Second factor'
+  ],
+  '/get-session': [
+    'getSession',
+    "The session as better-auth's clients read it; null without one",
+    'Sessions'
+  ],
+  '/list-sessions': [
+    'listUserSessions',
+    "The caller's sessions as better-auth's clients read them",
+    'Sessions'
+  ],
   '/revoke-session': ['revokeSession', "Ends one of the caller's sessions", 'Sessions'],
   '/revoke-sessions': ['revokeSessions', "Ends all of the caller's sessions", 'Sessions'],
-  '/revoke-other-sessions': ['revokeOtherSessions', "Ends all of the caller's other sessions", 'Sessions'],
+  '/revoke-other-sessions': [
+    'revokeOtherSessions',
+    "Ends all of the caller's other sessions",
+    'Sessions'
+  ],
   '/update-session': ['updateSession', 'Changes fields of the session', 'Sessions'],
   '/update-user': ['updateUser', "Changes the caller's name or image", 'Account'],
   '/change-email': ['changeEmail', "Changes the caller's e-mail address", 'Account'],
   '/change-password': ['changePassword', "Changes the caller's password", 'Account'],
   '/verify-password': ['verifyPassword', "Whether this is the caller's password", 'Account'],
   '/delete-user': ['deleteUser', "Deletes the caller's account", 'Account'],
-  '/delete-user/callback': ['confirmDeleteUser', 'Deletes the account with the token of a mail', 'Account'],
+  '/delete-user/callback': [
+    'confirmDeleteUser',
+    'Deletes the account with the token of a mail',
+    'Account'
+  ],
   '/list-accounts': ['listUserAccounts', 'The ways in which the caller can sign in', 'Account'],
   '/unlink-account': ['unlinkAccount', 'Removes one of them', 'Account'],
-  '/account-info': ['getAccountInfo', 'What the provider of an account says of its user', 'Account'],
+  '/account-info': [
+    'getAccountInfo',
+    'What the provider of an account says of its user',
+    'Account'
+  ],
   '/export-account': ['exportAccount', 'All that is stored of the caller, in pages', 'Account'],
   '/admin/export-user': ['exportUser', 'All that is stored of a user, in pages', 'Administration'],
   '/admin/list-users': ['listUsers', 'Searches and lists users', 'Administration'],
@@ -61,16 +140,52 @@ const betterAuth: Record<string, Words> = {
   '/admin/unban-user': ['unbanUser', 'Lifts a ban', 'Administration'],
   '/admin/remove-user': ['removeUser', 'Deletes a user', 'Administration'],
   '/admin/erase-user': ['eraseUser', 'Deletes a user and erases what names them', 'Administration'],
-  '/admin/impersonate-user': ['impersonateUser', 'Begins a session as somebody else', 'Administration'],
-  '/admin/stop-impersonating': ['stopImpersonating', 'Returns to the session of the administrator', 'Administration'],
-  '/admin/list-user-sessions': ['adminListUserSessions', 'The sessions of a user', 'Administration'],
-  '/admin/list-user-session-history': ['adminListUserSessionHistory', 'All sessions of a user, those that have ended as well, newest first', 'Administration'],
-  '/admin/list-session-events': ['adminListSessionEvents', 'What happened to a session of anybody, oldest first', 'Administration'],
-  '/admin/list-user-events': ['adminListUserEvents', 'What happened to the account of a user, newest first', 'Administration'],
-  '/admin/list-events': ['adminListEvents', 'What happened to all accounts, newest first', 'Administration'],
+  '/admin/impersonate-user': [
+    'impersonateUser',
+    'Begins a session as somebody else',
+    'Administration'
+  ],
+  '/admin/stop-impersonating': [
+    'stopImpersonating',
+    'Returns to the session of the administrator',
+    'Administration'
+  ],
+  '/admin/list-user-sessions': [
+    'adminListUserSessions',
+    'The sessions of a user',
+    'Administration'
+  ],
+  '/admin/list-user-session-history': [
+    'adminListUserSessionHistory',
+    'All sessions of a user, those that have ended as well, newest first',
+    'Administration'
+  ],
+  '/admin/list-session-events': [
+    'adminListSessionEvents',
+    'What happened to a session of anybody, oldest first',
+    'Administration'
+  ],
+  '/admin/list-user-events': [
+    'adminListUserEvents',
+    'What happened to the account of a user, newest first',
+    'Administration'
+  ],
+  '/admin/list-events': [
+    'adminListEvents',
+    'What happened to all accounts, newest first',
+    'Administration'
+  ],
   '/admin/revoke-user-session': ['revokeUserSession', 'Ends a session of a user', 'Administration'],
-  '/admin/revoke-user-sessions': ['revokeUserSessions', 'Ends all sessions of a user', 'Administration'],
-  '/admin/has-permission': ['hasPermission', 'Whether the caller may do something', 'Administration'],
+  '/admin/revoke-user-sessions': [
+    'revokeUserSessions',
+    'Ends all sessions of a user',
+    'Administration'
+  ],
+  '/admin/has-permission': [
+    'hasPermission',
+    'Whether the caller may do something',
+    'Administration'
+  ],
   '/ok': ['isAlive', 'Whether better-auth answers', 'Operation'],
   '/error': ['showError', "better-auth's error page", 'Operation']
 }
@@ -96,11 +211,18 @@ const ours: Record<string, string> = {
 
 /** Gives an operation of better-auth's its id, summary and tag. */
 export function nameBetterAuths({ path, method, operation }: Located): void {
-  const [operationId, summary, tag] = betterAuth[path] ?? [operation.operationId ?? idFrom(method, path), operation.description ?? `${method.toUpperCase()} ${path}`, 'Account']
+  const [operationId, summary, tag] = betterAuth[path] ?? [
+    operation.operationId ?? idFrom(method, path),
+    operation.description ?? `${method.toUpperCase()} ${path}`,
+    'Account'
+  ]
   Object.assign(operation, { operationId, summary, tags: [tag] })
 }
 
-/** Gives an operation of ours its id, from the table or from method and path: `get /verify/for/{roles}` is `getVerifyForRoles`. */
+/**
+ * Gives an operation of ours its id, from the table or from method and path: `get
+ * /verify/for/{roles}` is `getVerifyForRoles`.
+ */
 export function nameOurs({ path, method, operation }: Located): void {
   operation.operationId ??= ours[`${method} ${path}`] ?? idFrom(method, path)
 }

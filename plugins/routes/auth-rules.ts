@@ -5,18 +5,21 @@ import { limits, type Limit } from '../../src/limits.js'
  * What a request to an endpoint of better-auth costs before better-auth sees it.
  *
  * - `open`: it guesses at nothing. It needs a session, or tells nothing about anybody.
- * - `account`: it guesses at an account's password, and is counted by the e-mail address in its body.
+ * - `account`: it guesses at an account's password, and is counted by the e-mail address in its
+ *   body.
  * - `probe`: it tells whether an e-mail address has an account, and is counted by it.
- * - `session`: it asks a signed-in user for a secret again, and is counted by session and user. Without one, better-auth knows nobody to ask; a
- *   pending second factor has its own count in the store.
+ * - `session`: it asks a signed-in user for a secret again, and is counted by session and user.
+ *   Without one, better-auth knows nobody to ask; a pending second factor has its own count in the
+ *   store.
  * - `mail`: it sends mail to an account, and is counted by account.
  * - `token`: it takes or makes a token that is too long to guess, and is counted by address alone.
- * - `off`: it can do nothing as this server is configured, and is answered 404 without asking anybody.
+ * - `off`: it can do nothing as this server is configured, and is answered 404 without asking
+ *   anybody.
  */
 export type EndpointRule =
   | { kind: 'open' }
   | { kind: 'off' }
-  | { kind: 'account' | 'probe' | 'session' | 'mail' | 'token', limit: Limit }
+  | { kind: 'account' | 'probe' | 'session' | 'mail' | 'token'; limit: Limit }
 
 const open: EndpointRule = { kind: 'open' }
 /** Works with a social provider, of which there is none. */
@@ -91,16 +94,25 @@ const rules: Record<string, EndpointRule> = {
 }
 
 /** The GET endpoints that change something: HEAD must not (RFC 9110 9.2.1). */
-const changedByGet = new Set(['/one-time-token/generate', '/verify-email', '/delete-user/callback', '/callback/:id'])
+const changedByGet = new Set([
+  '/one-time-token/generate',
+  '/verify-email',
+  '/delete-user/callback',
+  '/callback/:id'
+])
 
 /**
  * The rule of an endpoint.
  *
- * @throws Error at the start for an endpoint without one: what a new endpoint costs is decided when it is added
+ * @throws Error at the start for an endpoint without one: what a new endpoint costs is decided when
+ *   it is added
  */
 export function ruleOf({ path }: Pick<AuthEndpoint, 'path'>): EndpointRule {
   const rule = rules[path]
-  if (!rule) throw new Error(`better-auth has an endpoint ${path}, and no rule says what a request to it costs`)
+  if (!rule)
+    throw new Error(
+      `better-auth has an endpoint ${path}, and no rule says what a request to it costs`
+    )
   return rule
 }
 
@@ -114,7 +126,12 @@ export function methodsOf({ path, methods }: AuthEndpoint): string[] {
   return methods.includes('GET') && !changedByGet.has(path) ? [...methods, 'HEAD'] : [...methods]
 }
 
-/** What `Allow` names. By POST, `/get-session` refreshes a session, which is off: better-auth knows the method, and answers 405. */
+/**
+ * What `Allow` names. By POST, `/get-session` refreshes a session, which is off: better-auth knows
+ * the method, and answers 405.
+ */
 export function allowOf(endpoint: AuthEndpoint): string {
-  return methodsOf(endpoint).filter((method) => method !== 'POST' || endpoint.path !== '/get-session').join(', ')
+  return methodsOf(endpoint)
+    .filter((method) => method !== 'POST' || endpoint.path !== '/get-session')
+    .join(', ')
 }

@@ -4,15 +4,29 @@ import type { FastAnswer } from '../fast-path.js'
 /** No cache may keep an answer, which is about this moment; and there is no body. */
 const always = { 'cache-control': 'no-store', 'content-length': '0' }
 
-/** The five headers, empty: every 200 has all of them, for a proxy that copies what it finds would else let a client's own through. */
+/**
+ * The five headers, empty: every 200 has all of them, for a proxy that copies what it finds would
+ * else let a client's own through.
+ */
 export const noIdentity: FastAnswer = {
-  headers: { 'remote-user': '', 'remote-email': '', 'remote-name': '', 'remote-groups': '', 'x-session-id': '', ...always }, body: ''
+  headers: {
+    'remote-user': '',
+    'remote-email': '',
+    'remote-name': '',
+    'remote-groups': '',
+    'x-session-id': '',
+    ...always
+  },
+  body: ''
 }
 
 /** Where a check that is shown again and again keeps what was made of it. */
 const IDENTITY = Symbol('identity')
 
-/** Whose session it is, in headers. An e-mail address that nobody has verified is left out. Remembered for as long as the check is. */
+/**
+ * Whose session it is, in headers. An e-mail address that nobody has verified is left out.
+ * Remembered for as long as the check is.
+ */
 export function identityOf(check: ActiveCheck & { [IDENTITY]?: FastAnswer }): FastAnswer {
   check[IDENTITY] ??= identify(check)
   return check[IDENTITY]
@@ -30,11 +44,19 @@ function identify({ session, user }: ActiveCheck): FastAnswer {
   return { headers, body: '' }
 }
 
-/** Percent-encodes as UTF-8 what a header cannot carry, or a proxy might cut: control characters, non-ASCII, outer spaces; and the percent sign. */
+/**
+ * Percent-encodes as UTF-8 what a header cannot carry, or a proxy might cut: control characters,
+ * non-ASCII, outer spaces; and the percent sign.
+ */
 function encode(value: string): string {
   if (/^[!-$&-~]([ -$&-~]*[!-$&-~])?$/.test(value)) return value
   return Array.from(Buffer.from(value), (byte, index) => {
-    const isPlain = byte > 0x20 ? byte < 0x7f && byte !== 0x25 : byte === 0x20 && index > 0 && index < Buffer.byteLength(value) - 1
-    return isPlain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+    const isPlain =
+      byte > 0x20
+        ? byte < 0x7f && byte !== 0x25
+        : byte === 0x20 && index > 0 && index < Buffer.byteLength(value) - 1
+    return isPlain
+      ? String.fromCharCode(byte)
+      : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
   }).join('')
 }

@@ -44,7 +44,11 @@ export function introspectionOf(check: Check, { issuer, audience }: TokenParties
     token_type: 'Bearer',
     ...(token ? { jti: token.jti } : {}),
     iat: token?.iat ?? inSeconds(session.issuedAt),
-    exp: Math.min(token?.exp ?? Infinity, inSeconds(session.expiresAt), inSeconds(session.absoluteExpiresAt)),
+    exp: Math.min(
+      token?.exp ?? Infinity,
+      inSeconds(session.expiresAt),
+      inSeconds(session.absoluteExpiresAt)
+    ),
     auth_time: inSeconds(session.authTime),
     amr: session.amr,
     roles: user.roles,
@@ -58,24 +62,33 @@ export function introspectionOf(check: Check, { issuer, audience }: TokenParties
 const INACTIVE = '{"active":false'
 const inactive = jsonAnswer(`${INACTIVE}}`)
 
-/** Where a check that is shown again and again keeps what was made of it: the beginning of the text, and the answer around it. */
+/**
+ * Where a check that is shown again and again keeps what was made of it: the beginning of the text,
+ * and the answer around it.
+ */
 const BEGINNING = Symbol('introspection')
 const ANSWER = Symbol('introspection answer')
 
 /**
- * The same as JSON, but for the last brace: more members may follow. It is remembered for as long as the check is, for nothing in it changes
- * before that.
+ * The same as JSON, but for the last brace: more members may follow. It is remembered for as long
+ * as the check is, for nothing in it changes before that.
  *
  * @param parties the same at every call: a process has one issuer
  */
-export function introspectionBeginning(check: Check & { [BEGINNING]?: string }, parties: TokenParties): string {
+export function introspectionBeginning(
+  check: Check & { [BEGINNING]?: string },
+  parties: TokenParties
+): string {
   if (!check.active) return INACTIVE
   check[BEGINNING] ??= JSON.stringify(introspectionOf(check, parties)).slice(0, -1)
   return check[BEGINNING]
 }
 
 /** That text, ended, as a whole answer, remembered alike. */
-export function introspectionAnswer(check: Check & { [ANSWER]?: FastAnswer }, parties: TokenParties): FastAnswer {
+export function introspectionAnswer(
+  check: Check & { [ANSWER]?: FastAnswer },
+  parties: TokenParties
+): FastAnswer {
   if (!check.active) return inactive
   check[ANSWER] ??= jsonAnswer(`${introspectionBeginning(check, parties)}}`)
   return check[ANSWER]

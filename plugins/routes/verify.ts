@@ -13,23 +13,37 @@ import { ForwardAuth, type Wanted } from './forward-auth.js'
 
 const Role = Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$' })
 
-/** What the proxy's configuration asks for. A name that is not here is refused: a misspelt `role` would let everybody in. */
-const Query = Type.Object({
-  role: Type.Optional(Type.Union([Role, Type.Array(Role)])),
-  credential: Type.Optional(Type.Union([Type.Literal('cookie'), Type.Literal('bearer')])),
-  preflight: Type.Optional(Type.Literal('allow')),
-  redirect: Type.Optional(Type.String({ minLength: 1 })),
-  redirect_status: Type.Optional(Type.Union([Type.Literal('302'), Type.Literal('401')]))
-}, { additionalProperties: false })
+/**
+ * What the proxy's configuration asks for. A name that is not here is refused: a misspelt `role`
+ * would let everybody in.
+ */
+const Query = Type.Object(
+  {
+    role: Type.Optional(Type.Union([Role, Type.Array(Role)])),
+    credential: Type.Optional(Type.Union([Type.Literal('cookie'), Type.Literal('bearer')])),
+    preflight: Type.Optional(Type.Literal('allow')),
+    redirect: Type.Optional(Type.String({ minLength: 1 })),
+    redirect_status: Type.Optional(Type.Union([Type.Literal('302'), Type.Literal('401')]))
+  },
+  { additionalProperties: false }
+)
 const query = Compile(Query)
 const roles = Compile(Type.Array(Role))
 
 const empty = (description: string) => ({ description, type: 'null' })
 const schema = {
-  summary: 'May this request pass?', tags: ['Gateways'], security: [{ cookie: [] }, { bearer: [] }] as Record<string, string[]>[],
+  summary: 'May this request pass?',
+  tags: ['Gateways'],
+  security: [{ cookie: [] }, { bearer: [] }] as Record<string, string[]>[],
   response: {
-    200: empty('Yes; the identity is in the headers Remote-User, Remote-Email, Remote-Name, Remote-Groups and X-Session-Id.'), 302: empty('To the sign-in address that `redirect` names.'),
-    400: empty('The question is not valid.'), 401: empty('No session. With `redirect_status=401`, `Location` says where a browser signs in.'), 403: empty('A role is missing, or another site asks with a cookie.'), 503: empty('Nobody knows.')
+    200: empty(
+      'Yes; the identity is in the headers Remote-User, Remote-Email, Remote-Name, Remote-Groups and X-Session-Id.'
+    ),
+    302: empty('To the sign-in address that `redirect` names.'),
+    400: empty('The question is not valid.'),
+    401: empty('No session. With `redirect_status=401`, `Location` says where a browser signs in.'),
+    403: empty('A role is missing, or another site asks with a cookie.'),
+    503: empty('Nobody knows.')
   }
 }
 
@@ -50,16 +64,23 @@ interface Question extends FastQuestion, Evictable {
 }
 
 /**
- * Forward auth: may this request pass? Asked by proxies for every request, by any method. It is answered in `onRequest`, before
- * anything looks at a body, and never with a body of its own, which some proxies would pass on.
+ * Forward auth: may this request pass? Asked by proxies for every request, by any method. It is
+ * answered in `onRequest`, before anything looks at a body, and never with a body of its own, which
+ * some proxies would pass on.
  *
- * @param options.fastPath where a yes may be said ahead of Fastify: to questions that a route here has read before
+ * @param options.fastPath where a yes may be said ahead of Fastify: to questions that a route here
+ *   has read before
  */
-export default async function verify(app: FastifyInstance, { holdfast, fastPath }: { holdfast: Holdfast, fastPath: FastPath | null }): Promise<void> {
+export default async function verify(
+  app: FastifyInstance,
+  { holdfast, fastPath }: { holdfast: Holdfast; fastPath: FastPath | null }
+): Promise<void> {
   for (const method of methods) {
     if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
   }
-  app.setErrorHandler<FastifyError | Refusal>((error, request, reply) => beginRefusal(reply, refusalOf(error, request)).send())
+  app.setErrorHandler<FastifyError | Refusal>((error, request, reply) =>
+    beginRefusal(reply, refusalOf(error, request)).send()
+  )
 
   const forwardAuth = new ForwardAuth(holdfast, app.forwardedRequest)
   const questions = new BoundedMap<Question>(REMEMBERED)
@@ -67,31 +88,52 @@ export default async function verify(app: FastifyInstance, { holdfast, fastPath 
 
   const remember = (address: string, question: Question) => {
     if (address.length > LONGEST_REMEMBERED || questions.get(address)) return
-    // Copied: a slice would keep the whole of what it was cut from, with the tail, where one-time tokens travel.
+    // Copied: a slice would keep the whole of what it was cut from, with the tail, where one-time
+    // tokens travel.
     questions.set(Buffer.from(address, 'latin1').toString('latin1'), question)
   }
-  const answer = (url: string, read: (request: FastifyRequest) => Wanted) => async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    const wanted = read(request)
-    if (fastPath) remember(withoutTail(request.raw.url ?? '', below), { route: app.prefix + url, hasBody: false, wanted, used: false })
-    try {
-      const reason = fastPath?.handedOn(request.raw)?.reason
-      if (reason !== undefined) throw reason
-      const { headers } = await forwardAuth.identify(asked(request), wanted)
-      return reply.headers(headers).send()
-    } catch (error) {
-      const isSignedOut = error instanceof Refusal && error.statusCode === 401
-      const page = isSignedOut && wanted.redirect !== undefined ? forwardAuth.signInPage(wanted.redirect, asked(request)) : null
-      if (page === null) throw error
-      reply.header('location', page)
-      if (wanted.redirectStatus === 401) throw error
-      return reply.code(302).header('cache-control', 'no-store').send()
+  const answer =
+    (url: string, read: (request: FastifyRequest) => Wanted) =>
+    async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+      const wanted = read(request)
+      if (fastPath)
+        remember(withoutTail(request.raw.url ?? '', below), {
+          route: app.prefix + url,
+          hasBody: false,
+          wanted,
+          used: false
+        })
+      try {
+        const reason = fastPath?.handedOn(request.raw)?.reason
+        if (reason !== undefined) throw reason
+        const { headers } = await forwardAuth.identify(asked(request), wanted)
+        return reply.headers(headers).send()
+      } catch (error) {
+        const isSignedOut = error instanceof Refusal && error.statusCode === 401
+        const page =
+          isSignedOut && wanted.redirect !== undefined
+            ? forwardAuth.signInPage(wanted.redirect, asked(request))
+            : null
+        if (page === null) throw error
+        reply.header('location', page)
+        if (wanted.redirectStatus === 401) throw error
+        return reply.code(302).header('cache-control', 'no-store').send()
+      }
     }
-  }
-  const route = (url: string, read: (request: FastifyRequest) => Wanted) => app.route({
-    method: methods, url, ...quiet(app), schema, onRequest: answer(url, read), handler: () => { throw new Error('answered before') }
-  })
+  const route = (url: string, read: (request: FastifyRequest) => Wanted) =>
+    app.route({
+      method: methods,
+      url,
+      ...quiet(app),
+      schema,
+      onRequest: answer(url, read),
+      handler: () => {
+        throw new Error('answered before')
+      }
+    })
   route('/verify', wantedByQuery)
-  // For proxies that append the original path and query to what they ask (Envoy): all of that is ignored.
+  // For proxies that append the original path and query to what they ask (Envoy): all of that is
+  // ignored.
   route(`${VERIFY_FOR}:roles`, wantedByPath)
   route(`${VERIFY_FOR}:roles/*`, wantedByPath)
 
@@ -102,8 +144,9 @@ export default async function verify(app: FastifyInstance, { holdfast, fastPath 
 }
 
 /**
- * What of a request's address tells what is asked: all of it, or all before the tail that is ignored. Such a tail may be no address at
- * all (`/100%`): what it was in the application's address is not for this server to read.
+ * What of a request's address tells what is asked: all of it, or all before the tail that is
+ * ignored. Such a tail may be no address at all (`/100%`): what it was in the application's address
+ * is not for this server to read.
  *
  * @param below where the routes stand that ignore it
  */
@@ -121,7 +164,11 @@ function wantedByQuery({ query: sent }: FastifyRequest): Wanted {
   if (!query.Check(sent)) throw new Refusal('invalid_input')
   const { role, redirect_status: status, ...wanted } = sent
   if (status !== undefined && wanted.redirect === undefined) throw new Refusal('invalid_input')
-  return { ...wanted, redirectStatus: status === '401' ? 401 : 302, roles: role === undefined ? [] : typeof role === 'string' ? [role] : role }
+  return {
+    ...wanted,
+    redirectStatus: status === '401' ? 401 : 302,
+    roles: role === undefined ? [] : typeof role === 'string' ? [role] : role
+  }
 }
 
 function wantedByPath({ params }: FastifyRequest): Wanted {

@@ -11,7 +11,9 @@ const list = Type.Array(text)
 
 /** RFC 7517. */
 const JwksSchema = Type.Object({
-  keys: Type.Array(Type.Object({ kty: text, crv: text, x: text, y: text, kid: text, alg: text, use: text }))
+  keys: Type.Array(
+    Type.Object({ kty: text, crv: text, x: text, y: text, kid: text, alg: text, use: text })
+  )
 })
 
 /** RFC 8414, section 2. */
@@ -30,30 +32,66 @@ const MetadataSchema = Type.Object({
   access_token_signing_alg_values_supported: list
 })
 
-/** There is no copy at `openid-configuration`: that is OpenID Connect's, whose readers want a sign-in page and ID tokens. */
+/**
+ * There is no copy at `openid-configuration`: that is OpenID Connect's, whose readers want a
+ * sign-in page and ID tokens.
+ */
 const METADATA = '/.well-known/oauth-authorization-server'
 
-/** What gateways and clients need to know beforehand: the keys, and where everything is. Public, and kept by whoever reads it. */
+/**
+ * What gateways and clients need to know beforehand: the keys, and where everything is. Public, and
+ * kept by whoever reads it.
+ */
 const wellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
-  app.get('/.well-known/jwks.json', { schema: { summary: 'The keys that verify access tokens', tags: ['Tokens'], response: { 200: { description: 'RFC 7517.', content: { 'application/jwk-set+json': { schema: JwksSchema } } }, 304: Type.Null({ description: 'The copy is current.' }), ...refusals(503) } } }, async (request, reply) => {
-    if (!holdfast.ready()) throw new Refusal('store_unavailable')
-    const { keys, etag, maxAgeSeconds } = holdfast.signingKeys.published()
-    // Never longer than the next key is published before it signs: whoever keeps this copy knows every key that can sign meanwhile.
-    reply.header('access-control-allow-origin', '*')
-    reply.header('cache-control', maxAgeSeconds > 0 ? `public, max-age=${maxAgeSeconds}` : 'no-cache').header('etag', etag)
-    if (isCurrent(request, etag)) return notModified(reply)
-    reply.type('application/jwk-set+json')
-    return { keys }
-  })
+  app.get(
+    '/.well-known/jwks.json',
+    {
+      schema: {
+        summary: 'The keys that verify access tokens',
+        tags: ['Tokens'],
+        response: {
+          200: {
+            description: 'RFC 7517.',
+            content: { 'application/jwk-set+json': { schema: JwksSchema } }
+          },
+          304: Type.Null({ description: 'The copy is current.' }),
+          ...refusals(503)
+        }
+      }
+    },
+    async (request, reply) => {
+      if (!holdfast.ready()) throw new Refusal('store_unavailable')
+      const { keys, etag, maxAgeSeconds } = holdfast.signingKeys.published()
+      // Never longer than the next key is published before it signs: whoever keeps this copy knows
+      // every key that can sign meanwhile.
+      reply.header('access-control-allow-origin', '*')
+      reply
+        .header(
+          'cache-control',
+          maxAgeSeconds > 0 ? `public, max-age=${maxAgeSeconds}` : 'no-cache'
+        )
+        .header('etag', etag)
+      if (isCurrent(request, etag)) return notModified(reply)
+      reply.type('application/jwk-set+json')
+      return { keys }
+    }
+  )
   serveMetadata(app, holdfast, METADATA)
 }
 
 /** The metadata of an issuer with a path, where RFC 8414 (section 3.1) looks for it. */
-export const insertedWellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
+export const insertedWellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (
+  app,
+  { holdfast }
+) => {
   serveMetadata(app, holdfast, METADATA + holdfast.prefix)
 }
 
-function serveMetadata(app: Parameters<typeof wellKnown>[0], { parties: { issuer } }: Holdfast, path: string): void {
+function serveMetadata(
+  app: Parameters<typeof wellKnown>[0],
+  { parties: { issuer } }: Holdfast,
+  path: string
+): void {
   const metadata = {
     issuer,
     jwks_uri: `${issuer}/.well-known/jwks.json`,
@@ -68,16 +106,31 @@ function serveMetadata(app: Parameters<typeof wellKnown>[0], { parties: { issuer
     introspection_signing_alg_values_supported: [ALGORITHM],
     access_token_signing_alg_values_supported: [ALGORITHM]
   }
-  app.get(path, { schema: { summary: 'Where everything is (RFC 8414)', tags: ['Tokens'], response: { 200: MetadataSchema } } }, async (_request, reply) => {
-    reply.header('access-control-allow-origin', '*').header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}`)
-    return metadata
-  })
+  app.get(
+    path,
+    {
+      schema: {
+        summary: 'Where everything is (RFC 8414)',
+        tags: ['Tokens'],
+        response: { 200: MetadataSchema }
+      }
+    },
+    async (_request, reply) => {
+      reply
+        .header('access-control-allow-origin', '*')
+        .header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}`)
+      return metadata
+    }
+  )
 }
 
 // RFC 9110, section 13.1.2: a list, and each may be weak.
 function isCurrent(request: FastifyRequest, etag: string): boolean {
   const known = request.headers['if-none-match']
-  return known !== undefined && known.split(',').some((name) => name.trim().replace(/^W\//, '') === etag || name.trim() === '*')
+  return (
+    known !== undefined &&
+    known.split(',').some((name) => name.trim().replace(/^W\//, '') === etag || name.trim() === '*')
+  )
 }
 
 function notModified(reply: FastifyReply): null {

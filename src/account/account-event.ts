@@ -1,25 +1,37 @@
 /*
- * What happened to whom. `account_event` stands beside `session_event`: that one tells of one session, this one of the account.
+ * What happened to whom. `account_event` stands beside `session_event`: that one tells of one
+ * session, this one of the account.
  *
  * How to write one:
  *
- * - In the transaction of the change: `writeAccountEvents(db, origin, [{ userId, kind, … }])` with the `db` of that transaction. The change and its
- *   event are committed together or not at all, so a change that cannot be told of does not happen. Never catch what it throws.
- * - Who did it is the `Origin` (origin.ts): `currentOrigin()` of src/auth/event-origin.ts tells it, inside a call of better-auth and outside. An
- *   operation of the command line runs in `actingAsOperator`.
- * - Changes that go through better-auth's adapter (users, accounts, second factors, sessions) are told by `AccountWrites` and `SessionModel`
- *   already, whoever makes them: whoever calls `auth.users` writes nothing.
- * - A sign-in that succeeded is in `session_event` and is not told twice. One that failed is summed up: see failed-attempts.ts.
- * - `detail` has the fields below and no others. No password, token, code, address or free text belongs into it.
+ * - In the transaction of the change: `writeAccountEvents(db, origin, [{ userId, kind, … }])` with
+ *   the `db` of that transaction. The change and its event are committed together or not at all, so
+ *   a change that cannot be told of does not happen. Never catch what it throws.
+ * - Who did it is the `Origin` (origin.ts): `currentOrigin()` of src/auth/event-origin.ts tells it,
+ *   inside a call of better-auth and outside. An operation of the command line runs in
+ *   `actingAsOperator`.
+ * - Changes that go through better-auth's adapter (users, accounts, second factors, sessions) are
+ *   told by `AccountWrites` and `SessionModel` already, whoever makes them: whoever calls
+ *   `auth.users` writes nothing.
+ * - A sign-in that succeeded is in `session_event` and is not told twice. One that failed is summed
+ *   up: see failed-attempts.ts.
+ * - `detail` has the fields below and no others. No password, token, code, address or free text
+ *   belongs into it.
  */
 
 /** What may have happened. */
 export const accountEventKinds = [
   /** Summed up: one row for a name, network, cause and quarter of an hour. */
   'sign_in_failed',
-  /** A signed-in user's password or code was asked for again, and was wrong. Summed up in the same way. */
+  /**
+   * A signed-in user's password or code was asked for again, and was wrong. Summed up in the same
+   * way.
+   */
   'reauthentication_failed',
-  'user_created', 'user_deleted', 'user_erased', 'user_exported',
+  'user_created',
+  'user_deleted',
+  'user_erased',
+  'user_exported',
   /** `detail.until`: when the ban ends by itself. */
   'user_banned',
   /** Cause `ban_expired` where a ban has ended by itself. */
@@ -29,17 +41,27 @@ export const accountEventKinds = [
   /** By somebody else than the person; `detail.fields` names what was changed. */
   'profile_changed',
   /** The hash is that of the address before. */
-  'email_changed', 'email_verified',
-  'password_set', 'password_changed', 'password_reset',
+  'email_changed',
+  'email_verified',
+  'password_set',
+  'password_changed',
+  'password_reset',
   /** `detail.provider`: by which provider one signs in. */
-  'sign_in_method_added', 'sign_in_method_removed',
-  'second_factor_added', 'second_factor_removed', 'backup_codes_made', 'backup_code_used',
+  'sign_in_method_added',
+  'sign_in_method_removed',
+  'second_factor_added',
+  'second_factor_removed',
+  'backup_codes_made',
+  'backup_code_used',
   /** By an administrator or operator; `detail.sessions`: how many. One session is named. */
   'sessions_revoked',
   /** `detail.administrator`: who acts as the user. The session is the impersonation. */
-  'impersonation_begun', 'impersonation_ended',
+  'impersonation_begun',
+  'impersonation_ended',
   /** `detail.gateway`: the gateway's id. */
-  'gateway_created', 'gateway_secret_rotated', 'gateway_disabled',
+  'gateway_created',
+  'gateway_secret_rotated',
+  'gateway_disabled',
   'signing_key_rotated'
 ] as const
 

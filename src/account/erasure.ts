@@ -3,27 +3,37 @@ import { inBatches } from '../database/pace.js'
 import { eraseAccountEvents } from './store.js'
 
 /*
- * Erasing a person: after the end of all sessions is known everywhere, nothing that names them is kept any longer. What happened stays, by ids.
+ * Erasing a person: after the end of all sessions is known everywhere, nothing that names them is
+ * kept any longer. What happened stays, by ids.
  *
- * - The row in `erasure` is written in the transaction that deletes the user. From then on the erasure cannot be lost: what a process leaves
- *   undone, the job of any node goes on with, and the command can be said again.
- * - The work is many small statements, each committed: no lock is held for long, however much somebody has piled up. Each may be repeated.
- * - What was under way when the user was deleted (a failed sign-in that a node has yet to write, a replayed refresh) may leave an address behind
- *   the first pass. So everything is looked through once more a little later.
+ * - The row in `erasure` is written in the transaction that deletes the user. From then on the
+ *   erasure cannot be lost: what a process leaves undone, the job of any node goes on with, and the
+ *   command can be said again.
+ * - The work is many small statements, each committed: no lock is held for long, however much
+ *   somebody has piled up. Each may be repeated.
+ * - What was under way when the user was deleted (a failed sign-in that a node has yet to write, a
+ *   replayed refresh) may leave an address behind the first pass. So everything is looked through
+ *   once more a little later.
  */
 
 /** Sessions that one step takes. */
 const SESSIONS = 200
 
-/** When whatever was under way at the deletion has been written, in seconds: notes of failed attempts wait for 2 s, and statements have their time limit. */
+/**
+ * When whatever was under way at the deletion has been written, in seconds: notes of failed
+ * attempts wait for 2 s, and statements have their time limit.
+ */
 const SETTLED_SECONDS = 30
 /** Erasures that one round of the job takes on. */
 const ROUND = 20
-/** The longest window in which guesses at an account are counted (limits.ts), in seconds: counts that are older have ended by themselves. */
+/**
+ * The longest window in which guesses at an account are counted (limits.ts), in seconds: counts
+ * that are older have ended by themselves.
+ */
 const COUNTS_SECONDS = 3_600
 
 /** Forgets counts of guesses at an account. @throws Error when they cannot be reached */
-export type ForgetCounts = (counts: { account: string, userId: string }) => Promise<void>
+export type ForgetCounts = (counts: { account: string; userId: string }) => Promise<void>
 
 export interface ErasuresOptions {
   prisma: PrismaClient
@@ -57,12 +67,19 @@ export class Erasures {
     this.#options = options
   }
 
-  /** Notes that a user is to be erased. Call it in the transaction that deletes the user, while it holds the row; or for one who is gone already. */
+  /**
+   * Notes that a user is to be erased. Call it in the transaction that deletes the user, while it
+   * holds the row; or for one who is gone already.
+   */
   async request(db: Queryable, userId: string): Promise<void> {
     const { hashesOf, accountKey } = this.#options
-    const email = (await db.user.findUnique({ where: { id: userId }, select: { email: true } }))?.email ?? null
+    const email =
+      (await db.user.findUnique({ where: { id: userId }, select: { email: true } }))?.email ?? null
     // Attempts at an address that the account had before are about the same person.
-    const nameHashes = [...email === null ? [] : hashesOf(email), ...await earlierNames(db, userId)]
+    const nameHashes = [
+      ...(email === null ? [] : hashesOf(email)),
+      ...(await earlierNames(db, userId))
+    ]
     await db.$executeRaw`
       INSERT INTO "erasure" ("userId", "nameHashes", "countKey") VALUES (${userId}, ${nameHashes}::text[], ${email === null ? null : accountKey(email)})
       ON CONFLICT ("userId") DO UPDATE SET "requestedAt" = clock_timestamp(), "doneAt" = NULL, "sweptAt" = NULL`
@@ -79,19 +96,27 @@ export class Erasures {
   /**
    * Erases a user who was requested to be. It may be repeated, and by several at once.
    *
-   * @returns whether everything was looked through; false where the time was over, or Redis does not answer: the job does the rest
+   * @returns whether everything was looked through; false where the time was over, or Redis does
+   *   not answer: the job does the rest
    */
-  async finish(userId: string, { maxMs = Infinity, onProgress }: FinishOptions = {}): Promise<boolean> {
+  async finish(
+    userId: string,
+    { maxMs = Infinity, onProgress }: FinishOptions = {}
+  ): Promise<boolean> {
     const [erasure] = await this.#find(Prisma.sql`"userId" = ${userId}`)
     return erasure ? this.#erase(erasure, this.#options.now() + maxMs, onProgress) : true
   }
 
-  /** Goes on with what others have left undone, and looks once more through what is done. For a job. */
+  /**
+   * Goes on with what others have left undone, and looks once more through what is done. For a job.
+   */
   async resume(): Promise<void> {
     const settled = Prisma.sql`clock_timestamp() - ${SETTLED_SECONDS}::int * interval '1 second'`
-    for (const erasure of await this.#find(Prisma.sql`"sweptAt" IS NULL AND COALESCE("doneAt", "requestedAt") < ${settled}`)) {
+    for (const erasure of await this.#find(
+      Prisma.sql`"sweptAt" IS NULL AND COALESCE("doneAt", "requestedAt") < ${settled}`
+    )) {
       const { userId } = erasure
-      if (!await this.#erase(erasure, Infinity)) continue
+      if (!(await this.#erase(erasure, Infinity))) continue
       await this.#options.prisma.$executeRaw`
         UPDATE "erasure" SET "sweptAt" = clock_timestamp(), "nameHashes" = '{}', "countKey" = NULL WHERE "userId" = ${userId} AND "requestedAt" < ${settled}`
     }
@@ -103,14 +128,26 @@ export class Erasures {
       FROM "erasure" WHERE ${which} ORDER BY "requestedAt" LIMIT ${ROUND}`
   }
 
-  async #erase({ userId, nameHashes, countKey, countsMayStand }: OpenErasure, until: number, onProgress: FinishOptions['onProgress'] = () => {}): Promise<boolean> {
+  async #erase(
+    { userId, nameHashes, countKey, countsMayStand }: OpenErasure,
+    until: number,
+    onProgress: FinishOptions['onProgress'] = () => {}
+  ): Promise<boolean> {
     const { prisma, now, forgetCounts } = this.#options
     const total = await countSessions(prisma, userId)
     let done = 0
     onProgress(0, total)
-    // Their own sessions, and those in which they acted as somebody else: there the device is theirs as well.
-    for (const whose of [Prisma.sql`"userId" = ${userId}`, Prisma.sql`"impersonatedBy" = ${userId}`]) {
-      for (let ids = await findSessionIds(prisma, whose, ''); ids.length > 0; ids = await findSessionIds(prisma, whose, ids.at(-1) ?? '')) {
+    // Their own sessions, and those in which they acted as somebody else: there the device is
+    // theirs as well.
+    for (const whose of [
+      Prisma.sql`"userId" = ${userId}`,
+      Prisma.sql`"impersonatedBy" = ${userId}`
+    ]) {
+      for (
+        let ids = await findSessionIds(prisma, whose, '');
+        ids.length > 0;
+        ids = await findSessionIds(prisma, whose, ids.at(-1) ?? '')
+      ) {
         if (now() > until) return false
         await eraseSessions(prisma, ids)
         done += ids.length
@@ -118,15 +155,26 @@ export class Erasures {
       }
     }
     await eraseAccountEvents(prisma, userId, nameHashes)
-    if (countKey !== null && countsMayStand && !await isForgotten(forgetCounts({ account: countKey, userId }))) return false
+    if (
+      countKey !== null &&
+      countsMayStand &&
+      !(await isForgotten(forgetCounts({ account: countKey, userId })))
+    )
+      return false
     await prisma.$executeRaw`UPDATE "erasure" SET "doneAt" = COALESCE("doneAt", clock_timestamp()) WHERE "userId" = ${userId}`
     return true
   }
 }
 
-/** Where Redis does not answer the erasure stays open, and the job tries again: counts end within the hour by themselves. */
+/**
+ * Where Redis does not answer the erasure stays open, and the job tries again: counts end within
+ * the hour by themselves.
+ */
 function isForgotten(forgetting: Promise<void>): Promise<boolean> {
-  return forgetting.then(() => true, () => false)
+  return forgetting.then(
+    () => true,
+    () => false
+  )
 }
 
 /** For a bar: where there are more than a hundred thousand, that many. */
@@ -137,17 +185,24 @@ async function countSessions(db: Queryable, userId: string): Promise<number> {
 }
 
 async function findSessionIds(db: Queryable, whose: Prisma.Sql, after: string): Promise<string[]> {
-  const rows = await db.$queryRaw<{ id: string }[]>`SELECT "id" FROM "session" WHERE ${whose} AND "id" > ${after} ORDER BY "id" LIMIT ${SESSIONS}`
+  const rows = await db.$queryRaw<
+    { id: string }[]
+  >`SELECT "id" FROM "session" WHERE ${whose} AND "id" > ${after} ORDER BY "id" LIMIT ${SESSIONS}`
   return rows.map(({ id }) => id)
 }
 
-/** Takes from sessions, and from what happened to them, from where and on what device it was. The network of a refresh is the `cause` of its event. */
+/**
+ * Takes from sessions, and from what happened to them, from where and on what device it was. The
+ * network of a refresh is the `cause` of its event.
+ */
 async function eraseSessions(db: Queryable, ids: readonly string[]): Promise<void> {
-  await inBatches((rows) => db.$executeRaw`
+  await inBatches(
+    (rows) => db.$executeRaw`
     UPDATE "session_event" SET "ipAddress" = NULL, "cause" = CASE WHEN "type" = 'new_network' THEN NULL ELSE "cause" END
     WHERE ctid = ANY(ARRAY(
       SELECT ctid FROM "session_event" WHERE "sessionId" = ANY(${ids}::text[]) AND ("ipAddress" IS NOT NULL OR ("type" = 'new_network' AND "cause" IS NOT NULL))
-      LIMIT ${rows} FOR UPDATE))`)
+      LIMIT ${rows} FOR UPDATE))`
+  )
   // In the order of their ids, as everybody locks them.
   await db.$executeRaw`
     UPDATE "session" s SET "ipAddress" = NULL, "userAgent" = NULL, "name" = NULL, "network" = NULL, "firstRefreshAddress" = NULL, "lastRefreshAddress" = NULL
@@ -158,6 +213,11 @@ async function eraseSessions(db: Queryable, ids: readonly string[]): Promise<voi
 
 /** The hashes of addresses that the account had before. */
 async function earlierNames(db: Queryable, userId: string): Promise<string[]> {
-  const rows = await db.accountEvent.findMany({ where: { userId, kind: 'email_changed', nameHash: { not: null } }, select: { nameHash: true }, orderBy: { id: 'desc' }, take: 100 })
+  const rows = await db.accountEvent.findMany({
+    where: { userId, kind: 'email_changed', nameHash: { not: null } },
+    select: { nameHash: true },
+    orderBy: { id: 'desc' },
+    take: 100
+  })
   return rows.flatMap(({ nameHash }) => nameHash ?? [])
 }

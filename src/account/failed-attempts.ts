@@ -4,13 +4,17 @@ import { networkOf } from '../network.js'
 import { userAgentOf } from '../user-agent.js'
 
 /*
- * Failed attempts to prove who one is, summed up: one row of `account_event` for a name, network, cause and quarter of an hour, with a count.
+ * Failed attempts to prove who one is, summed up: one row of `account_event` for a name, network,
+ * cause and quarter of an hour, with a count.
  *
- * - They are noted in memory and written behind the answer, all of some seconds at once. So an attempt at a name that there is costs what an
- *   attempt at any other costs, and a store that cannot take them makes no other answer of a 401: they are kept and tried again, and the log says
- *   so. A process that dies loses what it has noted within the last `ATTEMPTS_FLUSH_MS`; its metrics go with it, the log's lines stay.
- * - A flood fills neither memory nor table. In each quarter of an hour the table takes so many rows for names with an account, for names without,
- *   and for networks; what is beyond is counted by name, then by network, then in all. The bound holds for all nodes together.
+ * - They are noted in memory and written behind the answer, all of some seconds at once. So an
+ *   attempt at a name that there is costs what an attempt at any other costs, and a store that
+ *   cannot take them makes no other answer of a 401: they are kept and tried again, and the log
+ *   says so. A process that dies loses what it has noted within the last `ATTEMPTS_FLUSH_MS`; its
+ *   metrics go with it, the log's lines stay.
+ * - A flood fills neither memory nor table. In each quarter of an hour the table takes so many rows
+ *   for names with an account, for names without, and for networks; what is beyond is counted by
+ *   name, then by network, then in all. The bound holds for all nodes together.
  */
 
 /** How often what was noted is written, in milliseconds. */
@@ -68,31 +72,43 @@ export class FailedAttempts {
 
   note(attempt: FailedAttempt): void {
     const now = this.#options.now()
-    this.#add({ ...attempt, network: networkOf(attempt.ipAddress), count: 1, firstAt: now, lastAt: now })
+    this.#add({
+      ...attempt,
+      network: networkOf(attempt.ipAddress),
+      count: 1,
+      firstAt: now,
+      lastAt: now
+    })
   }
 
   /**
    * Writes what was noted.
    *
-   * @throws StoreUnavailable when the store does not answer; what was noted is kept for the next call. Where it is not known whether the store
-   *   has taken it, it may be counted twice.
+   * @throws StoreUnavailable when the store does not answer; what was noted is kept for the next
+   *   call. Where it is not known whether the store has taken it, it may be counted twice.
    */
   async flush(): Promise<void> {
     if (this.#pending.size === 0) return
     const taken = [...this.#pending.values()]
     this.#pending = new Map()
     try {
-      await withTransaction(this.#options.prisma, async (transaction) => this.#write(await transaction.forWrite(), taken))
+      await withTransaction(this.#options.prisma, async (transaction) =>
+        this.#write(await transaction.forWrite(), taken)
+      )
     } catch (error) {
       for (const pending of taken) this.#add(pending)
       throw error
     }
   }
 
-  /** Adds to what is alike. Past the bound only the network counts, and then nothing but the cause. */
+  /**
+   * Adds to what is alike. Past the bound only the network counts, and then nothing but the cause.
+   */
   #add(pending: Pending): void {
     const forms = [pending, withoutName(pending), withoutNetwork(withoutName(pending))]
-    const form = forms.find((each) => this.#pending.has(keyOf(each))) ?? forms.find((_, index) => this.#pending.size < PENDING + index * ROWS_OF_WINDOW.network)
+    const form =
+      forms.find((each) => this.#pending.has(keyOf(each))) ??
+      forms.find((_, index) => this.#pending.size < PENDING + index * ROWS_OF_WINDOW.network)
     const chosen = form ?? withoutNetwork(withoutName(pending))
     this.#pending.set(keyOf(chosen), sum(this.#pending.get(keyOf(chosen)), chosen))
   }
@@ -100,16 +116,25 @@ export class FailedAttempts {
   async #write(db: Queryable, pending: readonly Pending[]): Promise<void> {
     // Whoever counts rows and adds some must be alone at it.
     await db.$queryRaw`SELECT pg_advisory_xact_lock(hashtextextended('holdfast failed attempts', 0))::text`
-    // Held against their deletion: who erases a person finds what is written here, or is found here.
+    // Held against their deletion: who erases a person finds what is written here, or is found
+    // here.
     const userIds = [...new Set(pending.flatMap(({ userId }) => userId ?? []))]
-    const users = await db.$queryRaw<{ id: string }[]>`SELECT "id" FROM "user" WHERE "id" = ANY(${userIds}::text[]) ORDER BY "id" FOR KEY SHARE`
-    const present = await db.$queryRaw<{ window: string, sumKey: string | null }[]>`
+    const users = await db.$queryRaw<
+      { id: string }[]
+    >`SELECT "id" FROM "user" WHERE "id" = ANY(${userIds}::text[]) ORDER BY "id" FOR KEY SHARE`
+    const present = await db.$queryRaw<{ window: string; sumKey: string | null }[]>`
       WITH now AS (SELECT floor(extract(epoch FROM clock_timestamp()) / ${WINDOW_SECONDS}::int)::bigint::text AS "window")
       SELECT "window", "sumKey" FROM now LEFT JOIN "account_event" ON "sumKey" >= "window" || ':' AND "sumKey" < "window" || ';'`
     const window = present[0]?.window ?? ''
     const isThere = new Set(users.map(({ id }) => id))
-    const rows = new Window(window, present.flatMap(({ sumKey }) => sumKey ?? []))
-      .place(pending.map((each) => (each.userId === null || isThere.has(each.userId) ? each : withoutTraces(each))))
+    const rows = new Window(
+      window,
+      present.flatMap(({ sumKey }) => sumKey ?? [])
+    ).place(
+      pending.map((each) =>
+        each.userId === null || isThere.has(each.userId) ? each : withoutTraces(each)
+      )
+    )
     await upsert(db, rows, this.#options.now())
   }
 }
@@ -127,7 +152,10 @@ class Window {
     for (const key of keys) this.#count(key)
   }
 
-  /** The rows in which attempts are counted, in the order of their keys: so that nobody waits for anybody in a circle. */
+  /**
+   * The rows in which attempts are counted, in the order of their keys: so that nobody waits for
+   * anybody in a circle.
+   */
   place(attempts: readonly Pending[]): SumRow[] {
     const rows = new Map<string, SumRow>()
     for (const attempt of attempts) {
@@ -137,21 +165,30 @@ class Window {
     return [...rows.values()].toSorted((one, other) => (one.sumKey < other.sumKey ? -1 : 1))
   }
 
-  #placeOf(attempt: Pending): { key: string, form: Pending } {
+  #placeOf(attempt: Pending): { key: string; form: Pending } {
     const { kind, cause, network, userId } = attempt
     const what = `${kind}:${cause}`
     const subject = subjectOf(attempt)
     if (subject !== null) {
       const place = userId === null ? 'unknown' : 'known'
       const name = `${place}:${subject}`
-      if (this.#take(`${name}:${what}:${network}`, place, name)) return { key: this.#keyOf(`${name}:${what}:${network}`), form: attempt }
-      if (this.#take(`${name}:${what}:`, place)) return { key: this.#keyOf(`${name}:${what}:`), form: withoutNetwork(attempt) }
+      if (this.#take(`${name}:${what}:${network}`, place, name))
+        return { key: this.#keyOf(`${name}:${what}:${network}`), form: attempt }
+      if (this.#take(`${name}:${what}:`, place))
+        return { key: this.#keyOf(`${name}:${what}:`), form: withoutNetwork(attempt) }
     }
-    if (this.#take(`network:${what}:${network}`, 'network')) return { key: this.#keyOf(`network:${what}:${network}`), form: { ...withoutName(attempt), ipAddress: network } }
+    if (this.#take(`network:${what}:${network}`, 'network'))
+      return {
+        key: this.#keyOf(`network:${what}:${network}`),
+        form: { ...withoutName(attempt), ipAddress: network }
+      }
     return { key: this.#keyOf(`all:${what}`), form: withoutNetwork(withoutName(attempt)) }
   }
 
-  /** Whether a row may be used: it is there, or there is room for it in its class, and among those of its name. */
+  /**
+   * Whether a row may be used: it is there, or there is room for it in its class, and among those
+   * of its name.
+   */
   #take(row: string, place: keyof typeof ROWS_OF_WINDOW, name?: string): boolean {
     const key = this.#keyOf(row)
     if (this.#keys.has(key)) return true
@@ -164,7 +201,8 @@ class Window {
 
   #count(key: string): void {
     const [, place = '', subject = ''] = key.split(':', 3)
-    for (const name of [place, `${place}:${subject}`]) this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1)
+    for (const name of [place, `${place}:${subject}`])
+      this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1)
   }
 
   #keyOf(row: string): string {
@@ -201,7 +239,12 @@ function subjectOf({ userId, nameHash }: FailedAttempt): string | null {
 
 function sum(before: Pending | undefined, attempt: Pending): Pending {
   if (!before) return attempt
-  return { ...attempt, count: before.count + attempt.count, firstAt: Math.min(before.firstAt, attempt.firstAt), lastAt: Math.max(before.lastAt, attempt.lastAt) }
+  return {
+    ...attempt,
+    count: before.count + attempt.count,
+    firstAt: Math.min(before.firstAt, attempt.firstAt),
+    lastAt: Math.max(before.lastAt, attempt.lastAt)
+  }
 }
 
 function withoutName(attempt: Pending): Pending {
@@ -214,5 +257,12 @@ function withoutNetwork(attempt: Pending): Pending {
 
 /** For an account that is gone: whose it was, and nothing that names the person. */
 function withoutTraces(attempt: Pending): Pending {
-  return { ...attempt, nameHash: null, sessionId: null, ipAddress: null, userAgent: null, network: null }
+  return {
+    ...attempt,
+    nameHash: null,
+    sessionId: null,
+    ipAddress: null,
+    userAgent: null,
+    network: null
+  }
 }

@@ -21,7 +21,9 @@ const nowhere = { actorId: null, sessionId: null, ipAddress: null, userAgent: nu
 /** What the server does by itself: a ban that ended, a retention. */
 export const systemOrigin: Origin = { actor: 'system', ...nowhere }
 
-/** Whoever runs the command line on the server's machine: the operating system knows who that is. */
+/**
+ * Whoever runs the command line on the server's machine: the operating system knows who that is.
+ */
 export const operatorOrigin: Origin = { actor: 'operator', ...nowhere }
 
 const operations = disableWhenIdle(new AsyncLocalStorage<Origin>())

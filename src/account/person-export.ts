@@ -3,12 +3,21 @@ import type { PageWanted } from '../page.js'
 import { rolesOf } from '../session/session.js'
 
 /*
- * All that is stored of a person, for the person: in pages, so that neither a statement nor an answer grows with what has piled up. No hash, no
- * secret and no token is among it; nor is what names somebody else: from where an administrator acted, or which one.
+ * All that is stored of a person, for the person: in pages, so that neither a statement nor an
+ * answer grows with what has piled up. No hash, no secret and no token is among it; nor is what
+ * names somebody else: from where an administrator acted, or which one.
  */
 
 /** What a record is about, in the order of the export. */
-export const recordKinds = ['user', 'accounts', 'secondFactors', 'pendingProofs', 'sessions', 'sessionEvents', 'accountEvents'] as const
+export const recordKinds = [
+  'user',
+  'accounts',
+  'secondFactors',
+  'pendingProofs',
+  'sessions',
+  'sessionEvents',
+  'accountEvents'
+] as const
 
 export type RecordKind = (typeof recordKinds)[number]
 
@@ -31,7 +40,11 @@ interface Part {
   next: string | null
 }
 
-type ReadPart = (db: Queryable, userId: string, page: PageWanted & { after: string }) => Promise<Part>
+type ReadPart = (
+  db: Queryable,
+  userId: string,
+  page: PageWanted & { after: string }
+) => Promise<Part>
 
 /** Sessions whose events one statement looks for. */
 const SESSIONS = 200
@@ -47,12 +60,19 @@ export function isExportCursor(text: string): boolean {
 }
 
 /** A page of what is stored of a person, who may be no user any more. */
-export async function exportPerson(db: Queryable, userId: string, { limit, after = '' }: PageWanted): Promise<ExportPage> {
+export async function exportPerson(
+  db: Queryable,
+  userId: string,
+  { limit, after = '' }: PageWanted
+): Promise<ExportPage> {
   const [, begun, behind = ''] = CURSOR.exec(after) ?? []
   const records: PersonRecord[] = []
   let key = behind
   for (const kind of recordKinds.slice(Math.max(0, recordKinds.indexOf(begun as RecordKind)))) {
-    const { records: found, next } = await parts[kind](db, userId, { limit: limit - records.length, after: key })
+    const { records: found, next } = await parts[kind](db, userId, {
+      limit: limit - records.length,
+      after: key
+    })
     records.push(...found.map((record) => ({ kind, record })))
     if (next !== null) return { records, next: `${kind}:${next}` }
     if (records.length === limit) return { records, next: followerOf(kind) }
@@ -74,22 +94,61 @@ function partOf(records: Record<string, unknown>[], limit: number): Part {
 
 const parts: Record<RecordKind, ReadPart> = {
   async user(db, userId) {
-    const user = await db.user.findUnique({ where: { id: userId }, omit: { credentialEpoch: true } })
+    const user = await db.user.findUnique({
+      where: { id: userId },
+      omit: { credentialEpoch: true }
+    })
     if (!user) return { records: [], next: null }
     const { role, ...shown } = user
     return { records: [{ ...shown, roles: rolesOf(role) }], next: null }
   },
   async accounts(db, userId, { limit, after }) {
-    const select = { id: true, providerId: true, accountId: true, scope: true, createdAt: true, updatedAt: true } as const
-    return partOf(await db.account.findMany({ where: { userId, id: { gt: after } }, select, orderBy: { id: 'asc' }, take: limit }), limit)
+    const select = {
+      id: true,
+      providerId: true,
+      accountId: true,
+      scope: true,
+      createdAt: true,
+      updatedAt: true
+    } as const
+    return partOf(
+      await db.account.findMany({
+        where: { userId, id: { gt: after } },
+        select,
+        orderBy: { id: 'asc' },
+        take: limit
+      }),
+      limit
+    )
   },
   async secondFactors(db, userId, { limit, after }) {
-    const select = { id: true, verified: true, failedVerificationCount: true, lockedUntil: true } as const
-    return partOf(await db.twoFactor.findMany({ where: { userId, id: { gt: after } }, select, orderBy: { id: 'asc' }, take: limit }), limit)
+    const select = {
+      id: true,
+      verified: true,
+      failedVerificationCount: true,
+      lockedUntil: true
+    } as const
+    return partOf(
+      await db.twoFactor.findMany({
+        where: { userId, id: { gt: after } },
+        select,
+        orderBy: { id: 'asc' },
+        take: limit
+      }),
+      limit
+    )
   },
   async pendingProofs(db, userId, { limit, after }) {
     const select = { id: true, createdAt: true, expiresAt: true } as const
-    return partOf(await db.verification.findMany({ where: { value: userId, id: { gt: after } }, select, orderBy: { id: 'asc' }, take: limit }), limit)
+    return partOf(
+      await db.verification.findMany({
+        where: { value: userId, id: { gt: after } },
+        select,
+        orderBy: { id: 'asc' },
+        take: limit
+      }),
+      limit
+    )
   },
   async sessions(db, userId, { limit, after }) {
     const rows = await db.$queryRaw<(Record<string, unknown> & { id: string })[]>`
@@ -101,7 +160,9 @@ const parts: Record<RecordKind, ReadPart> = {
   },
   async sessionEvents(db, userId, { limit, after }) {
     const [afterSession = '', afterEvent = ''] = after.split('/')
-    const rows = await db.$queryRaw<(Record<string, unknown> & { id: string | null, sessionId: string })[]>`
+    const rows = await db.$queryRaw<
+      (Record<string, unknown> & { id: string | null; sessionId: string })[]
+    >`
       WITH sessions AS MATERIALIZED (
         SELECT "id", "impersonatedBy" FROM "session" WHERE "userId" = ${userId} AND "id" >= ${afterSession} ORDER BY "id" LIMIT ${SESSIONS}
       ), events AS (
@@ -113,13 +174,18 @@ const parts: Record<RecordKind, ReadPart> = {
       )
       SELECT last."id" AS "lastSession", last."count" AS "sessions", events.* FROM (SELECT max("id") AS "id", count(*)::int AS "count" FROM sessions) last LEFT JOIN events ON true
       WHERE last."count" > 0 ORDER BY events."sessionId", events."id"`
-    const records = rows.filter(({ id }) => id !== null).map(({ lastSession: _lastSession, sessions: _sessions, ...record }) => record)
+    const records = rows
+      .filter(({ id }) => id !== null)
+      .map(({ lastSession: _lastSession, sessions: _sessions, ...record }) => record)
     const [first] = rows
     if (!first) return { records, next: null }
     const last = records.at(-1)
     if (last && records.length === limit) return { records, next: `${last.sessionId}/${last.id}` }
     // All events of these sessions: there may be more sessions.
-    return { records, next: first['sessions'] === SESSIONS ? `${String(first['lastSession'])}/${END}` : null }
+    return {
+      records,
+      next: first['sessions'] === SESSIONS ? `${String(first['lastSession'])}/${END}` : null
+    }
   },
   async accountEvents(db, userId, { limit, after }) {
     const rows = await db.$queryRaw<(Record<string, unknown> & { id: string })[]>`
@@ -131,6 +197,7 @@ const parts: Record<RecordKind, ReadPart> = {
 }
 
 /** In an impersonation the device is the administrator's. */
-const theirs = (column: string) => Prisma.raw(`CASE WHEN "impersonatedBy" IS NULL THEN "${column}" END AS "${column}"`)
+const theirs = (column: string) =>
+  Prisma.raw(`CASE WHEN "impersonatedBy" IS NULL THEN "${column}" END AS "${column}"`)
 /** Where somebody else did it, from where is no part of what is stored of the person. */
 const own = Prisma.raw(`("actorId" IS NULL OR "actorId" = "userId")`)

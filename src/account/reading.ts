@@ -4,7 +4,10 @@ import type { AccountEvent } from './account-event.js'
 
 /** What is looked for: all of it must fit. */
 export interface EventFilter {
-  /** What happened to this account; with `nameHashes`, attempts at its name that were refused before anybody looked whose it is. */
+  /**
+   * What happened to this account; with `nameHashes`, attempts at its name that were refused before
+   * anybody looked whose it is.
+   */
   userId?: string | undefined
   nameHashes?: readonly string[] | undefined
   /** What this administrator did. */
@@ -13,28 +16,48 @@ export interface EventFilter {
   since?: Date | undefined
 }
 
-const columns = Prisma.raw(`"id", "at", "userId", "kind", "cause", "actor", "actorId", "sessionId", "ipAddress", "userAgent", "detail", "nameHash", "count", "lastAt"`)
+const columns = Prisma.raw(
+  `"id", "at", "userId", "kind", "cause", "actor", "actorId", "sessionId", "ipAddress", "userAgent", "detail", "nameHash", "count", "lastAt"`
+)
 
 /**
- * A page of what happened, newest first. Each part of it is read from an index in the order of the page, so that its cost is that of the page,
- * whatever has piled up.
+ * A page of what happened, newest first. Each part of it is read from an index in the order of the
+ * page, so that its cost is that of the page, whatever has piled up.
  */
-export async function listAccountEvents(db: Queryable, { userId, nameHashes, actorId, kind, since }: EventFilter, { limit, after }: PageWanted): Promise<AccountEvent[]> {
-  const bounds = Prisma.join([
-    Prisma.sql`true`,
-    ...(kind === undefined ? [] : [Prisma.sql`"kind" = ${kind}`]),
-    ...(actorId === undefined ? [] : [Prisma.sql`"actorId" = ${actorId}`]),
-    ...(after === undefined ? [] : [Prisma.sql`"id" < ${after}`]),
-    ...(since === undefined ? [] : [Prisma.sql`"id" >= ${firstIdAt(since)}`])
-  ], ' AND ')
-  const page = (which: Prisma.Sql) => Prisma.sql`(SELECT ${columns} FROM "account_event" WHERE ${which} AND ${bounds} ORDER BY "id" DESC LIMIT ${limit})`
-  if (userId === undefined && nameHashes === undefined) return db.$queryRaw<AccountEvent[]>`${page(Prisma.sql`true`)}`
-  // An event about a name belongs to whoever has the name only where it is nobody else's: people change their addresses, and others take them.
+export async function listAccountEvents(
+  db: Queryable,
+  { userId, nameHashes, actorId, kind, since }: EventFilter,
+  { limit, after }: PageWanted
+): Promise<AccountEvent[]> {
+  const bounds = Prisma.join(
+    [
+      Prisma.sql`true`,
+      ...(kind === undefined ? [] : [Prisma.sql`"kind" = ${kind}`]),
+      ...(actorId === undefined ? [] : [Prisma.sql`"actorId" = ${actorId}`]),
+      ...(after === undefined ? [] : [Prisma.sql`"id" < ${after}`]),
+      ...(since === undefined ? [] : [Prisma.sql`"id" >= ${firstIdAt(since)}`])
+    ],
+    ' AND '
+  )
+  const page = (which: Prisma.Sql) =>
+    Prisma.sql`(SELECT ${columns} FROM "account_event" WHERE ${which} AND ${bounds} ORDER BY "id" DESC LIMIT ${limit})`
+  if (userId === undefined && nameHashes === undefined)
+    return db.$queryRaw<AccountEvent[]>`${page(Prisma.sql`true`)}`
+  // An event about a name belongs to whoever has the name only where it is nobody else's: people
+  // change their addresses, and others take them.
   const parts = [
     ...(userId === undefined ? [] : [page(Prisma.sql`"userId" = ${userId}`)]),
-    ...(nameHashes ?? []).map((hash) => page(userId === undefined ? Prisma.sql`"nameHash" = ${hash}` : Prisma.sql`"nameHash" = ${hash} AND "userId" IS NULL`))
+    ...(nameHashes ?? []).map((hash) =>
+      page(
+        userId === undefined
+          ? Prisma.sql`"nameHash" = ${hash}`
+          : Prisma.sql`"nameHash" = ${hash} AND "userId" IS NULL`
+      )
+    )
   ]
-  return db.$queryRaw<AccountEvent[]>`SELECT * FROM (${Prisma.join(parts, ' UNION ALL ')}) found ORDER BY "id" DESC LIMIT ${limit}`
+  return db.$queryRaw<
+    AccountEvent[]
+  >`SELECT * FROM (${Prisma.join(parts, ' UNION ALL ')}) found ORDER BY "id" DESC LIMIT ${limit}`
 }
 
 /** The smallest id of what happened at a time: ids begin with it (RFC 9562, version 7). */
@@ -44,17 +67,25 @@ function firstIdAt(time: Date): string {
 }
 
 /** An event as its person sees it: what others did is told, and not who or from where. */
-export function asSeenByPerson(event: AccountEvent): Omit<AccountEvent, 'userId' | 'nameHash' | 'actorId'> {
-  const { id, at, kind, cause, actor, sessionId, ipAddress, userAgent, detail, count, lastAt } = event
+export function asSeenByPerson(
+  event: AccountEvent
+): Omit<AccountEvent, 'userId' | 'nameHash' | 'actorId'> {
+  const { id, at, kind, cause, actor, sessionId, ipAddress, userAgent, detail, count, lastAt } =
+    event
   const isTheirs = actor === 'person' || actor === 'unknown'
   const { administrator: _administrator, ...shown } = detail ?? {}
   const isAboutTheirSession = kind === 'sessions_revoked' || kind.startsWith('impersonation_')
   return {
-    id, at, kind, cause, actor,
+    id,
+    at,
+    kind,
+    cause,
+    actor,
     sessionId: isTheirs || isAboutTheirSession ? sessionId : null,
     ipAddress: isTheirs ? ipAddress : null,
     userAgent: isTheirs ? userAgent : null,
     detail: Object.keys(shown).length > 0 ? shown : null,
-    count, lastAt
+    count,
+    lastAt
   }
 }

@@ -5,28 +5,49 @@ import type { NewAccountEvent } from './account-event.js'
 import type { Origin } from './origin.js'
 
 /**
- * Writes what happened, in the transaction of the change that it tells of: one statement, however many events there are.
+ * Writes what happened, in the transaction of the change that it tells of: one statement, however
+ * many events there are.
  *
  * @param db the transaction of the change
  */
-export async function writeAccountEvents(db: Queryable, origin: Origin, events: readonly NewAccountEvent[]): Promise<void> {
+export async function writeAccountEvents(
+  db: Queryable,
+  origin: Origin,
+  events: readonly NewAccountEvent[]
+): Promise<void> {
   if (events.length === 0) return
   const { actor, actorId, ipAddress } = origin
   const userAgent = userAgentOf(origin.userAgent)
   await db.accountEvent.createMany({
-    data: events.map(({ userId, kind, cause = null, sessionId = origin.sessionId, nameHash = null, detail }) => ({
-      userId, kind, cause, actor, actorId, sessionId, ipAddress, userAgent, nameHash, detail: detail === undefined ? Prisma.DbNull : { ...detail }
-    }))
+    data: events.map(
+      ({ userId, kind, cause = null, sessionId = origin.sessionId, nameHash = null, detail }) => ({
+        userId,
+        kind,
+        cause,
+        actor,
+        actorId,
+        sessionId,
+        ipAddress,
+        userAgent,
+        nameHash,
+        detail: detail === undefined ? Prisma.DbNull : { ...detail }
+      })
+    )
   })
 }
 
 /**
- * Tells of sessions that an administrator or operator has ended, in the transaction that ended them: one event for each user, with how many
- * there were. One session is named.
+ * Tells of sessions that an administrator or operator has ended, in the transaction that ended
+ * them: one event for each user, with how many there were. One session is named.
  *
  * @param cause the reason that the sessions keep
  */
-export async function writeRevokedSessions(db: Queryable, origin: Origin, sessionIds: readonly string[], cause: string): Promise<void> {
+export async function writeRevokedSessions(
+  db: Queryable,
+  origin: Origin,
+  sessionIds: readonly string[],
+  cause: string
+): Promise<void> {
   if (sessionIds.length === 0) return
   await db.$executeRaw`
     INSERT INTO "account_event" ("userId", "kind", "cause", "actor", "actorId", "sessionId", "ipAddress", "userAgent", "detail")
@@ -36,11 +57,15 @@ export async function writeRevokedSessions(db: Queryable, origin: Origin, sessio
 }
 
 /**
- * The part of a statement that tells of impersonations among the sessions that its step `ended` has ended (columns id, userId, impersonatedBy).
+ * The part of a statement that tells of impersonations among the sessions that its step `ended` has
+ * ended (columns id, userId, impersonatedBy).
  *
  * @param cause why they ended: one for all, or a column of that step
  */
-export function intoImpersonationsEnded(ended: string, cause: string | Prisma.Sql | null): Prisma.Sql {
+export function intoImpersonationsEnded(
+  ended: string,
+  cause: string | Prisma.Sql | null
+): Prisma.Sql {
   return Prisma.sql`
     INSERT INTO "account_event" ("userId", "kind", "cause", "actor", "actorId", "sessionId", "detail")
     SELECT "userId", 'impersonation_ended', "cause", CASE WHEN "byThem" THEN 'administrator' ELSE 'system' END,
@@ -50,37 +75,56 @@ export function intoImpersonationsEnded(ended: string, cause: string | Prisma.Sq
 }
 
 /**
- * Erases what names a person in what happened to their account: address, user agent, hash of the name and detail; and from where they acted on
- * others' accounts. What happened, when and by whom stays, and from where an administrator did it. Each statement has a bound, and it may be
+ * Erases what names a person in what happened to their account: address, user agent, hash of the
+ * name and detail; and from where they acted on others' accounts. What happened, when and by whom
+ * stays, and from where an administrator did it. Each statement has a bound, and it may be
  * repeated: call it in the transaction that erases the person, or after it.
  *
- * @param nameHashes of the addresses that the person has or had, under every key that counts: attempts at a name from before there was an account
+ * @param nameHashes of the addresses that the person has or had, under every key that counts:
+ *   attempts at a name from before there was an account
  * @returns how many events were changed
  */
-export async function eraseAccountEvents(db: Queryable, userId: string, nameHashes: readonly string[] = []): Promise<number> {
+export async function eraseAccountEvents(
+  db: Queryable,
+  userId: string,
+  nameHashes: readonly string[] = []
+): Promise<number> {
   // Rows that sum up are locked in the order in which attempts are added to them.
-  const erase = (which: Prisma.Sql, naming: Prisma.Sql, change: Prisma.Sql) => inBatches((rows) => db.$executeRaw`
+  const erase = (which: Prisma.Sql, naming: Prisma.Sql, change: Prisma.Sql) =>
+    inBatches(
+      (rows) => db.$executeRaw`
     UPDATE "account_event" SET ${change}
-    WHERE ctid = ANY(ARRAY(SELECT ctid FROM "account_event" WHERE ${which} AND ${naming} ORDER BY "sumKey" LIMIT ${rows} FOR UPDATE))`)
+    WHERE ctid = ANY(ARRAY(SELECT ctid FROM "account_event" WHERE ${which} AND ${naming} ORDER BY "sumKey" LIMIT ${rows} FOR UPDATE))`
+    )
   const whatTheySay = Prisma.sql`"nameHash" = NULL, "detail" = NULL, "sumKey" = NULL`
   const fromWhere = Prisma.sql`"ipAddress" = NULL, "userAgent" = NULL`
   const saysSomething = Prisma.sql`("nameHash" IS NOT NULL OR "detail" IS NOT NULL OR "sumKey" IS NOT NULL)`
   const saysFromWhere = Prisma.sql`("ipAddress" IS NOT NULL OR "userAgent" IS NOT NULL)`
-  // What is said about a name is about this person where it is about nobody else: people change their addresses, and others take them.
+  // What is said about a name is about this person where it is about nobody else: people change
+  // their addresses, and others take them.
   const theirs = Prisma.sql`("userId" = ${userId} OR ("nameHash" = ANY(${nameHashes}::text[]) AND "userId" IS NULL)) AND COALESCE("actorId", ${userId}) = ${userId}`
-  return await erase(theirs, Prisma.sql`(${saysSomething} OR ${saysFromWhere})`, Prisma.sql`${whatTheySay}, ${fromWhere}`)
-    + await erase(Prisma.sql`"userId" = ${userId}`, saysSomething, whatTheySay)
-    + await erase(Prisma.sql`"actorId" = ${userId}`, saysFromWhere, fromWhere)
+  return (
+    (await erase(
+      theirs,
+      Prisma.sql`(${saysSomething} OR ${saysFromWhere})`,
+      Prisma.sql`${whatTheySay}, ${fromWhere}`
+    )) +
+    (await erase(Prisma.sql`"userId" = ${userId}`, saysSomething, whatTheySay)) +
+    (await erase(Prisma.sql`"actorId" = ${userId}`, saysFromWhere, fromWhere))
+  )
 }
 
 /**
- * Removes events that are older than `retentionSeconds`, in batches. Several nodes may run it at once: each skips the rows that another holds.
+ * Removes events that are older than `retentionSeconds`, in batches. Several nodes may run it at
+ * once: each skips the rows that another holds.
  *
  * @returns how many were removed
  */
 export async function purgeAccountEvents(db: Queryable, retentionSeconds: number): Promise<number> {
-  return inBatches((rows) => db.$executeRaw`
+  return inBatches(
+    (rows) => db.$executeRaw`
     DELETE FROM "account_event" WHERE ctid = ANY(ARRAY(
       SELECT ctid FROM "account_event" WHERE "at" < statement_timestamp() - ${retentionSeconds}::int * interval '1 second'
-      ORDER BY "at" LIMIT ${rows} FOR UPDATE SKIP LOCKED))`)
+      ORDER BY "at" LIMIT ${rows} FOR UPDATE SKIP LOCKED))`
+  )
 }

@@ -4,8 +4,9 @@ import { rolesOf } from '../session/session.js'
 import { normalizeRole } from './roles.js'
 
 /*
- * What a write of better-auth's adapter means to whoever reads later what happened: the events are named by what changes, and not by the
- * endpoint, so that one that nobody thought of is told as well.
+ * What a write of better-auth's adapter means to whoever reads later what happened: the events are
+ * named by what changes, and not by the endpoint, so that one that nobody thought of is told as
+ * well.
  */
 
 /** A user as they were before an update, read under the lock of their row. */
@@ -20,32 +21,60 @@ export interface UserBefore {
 }
 
 /** The fields of a user that are told of, whoever changes them. */
-const told: readonly string[] = ['email', 'emailVerified', 'role', 'banned', 'banExpires', 'twoFactorEnabled']
+const told: readonly string[] = [
+  'email',
+  'emailVerified',
+  'role',
+  'banned',
+  'banExpires',
+  'twoFactorEnabled'
+]
 /** These go with others. */
 const untold: readonly string[] = ['updatedAt', 'banReason']
 
-/** Whether an update of a user may be worth an event. What people call themselves is told where others change it. */
+/**
+ * Whether an update of a user may be worth an event. What people call themselves is told where
+ * others change it.
+ */
 export function isToldUpdate(update: Record<string, unknown>, { actor }: Origin): boolean {
   const fields = Object.keys(update)
-  return fields.some((field) => told.includes(field)) || (actor !== 'person' && fields.some((field) => !untold.includes(field)))
+  return (
+    fields.some((field) => told.includes(field)) ||
+    (actor !== 'person' && fields.some((field) => !untold.includes(field)))
+  )
 }
 
 /** What an update of a user means. */
-export function eventsOfUser(before: UserBefore, update: Record<string, unknown>, origin: Origin, hash: (name: string) => string): NewAccountEvent[] {
+export function eventsOfUser(
+  before: UserBefore,
+  update: Record<string, unknown>,
+  origin: Origin,
+  hash: (name: string) => string
+): NewAccountEvent[] {
   const events: NewAccountEvent[] = []
-  const add = (kind: NewAccountEvent['kind'], besides: Omit<NewAccountEvent, 'userId' | 'kind'> = {}) => events.push({ userId: before.id, kind, ...besides })
+  const add = (
+    kind: NewAccountEvent['kind'],
+    besides: Omit<NewAccountEvent, 'userId' | 'kind'> = {}
+  ) => events.push({ userId: before.id, kind, ...besides })
   const { email, emailVerified, role, banned, twoFactorEnabled } = update
-  if (typeof email === 'string' && email !== before.email) add('email_changed', { nameHash: hash(before.email) })
+  if (typeof email === 'string' && email !== before.email)
+    add('email_changed', { nameHash: hash(before.email) })
   if (emailVerified === true && !before.emailVerified) add('email_verified')
   if (role !== undefined) {
-    const [from, to] = [before.role, typeof role === 'string' ? role : null].map((roles) => rolesOf(roles === null ? null : normalizeRole(roles)))
-    if (from?.join() !== to?.join()) add('role_changed', { detail: { from: from ?? [], to: to ?? [] } })
+    const [from, to] = [before.role, typeof role === 'string' ? role : null].map((roles) =>
+      rolesOf(roles === null ? null : normalizeRole(roles))
+    )
+    if (from?.join() !== to?.join())
+      add('role_changed', { detail: { from: from ?? [], to: to ?? [] } })
   }
   if (banned === true && isNewBan(before, update)) add('user_banned', banEnd(update))
-  if (banned === false && before.banned) add('user_unbanned', { cause: origin === endOfBan ? 'ban_expired' : null })
+  if (banned === false && before.banned)
+    add('user_unbanned', { cause: origin === endOfBan ? 'ban_expired' : null })
   if (twoFactorEnabled === true && !before.twoFactorEnabled) add('second_factor_added')
   if (twoFactorEnabled === false && before.twoFactorEnabled) add('second_factor_removed')
-  const fields = Object.keys(update).filter((field) => !told.includes(field) && !untold.includes(field))
+  const fields = Object.keys(update).filter(
+    (field) => !told.includes(field) && !untold.includes(field)
+  )
   if (origin.actor !== 'person' && fields.length > 0) add('profile_changed', { detail: { fields } })
   return events
 }
@@ -59,7 +88,11 @@ export function originOfUpdate({ banned }: Record<string, unknown>, origin: Orig
 }
 
 function isNewBan(before: UserBefore, { banExpires }: Record<string, unknown>): boolean {
-  return !before.banned || (banExpires instanceof Date ? banExpires.getTime() : null) !== (before.banExpires?.getTime() ?? null)
+  return (
+    !before.banned ||
+    (banExpires instanceof Date ? banExpires.getTime() : null) !==
+      (before.banExpires?.getTime() ?? null)
+  )
 }
 
 function banEnd({ banExpires }: Record<string, unknown>): { detail?: EventDetail } {
@@ -75,11 +108,16 @@ export interface WayIn {
 
 /** What it means that a way to sign in is made, and who did it is no longer new here. */
 export function eventOfNewWayIn({ userId, providerId, hasPassword }: WayIn): NewAccountEvent {
-  return hasPassword ? { userId, kind: 'password_set' } : { userId, kind: 'sign_in_method_added', detail: { provider: providerId } }
+  return hasPassword
+    ? { userId, kind: 'password_set' }
+    : { userId, kind: 'sign_in_method_added', detail: { provider: providerId } }
 }
 
 /** What a new password means. @param path the endpoint that sets it */
-export function eventOfPassword({ userId, hasPassword }: Pick<WayIn, 'userId' | 'hasPassword'>, path: string): NewAccountEvent {
+export function eventOfPassword(
+  { userId, hasPassword }: Pick<WayIn, 'userId' | 'hasPassword'>,
+  path: string
+): NewAccountEvent {
   if (path === '/reset-password') return { userId, kind: 'password_reset' }
   return { userId, kind: hasPassword ? 'password_changed' : 'password_set' }
 }

@@ -12,8 +12,9 @@ export interface Actor {
 }
 
 /**
- * The actor of the running call whose session the transaction under way does not hold yet. Null where nobody acts, and where this call itself has ended the
- * session: deleting a user does so, and so does a new password that begins another one.
+ * The actor of the running call whose session the transaction under way does not hold yet. Null
+ * where nobody acts, and where this call itself has ended the session: deleting a user does so, and
+ * so does a new password that begins another one.
  */
 export function actorToHold(): Actor | null {
   const { actor, heldIn, endedHere } = currentScope()
@@ -22,8 +23,9 @@ export function actorToHold(): Actor | null {
 }
 
 /**
- * Makes sure that the session which authorises a write is active and its user may still do it, and keeps both so until the transaction ends. For
- * writes that change no session and no row of `user` but that of `userId`, if any.
+ * Makes sure that the session which authorises a write is active and its user may still do it, and
+ * keeps both so until the transaction ends. For writes that change no session and no row of `user`
+ * but that of `userId`, if any.
  *
  * @throws APIError 401 when the session has ended, 403 when its user has lost the right
  */
@@ -36,22 +38,35 @@ export async function holdActor(db: Queryable, userId: string | null): Promise<v
   acceptActor(await holdSession(db, actor.session.id))
 }
 
-/** As `holdActor`, for a transaction that has locked the users and goes on to change the sessions of one of them. */
-export async function holdActorWith(db: Queryable, actor: Actor, { userId, impersonations }: { userId: string, impersonations: boolean }): Promise<void> {
+/**
+ * As `holdActor`, for a transaction that has locked the users and goes on to change the sessions of
+ * one of them.
+ */
+export async function holdActorWith(
+  db: Queryable,
+  actor: Actor,
+  { userId, impersonations }: { userId: string; impersonations: boolean }
+): Promise<void> {
   acceptActor(await holdSessionsOf(db, userId, actor.session.id, { impersonations }))
 }
 
 /**
- * Locks the row of the user who acts, and makes sure that what an administrator may do is what it was when the call was authorised.
+ * Locks the row of the user who acts, and makes sure that what an administrator may do is what it
+ * was when the call was authorised.
  *
  * @throws APIError 403 otherwise
  */
 export async function holdActorsUser(db: Queryable, { session, role }: Actor): Promise<void> {
-  const [row] = await db.$queryRaw<{ role: string | null }[]>`SELECT "role" FROM "user" WHERE "id" = ${session.userId} FOR SHARE`
+  const [row] = await db.$queryRaw<
+    { role: string | null }[]
+  >`SELECT "role" FROM "user" WHERE "id" = ${session.userId} FOR SHARE`
   const scope = currentScope()
   if (!scope.call?.path.startsWith('/admin/') || !row || row.role === role) return
   scope.authorityEnded = 'right_changed'
-  throw new APIError('FORBIDDEN', { code: 'RIGHT_CHANGED', message: 'What allowed this changed while the request was under way.' })
+  throw new APIError('FORBIDDEN', {
+    code: 'RIGHT_CHANGED',
+    message: 'What allowed this changed while the request was under way.'
+  })
 }
 
 async function lockOwner(db: Queryable, userId: string): Promise<void> {
@@ -66,7 +81,8 @@ async function lockOwner(db: Queryable, userId: string): Promise<void> {
 export function acceptActor(record: SessionRecord | null): void {
   const scope = currentScope()
   const check = record ? judge(record) : null
-  scope.authorityEnded = check?.active ? null : check?.cause ?? 'session_unknown'
-  if (scope.authorityEnded) throw new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
+  scope.authorityEnded = check?.active ? null : (check?.cause ?? 'session_unknown')
+  if (scope.authorityEnded)
+    throw new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
   scope.heldIn = currentTransaction()
 }

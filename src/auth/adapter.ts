@@ -40,11 +40,14 @@ export interface AdapterOptions {
 export type Inner = DBAdapter
 
 /**
- * better-auth's database adapter, wrapped. Sessions go through the session store (`SessionModel`): better-auth sees real tokens
- * only where it presented them, deletes mean revoke, lists show handles. Changes of users and credentials
- * (`AccountWrites`) lock the user, end or bump the sessions, and change, in one transaction. All else is Prisma's adapter.
+ * better-auth's database adapter, wrapped. Sessions go through the session store (`SessionModel`):
+ * better-auth sees real tokens only where it presented them, deletes mean revoke, lists show
+ * handles. Changes of users and credentials (`AccountWrites`) lock the user, end or bump the
+ * sessions, and change, in one transaction. All else is Prisma's adapter.
  */
-export function createAdapter(options: AdapterOptions): (authOptions: BetterAuthOptions) => DBAdapter {
+export function createAdapter(
+  options: AdapterOptions
+): (authOptions: BetterAuthOptions) => DBAdapter {
   return (authOptions) => {
     const inners = new WeakMap<object, Inner>()
     const innerOn = (db: Queryable): Inner => {
@@ -59,59 +62,92 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
     const writing = async () => currentTransaction()?.forWrite() ?? options.prisma
     const inTransaction = <T>(work: (db: Queryable) => Promise<T>) =>
       withTransaction(options.prisma, async (transaction) => work(await transaction.forWrite()))
-    const toStored = <T extends Record<string, unknown>>(use: 'create' | 'update', model: string, fields: T): T =>
-      (model === 'user' ? toStoredUser(use, fields, options.roles) : fields)
+    const toStored = <T extends Record<string, unknown>>(
+      use: 'create' | 'update',
+      model: string,
+      fields: T
+    ): T => (model === 'user' ? toStoredUser(use, fields, options.roles) : fields)
     const announce = ({ changes = [], ...others }: Unconfirmed) => {
       const { endedHere } = currentScope()
       for (const { sessionId, reason } of changes) if (reason !== null) endedHere.add(sessionId)
       return confirmLater({ changes, ...others })
     }
-    const confirmLater = (unconfirmed: Unconfirmed) => afterCommit(() => confirmBeforeAnswer(options.confirmation, unconfirmed))
-    const changed = async (changes: readonly Change[]) => { if (changes.length > 0) await announce({ changes }) }
+    const confirmLater = (unconfirmed: Unconfirmed) =>
+      afterCommit(() => confirmBeforeAnswer(options.confirmation, unconfirmed))
+    const changed = async (changes: readonly Change[]) => {
+      if (changes.length > 0) await announce({ changes })
+    }
     const settle = (sessionIds: readonly string[]) => announce({ sessionIds })
-    const ended = (userId: string, changes: readonly Change[]) => announce({ changes, userIds: [userId] })
+    const ended = (userId: string, changes: readonly Change[]) =>
+      announce({ changes, userIds: [userId] })
     const thinOut = async (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => {
-      // In a transaction that holds locks already, the statements that end the sessions go on in batches instead.
+      // In a transaction that holds locks already, the statements that end the sessions go on in
+      // batches instead.
       if (currentTransaction()?.isOpen) return
       const authorityId = currentScope().actor?.session.id ?? null
       const spared = authorityId === null ? [] : [authorityId]
       const { unconfirmed } = await options.thinning.thinOut({ bulk, spared, authorityId })
       if (unconfirmed.length > 0) await settle(unconfirmed)
     }
-    const sessions = new SessionModel({ ...options, reading, writing, inTransaction, changed, settle, ended, thinOut })
-    const accounts = new AccountWrites({ innerOn, reading, changed, ended, thinOut, prisma: options.prisma, hashName: options.hashName, requestErasure: options.requestErasure })
+    const sessions = new SessionModel({
+      ...options,
+      reading,
+      writing,
+      inTransaction,
+      changed,
+      settle,
+      ended,
+      thinOut
+    })
+    const accounts = new AccountWrites({
+      innerOn,
+      reading,
+      changed,
+      ended,
+      thinOut,
+      prisma: options.prisma,
+      hashName: options.hashName,
+      requestErasure: options.requestErasure
+    })
 
     const adapter: DBAdapter = {
       ...innerOn(options.prisma),
       async create(query) {
         checkInput(query.model, query.data)
         if (query.model === 'session') return sessions.create(query.data) as never
-        if (query.model === 'verification') return inTransaction(async (db) => {
-          await accounts.admitPendingFactor(db, query.data)
-          return innerOn(db).create({ ...query, data: withoutSessionTokens(query.data) })
-        })
+        if (query.model === 'verification')
+          return inTransaction(async (db) => {
+            await accounts.admitPendingFactor(db, query.data)
+            return innerOn(db).create({ ...query, data: withoutSessionTokens(query.data) })
+          })
         const creation = { ...query, data: toStored('create', query.model, query.data) }
         await accounts.thinOutFor(creation)
         const created = accounts.guardsExistence(query.model)
-          ? await orTaken(creation, inTransaction((db) => accounts.create(db, creation)))
+          ? await orTaken(
+              creation,
+              inTransaction((db) => accounts.create(db, creation))
+            )
           : await innerOn(await writing()).create(creation)
         return remember(query.model, created) as never
       },
       async findOne(query) {
         checkWhere(query)
-        if (query.model === 'session') return sessions.findOne(query.where, query.join !== undefined) as never
+        if (query.model === 'session')
+          return sessions.findOne(query.where, query.join !== undefined) as never
         return remember(query.model, await innerOn(await reading()).findOne(query))
       },
       async findMany(query) {
         checkWhere(query)
         checkPage(query)
-        if (query.model === 'session') return sessions.findMany(query.where ?? [], query.join !== undefined) as never
+        if (query.model === 'session')
+          return sessions.findMany(query.where ?? [], query.join !== undefined) as never
         const rows = await innerOn(await reading()).findMany(query)
         return rows.map((row) => remember(query.model, row)) as never
       },
       async count(query) {
         checkWhere(query)
-        if (query.model === 'session') return (await sessions.findMany(query.where ?? [], false)).length
+        if (query.model === 'session')
+          return (await sessions.findMany(query.where ?? [], false)).length
         return innerOn(await reading()).count(query)
       },
       async update(query) {
@@ -121,14 +157,21 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
         const change = { ...query, update: toStored('update', query.model, query.update) }
         if (accounts.guards(query.model, query.update)) {
           await accounts.thinOut(change)
-          return remember(query.model, await orTaken(change, inTransaction((db) => accounts.update<never>(db, change))))
+          return remember(
+            query.model,
+            await orTaken(
+              change,
+              inTransaction((db) => accounts.update<never>(db, change))
+            )
+          )
         }
         return innerOn(await writing()).update(change)
       },
       async updateMany(query) {
         checkWhere(query)
         checkInput(query.model, query.update)
-        if (query.model === 'session') return await sessions.update(query.where, query.update) ? 1 : 0
+        if (query.model === 'session')
+          return (await sessions.update(query.where, query.update)) ? 1 : 0
         const change = { ...query, update: toStored('update', query.model, query.update) }
         if (accounts.guards(query.model, query.update)) {
           await accounts.thinOut(change)
@@ -155,7 +198,8 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
       },
       async incrementOne(query) {
         checkWhere(query)
-        if (query.model === 'twoFactor' && 'backupCodes' in (query.set ?? {})) return inTransaction((db) => accounts.useBackupCode<never>(db, query))
+        if (query.model === 'twoFactor' && 'backupCodes' in (query.set ?? {}))
+          return inTransaction((db) => accounts.useBackupCode<never>(db, query))
         return innerOn(await writing()).incrementOne(query)
       },
       // Opened by the first write: see LazyTransaction.
@@ -165,10 +209,15 @@ export function createAdapter(options: AdapterOptions): (authOptions: BetterAuth
   }
 }
 
-const credentialExists = { code: 'CREDENTIAL_EXISTS', message: 'Somebody else has just set this credential. Look at the user again before you set another one.' }
+const credentialExists = {
+  code: 'CREDENTIAL_EXISTS',
+  message:
+    'Somebody else has just set this credential. Look at the user again before you set another one.'
+}
 
 /**
- * better-auth looks whether an address is free, or a credential there, and writes later: whoever was slower than somebody else is told.
+ * better-auth looks whether an address is free, or a credential there, and writes later: whoever
+ * was slower than somebody else is told.
  *
  * @throws APIError for an address 422 at sign-up, else 400; for a credential 409
  */
@@ -180,12 +229,22 @@ async function orTaken<T>({ model }: { model: string }, write: Promise<T>): Prom
     if (call === null || !isDuplicate(error)) throw error
     if (model === 'account') throw new APIError('CONFLICT', credentialExists)
     if (model !== 'user') throw error
-    throw new APIError(call.path.startsWith('/sign-up/') ? 'UNPROCESSABLE_ENTITY' : 'BAD_REQUEST', BASE_ERROR_CODES.USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL)
+    throw new APIError(
+      call.path.startsWith('/sign-up/') ? 'UNPROCESSABLE_ENTITY' : 'BAD_REQUEST',
+      BASE_ERROR_CODES.USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL
+    )
   }
 }
 
-/** The fields of a user as they are stored. @throws APIError 400 for what is no input, and for roles that there are not */
-function toStoredUser<T extends Record<string, unknown>>(use: 'create' | 'update', fields: T, roles: readonly string[]): T {
+/**
+ * The fields of a user as they are stored. @throws APIError 400 for what is no input, and for roles
+ * that there are not
+ */
+function toStoredUser<T extends Record<string, unknown>>(
+  use: 'create' | 'update',
+  fields: T,
+  roles: readonly string[]
+): T {
   checkUserFields(use, Object.keys(fields))
   const { role } = fields
   if (typeof role !== 'string') return fields
@@ -197,29 +256,55 @@ function toStoredUser<T extends Record<string, unknown>>(use: 'create' | 'update
 /** The endpoints that delete a user. */
 const deleting: readonly string[] = ['/delete-user', '/delete-user/callback', '/admin/remove-user']
 
-/** Whether the rows are deleted with their user, in one transaction, by the call that better-auth is about to make. */
-function goesWithUser({ model, where }: { model: string, where: Where[] }): boolean {
-  return deleting.includes(currentScope().call?.path ?? '') && (model === 'session' || model === 'account') && where.some(({ field }) => field === 'userId')
+/**
+ * Whether the rows are deleted with their user, in one transaction, by the call that better-auth is
+ * about to make.
+ */
+function goesWithUser({ model, where }: { model: string; where: Where[] }): boolean {
+  return (
+    deleting.includes(currentScope().call?.path ?? '') &&
+    (model === 'session' || model === 'account') &&
+    where.some(({ field }) => field === 'userId')
+  )
 }
 
-/** Keeps the epoch of every user that is read before a credential is verified. Old rows have roles with blanks. */
+/**
+ * Keeps the epoch of every user that is read before a credential is verified. Old rows have roles
+ * with blanks.
+ */
 function remember<T>(model: string, row: T): T {
   if (model === 'user' && row) {
     const { id, email, credentialEpoch, role } = row as Record<string, unknown>
     const { epochs, userIds } = currentScope()
     if (typeof id === 'string' && typeof email === 'string') userIds.set(email, id)
-    if (typeof id === 'string' && typeof credentialEpoch === 'number' && !epochs.has(id)) epochs.set(id, credentialEpoch)
+    if (typeof id === 'string' && typeof credentialEpoch === 'number' && !epochs.has(id))
+      epochs.set(id, credentialEpoch)
     if (typeof role === 'string') return { ...row, role: normalizeRole(role) }
   }
   return row
 }
 
-/** A verification row must hold nothing that authenticates: a session token in it becomes its handle. */
+/**
+ * A verification row must hold nothing that authenticates: a session token in it becomes its
+ * handle.
+ */
 function withoutSessionTokens<T extends Record<string, unknown>>(data: T): T {
   return typeof data['value'] === 'string' ? { ...data, value: withoutTokens(data['value']) } : data
 }
 
-function checkWhere({ model, where, sortBy }: { model: string, where?: Where[] | undefined, sortBy?: { field: string } | undefined }): void {
-  if (model === 'user') checkUserFields('find', [...(where ?? []).map(({ field }) => field), ...(sortBy ? [sortBy.field] : [])])
+function checkWhere({
+  model,
+  where,
+  sortBy
+}: {
+  model: string
+  where?: Where[] | undefined
+  sortBy?: { field: string } | undefined
+}): void {
+  if (model === 'user')
+    checkUserFields('find', [
+      ...(where ?? []).map(({ field }) => field),
+      ...(sortBy ? [sortBy.field] : [])
+    ])
   for (const { field, value } of where ?? []) checkInput('where', { [field]: value })
 }

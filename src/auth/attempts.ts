@@ -4,19 +4,48 @@ import type { AuthScope } from './scope.js'
 
 /** How a sign-in by password may end. */
 export const signInOutcomes = [
-  'ok', 'second_factor_required', 'wrong_password', 'unknown', 'banned', 'not_verified', 'limited', 'too_many_sessions', 'credential_changed',
-  'refused', 'invalid', 'overloaded', 'unavailable', 'error'
+  'ok',
+  'second_factor_required',
+  'wrong_password',
+  'unknown',
+  'banned',
+  'not_verified',
+  'limited',
+  'too_many_sessions',
+  'credential_changed',
+  'refused',
+  'invalid',
+  'overloaded',
+  'unavailable',
+  'error'
 ] as const
 export type SignInOutcome = (typeof signInOutcomes)[number]
 
-/** How a second factor that was shown may end. `expired`: the password was given too long ago, or never. */
-export const factorOutcomes = ['ok', 'wrong', 'locked', 'limited', 'expired', 'refused', 'invalid', 'overloaded', 'unavailable', 'error'] as const
+/**
+ * How a second factor that was shown may end. `expired`: the password was given too long ago, or
+ * never.
+ */
+export const factorOutcomes = [
+  'ok',
+  'wrong',
+  'locked',
+  'limited',
+  'expired',
+  'refused',
+  'invalid',
+  'overloaded',
+  'unavailable',
+  'error'
+] as const
 export type FactorOutcome = (typeof factorOutcomes)[number]
 
 export const factors = ['totp', 'backup_code', 'mailed_code'] as const
 export type Factor = (typeof factors)[number]
 
-/** What is shown to an endpoint to prove who somebody is: name and password, the password again, or a second factor. */
+/**
+ * What is shown to an endpoint to prove who somebody is: name and password, the password again, or
+ * a second factor.
+ */
 export type Shown = 'sign_in' | 'password' | Factor
 
 const shown: Record<string, Shown> = {
@@ -50,25 +79,46 @@ export interface AnsweredAttempt {
   /** What the call has found out; null where it was refused before. */
   scope: AuthScope | null
   /** Whose session it was, where that was known before the call. */
-  signedIn: { userId: string, sessionId: string } | null
+  signedIn: { userId: string; sessionId: string } | null
 }
 
 const signInCodes: Record<string, SignInOutcome> = {
-  BANNED_USER: 'banned', EMAIL_NOT_VERIFIED: 'not_verified', CREDENTIAL_CHANGED: 'credential_changed', TOO_MANY_SESSIONS: 'too_many_sessions', overloaded: 'overloaded'
+  BANNED_USER: 'banned',
+  EMAIL_NOT_VERIFIED: 'not_verified',
+  CREDENTIAL_CHANGED: 'credential_changed',
+  TOO_MANY_SESSIONS: 'too_many_sessions',
+  overloaded: 'overloaded'
 }
 
 const factorCodes: Record<string, FactorOutcome> = {
-  INVALID_CODE: 'wrong', INVALID_BACKUP_CODE: 'wrong', ACCOUNT_TEMPORARILY_LOCKED: 'locked', TOO_MANY_ATTEMPTS_REQUEST_NEW_CODE: 'locked',
-  INVALID_TWO_FACTOR_COOKIE: 'expired', OTP_HAS_EXPIRED: 'expired', overloaded: 'overloaded'
+  INVALID_CODE: 'wrong',
+  INVALID_BACKUP_CODE: 'wrong',
+  ACCOUNT_TEMPORARILY_LOCKED: 'locked',
+  TOO_MANY_ATTEMPTS_REQUEST_NEW_CODE: 'locked',
+  INVALID_TWO_FACTOR_COOKIE: 'expired',
+  OTP_HAS_EXPIRED: 'expired',
+  overloaded: 'overloaded'
 }
 
-/** Outcomes that are events, with the causes that they are kept under. The others say nothing of an account. */
+/**
+ * Outcomes that are events, with the causes that they are kept under. The others say nothing of an
+ * account.
+ */
 const signInCauses: Partial<Record<SignInOutcome, string>> = {
-  wrong_password: 'wrong_password', unknown: 'user_unknown', banned: 'user_banned', not_verified: 'email_not_verified', limited: 'rate_limited',
-  too_many_sessions: 'too_many_sessions', credential_changed: 'credential_changed'
+  wrong_password: 'wrong_password',
+  unknown: 'user_unknown',
+  banned: 'user_banned',
+  not_verified: 'email_not_verified',
+  limited: 'rate_limited',
+  too_many_sessions: 'too_many_sessions',
+  credential_changed: 'credential_changed'
 }
 
-const factorCauses: Partial<Record<FactorOutcome, string>> = { wrong: 'wrong_code', locked: 'second_factor_locked', limited: 'rate_limited' }
+const factorCauses: Partial<Record<FactorOutcome, string>> = {
+  wrong: 'wrong_code',
+  locked: 'second_factor_locked',
+  limited: 'rate_limited'
+}
 
 export interface AttemptsOptions {
   failed: FailedAttempts
@@ -93,11 +143,12 @@ export class Attempts {
 
   #noteSignIn(attempt: AnsweredAttempt): void {
     const { name, scope } = attempt
-    const userId = name === null ? null : scope?.userIds.get(name.toLowerCase()) ?? null
+    const userId = name === null ? null : (scope?.userIds.get(name.toLowerCase()) ?? null)
     const outcome = outcomeOfSignIn(attempt, userId !== null)
     this.#options.tally.signedIn(outcome)
     const cause = signInCauses[outcome]
-    if (cause !== undefined) this.#tell(attempt, { kind: 'sign_in_failed', cause, userId, sessionId: null })
+    if (cause !== undefined)
+      this.#tell(attempt, { kind: 'sign_in_failed', cause, userId, sessionId: null })
   }
 
   /** A password that a signed-in user was asked for again. */
@@ -105,8 +156,15 @@ export class Attempts {
     const { status, code } = attempt
     const { userId, sessionId } = whoIsSignedIn(attempt) ?? {}
     if (userId === undefined) return
-    const cause = code === 'INVALID_PASSWORD' ? 'wrong_password' : status === 429 ? 'rate_limited' : null
-    if (cause !== null) this.#tell(attempt, { kind: 'reauthentication_failed', cause, userId, sessionId: sessionId ?? null })
+    const cause =
+      code === 'INVALID_PASSWORD' ? 'wrong_password' : status === 429 ? 'rate_limited' : null
+    if (cause !== null)
+      this.#tell(attempt, {
+        kind: 'reauthentication_failed',
+        cause,
+        userId,
+        sessionId: sessionId ?? null
+      })
   }
 
   #noteFactor(attempt: AnsweredAttempt, factor: Factor): void {
@@ -116,16 +174,35 @@ export class Attempts {
     if (cause === undefined) return
     const signedIn = whoIsSignedIn(attempt)
     const userId = signedIn?.userId ?? attempt.scope?.challenged ?? null
-    this.#tell(attempt, { kind: signedIn ? 'reauthentication_failed' : 'sign_in_failed', cause, userId, sessionId: signedIn?.sessionId ?? null })
+    this.#tell(attempt, {
+      kind: signedIn ? 'reauthentication_failed' : 'sign_in_failed',
+      cause,
+      userId,
+      sessionId: signedIn?.sessionId ?? null
+    })
   }
 
-  #tell({ name, from: { address, userAgent } }: AnsweredAttempt, failed: Pick<FailedAttempt, 'kind' | 'cause' | 'userId' | 'sessionId'>): void {
-    this.#options.failed.note({ ...failed, nameHash: name === null ? null : this.#options.hashName(name), ipAddress: address, userAgent })
+  #tell(
+    { name, from: { address, userAgent } }: AnsweredAttempt,
+    failed: Pick<FailedAttempt, 'kind' | 'cause' | 'userId' | 'sessionId'>
+  ): void {
+    this.#options.failed.note({
+      ...failed,
+      nameHash: name === null ? null : this.#options.hashName(name),
+      ipAddress: address,
+      userAgent
+    })
   }
 }
 
-function outcomeOfSignIn({ status, code, scope }: AnsweredAttempt, isKnown: boolean): SignInOutcome {
-  if (status < 300) return scope?.insertedSession && !scope.endedHere.has(scope.insertedSession) ? 'ok' : 'second_factor_required'
+function outcomeOfSignIn(
+  { status, code, scope }: AnsweredAttempt,
+  isKnown: boolean
+): SignInOutcome {
+  if (status < 300)
+    return scope?.insertedSession && !scope.endedHere.has(scope.insertedSession)
+      ? 'ok'
+      : 'second_factor_required'
   if (code === 'INVALID_EMAIL_OR_PASSWORD') return isKnown ? 'wrong_password' : 'unknown'
   return signInCodes[code ?? ''] ?? outcomeOfStatus(status)
 }

@@ -1,4 +1,8 @@
-import { getCurrentAuthContextAsyncLocalStorage, getCurrentDBAdapterAsyncLocalStorage, getRequestStateAsyncLocalStorage } from '@better-auth/core/context'
+import {
+  getCurrentAuthContextAsyncLocalStorage,
+  getCurrentDBAdapterAsyncLocalStorage,
+  getRequestStateAsyncLocalStorage
+} from '@better-auth/core/context'
 import { betterAuth, type AuthContext, type BetterAuthOptions, type DBAdapter } from 'better-auth'
 import { admin, bearer, oneTimeToken, openAPI } from 'better-auth/plugins'
 import { v7 as uuidV7 } from 'uuid'
@@ -30,7 +34,10 @@ import { generateOneTimeToken, sessionEndpoints, verifyOneTimeToken } from './se
 import { tokenTransport } from './token-transport.js'
 import { Users, type UserWriter } from './users.js'
 
-/** The only header from which better-auth takes the client's address; the bridge sets it, and no client can. */
+/**
+ * The only header from which better-auth takes the client's address; the bridge sets it, and no
+ * client can.
+ */
 export const CLIENT_ADDRESS_HEADER = 'x-holdfast-client-address'
 
 export interface AuthOptions {
@@ -63,7 +70,10 @@ export interface Auth {
   handler(request: Request): Promise<Response>
   /** Changes of users outside of a request. */
   users: Users
-  /** Signs a cookie's value or a bearer token anew that a previous secret has signed; null for any other. */
+  /**
+   * Signs a cookie's value or a bearer token anew that a previous secret has signed; null for any
+   * other.
+   */
   signAnew(signed: string): string | null
   /** Describes the handler's endpoints (OpenAPI 3.1); paths are below `basePath`. */
   describe(): Promise<ApiDescription>
@@ -78,24 +88,51 @@ export interface Auth {
   sign(token: string): string
   /** The same as better-auth reads it: signed with the current secret, in base64. */
   signForBetterAuth(token: string): string
-  /** A session token from the wire, in any form and signed with any secret that counts, as better-auth reads it; null for what is none. */
+  /**
+   * A session token from the wire, in any form and signed with any secret that counts, as
+   * better-auth reads it; null for what is none.
+   */
   toBetterAuth(signed: string): string | null
-  /** The cookie that remembers where somebody signed in before, and the attributes that every cookie has. */
-  deviceCookie: { name: string, attributes: ReturnType<typeof cookieSettings>['defaultCookieAttributes'] }
+  /**
+   * The cookie that remembers where somebody signed in before, and the attributes that every cookie
+   * has.
+   */
+  deviceCookie: {
+    name: string
+    attributes: ReturnType<typeof cookieSettings>['defaultCookieAttributes']
+  }
   trustedOrigins: string[]
 }
 
 let quietened: Promise<void> | undefined
 
-/** Has better-auth's own storages switched off when idle: a process has one of each, whoever else uses better-auth in it. */
+/**
+ * Has better-auth's own storages switched off when idle: a process has one of each, whoever else
+ * uses better-auth in it.
+ */
 async function quietenStorages(): Promise<void> {
   disableWhenIdle(await getCurrentDBAdapterAsyncLocalStorage())
   disableWhenIdle(await getRequestStateAsyncLocalStorage())
   disableWhenIdle(await getCurrentAuthContextAsyncLocalStorage())
 }
 
-/** Builds better-auth on the session store: no secondary storage and no cookie cache, which revocation cannot reach. */
-export async function createAuth({ config, prefix, keys, prisma, reader, revoker, confirmation, thinning, erasures, flushUses, onMessage }: AuthOptions): Promise<Auth> {
+/**
+ * Builds better-auth on the session store: no secondary storage and no cookie cache, which
+ * revocation cannot reach.
+ */
+export async function createAuth({
+  config,
+  prefix,
+  keys,
+  prisma,
+  reader,
+  revoker,
+  confirmation,
+  thinning,
+  erasures,
+  flushUses,
+  onMessage
+}: AuthOptions): Promise<Auth> {
   await (quietened ??= quietenStorages())
   const basePath = `${prefix}/api/auth`
   const trustedOrigins = originsOf(config)
@@ -105,7 +142,8 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
     appName: config.appName,
     baseURL: config.baseUrl,
     basePath,
-    // The numbered ones encrypt and decrypt, the first of them signs; the single one reads what was written before there were numbers.
+    // The numbered ones encrypt and decrypt, the first of them signs; the single one reads what was
+    // written before there were numbers.
     secret: keys.auth,
     secrets: keys.all.map((each) => ({ version: secretVersion(each), value: each.auth })),
     trustedOrigins,
@@ -132,16 +170,33 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
     },
     user: {
       deleteUser: { enabled: true },
-      additionalFields: { credentialEpoch: { type: 'number', required: false, input: false, returned: false } }
+      additionalFields: {
+        credentialEpoch: { type: 'number', required: false, input: false, returned: false }
+      }
     },
-    // The cookie lives as long as the session may; the server decides idleness, and never rewrites a session on a read.
-    session: { expiresIn: Math.min(config.sessionAbsoluteTtlSeconds, LONGEST_COOKIE_SECONDS), disableSessionRefresh: true, cookieCache: { enabled: false } },
-    // better-auth removes what has expired while somebody waits, all at once and however much it is: retention does so in batches.
+    // The cookie lives as long as the session may; the server decides idleness, and never rewrites
+    // a session on a read.
+    session: {
+      expiresIn: Math.min(config.sessionAbsoluteTtlSeconds, LONGEST_COOKIE_SECONDS),
+      disableSessionRefresh: true,
+      cookieCache: { enabled: false }
+    },
+    // better-auth removes what has expired while somebody waits, all at once and however much it
+    // is: retention does so in batches.
     verification: { storeIdentifier: 'hashed', disableCleanup: true },
     rateLimit: { enabled: false },
     // What stands behind a colon is what the client sent: it may be an address, or hold a token.
-    logger: { level: 'warn', log: (_level, message, ...details) => onMessage(details[0] instanceof Error ? 'error' : 'debug', message.split(':', 1)[0] ?? '', details[0]) },
-    // What is no answer of better-auth's is thrown to whoever called the handler, not printed on the console.
+    logger: {
+      level: 'warn',
+      log: (_level, message, ...details) =>
+        onMessage(
+          details[0] instanceof Error ? 'error' : 'debug',
+          message.split(':', 1)[0] ?? '',
+          details[0]
+        )
+    },
+    // What is no answer of better-auth's is thrown to whoever called the handler, not printed on
+    // the console.
     onAPIError: { throw: true },
     advanced: {
       ...cookies,
@@ -159,7 +214,17 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       exportEndpoints({ prisma }),
       admin(),
       secondFactors({ prisma, issuer: config.appName, now: () => Date.now() }),
-      ...(config.oneTimeTokens ? [{ ...oneTime, endpoints: { generateOneTimeToken: generateOneTimeToken({ prisma }), verifyOneTimeToken: verifyOneTimeToken({ prisma }) } }] : []),
+      ...(config.oneTimeTokens
+        ? [
+            {
+              ...oneTime,
+              endpoints: {
+                generateOneTimeToken: generateOneTimeToken({ prisma }),
+                verifyOneTimeToken: verifyOneTimeToken({ prisma })
+              }
+            }
+          ]
+        : []),
       recentSignIn({ prisma, confirmation }),
       bearer({ requireSignature: true }),
       tokenTransport()
@@ -171,12 +236,21 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
       await confirmNow(confirmation)
       return response
     },
-    users: new Users({ prisma, confirmation, erasures, appName: config.appName, roles: config.roles, writer: async () => userWriter(await auth.$context) }),
+    users: new Users({
+      prisma,
+      confirmation,
+      erasures,
+      appName: config.appName,
+      roles: config.roles,
+      writer: async () => userWriter(await auth.$context)
+    }),
     signAnew: (signed) => (keys.all.length > 1 ? signAnew(keys, signed) : null),
     async describe() {
       // Called, not registered: as a plugin it would offer pages of its own.
       const { generateOpenAPISchema } = openAPI().endpoints
-      const described = await generateOpenAPISchema({ context: await auth.$context } as never) as unknown as ApiDescription
+      const described = (await generateOpenAPISchema({
+        context: await auth.$context
+      } as never)) as unknown as ApiDescription
       return { ...described, errorCodes: Object.keys(auth.$ERROR_CODES) }
     },
     endpoints: endpointsOf(auth.api),
@@ -186,34 +260,73 @@ export async function createAuth({ config, prefix, keys, prisma, reader, revoker
     sign: (token) => signToken(token, keys.auth),
     signForBetterAuth: (token) => signToken(token, keys.auth, 'base64'),
     toBetterAuth(signed) {
-      const token = verifySignedToken(toWireForm(signed), keys.all.map((each) => each.auth))
+      const token = verifySignedToken(
+        toWireForm(signed),
+        keys.all.map((each) => each.auth)
+      )
       return token === null ? null : signToken(token, keys.auth, 'base64')
     },
-    deviceCookie: { name: `${cookies.cookiePrefix}.device`, attributes: cookies.defaultCookieAttributes },
+    deviceCookie: {
+      name: `${cookies.cookiePrefix}.device`,
+      attributes: cookies.defaultCookieAttributes
+    },
     trustedOrigins
   }
 }
 
 /** better-auth's own writes go through its hooks, and all of them through our adapter. */
-function userWriter({ internalAdapter, adapter }: { internalAdapter: AuthContext['internalAdapter'], adapter: Pick<DBAdapter, 'deleteMany' | 'updateMany'> }): UserWriter {
+function userWriter({
+  internalAdapter,
+  adapter
+}: {
+  internalAdapter: AuthContext['internalAdapter']
+  adapter: Pick<DBAdapter, 'deleteMany' | 'updateMany'>
+}): UserWriter {
   return {
-    createUser: (user) => internalAdapter.createUser(user as Parameters<typeof internalAdapter.createUser>[0], { method: 'admin' }),
+    createUser: (user) =>
+      internalAdapter.createUser(user as Parameters<typeof internalAdapter.createUser>[0], {
+        method: 'admin'
+      }),
     createAccount: (account) => internalAdapter.createAccount(account),
     updateUser: (userId, update) => internalAdapter.updateUser(userId, update),
-    updatePassword: (userId, password) => adapter.updateMany({ model: 'account', where: [{ field: 'userId', value: userId }, { field: 'providerId', value: 'credential' }], update: { password, updatedAt: new Date() } }),
-    deleteUser: (userId) => adapter.deleteMany({ model: 'user', where: [{ field: 'id', value: userId }] })
+    updatePassword: (userId, password) =>
+      adapter.updateMany({
+        model: 'account',
+        where: [
+          { field: 'userId', value: userId },
+          { field: 'providerId', value: 'credential' }
+        ],
+        update: { password, updatedAt: new Date() }
+      }),
+    deleteUser: (userId) =>
+      adapter.deleteMany({ model: 'user', where: [{ field: 'id', value: userId }] })
   }
 }
 
 /**
- * Cookie names carry their prefix themselves, for better-auth's own prefixing would add a second one: `__Host-` binds a cookie to
- * this host on https, `__Secure-` allows the configured domain, plain http (development) has neither.
+ * Cookie names carry their prefix themselves, for better-auth's own prefixing would add a second
+ * one: `__Host-` binds a cookie to this host on https, `__Secure-` allows the configured domain,
+ * plain http (development) has neither.
  */
 function cookieSettings({ baseUrl, cookieDomain }: Config) {
   const secure = baseUrl.startsWith('https:')
-  const cookiePrefix = !secure ? 'holdfast' : cookieDomain === undefined ? '__Host-holdfast' : '__Secure-holdfast'
+  const cookiePrefix = !secure
+    ? 'holdfast'
+    : cookieDomain === undefined
+      ? '__Host-holdfast'
+      : '__Secure-holdfast'
   const domain: { domain?: string } = cookieDomain === undefined ? {} : { domain: cookieDomain }
-  return { cookiePrefix, useSecureCookies: false, defaultCookieAttributes: { secure, httpOnly: true, sameSite: 'lax' as const, path: '/', ...domain } }
+  return {
+    cookiePrefix,
+    useSecureCookies: false,
+    defaultCookieAttributes: {
+      secure,
+      httpOnly: true,
+      sameSite: 'lax' as const,
+      path: '/',
+      ...domain
+    }
+  }
 }
 
 /** In embedded mode a newcomer may type either loopback name. */
@@ -221,7 +334,8 @@ function originsOf({ baseUrl, databaseUrl, trustedOrigins }: Config): string[] {
   const origins = new Set([baseUrl, ...trustedOrigins])
   const url = new URL(baseUrl)
   if (databaseUrl === undefined && isLoopback(url.hostname)) {
-    for (const host of ['localhost', '127.0.0.1', '[::1]']) origins.add(`${url.protocol}//${host}${url.port ? `:${url.port}` : ''}`)
+    for (const host of ['localhost', '127.0.0.1', '[::1]'])
+      origins.add(`${url.protocol}//${host}${url.port ? `:${url.port}` : ''}`)
   }
   return [...origins]
 }

@@ -4,21 +4,24 @@ import { checkClientFields } from './input.js'
 import { currentScope } from './scope.js'
 
 /**
- * Notes which endpoint better-auth has routed a call to, before anything is looked up: what the call's credential may do is decided by
- * that, however the path was spelled. It must be the first plugin.
+ * Notes which endpoint better-auth has routed a call to, before anything is looked up: what the
+ * call's credential may do is decided by that, however the path was spelled. It must be the first
+ * plugin.
  */
 export function callRules(): BetterAuthPlugin {
   return {
     id: 'holdfast-call-rules',
     hooks: {
-      before: [{
-        matcher: () => true,
-        handler: createAuthMiddleware(async (ctx) => {
-          const { path, body, query } = ctx as { path: string, body?: unknown, query?: unknown }
-          currentScope().call = { path, body }
-          checkClientFields(path, body, query)
-        })
-      }]
+      before: [
+        {
+          matcher: () => true,
+          handler: createAuthMiddleware(async (ctx) => {
+            const { path, body, query } = ctx as { path: string; body?: unknown; query?: unknown }
+            currentScope().call = { path, body }
+            checkClientFields(path, body, query)
+          })
+        }
+      ]
     }
   }
 }

@@ -5,16 +5,20 @@ const ACCOUNTS = 8
 const MAX_LENGTH = 400
 const FORM = /^d1\.[A-Za-z0-9_-]{22}(\.[A-Za-z0-9_-]{22})*$/
 
-/** An account, with the epoch of its credentials: a new password, second factor or end of all sessions begins another one. */
+/**
+ * An account, with the epoch of its credentials: a new password, second factor or end of all
+ * sessions begins another one.
+ */
 export interface DeviceAccount {
   userId: string
   credentialEpoch: number
 }
 
 /**
- * Recognises devices that signed in before, by a proof that they keep: in a cookie, or as an app's device token. It proves the device for
- * each account, until the account's credentials change, and authenticates nobody: its only use is a budget of wrong guesses apart from
- * that of strangers. `d1.<device>.<mac of an account and its epoch>.…`
+ * Recognises devices that signed in before, by a proof that they keep: in a cookie, or as an app's
+ * device token. It proves the device for each account, until the account's credentials change, and
+ * authenticates nobody: its only use is a budget of wrong guesses apart from that of strangers.
+ * `d1.<device>.<mac of an account and its epoch>.…`
  */
 export class Devices {
   readonly #keys: readonly string[]
@@ -24,33 +28,57 @@ export class Devices {
     this.#keys = keys
   }
 
-  /** The id of the device, if it signed in to this account since the account's credentials changed. */
+  /**
+   * The id of the device, if it signed in to this account since the account's credentials changed.
+   */
   find(proof: string, account: DeviceAccount): string | null {
     if (!isDeviceProof(proof)) return null
     const [, device = '', ...macs] = proof.split('.')
     const expected = this.#keys.map((key) => Buffer.from(macOf(key, device, account)))
-    return macs.some((mac) => expected.some((right) => timingSafeEqual(Buffer.from(mac), right))) ? device : null
+    return macs.some((mac) => expected.some((right) => timingSafeEqual(Buffer.from(mac), right)))
+      ? device
+      : null
   }
 
-  /** A proof that tells, beside what the present one does, that the device has signed in to this account. */
+  /**
+   * A proof that tells, beside what the present one does, that the device has signed in to this
+   * account.
+   */
   remember(proof: string | undefined, account: DeviceAccount): string {
-    const [, kept = '', ...macs] = proof !== undefined && isDeviceProof(proof) ? proof.split('.') : []
+    const [, kept = '', ...macs] =
+      proof !== undefined && isDeviceProof(proof) ? proof.split('.') : []
     const device = kept || randomBytes(16).toString('base64url')
     const mac = macOf(this.#keys[0] ?? '', device, account)
-    return ['d1', device, mac, ...macs.filter((other) => other !== mac).slice(0, ACCOUNTS - 1)].join('.')
+    return [
+      'd1',
+      device,
+      mac,
+      ...macs.filter((other) => other !== mac).slice(0, ACCOUNTS - 1)
+    ].join('.')
   }
 }
 
-/** Whether a text has a proof's form. Anybody can write one: whether it proves something is for `Devices`. */
+/**
+ * Whether a text has a proof's form. Anybody can write one: whether it proves something is for
+ * `Devices`.
+ */
 export function isDeviceProof(text: string): boolean {
   return text.length <= MAX_LENGTH && FORM.test(text)
 }
 
 function macOf(key: string, device: string, { userId, credentialEpoch }: DeviceAccount): string {
-  return createHmac('sha256', key).update(`${device}.${credentialEpoch}.${userId}`).digest().subarray(0, 16).toString('base64url')
+  return createHmac('sha256', key)
+    .update(`${device}.${credentialEpoch}.${userId}`)
+    .digest()
+    .subarray(0, 16)
+    .toString('base64url')
 }
 
 /** How an account is named in counts: they must not hold e-mail addresses. */
 export function accountKey(email: string): string {
-  return createHash('sha256').update(email.toLowerCase()).digest().subarray(0, 16).toString('base64url')
+  return createHash('sha256')
+    .update(email.toLowerCase())
+    .digest()
+    .subarray(0, 16)
+    .toString('base64url')
 }

@@ -1,17 +1,25 @@
 /** What an endpoint of better-auth asks of the credential that authenticates the call. */
 interface EndpointRule {
   /**
-   * Whether an access token may do it. Every service that an access token is sent to sees it, so that it must not be enough for what lasts
-   * longer than the token does (RFC 9700, section 2.3). `password`: only with the user's password in the same request.
+   * Whether an access token may do it. Every service that an access token is sent to sees it, so
+   * that it must not be enough for what lasts longer than the token does (RFC 9700, section 2.3).
+   * `password`: only with the user's password in the same request.
    */
   accessToken?: 'alone' | 'password'
-  /** The field of the body that holds the user's password, where the endpoint itself verifies it. */
+  /**
+   * The field of the body that holds the user's password, where the endpoint itself verifies it.
+   */
   password?: string
-  /** A change after which an account may be lost: it wants a credential shown in the session lately. */
+  /**
+   * A change after which an account may be lost: it wants a credential shown in the session lately.
+   */
   grave?: true
 }
 
-/** What is not listed here, an access token may not do. Paths are better-auth's own, by which it routes. */
+/**
+ * What is not listed here, an access token may not do. Paths are better-auth's own, by which it
+ * routes.
+ */
 const rules: Record<string, EndpointRule> = {
   '/get-session': { accessToken: 'alone' },
   '/sign-out': { accessToken: 'alone' },
@@ -31,16 +39,29 @@ const rules: Record<string, EndpointRule> = {
   '/two-factor/enable': { accessToken: 'password', password: 'password', grave: true },
   '/two-factor/disable': { accessToken: 'password', password: 'password', grave: true },
   '/two-factor/get-totp-uri': { accessToken: 'password', password: 'password', grave: true },
-  '/two-factor/generate-backup-codes': { accessToken: 'password', password: 'password', grave: true },
+  '/two-factor/generate-backup-codes': {
+    accessToken: 'password',
+    password: 'password',
+    grave: true
+  },
   // The code is a credential of its own.
   '/two-factor/verify-totp': { accessToken: 'alone' },
   '/two-factor/verify-backup-code': { accessToken: 'alone' }
 }
 
-/** Administration that changes nothing, or that gives a right back. All else below /admin is grave. */
+/**
+ * Administration that changes nothing, or that gives a right back. All else below /admin is grave.
+ */
 const harmlessAdministration: readonly string[] = [
-  '/admin/get-user', '/admin/list-users', '/admin/list-user-sessions', '/admin/list-user-session-history', '/admin/list-session-events', '/admin/list-user-events',
-  '/admin/list-events', '/admin/has-permission', '/admin/stop-impersonating'
+  '/admin/get-user',
+  '/admin/list-users',
+  '/admin/list-user-sessions',
+  '/admin/list-user-session-history',
+  '/admin/list-session-events',
+  '/admin/list-user-events',
+  '/admin/list-events',
+  '/admin/has-permission',
+  '/admin/stop-impersonating'
 ]
 
 /** A call of an endpoint: its path as better-auth routed it, and the body as it was sent. */
@@ -52,12 +73,17 @@ export interface EndpointCall {
 /** Whether an access token is enough for a call. */
 export function allowsAccessToken(call: EndpointCall): boolean {
   const rule = rules[call.path]
-  return rule?.accessToken === 'alone' || (rule?.accessToken === 'password' && carriesPassword(call))
+  return (
+    rule?.accessToken === 'alone' || (rule?.accessToken === 'password' && carriesPassword(call))
+  )
 }
 
 /** Whether a call is a grave change. */
 export function isGrave({ path }: EndpointCall): boolean {
-  return rules[path]?.grave === true || (path.startsWith('/admin/') && !harmlessAdministration.includes(path))
+  return (
+    rules[path]?.grave === true ||
+    (path.startsWith('/admin/') && !harmlessAdministration.includes(path))
+  )
 }
 
 /** Whether a call shows the code of a second factor, or a backup code. */

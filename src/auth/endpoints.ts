@@ -9,7 +9,12 @@ export interface AuthEndpoint {
 
 interface Declared {
   path?: string | undefined
-  options?: { method?: string | string[] | undefined, metadata?: { SERVER_ONLY?: boolean, allowedMediaTypes?: string[] } | undefined } | undefined
+  options?:
+    | {
+        method?: string | string[] | undefined
+        metadata?: { SERVER_ONLY?: boolean; allowedMediaTypes?: string[] } | undefined
+      }
+    | undefined
 }
 
 /** The endpoints that better-auth's router can reach, from its own table. */
@@ -17,7 +22,14 @@ export function endpointsOf(api: Record<string, unknown>): AuthEndpoint[] {
   const endpoints = (Object.values(api) as Declared[]).flatMap(({ path, options }) => {
     const { method = [], metadata } = options ?? {}
     if (path === undefined || metadata?.SERVER_ONLY) return []
-    return [{ path, methods: [method].flat(), takesForms: metadata?.allowedMediaTypes?.includes('application/x-www-form-urlencoded') ?? false }]
+    return [
+      {
+        path,
+        methods: [method].flat(),
+        takesForms:
+          metadata?.allowedMediaTypes?.includes('application/x-www-form-urlencoded') ?? false
+      }
+    ]
   })
   return endpoints
 }

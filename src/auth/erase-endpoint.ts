@@ -20,37 +20,62 @@ export interface EraseEndpointOptions {
   confirmation: Confirmation
 }
 
-const administratorMiddleware = administratorsOnly({ code: 'YOU_ARE_NOT_ALLOWED_TO_DELETE_USERS', message: 'You are not allowed to delete users' })
+const administratorMiddleware = administratorsOnly({
+  code: 'YOU_ARE_NOT_ALLOWED_TO_DELETE_USERS',
+  message: 'You are not allowed to delete users'
+})
 
 /**
- * Deletes a user, or takes one who was deleted before, and erases what names them. `admin/remove-user` leaves addresses and devices in what
- * happened, until retention. It may be asked again: then it goes on.
+ * Deletes a user, or takes one who was deleted before, and erases what names them.
+ * `admin/remove-user` leaves addresses and devices in what happened, until retention. It may be
+ * asked again: then it goes on.
  */
 export function eraseEndpoint({ prisma, erasures, confirmation }: EraseEndpointOptions) {
   return {
     id: 'holdfast-erasure',
     endpoints: {
-      eraseUser: createAuthEndpoint('/admin/erase-user', {
-        method: 'POST', use: [administratorMiddleware], body: z.object({ userId: anyUserId })
-      }, async (ctx) => {
-        const { userId } = ctx.body
-        if (userId === ctx.context.session?.user.id) throw new APIError('BAD_REQUEST', { code: 'YOU_CANNOT_REMOVE_YOURSELF', message: 'You cannot remove yourself' })
-        currentScope().erasing = true
-        const deleted = await ctx.context.adapter.deleteMany({ model: 'user', where: [{ field: 'id', value: userId }] })
-        if (deleted === 0) {
-          if (!await erasures.isKnown(userId)) throw new APIError('NOT_FOUND', { code: 'USER_NOT_FOUND', message: 'User not found' })
-          await requestForDeleted(prisma, erasures, userId)
+      eraseUser: createAuthEndpoint(
+        '/admin/erase-user',
+        {
+          method: 'POST',
+          use: [administratorMiddleware],
+          body: z.object({ userId: anyUserId })
+        },
+        async (ctx) => {
+          const { userId } = ctx.body
+          if (userId === ctx.context.session?.user.id)
+            throw new APIError('BAD_REQUEST', {
+              code: 'YOU_CANNOT_REMOVE_YOURSELF',
+              message: 'You cannot remove yourself'
+            })
+          currentScope().erasing = true
+          const deleted = await ctx.context.adapter.deleteMany({
+            model: 'user',
+            where: [{ field: 'id', value: userId }]
+          })
+          if (deleted === 0) {
+            if (!(await erasures.isKnown(userId)))
+              throw new APIError('NOT_FOUND', { code: 'USER_NOT_FOUND', message: 'User not found' })
+            await requestForDeleted(prisma, erasures, userId)
+          }
+          // What names the person is taken away when no copy of a session shows it any more.
+          await confirmNow(confirmation)
+          return ctx.json({
+            success: true,
+            erased: await erasures.finish(userId, { maxMs: MAX_ERASING_MS })
+          })
         }
-        // What names the person is taken away when no copy of a session shows it any more.
-        await confirmNow(confirmation)
-        return ctx.json({ success: true, erased: await erasures.finish(userId, { maxMs: MAX_ERASING_MS }) })
-      })
+      )
     }
   } satisfies BetterAuthPlugin
 }
 
 /** Notes that somebody is to be erased who was deleted before, and who wants it. */
-export async function requestForDeleted(prisma: PrismaClient, erasures: Erasures, userId: string): Promise<void> {
+export async function requestForDeleted(
+  prisma: PrismaClient,
+  erasures: Erasures,
+  userId: string
+): Promise<void> {
   await withTransaction(prisma, async (transaction) => {
     const db = await transaction.forWrite()
     await holdActor(db, null)

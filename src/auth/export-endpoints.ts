@@ -8,28 +8,56 @@ import { administratorsOnly, anyUserId } from './administrators.js'
 import { pageLimit } from './event-endpoints.js'
 import { currentOrigin } from './event-origin.js'
 
-const after = z.string().max(128).refine(isExportCursor).optional().meta({ description: 'The `next` of the page before.' })
+const after = z
+  .string()
+  .max(128)
+  .refine(isExportCursor)
+  .optional()
+  .meta({ description: 'The `next` of the page before.' })
 
-const administratorMiddleware = administratorsOnly({ code: 'YOU_ARE_NOT_ALLOWED_TO_EXPORT_USERS', message: 'You are not allowed to export what is stored of others' })
+const administratorMiddleware = administratorsOnly({
+  code: 'YOU_ARE_NOT_ALLOWED_TO_EXPORT_USERS',
+  message: 'You are not allowed to export what is stored of others'
+})
 
-/** What is stored of a person, for the person and for administrators, in pages. That it was asked for is told in the account's events. */
+/**
+ * What is stored of a person, for the person and for administrators, in pages. That it was asked
+ * for is told in the account's events.
+ */
 export function exportEndpoints({ prisma }: { prisma: PrismaClient }) {
   return {
     id: 'holdfast-export',
     endpoints: {
-      exportAccount: createAuthEndpoint('/export-account', { method: 'GET', use: [sessionMiddleware], query: z.object({ limit: pageLimit, after }) }, async (ctx) =>
-        ctx.json(await exportPage(prisma, ctx.context.session.user.id, ctx.query))),
-      exportUser: createAuthEndpoint('/admin/export-user', {
-        method: 'GET', use: [administratorMiddleware], query: z.object({ userId: anyUserId, limit: pageLimit, after })
-      }, async (ctx) => ctx.json(await exportPage(prisma, ctx.query.userId, ctx.query)))
+      exportAccount: createAuthEndpoint(
+        '/export-account',
+        { method: 'GET', use: [sessionMiddleware], query: z.object({ limit: pageLimit, after }) },
+        async (ctx) => ctx.json(await exportPage(prisma, ctx.context.session.user.id, ctx.query))
+      ),
+      exportUser: createAuthEndpoint(
+        '/admin/export-user',
+        {
+          method: 'GET',
+          use: [administratorMiddleware],
+          query: z.object({ userId: anyUserId, limit: pageLimit, after })
+        },
+        async (ctx) => ctx.json(await exportPage(prisma, ctx.query.userId, ctx.query))
+      )
     }
   } satisfies BetterAuthPlugin
 }
 
-async function exportPage(prisma: PrismaClient, userId: string, query: { limit: string, after?: string | undefined }): Promise<ExportPage> {
-  const page = await exportPerson(prisma, userId, { limit: Number(query.limit), after: query.after })
+async function exportPage(
+  prisma: PrismaClient,
+  userId: string,
+  query: { limit: string; after?: string | undefined }
+): Promise<ExportPage> {
+  const page = await exportPerson(prisma, userId, {
+    limit: Number(query.limit),
+    after: query.after
+  })
   if (query.after !== undefined) return page
-  if (page.records.length === 0) throw new APIError('NOT_FOUND', { code: 'USER_NOT_FOUND', message: 'User not found' })
+  if (page.records.length === 0)
+    throw new APIError('NOT_FOUND', { code: 'USER_NOT_FOUND', message: 'User not found' })
   await writeAccountEvents(prisma, currentOrigin(), [{ userId, kind: 'user_exported' }])
   return page
 }

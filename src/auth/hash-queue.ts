@@ -24,7 +24,9 @@ interface Waiting {
   refuse: (why: 'full' | 'gone') => void
 }
 
-/** So many may wait whatever a hash takes: a slow machine must not turn a handful of people away. */
+/**
+ * So many may wait whatever a hash takes: a slow machine must not turn a handful of people away.
+ */
 const MIN_WAITING = 8
 /** What a hash is thought to take before one was measured. */
 const FIRST_GUESS_MS = 50
@@ -32,11 +34,12 @@ const FIRST_GUESS_MS = 50
 const WEIGHT = 1 / 16
 
 /**
- * Hashes that wait for their turn. The queue holds what can be computed within `maxWaitMs`, at the running mean of a hash's time, and takes
- * turns between networks: first between wide ones, then between the narrow ones of each. When it is full, the network with the most
- * waiting hashes loses its last one to a network with fewer; where no other network has more, the newcomer is refused. So a flood from
- * one network sheds itself, and a client from elsewhere waits for one hash of each other network.
- * (P. McKenney, "Stochastic Fairness Queueing", 1990: longest-queue drop.)
+ * Hashes that wait for their turn. The queue holds what can be computed within `maxWaitMs`, at the
+ * running mean of a hash's time, and takes turns between networks: first between wide ones, then
+ * between the narrow ones of each. When it is full, the network with the most waiting hashes loses
+ * its last one to a network with fewer; where no other network has more, the newcomer is refused.
+ * So a flood from one network sheds itself, and a client from elsewhere waits for one hash of each
+ * other network. (P. McKenney, "Stochastic Fairness Queueing", 1990: longest-queue drop.)
  */
 export class HashQueue {
   readonly #options: HashQueueOptions
@@ -58,13 +61,14 @@ export class HashQueue {
   /** How many may wait now. */
   get capacity(): number {
     const { atOnce, maxWaitMs } = this.#options
-    return Math.max(MIN_WAITING, Math.floor(maxWaitMs * atOnce / this.#meanMs))
+    return Math.max(MIN_WAITING, Math.floor((maxWaitMs * atOnce) / this.#meanMs))
   }
 
   /**
    * Computes a hash when its turn has come.
    *
-   * @throws what `refused` makes, when the queue is full, or when the client goes away before the hash is begun
+   * @throws what `refused` makes, when the queue is full, or when the client goes away before the
+   *   hash is begun
    */
   async run<T>(client: HashClient, compute: () => Promise<T>): Promise<T> {
     await this.#turn(client)
@@ -97,7 +101,8 @@ export class HashQueue {
           reject(refused(why))
         }
       }
-      if (this.#waiting >= this.capacity && !this.#makeRoomFor(client)) return waiting.refuse('full')
+      if (this.#waiting >= this.capacity && !this.#makeRoomFor(client))
+        return waiting.refuse('full')
       client.gone?.addEventListener('abort', onGone, { once: true })
       this.#add(waiting)
       this.#next()
@@ -121,7 +126,9 @@ export class HashQueue {
     this.#waiting++
   }
 
-  /** Takes the oldest hash of the network whose turn it is; the network goes to the end of the line. */
+  /**
+   * Takes the oldest hash of the network whose turn it is; the network goes to the end of the line.
+   */
   #takeFirst(): Waiting {
     for (const [wide, line] of this.#lines) {
       for (const [narrow, own] of line) {
@@ -148,12 +155,18 @@ export class HashQueue {
     if (line.size === 0) this.#lines.delete(wide)
   }
 
-  /** Refuses the last hash of the network that has the most, if that has more than the newcomer's would have. */
+  /**
+   * Refuses the last hash of the network that has the most, if that has more than the newcomer's
+   * would have.
+   */
   #makeRoomFor({ networks }: HashClient): boolean {
     const ownLine = this.#lines.get(networks.wide)
     const wide = longest(this.#lines, sizeOf)
     const isOthers = wide !== null && wide.size > (ownLine ? sizeOf(ownLine) : 0) + 1
-    const narrow = longest((isOthers ? wide.value : ownLine) ?? new Map<string, Waiting[]>(), (list) => list.length)
+    const narrow = longest(
+      (isOthers ? wide.value : ownLine) ?? new Map<string, Waiting[]>(),
+      (list) => list.length
+    )
     const own = ownLine?.get(networks.narrow)?.length ?? 0
     const victim = narrow && (isOthers || narrow.size > own + 1) ? narrow.value.at(-1) : undefined
     if (!victim) return false
@@ -169,8 +182,11 @@ function sizeOf(line: ReadonlyMap<string, readonly Waiting[]>): number {
   return size
 }
 
-function longest<Value>(values: ReadonlyMap<string, Value>, size: (value: Value) => number): { value: Value, size: number } | null {
-  let found: { value: Value, size: number } | null = null
+function longest<Value>(
+  values: ReadonlyMap<string, Value>,
+  size: (value: Value) => number
+): { value: Value; size: number } | null {
+  let found: { value: Value; size: number } | null = null
   for (const value of values.values()) {
     if (!found || size(value) > found.size) found = { value, size: size(value) }
   }

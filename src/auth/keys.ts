@@ -3,7 +3,10 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ConfigError } from '../config.js'
 
-/** A key for each purpose, all derived from one secret (HKDF-SHA256, RFC 5869), so that none can stand in for another. */
+/**
+ * A key for each purpose, all derived from one secret (HKDF-SHA256, RFC 5869), so that none can
+ * stand in for another.
+ */
 export interface SecretKeys {
   /** Names the secret, and tells nothing about it: eight hexadecimal digits. */
   readonly id: string
@@ -11,7 +14,10 @@ export interface SecretKeys {
   readonly auth: string
   /** Proves that a device signed in before. */
   readonly device: string
-  /** Kept in the store: tells whether a node has the secret that the store's sessions were signed with. */
+  /**
+   * Kept in the store: tells whether a node has the secret that the store's sessions were signed
+   * with.
+   */
   readonly check: string
   /** Encrypts the private parts of signing keys. */
   readonly seal: Buffer
@@ -24,7 +30,10 @@ export interface SecretKeys {
   readonly pepper: Pepper
 }
 
-/** The keys of AUTH_SECRET, with which everything new is made, and of AUTH_SECRET_PREVIOUS, which verify and decrypt. */
+/**
+ * The keys of AUTH_SECRET, with which everything new is made, and of AUTH_SECRET_PREVIOUS, which
+ * verify and decrypt.
+ */
 export interface Keys extends SecretKeys {
   /** Those of every known secret, the current one first. */
   readonly all: readonly [SecretKeys, ...SecretKeys[]]
@@ -32,7 +41,10 @@ export interface Keys extends SecretKeys {
   readonly peppers: Peppers
 }
 
-/** The keys of one secret for refresh tokens; tokens and rows name it by `id` (eight hexadecimal digits). */
+/**
+ * The keys of one secret for refresh tokens; tokens and rows name it by `id` (eight hexadecimal
+ * digits).
+ */
 export interface Pepper {
   readonly id: string
   /** Makes successors. */
@@ -52,7 +64,11 @@ export function deriveKeys(authSecret: string, previousSecrets: readonly string[
   const current = keysOf(authSecret)
   const all = [current, ...previousSecrets.map(keysOf)] as const
   const peppers = new Map(all.map(({ pepper }) => [pepper.id, pepper]))
-  return { ...current, all: [...all], peppers: { current: current.pepper, find: (id) => peppers.get(id) ?? null } }
+  return {
+    ...current,
+    all: [...all],
+    peppers: { current: current.pepper, find: (id) => peppers.get(id) ?? null }
+  }
 }
 
 function keysOf(secret: string): SecretKeys {
@@ -87,14 +103,18 @@ function deriveKey(authSecret: string, purpose: string): Buffer {
 }
 
 /**
- * The secret of an embedded store: made once, kept beside the data with mode 0600. Call it while holding the directory's lock.
- * It is written under another name first, so that a crash leaves a whole secret or none.
+ * The secret of an embedded store: made once, kept beside the data with mode 0600. Call it while
+ * holding the directory's lock. It is written under another name first, so that a crash leaves a
+ * whole secret or none.
  */
 export function keptSecret(dataDir: string): string {
   const path = join(dataDir, 'auth-secret')
   if (existsSync(path)) {
     const kept = readFileSync(path, 'utf8').trim()
-    if (Buffer.byteLength(kept) < 32) throw new ConfigError(`DATA_DIR: the secret in ${path} is damaged; without it the store's sessions cannot be read`)
+    if (Buffer.byteLength(kept) < 32)
+      throw new ConfigError(
+        `DATA_DIR: the secret in ${path} is damaged; without it the store's sessions cannot be read`
+      )
     return kept
   }
   const secret = randomBytes(48).toString('base64url')

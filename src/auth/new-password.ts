@@ -5,8 +5,9 @@ const MIN_LENGTH = 8
 const MAX_LENGTH = 128
 
 /**
- * Limits for better-auth, which counts UTF-16 units and would call 65 emoji too long. `findPasswordFault` decides what may be set; what
- * may be tried is bounded here, with room for every spelling of the longest password.
+ * Limits for better-auth, which counts UTF-16 units and would call 65 emoji too long.
+ * `findPasswordFault` decides what may be set; what may be tried is bounded here, with room for
+ * every spelling of the longest password.
  */
 export const passwordLengths = { minPasswordLength: 1, maxPasswordLength: 1024 }
 
@@ -16,24 +17,42 @@ export type PasswordFault = Extract<Cause, `password_${string}`>
 let commonPasswords: Promise<Set<string>> | undefined
 
 /**
- * Looks for a reason not to set a password. Ask wherever one is set; signing in with an old one goes on to work.
+ * Looks for a reason not to set a password. Ask wherever one is set; signing in with an old one
+ * goes on to work.
  *
- * @param about what the password must not be, because it is tried first: the e-mail address, the name of the application
+ * @param about what the password must not be, because it is tried first: the e-mail address, the
+ *   name of the application
  */
-export async function findPasswordFault(password: string, { email, appName }: { email?: string | undefined, appName?: string } = {}): Promise<PasswordFault | null> {
+export async function findPasswordFault(
+  password: string,
+  { email, appName }: { email?: string | undefined; appName?: string } = {}
+): Promise<PasswordFault | null> {
   const normalized = password.normalize('NFKC') // as it is hashed
   const length = Array.from(normalized).length
   if (length < MIN_LENGTH) return 'password_too_short'
   if (length > MAX_LENGTH) return 'password_too_long'
   const folded = normalized.toLowerCase()
   const address = email?.toLowerCase()
-  if (folded === 'holdfast' || folded === appName?.toLowerCase() || folded === address || folded === address?.split('@', 1)[0]) return 'password_too_common'
+  if (
+    folded === 'holdfast' ||
+    folded === appName?.toLowerCase() ||
+    folded === address ||
+    folded === address?.split('@', 1)[0]
+  )
+    return 'password_too_common'
   commonPasswords ??= loadCommonPasswords()
   return (await commonPasswords).has(folded) ? 'password_too_common' : null
 }
 
-/** Loads the list when a password is set for the first time: most processes only check sessions. It takes some 3 MB. */
+/**
+ * Loads the list when a password is set for the first time: most processes only check sessions. It
+ * takes some 3 MB.
+ */
 async function loadCommonPasswords(): Promise<Set<string>> {
   const { dictionary } = await import('@zxcvbn-ts/language-common')
-  return new Set(dictionary['passwords-common'].map((each) => each.toLowerCase()).filter((each) => each.length >= MIN_LENGTH))
+  return new Set(
+    dictionary['passwords-common']
+      .map((each) => each.toLowerCase())
+      .filter((each) => each.length >= MIN_LENGTH)
+  )
 }

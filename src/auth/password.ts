@@ -5,7 +5,10 @@ import { Refusal } from '../errors.js'
 import { HashQueue } from './hash-queue.js'
 import { currentScope } from './scope.js'
 
-/** Argon2id with OWASP's first recommendation (Password Storage Cheat Sheet): 19 MiB, 2 passes, 1 lane. */
+/**
+ * Argon2id with OWASP's first recommendation (Password Storage Cheat Sheet): 19 MiB, 2 passes, 1
+ * lane.
+ */
 const ARGON2ID = 2 // a const enum in the library's types, which isolated modules cannot read
 const parameters = { algorithm: ARGON2ID, memoryCost: 19_456, timeCost: 2, parallelism: 1 }
 
@@ -13,8 +16,9 @@ const parameters = { algorithm: ARGON2ID, memoryCost: 19_456, timeCost: 2, paral
 const MAX_WAIT_MS = 2_000
 
 /**
- * How many hashes a process computes at once; further ones wait their turn. One core is left to the event loop, and with
- * it to everybody's checks. libuv's pool has four threads, which DNS and files need as well.
+ * How many hashes a process computes at once; further ones wait their turn. One core is left to the
+ * event loop, and with it to everybody's checks. libuv's pool has four threads, which DNS and files
+ * need as well.
  *
  * @param cores that this process may run on
  */
@@ -32,22 +36,34 @@ const queue = new HashQueue({
 /**
  * Hashes a password in libuv's thread pool, off the event loop.
  *
- * @throws Refusal 503 `overloaded` when too many wait, or the client of the running call went away; it becomes the call's answer
+ * @throws Refusal 503 `overloaded` when too many wait, or the client of the running call went away;
+ *   it becomes the call's answer
  */
 export function hashPassword(password: string): Promise<string> {
   return inTurn(() => hash(password.normalize('NFKC'), parameters))
 }
 
-/** An Argon2 hash in the PHC string format; more memory than six digits of KiB could take the whole machine. */
-const ARGON2_HASH = /^\$argon2(?:id|i|d)\$v=\d+\$m=\d{1,6},t=\d{1,2},p=\d{1,2}\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+$/
+/**
+ * An Argon2 hash in the PHC string format; more memory than six digits of KiB could take the whole
+ * machine.
+ */
+const ARGON2_HASH =
+  /^\$argon2(?:id|i|d)\$v=\d+\$m=\d{1,6},t=\d{1,2},p=\d{1,2}\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+$/
 
 /**
- * Whether the password is the one that was hashed; the hash names its own parameters. Where the store has something else, from an import
- * say, no password is right, and finding out costs as much as a wrong one.
+ * Whether the password is the one that was hashed; the hash names its own parameters. Where the
+ * store has something else, from an import say, no password is right, and finding out costs as much
+ * as a wrong one.
  *
  * @throws Refusal as `hashPassword`
  */
-export async function verifyPassword({ hash: stored, password }: { hash: string, password: string }): Promise<boolean> {
+export async function verifyPassword({
+  hash: stored,
+  password
+}: {
+  hash: string
+  password: string
+}): Promise<boolean> {
   if (!ARGON2_HASH.test(stored)) {
     await hashPassword(password)
     return false

@@ -27,7 +27,14 @@ export function endpointPath(): string {
 /** Why the endpoint that is running revokes sessions. */
 export function revocationReason(): RevocationReason {
   const path = endpointPath()
-  return byPath[path] ?? (path.startsWith('/admin/') ? 'revoked_by_admin' : path ? 'revoked_by_user' : 'revoked_by_operator')
+  return (
+    byPath[path] ??
+    (path.startsWith('/admin/')
+      ? 'revoked_by_admin'
+      : path
+        ? 'revoked_by_user'
+        : 'revoked_by_operator')
+  )
 }
 
 /** Why a session that the endpoint begins ends the one that the cookie named. */
@@ -35,7 +42,10 @@ export function replacementReason(): RevocationReason {
   return endpointPath().startsWith('/two-factor/') ? 'second_factor_changed' : 'signed_in_again'
 }
 
-/** Whether a credential is shown to the endpoint that is running: the session that it begins is then as recent as can be. */
+/**
+ * Whether a credential is shown to the endpoint that is running: the session that it begins is then
+ * as recent as can be.
+ */
 export function credentialShown(): 'now' | 'none' {
   return /^\/(sign-in|sign-up|two-factor\/verify-)/.test(endpointPath()) ? 'now' : 'none'
 }

@@ -7,25 +7,41 @@ import { giveBackFactorAttempts, noteFactor, notePassword } from '../session/rec
 import { guessesFactor } from './endpoint-rules.js'
 import { confirmBeforeAnswer, currentScope } from './scope.js'
 
-/** Notes the credentials that a signed-in user shows again: the password at `verify-password`, then the second factor where there is one. */
-export function recentSignIn({ prisma, confirmation }: { prisma: PrismaClient, confirmation: Confirmation }): BetterAuthPlugin {
+/**
+ * Notes the credentials that a signed-in user shows again: the password at `verify-password`, then
+ * the second factor where there is one.
+ */
+export function recentSignIn({
+  prisma,
+  confirmation
+}: {
+  prisma: PrismaClient
+  confirmation: Confirmation
+}): BetterAuthPlugin {
   return {
     id: 'holdfast-recent-sign-in',
     hooks: {
-      after: [{
-        matcher: ({ path = '' }) => path === '/verify-password' || guessesFactor({ path, body: null }),
-        handler: createAuthMiddleware(async (ctx) => {
-          const { actor, challenged, shown } = currentScope()
-          if (isAPIError(ctx.context.returned)) return
-          const isFactor = guessesFactor(ctx)
-          const userId = actor?.session.userId ?? challenged
-          if (isFactor && userId !== null) await giveBackFactorAttempts(prisma, userId)
-          if (!actor) return
-          const { id } = actor.session
-          const changes = isFactor ? await noteFactor(prisma, id) : await withTransaction(prisma, async (transaction) => notePassword(await transaction.forWrite(), id, shown.password))
-          await confirmBeforeAnswer(confirmation, { changes })
-        })
-      }]
+      after: [
+        {
+          matcher: ({ path = '' }) =>
+            path === '/verify-password' || guessesFactor({ path, body: null }),
+          handler: createAuthMiddleware(async (ctx) => {
+            const { actor, challenged, shown } = currentScope()
+            if (isAPIError(ctx.context.returned)) return
+            const isFactor = guessesFactor(ctx)
+            const userId = actor?.session.userId ?? challenged
+            if (isFactor && userId !== null) await giveBackFactorAttempts(prisma, userId)
+            if (!actor) return
+            const { id } = actor.session
+            const changes = isFactor
+              ? await noteFactor(prisma, id)
+              : await withTransaction(prisma, async (transaction) =>
+                  notePassword(await transaction.forWrite(), id, shown.password)
+                )
+            await confirmBeforeAnswer(confirmation, { changes })
+          })
+        }
+      ]
     }
   }
 }

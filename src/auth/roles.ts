@@ -3,12 +3,15 @@ import { rolesOf } from '../session/session.js'
 /** The roles that there are without being set: everybody's, and the administrator's. */
 const ALWAYS: readonly string[] = ['user', 'admin']
 
-/** What a role looks like. It stands in a header behind a proxy, and roles stand in a list with commas. */
+/**
+ * What a role looks like. It stands in a header behind a proxy, and roles stand in a list with
+ * commas.
+ */
 export const ROLE = /^[A-Za-z0-9._:-]{1,64}$/
 
 /**
- * Roles as they are stored: separated by commas, without blanks, each once. better-auth splits them at commas and compares; a blank would
- * make another role of them for it than for `/verify`.
+ * Roles as they are stored: separated by commas, without blanks, each once. better-auth splits them
+ * at commas and compares; a blank would make another role of them for it than for `/verify`.
  */
 export function normalizeRole(role: string): string {
   return [...new Set(rolesOf(role))].join(',')
@@ -23,7 +26,9 @@ export function wrongRole(role: string, configured: readonly string[]): string |
   const names = role.split(',').map((name) => name.trim())
   if (!names.every((name) => ROLE.test(name))) return 'a role must match [A-Za-z0-9._:-]{1,64}'
   const unknown = names.find((name) => !ALWAYS.includes(name) && !configured.includes(name))
-  return unknown === undefined ? null : `there is no role ${unknown}: ROLES lists the roles beside user and admin`
+  return unknown === undefined
+    ? null
+    : `there is no role ${unknown}: ROLES lists the roles beside user and admin`
 }
 
 /** A role as it lies in the store, for better-auth: rows may be older than `normalizeRole`. */

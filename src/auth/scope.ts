@@ -10,12 +10,20 @@ import type { Actor } from './acting-session.js'
 import type { EndpointCall } from './endpoint-rules.js'
 import type { HashClient } from './hash-queue.js'
 
-/** How the client wants its credentials: in cookies (and bearer's header), or as tokens in the body. */
+/**
+ * How the client wants its credentials: in cookies (and bearer's header), or as tokens in the body.
+ */
 export type TokenTransport = 'cookie' | 'body'
 
-/** What stands for an access token inside one call: better-auth knows sessions by session tokens alone. */
+/**
+ * What stands for an access token inside one call: better-auth knows sessions by session tokens
+ * alone.
+ */
 export interface StandIn {
-  /** In a session token's form, made for this call and known to nobody else; the store's hash is of another. */
+  /**
+   * In a session token's form, made for this call and known to nobody else; the store's hash is of
+   * another.
+   */
   token: string
   credential: Credential
 }
@@ -24,39 +32,61 @@ export interface StandIn {
 export interface Family {
   session: SessionRow
   refreshToken: string
-  /** The user's roles when it began. What was read before the credential was verified may have changed since. */
+  /**
+   * The user's roles when it began. What was read before the credential was verified may have
+   * changed since.
+   */
   roles: string[]
 }
 
 /** What one call of better-auth must remember between the adapter calls that it makes. */
 export interface AuthScope {
-  /** The session that the request's cookie names, by signature and shape; whether it is active is another question. */
+  /**
+   * The session that the request's cookie names, by signature and shape; whether it is active is
+   * another question.
+   */
   readonly presented: ParsedToken | null
   readonly transport: TokenTransport
   readonly standIn: StandIn | null
   /** From where the request came, and whether somebody still waits for its answer. */
   readonly client: HashClient
   /** The client's address and user agent, as events keep them. */
-  readonly from: { address: string | null, userAgent: string | null }
+  readonly from: { address: string | null; userAgent: string | null }
   /** What the client calls the device: a session that the call begins has this name. */
   readonly deviceName: string | null
-  /** The endpoint that better-auth has routed the call to; null before that, and outside a request. */
+  /**
+   * The endpoint that better-auth has routed the call to; null before that, and outside a request.
+   */
   call: EndpointCall | null
-  /** Why the session that was shown is not enough for that endpoint, which was told of no session then; null where nothing was withheld. */
+  /**
+   * Why the session that was shown is not enough for that endpoint, which was told of no session
+   * then; null where nothing was withheld.
+   */
   insufficient: Cause | null
-  /** Each user's credential epoch as it was first read, which is before any credential was verified. */
+  /**
+   * Each user's credential epoch as it was first read, which is before any credential was verified.
+   */
   readonly epochs: Map<string, number>
   /** The ids of the users that were read, by e-mail address. */
   readonly userIds: Map<string, string>
-  /** What the call was shown of the acting user's credentials and found right, as it is stored: it must still be theirs when what rests on it is written. */
-  readonly shown: { password: string | null, factor: string | null }
+  /**
+   * What the call was shown of the acting user's credentials and found right, as it is stored: it
+   * must still be theirs when what rests on it is written.
+   */
+  readonly shown: { password: string | null; factor: string | null }
   /** Whose second factor the call shows a code of, in a sign-in that it goes on with. */
   challenged: string | null
-  /** Who authenticated the call: its writes must not commit after that session has ended, or its user has lost the right. */
+  /**
+   * Who authenticated the call: its writes must not commit after that session has ended, or its
+   * user has lost the right.
+   */
   actor: Actor | null
   /** The transaction in which that has been made sure of under locks. */
   heldIn: object | null
-  /** Why the call's writes are no longer authorised; null where they are. Some endpoints make a failure of their own of it. */
+  /**
+   * Why the call's writes are no longer authorised; null where they are. Some endpoints make a
+   * failure of their own of it.
+   */
   authorityEnded: Cause | null
   /** The sessions that this call has ended itself. */
   readonly endedHere: Set<string>
@@ -68,7 +98,9 @@ export interface AuthScope {
   insertedFor: string | null
   /** Whether users whom the call deletes are to be erased. */
   erasing: boolean
-  /** The session that the call inserted last; null where it inserted none: then no token may leave. */
+  /**
+   * The session that the call inserted last; null where it inserted none: then no token may leave.
+   */
   insertedSession: string | null
   /** Why the stand-in's access token counts for nothing; null where nobody asked or it counts. */
   standInRefused: InactiveCause | null
@@ -80,22 +112,51 @@ export interface AuthScope {
   invalidInput: boolean
   /** Present where a sign-in has met the cap of sessions, with when it may be tried again. */
   noRoom: { retryAfterSeconds: number } | null
-  /** What the call has committed, and whose changes by others it has met: made known to every cache before it answers, all at once. */
-  unconfirmed: { changes: Change[], sessionIds: Set<string>, userIds: Set<string> }
-  /** When a revocation that could not be confirmed has become effective everywhere; null when all were. */
+  /**
+   * What the call has committed, and whose changes by others it has met: made known to every cache
+   * before it answers, all at once.
+   */
+  unconfirmed: { changes: Change[]; sessionIds: Set<string>; userIds: Set<string> }
+  /**
+   * When a revocation that could not be confirmed has become effective everywhere; null when all
+   * were.
+   */
   pendingUntil: Date | null
 }
 
 const scopes = disableWhenIdle(new AsyncLocalStorage<AuthScope>())
 
 /** What the request says of itself. */
-export type AuthRequest = Pick<AuthScope, 'presented' | 'transport' | 'standIn' | 'client' | 'from' | 'deviceName'>
+export type AuthRequest = Pick<
+  AuthScope,
+  'presented' | 'transport' | 'standIn' | 'client' | 'from' | 'deviceName'
+>
 
 export function createAuthScope(request: AuthRequest): AuthScope {
   return {
-    ...request, call: null, insufficient: null, epochs: new Map(), userIds: new Map(), shown: { password: null, factor: null }, challenged: null,
-    actor: null, heldIn: null, authorityEnded: null, endedHere: new Set(), createdUsers: new Set(), erasing: false, source: null, insertedFor: null, insertedSession: null, standInRefused: null, family: null, begun: null,
-    invalidInput: false, noRoom: null, unconfirmed: { changes: [], sessionIds: new Set(), userIds: new Set() }, pendingUntil: null
+    ...request,
+    call: null,
+    insufficient: null,
+    epochs: new Map(),
+    userIds: new Map(),
+    shown: { password: null, factor: null },
+    challenged: null,
+    actor: null,
+    heldIn: null,
+    authorityEnded: null,
+    endedHere: new Set(),
+    createdUsers: new Set(),
+    erasing: false,
+    source: null,
+    insertedFor: null,
+    insertedSession: null,
+    standInRefused: null,
+    family: null,
+    begun: null,
+    invalidInput: false,
+    noRoom: null,
+    unconfirmed: { changes: [], sessionIds: new Set(), userIds: new Set() },
+    pendingUntil: null
   }
 }
 
@@ -108,23 +169,40 @@ export function runInScope<T>(scope: AuthScope, work: () => T): T {
 const noClient: HashClient = { networks: { wide: 'local', narrow: 'local' }, gone: null }
 
 /** What is done outside of a request: nobody has asked for it from anywhere. */
-const noRequest: AuthRequest = { presented: null, transport: 'cookie', standIn: null, client: noClient, from: { address: null, userAgent: null }, deviceName: null }
+const noRequest: AuthRequest = {
+  presented: null,
+  transport: 'cookie',
+  standIn: null,
+  client: noClient,
+  from: { address: null, userAgent: null },
+  deviceName: null
+}
 
-/** The scope of the running call; a call from outside a request (a script) has one that nobody else sees. */
+/**
+ * The scope of the running call; a call from outside a request (a script) has one that nobody else
+ * sees.
+ */
 export function currentScope(): AuthScope {
   return scopes.getStore() ?? createAuthScope(noRequest)
 }
 
-/** Runs what calls better-auth outside of a request in a scope of its own: its steps know of each other, as those of a request do. */
+/**
+ * Runs what calls better-auth outside of a request in a scope of its own: its steps know of each
+ * other, as those of a request do.
+ */
 export function runOutsideRequest<T>(work: () => T): T {
   return runInScope(createAuthScope(noRequest), work)
 }
 
 /**
- * Has changes made known before the running call answers. Each of its steps must not wait on its own: one that a node does not acknowledge
- * lasts a lease, and two would break the bound. A call from outside a request waits at once.
+ * Has changes made known before the running call answers. Each of its steps must not wait on its
+ * own: one that a node does not acknowledge lasts a lease, and two would break the bound. A call
+ * from outside a request waits at once.
  */
-export async function confirmBeforeAnswer(confirmation: Confirmation, { changes = [], sessionIds = [], userIds = [] }: Unconfirmed): Promise<void> {
+export async function confirmBeforeAnswer(
+  confirmation: Confirmation,
+  { changes = [], sessionIds = [], userIds = [] }: Unconfirmed
+): Promise<void> {
   confirmation.forget(changes)
   const scope = scopes.getStore()
   if (!scope) {
@@ -136,16 +214,22 @@ export async function confirmBeforeAnswer(confirmation: Confirmation, { changes 
   for (const id of userIds) scope.unconfirmed.userIds.add(id)
 }
 
-/** Makes known what the running call has committed. Call it when the call has changed everything, before its answer leaves. */
+/**
+ * Makes known what the running call has committed. Call it when the call has changed everything,
+ * before its answer leaves.
+ */
 export async function confirmNow(confirmation: Confirmation): Promise<void> {
   const scope = currentScope()
   const { changes, sessionIds, userIds } = scope.unconfirmed
   scope.unconfirmed = { changes: [], sessionIds: new Set(), userIds: new Set() }
-  notePending(await confirmation.settle({ changes, sessionIds: [...sessionIds], userIds: [...userIds] }))
+  notePending(
+    await confirmation.settle({ changes, sessionIds: [...sessionIds], userIds: [...userIds] })
+  )
 }
 
 /** Notes that a revocation of this call is not final before `effectiveBy`. */
 export function notePending(effectiveBy: Date | null): void {
   const scope = currentScope()
-  if (effectiveBy && (!scope.pendingUntil || scope.pendingUntil < effectiveBy)) scope.pendingUntil = effectiveBy
+  if (effectiveBy && (!scope.pendingUntil || scope.pendingUntil < effectiveBy))
+    scope.pendingUntil = effectiveBy
 }

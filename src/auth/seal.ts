@@ -2,8 +2,9 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import type { Keys } from './keys.js'
 
 /*
- * A sealed text is "<id of the secret>.<base64url of: nonce (12 bytes), tag (16), ciphertext>": AES-256-GCM under a key of that secret.
- * What it is sealed for is authenticated with it: a text that was copied to another row does not open there.
+ * A sealed text is "<id of the secret>.<base64url of: nonce (12 bytes), tag (16), ciphertext>":
+ * AES-256-GCM under a key of that secret. What it is sealed for is authenticated with it: a text
+ * that was copied to another row does not open there.
  */
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
@@ -22,11 +23,16 @@ export function unseal({ all }: Keys, sealed: string, purpose: string): string |
   const key = all.find((keys) => keys.id === id)?.seal
   const bytes = Buffer.from(body, 'base64url')
   if (!key || bytes.length < NONCE_BYTES + TAG_BYTES) return null
-  const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES })
+  const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, NONCE_BYTES), {
+    authTagLength: TAG_BYTES
+  })
     .setAAD(Buffer.from(purpose))
     .setAuthTag(bytes.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES))
   try {
-    return Buffer.concat([decipher.update(bytes.subarray(NONCE_BYTES + TAG_BYTES)), decipher.final()]).toString('utf8')
+    return Buffer.concat([
+      decipher.update(bytes.subarray(NONCE_BYTES + TAG_BYTES)),
+      decipher.final()
+    ]).toString('utf8')
   } catch {
     return null
   }

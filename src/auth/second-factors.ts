@@ -23,27 +23,49 @@ type Context = Parameters<Parameters<typeof createAuthMiddleware>[0]>[0]
 type Verify = (input: never) => Promise<unknown>
 
 /**
- * better-auth's second factors, with another check of an app's codes: each time step counts once, on all nodes together, and one step
- * back at most. better-auth's own check takes a code as often as it is sent, for 90 seconds. Its endpoint does the rest: it is given a code
- * that it accepts, or one that it refuses. Wrong codes are counted here as well, before they are looked at: better-auth counts them
- * afterwards, so that any number that is sent at once is looked at.
+ * better-auth's second factors, with another check of an app's codes: each time step counts once,
+ * on all nodes together, and one step back at most. better-auth's own check takes a code as often
+ * as it is sent, for 90 seconds. Its endpoint does the rest: it is given a code that it accepts, or
+ * one that it refuses. Wrong codes are counted here as well, before they are looked at: better-auth
+ * counts them afterwards, so that any number that is sent at once is looked at.
  */
 export function secondFactors({ prisma, issuer, now }: SecondFactorOptions) {
   const plugin = twoFactor({ issuer, accountLockout: { enabled: false } })
   const { verifyTOTP, verifyBackupCode } = plugin.endpoints
-  const decide = createAuthMiddleware(async (ctx) => ({ code: await decideCode(ctx, { prisma, now }) }))
+  const decide = createAuthMiddleware(async (ctx) => ({
+    code: await decideCode(ctx, { prisma, now })
+  }))
   const count = createAuthMiddleware(async (ctx) => {
     await askedFactor(ctx, prisma)
     return { code: (ctx.body as { code: string }).code }
   })
-  return { ...plugin, endpoints: { ...plugin.endpoints, verifyTOTP: guarded(verifyTOTP, decide), verifyBackupCode: guarded(verifyBackupCode, count) } }
+  return {
+    ...plugin,
+    endpoints: {
+      ...plugin.endpoints,
+      verifyTOTP: guarded(verifyTOTP, decide),
+      verifyBackupCode: guarded(verifyBackupCode, count)
+    }
+  }
 }
 
-/** The endpoint as it was, except that `before` sees each code first, and says which one better-auth is given. */
-function guarded<Endpoint extends Verify>(endpoint: Endpoint, before: (input: never) => Promise<{ code: string }>): Endpoint {
+/**
+ * The endpoint as it was, except that `before` sees each code first, and says which one better-auth
+ * is given.
+ */
+function guarded<Endpoint extends Verify>(
+  endpoint: Endpoint,
+  before: (input: never) => Promise<{ code: string }>
+): Endpoint {
   const verify = async (input: { body?: unknown }) => {
     const { body } = input
-    if (typeof body !== 'object' || body === null || !('code' in body) || typeof body.code !== 'string') return endpoint(input as never)
+    if (
+      typeof body !== 'object' ||
+      body === null ||
+      !('code' in body) ||
+      typeof body.code !== 'string'
+    )
+      return endpoint(input as never)
     const { code } = await before({ ...input, returnHeaders: false } as never)
     return endpoint({ ...input, body: { ...body, code } } as never)
   }
@@ -51,42 +73,61 @@ function guarded<Endpoint extends Verify>(endpoint: Endpoint, before: (input: ne
 }
 
 /** The code that better-auth's endpoint is given in the place of the one that was sent. */
-async function decideCode(ctx: Context, { prisma, now }: Pick<SecondFactorOptions, 'prisma' | 'now'>): Promise<string> {
+async function decideCode(
+  ctx: Context,
+  { prisma, now }: Pick<SecondFactorOptions, 'prisma' | 'now'>
+): Promise<string> {
   const { code } = ctx.body as { code: string }
   const factor = await askedFactor(ctx, prisma)
   if (!factor) return code // better-auth says what is missing, before it looks at the code
-  const secret = secretBytes(await symmetricDecrypt({ key: ctx.context.secretConfig, data: factor.secret }))
+  const secret = secretBytes(
+    await symmetricDecrypt({ key: ctx.context.secretConfig, data: factor.secret })
+  )
   const step = matchingStep(secret, code, now())
-  if (step === null || !await takeStep(prisma, factor.id, step)) return NO_CODE
+  if (step === null || !(await takeStep(prisma, factor.id, step))) return NO_CODE
   currentScope().shown.factor = factor.secret
   return codeAt(secret, stepAt(Date.now())) // better-auth reads its own clock
 }
 
 /**
- * The factor that is asked for, as better-auth finds it: that of the session's user, else of the one whose password was given. Of the latter
- * each guess is counted here; a session's are when the session is read.
+ * The factor that is asked for, as better-auth finds it: that of the session's user, else of the
+ * one whose password was given. Of the latter each guess is counted here; a session's are when the
+ * session is read.
  *
  * @throws APIError 429 ACCOUNT_TEMPORARILY_LOCKED after too many wrong ones in a row
  */
-async function askedFactor(ctx: Context, prisma: PrismaClient): Promise<{ id: string, secret: string } | null> {
+async function askedFactor(
+  ctx: Context,
+  prisma: PrismaClient
+): Promise<{ id: string; secret: string } | null> {
   const session = await getSessionFromCtx(ctx)
-  const userId = session?.user.id ?? await challengedUserId(ctx)
-  const factor = userId === null ? null : await prisma.twoFactor.findFirst({ where: { userId }, select: { id: true, secret: true } })
+  const userId = session?.user.id ?? (await challengedUserId(ctx))
+  const factor =
+    userId === null
+      ? null
+      : await prisma.twoFactor.findFirst({ where: { userId }, select: { id: true, secret: true } })
   if (!factor || userId === null || session) return factor
   currentScope().challenged = userId
-  if (!await takeFactorAttempt(prisma, userId)) throw new APIError('TOO_MANY_REQUESTS', TWO_FACTOR_ERROR_CODES.ACCOUNT_TEMPORARILY_LOCKED)
+  if (!(await takeFactorAttempt(prisma, userId)))
+    throw new APIError('TOO_MANY_REQUESTS', TWO_FACTOR_ERROR_CODES.ACCOUNT_TEMPORARILY_LOCKED)
   return factor
 }
 
 /** Whose password was given before, in the sign-in that the call goes on with. */
 async function challengedUserId(ctx: Context): Promise<string | null> {
-  const challenge = await ctx.getSignedCookie(ctx.context.createAuthCookie('two_factor').name, ctx.context.secret)
+  const challenge = await ctx.getSignedCookie(
+    ctx.context.createAuthCookie('two_factor').name,
+    ctx.context.secret
+  )
   if (!challenge) return null
   const row = await ctx.context.internalAdapter.findVerificationValue(challenge)
   return row && row.expiresAt.getTime() > Date.now() ? row.value : null
 }
 
-/** Takes a time step, if neither it nor a later one was taken: of two who send one code at once, on any nodes, one is refused. */
+/**
+ * Takes a time step, if neither it nor a later one was taken: of two who send one code at once, on
+ * any nodes, one is refused.
+ */
 async function takeStep(prisma: PrismaClient, id: string, step: number): Promise<boolean> {
   const taken = await prisma.$executeRaw`
     UPDATE "two_factor" SET "lastUsedStep" = ${step} WHERE "id" = ${id} AND ("lastUsedStep" IS NULL OR "lastUsedStep" < ${step})`
@@ -95,10 +136,15 @@ async function takeStep(prisma: PrismaClient, id: string, step: number): Promise
 
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 
-/** The key in a stored secret: as it is, or, where it came from another server, in Base32 behind better-auth's prefix. */
+/**
+ * The key in a stored secret: as it is, or, where it came from another server, in Base32 behind
+ * better-auth's prefix.
+ */
 function secretBytes(secret: string): Uint8Array {
   const [, base32] = /^base32:(.*)$/i.exec(secret) ?? []
   if (base32 === undefined) return Buffer.from(secret)
-  const bits = Array.from(base32.replace(/[=\s]/g, '').toUpperCase(), (character) => BASE32.indexOf(character).toString(2).padStart(5, '0')).join('')
+  const bits = Array.from(base32.replace(/[=\s]/g, '').toUpperCase(), (character) =>
+    BASE32.indexOf(character).toString(2).padStart(5, '0')
+  ).join('')
   return Buffer.from((bits.match(/.{8}/g) ?? []).map((byte) => Number.parseInt(byte, 2)))
 }

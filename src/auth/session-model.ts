@@ -8,22 +8,54 @@ import { currentTransaction } from '../database/transaction.js'
 import { Refusal, type Cause } from '../errors.js'
 import type { SessionReader } from '../session/reader.js'
 import { findRecentSignIn, takeFactorAttempt } from '../session/recent-sign-in.js'
-import { endsAll, revokeSessions, revokeSessionsOf, type BulkRevocation } from '../session/revocation.js'
+import {
+  endsAll,
+  revokeSessions,
+  revokeSessionsOf,
+  type BulkRevocation
+} from '../session/revocation.js'
 import { makeRoom } from '../session/room.js'
-import { isRevocation, rolesOf, type RevocationReason, type Session, type SessionRow, type UserRow } from '../session/session.js'
-import { findSessionToken, handleOf, mintSessionToken, parseHandle, parseSessionToken } from '../session/session-token.js'
-import { findSession, insertSession, listSessions, type Inserted, type NewSession } from '../session/store.js'
+import {
+  isRevocation,
+  rolesOf,
+  type RevocationReason,
+  type Session,
+  type SessionRow,
+  type UserRow
+} from '../session/session.js'
+import {
+  findSessionToken,
+  handleOf,
+  mintSessionToken,
+  parseHandle,
+  parseSessionToken
+} from '../session/session-token.js'
+import {
+  findSession,
+  insertSession,
+  listSessions,
+  type Inserted,
+  type NewSession
+} from '../session/store.js'
 import { firstRefreshToken } from '../token/refresh-token.js'
 import { credentialChanged, lockUser } from './account-writes.js'
 import { acceptActor, actorToHold, holdActorsUser } from './acting-session.js'
 import { allowsAccessToken, carriesPassword, guessesFactor, isGrave } from './endpoint-rules.js'
 import type { Peppers } from './keys.js'
-import { authenticationMethods, credentialShown, replacementReason, revocationReason } from './reasons.js'
+import {
+  authenticationMethods,
+  credentialShown,
+  replacementReason,
+  revocationReason
+} from './reasons.js'
 import { storedRole } from './roles.js'
 import { currentOrigin } from './event-origin.js'
 import { currentScope } from './scope.js'
 
-/** The longest life of a cookie: browsers cut it to 400 days (RFC 6265bis, section 5.5), and better-call refuses a longer one. The session may live on. */
+/**
+ * The longest life of a cookie: browsers cut it to 400 days (RFC 6265bis, section 5.5), and
+ * better-call refuses a longer one. The session may live on.
+ */
 export const LONGEST_COOKIE_SECONDS = 400 * 86_400
 
 export interface SessionModelOptions {
@@ -43,17 +75,26 @@ export interface SessionModelOptions {
   changed: (changes: readonly Change[]) => Promise<void>
   /** Waits until revocations of these sessions by somebody else are known to every cache. */
   settle: (sessionIds: readonly string[]) => Promise<void>
-  /** As `changed`, when all sessions of a user were ended, together with those that somebody else has ended. */
+  /**
+   * As `changed`, when all sessions of a user were ended, together with those that somebody else
+   * has ended.
+   */
   ended: (userId: string, changes: readonly Change[]) => Promise<void>
-  /** Ends sessions ahead of a transaction that ends all of a user's, where there are more than one statement should end. */
+  /**
+   * Ends sessions ahead of a transaction that ends all of a user's, where there are more than one
+   * statement should end.
+   */
   thinOut: (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => Promise<void>
 }
 
 /** better-auth's lists have no pages: they show so many of the newest sessions. */
 const LISTED = 1_000
 
-/** A session in better-auth's shape. `token` is the real one only where the caller presented it, else a handle. */
-type AuthSession = Record<string, unknown> & { id: string, token: string, userId: string }
+/**
+ * A session in better-auth's shape. `token` is the real one only where the caller presented it,
+ * else a handle.
+ */
+type AuthSession = Record<string, unknown> & { id: string; token: string; userId: string }
 
 /** better-auth's model `session`, on the session store. */
 export class SessionModel {
@@ -64,10 +105,13 @@ export class SessionModel {
   }
 
   /**
-   * Begins a session. better-auth's id, token and clock are not used: the token names its session, and time is the database's.
+   * Begins a session. better-auth's id, token and clock are not used: the token names its session,
+   * and time is the database's.
    *
-   * @throws APIError 429 TOO_MANY_SESSIONS when the user has as many as are allowed, and none that may be ended
-   * @throws APIError 401 CREDENTIAL_CHANGED when the account changed while the credential was being verified
+   * @throws APIError 429 TOO_MANY_SESSIONS when the user has as many as are allowed, and none that
+   *   may be ended
+   * @throws APIError 401 CREDENTIAL_CHANGED when the account changed while the credential was being
+   *   verified
    */
   async create(data: Record<string, unknown>): Promise<AuthSession> {
     const scope = currentScope()
@@ -76,9 +120,13 @@ export class SessionModel {
     const impersonatedBy = text(data['impersonatedBy']) ?? scope.source?.impersonatedBy ?? null
     const credentialEpoch = scope.epochs.get(userId) ?? null
     const predecessor = predecessorOf(userId)
-    // An administrator who acts as somebody else comes back to a session of their own: that one is not to be kept alive.
+    // An administrator who acts as somebody else comes back to a session of their own: that one is
+    // not to be kept alive.
     const pepper = this.#options.peppers.current
-    const refresh = scope.transport === 'body' && impersonatedBy === null ? firstRefreshToken(sessionId, pepper) : null
+    const refresh =
+      scope.transport === 'body' && impersonatedBy === null
+        ? firstRefreshToken(sessionId, pepper)
+        : null
     const inserted = await this.#insert({
       id: sessionId,
       hash,
@@ -89,17 +137,36 @@ export class SessionModel {
       ipAddress: parseAddress(text(data['ipAddress']) ?? ''),
       userAgent: text(data['userAgent']),
       // The device of an administrator who impersonates is none of the user's.
-      name: impersonatedBy === null ? scope.deviceName ?? predecessor?.name ?? null : null,
+      name: impersonatedBy === null ? (scope.deviceName ?? predecessor?.name ?? null) : null,
       amr: scope.source?.amr ?? authenticationMethods(predecessor),
       impersonatedBy,
-      impersonator: impersonatedBy === null ? null : { epoch: scope.epochs.get(impersonatedBy) ?? null, role: scope.source ? null : scope.actor?.role ?? null },
+      impersonator:
+        impersonatedBy === null
+          ? null
+          : {
+              epoch: scope.epochs.get(impersonatedBy) ?? null,
+              role: scope.source ? null : (scope.actor?.role ?? null)
+            },
       credentialEpoch,
-      // Where no credential was read, the session that authorises the call stands for it, and must still be active.
-      authoritySessionId: credentialEpoch === null || impersonatedBy !== null ? scope.actor?.session.id ?? null : null,
+      // Where no credential was read, the session that authorises the call stands for it, and must
+      // still be active.
+      authoritySessionId:
+        credentialEpoch === null || impersonatedBy !== null
+          ? (scope.actor?.session.id ?? null)
+          : null,
       // An administrator who impersonates comes back to the session that the cookie names.
-      replaces: text(data['impersonatedBy']) || !scope.presented ? null : { ...scope.presented, reason: replacementReason() },
-      sourceSessionId: scope.source?.id ?? (impersonatedBy === null ? null : scope.actor?.session.id ?? null),
-      reauth: impersonatedBy !== null || scope.source !== null ? 'none' : predecessor === null ? credentialShown() : { asIn: predecessor.id },
+      replaces:
+        text(data['impersonatedBy']) || !scope.presented
+          ? null
+          : { ...scope.presented, reason: replacementReason() },
+      sourceSessionId:
+        scope.source?.id ?? (impersonatedBy === null ? null : (scope.actor?.session.id ?? null)),
+      reauth:
+        impersonatedBy !== null || scope.source !== null
+          ? 'none'
+          : predecessor === null
+            ? credentialShown()
+            : { asIn: predecessor.id },
       refresh: refresh && { hash: refresh.hash, pepperId: pepper.id }
     })
     if (inserted.outcome === 'full') {
@@ -109,18 +176,27 @@ export class SessionModel {
     if (inserted.outcome === 'changed') throw credentialChanged()
     scope.insertedSession = sessionId
     scope.insertedFor = impersonatedBy === null ? userId : null
-    scope.family = refresh && { session: inserted.row, refreshToken: refresh.token, roles: rolesOf(inserted.role) }
+    scope.family = refresh && {
+      session: inserted.row,
+      refreshToken: refresh.token,
+      roles: rolesOf(inserted.role)
+    }
     await this.#options.changed(inserted.replaced)
     return authSession(inserted.row, token)
   }
 
-  /** Begins a session where there is room, at the cost of one statement; else makes room in a transaction. */
+  /**
+   * Begins a session where there is room, at the cost of one statement; else makes room in a
+   * transaction.
+   */
   async #insert(session: NewSession): Promise<Inserted> {
     const { maxSessions, writing, inTransaction, flushUses, changed } = this.#options
-    if (session.impersonatedBy !== null) return this.#insertImpersonation(session, session.impersonatedBy)
+    if (session.impersonatedBy !== null)
+      return this.#insertImpersonation(session, session.impersonatedBy)
     const inserted = await insertSession(await writing(), session, maxSessions)
     if (inserted.outcome !== 'full') return inserted
-    // What was used is known in memory first. In an open transaction the store may have this one connection.
+    // What was used is known in memory first. In an open transaction the store may have this one
+    // connection.
     if (!currentTransaction()?.isOpen) await flushUses()
     return inTransaction(async (db) => {
       const room = await makeRoom(db, session, maxSessions)
@@ -133,50 +209,83 @@ export class SessionModel {
     })
   }
 
-  /** Begins an impersonation, and tells of it in the same transaction. It takes nobody's session. */
+  /**
+   * Begins an impersonation, and tells of it in the same transaction. It takes nobody's session.
+   */
   async #insertImpersonation(session: NewSession, administrator: string): Promise<Inserted> {
     const { maxSessions, inTransaction } = this.#options
     return inTransaction(async (db) => {
       const inserted = await insertSession(db, session, maxSessions)
       if (inserted.outcome !== 'inserted') return inserted
       const origin = { ...currentOrigin(), actor: 'administrator' as const, actorId: administrator }
-      await writeAccountEvents(db, origin, [{ userId: session.userId, kind: 'impersonation_begun', sessionId: session.id, detail: { administrator } }])
+      await writeAccountEvents(db, origin, [
+        {
+          userId: session.userId,
+          kind: 'impersonation_begun',
+          sessionId: session.id,
+          detail: { administrator }
+        }
+      ])
       return inserted
     })
   }
 
-  /** Finds a session with its user by its token, which is better-auth's question "who is this?"; or, without the user, by id. */
+  /**
+   * Finds a session with its user by its token, which is better-auth's question "who is this?"; or,
+   * without the user, by id.
+   */
   async findOne(where: Where[], withUser: boolean): Promise<AuthSession | null> {
     const token = where.find((condition) => condition.field === 'token')?.value
-    if (!withUser || typeof token !== 'string') return (await this.findMany(where, false))[0] ?? null
+    if (!withUser || typeof token !== 'string')
+      return (await this.findMany(where, false))[0] ?? null
     const transaction = currentTransaction()
     const scope = currentScope()
     const standIn = scope.standIn?.token === token ? scope.standIn : null
-    const { check, record } = await this.#options.reader.read(standIn?.credential ?? { kind: 'token', value: token }, transaction ? await transaction.forWrite() : undefined)
+    const { check, record } = await this.#options.reader.read(
+      standIn?.credential ?? { kind: 'token', value: token },
+      transaction ? await transaction.forWrite() : undefined
+    )
     if (standIn && !check.active) scope.standInRefused = check.cause
-    // better-auth answers "signed out" to a session that is so already: that answer must be as final as the other's.
-    if (!check.active && isRevocation(check.cause)) await this.#options.settle([parseSessionToken(token)?.sessionId ?? ''])
+    // better-auth answers "signed out" to a session that is so already: that answer must be as
+    // final as the other's.
+    if (!check.active && isRevocation(check.cause))
+      await this.#options.settle([parseSessionToken(token)?.sessionId ?? ''])
     if (!check.active || !record?.user) return null
     scope.insufficient = await this.#refusalOf(check.session, record.user, standIn !== null)
     if (scope.insufficient) return null
     scope.actor ??= { session: check.session, role: record.user.role }
-    return { ...authSession(onLocalClock(record.session, record.now), token), user: { ...record.user, role: storedRole(record.user.role) } satisfies UserRow }
+    return {
+      ...authSession(onLocalClock(record.session, record.now), token),
+      user: { ...record.user, role: storedRole(record.user.role) } satisfies UserRow
+    }
   }
 
-  /** Lists active sessions. Handles are accepted, and shown for every session whose token was not presented. */
+  /**
+   * Lists active sessions. Handles are accepted, and shown for every session whose token was not
+   * presented.
+   */
   async findMany(where: Where[], withUser: boolean): Promise<AuthSession[]> {
     if (withUser) return this.#findManyWithUsers(where)
     const presented = new Map<string, string>()
     const filter = sessionFilter(where, presented)
     const rows = await listSessions(await this.#options.reading(), filter, { limit: LISTED })
-    // A named session that is not there: better-auth's sign-out then deletes nothing and answers "done", which must be final, too.
-    if (rows.length < (filter.sessionIds?.length ?? 0)) await this.#options.settle(filter.sessionIds ?? [])
+    // A named session that is not there: better-auth's sign-out then deletes nothing and answers
+    // "done", which must be final, too.
+    if (rows.length < (filter.sessionIds?.length ?? 0))
+      await this.#options.settle(filter.sessionIds ?? [])
     return rows
       .map((row) => authSession(row, tokenOf(row, presented)))
-      .filter((session) => where.every((condition) => isNamed(condition.field) || holds(session[condition.field], condition)))
+      .filter((session) =>
+        where.every(
+          (condition) => isNamed(condition.field) || holds(session[condition.field], condition)
+        )
+      )
   }
 
-  /** better-auth's updates of a session move its expiry, which only use does here; they write nothing and return the row. */
+  /**
+   * better-auth's updates of a session move its expiry, which only use does here; they write
+   * nothing and return the row.
+   */
   async update(where: Where[], update: Record<string, unknown>): Promise<AuthSession | null> {
     const unknown = Object.keys(update).find((field) => !['expiresAt', 'updatedAt'].includes(field))
     if (unknown !== undefined) throw new Error(`session.${unknown} cannot be updated`)
@@ -190,7 +299,8 @@ export class SessionModel {
     if (sessionIds !== undefined) {
       const changes = await this.#revokeNamed(sessionIds, userId ?? null, reason)
       await this.#options.changed(changes)
-      // Somebody else has ended them, and may not have been answered yet: this answer must be as final as theirs.
+      // Somebody else has ended them, and may not have been answered yet: this answer must be as
+      // final as theirs.
       if (!endsAll(changes, sessionIds)) await this.#options.settle(sessionIds)
       return changes.length
     }
@@ -213,19 +323,31 @@ export class SessionModel {
     const db = await this.#options.reading()
     if (isGrave(call)) {
       const { recent, secondFactor } = await findRecentSignIn(db, session.id)
-      // The endpoint verifies the password itself, and refuses a wrong one. Where there is a second factor it is not enough.
+      // The endpoint verifies the password itself, and refuses a wrong one. Where there is a second
+      // factor it is not enough.
       if (!recent && (secondFactor || !carriesPassword(call))) return 'reauthentication_required'
     }
     // better-auth counts guesses at a second factor only before the sign-in is complete.
-    if (!actor && guessesFactor(call) && user.twoFactorEnabled && !await takeFactorAttempt(await this.#options.writing(), user.id)) return 'rate_limited'
+    if (
+      !actor &&
+      guessesFactor(call) &&
+      user.twoFactorEnabled &&
+      !(await takeFactorAttempt(await this.#options.writing(), user.id))
+    )
+      return 'rate_limited'
     return null
   }
 
   /** Revokes sessions; where another one authorises that, only as long as it may. */
-  async #revokeNamed(sessionIds: readonly string[], userId: string | null, reason: RevocationReason): Promise<Change[]> {
+  async #revokeNamed(
+    sessionIds: readonly string[],
+    userId: string | null,
+    reason: RevocationReason
+  ): Promise<Change[]> {
     const actor = actorToHold()
     const isOwn = !actor || sessionIds.includes(actor.session.id)
-    if (isOwn && reason !== 'revoked_by_admin') return revokeSessions(await this.#options.writing(), sessionIds, userId, reason)
+    if (isOwn && reason !== 'revoked_by_admin')
+      return revokeSessions(await this.#options.writing(), sessionIds, userId, reason)
     return this.#options.inTransaction(async (db) => {
       if (isOwn) {
         const changes = await revokeSessions(db, sessionIds, userId, reason)
@@ -233,7 +355,8 @@ export class SessionModel {
         return changes
       }
       await holdActorsUser(db, actor)
-      // All in one statement, which locks the sessions in one order: two administrators may end each other's at once.
+      // All in one statement, which locks the sessions in one order: two administrators may end
+      // each other's at once.
       const changes = await revokeSessions(db, sessionIds, userId, reason, actor.session.id)
       if (changes.length === 0) acceptActor(await findSession(db, actor.session.id))
       await tellRevoked(db, changes, reason)
@@ -242,14 +365,24 @@ export class SessionModel {
   }
 
   async #findManyWithUsers(where: Where[]): Promise<AuthSession[]> {
-    const tokens = where.filter((condition) => condition.field === 'token').flatMap((condition) => condition.value)
-    const found = await Promise.all(tokens.map((token) => this.findOne([{ field: 'token', value: String(token) }], true)))
+    const tokens = where
+      .filter((condition) => condition.field === 'token')
+      .flatMap((condition) => condition.value)
+    const found = await Promise.all(
+      tokens.map((token) => this.findOne([{ field: 'token', value: String(token) }], true))
+    )
     return found.filter((session) => session !== null)
   }
 
-  /** better-auth's expiry counts only where it is shorter than ours ("don't remember me", impersonation): then it is absolute. */
+  /**
+   * better-auth's expiry counts only where it is shorter than ours ("don't remember me",
+   * impersonation): then it is absolute.
+   */
   #absoluteTtlSeconds(expiresAt: unknown, predecessor: Session | null): number {
-    const left = predecessor === null ? Infinity : Math.ceil((predecessor.absoluteExpiresAt.getTime() - Date.now()) / 1000)
+    const left =
+      predecessor === null
+        ? Infinity
+        : Math.ceil((predecessor.absoluteExpiresAt.getTime() - Date.now()) / 1000)
     const ours = Math.max(1, Math.min(this.#options.absoluteTtlSeconds, left))
     if (!(expiresAt instanceof Date)) return ours
     const asked = Math.round((expiresAt.getTime() - Date.now()) / 1000)
@@ -259,17 +392,35 @@ export class SessionModel {
   }
 }
 
-/** Tells of sessions that an administrator or operator has ended, in the transaction that ended them. Sessions' own events tell of the others. */
-async function tellRevoked(db: Queryable, changes: readonly Change[], reason: RevocationReason): Promise<void> {
+/**
+ * Tells of sessions that an administrator or operator has ended, in the transaction that ended
+ * them. Sessions' own events tell of the others.
+ */
+async function tellRevoked(
+  db: Queryable,
+  changes: readonly Change[],
+  reason: RevocationReason
+): Promise<void> {
   if (reason !== 'revoked_by_admin' && reason !== 'revoked_by_operator') return
-  await writeRevokedSessions(db, currentOrigin(), changes.filter((change) => change.reason === reason).map(({ sessionId }) => sessionId), reason)
+  await writeRevokedSessions(
+    db,
+    currentOrigin(),
+    changes.filter((change) => change.reason === reason).map(({ sessionId }) => sessionId),
+    reason
+  )
 }
 
 function tooManySessions(): APIError {
-  return new APIError('TOO_MANY_REQUESTS', { code: 'TOO_MANY_SESSIONS', message: new Refusal('too_many_sessions').message })
+  return new APIError('TOO_MANY_REQUESTS', {
+    code: 'TOO_MANY_SESSIONS',
+    message: new Refusal('too_many_sessions').message
+  })
 }
 
-/** The session in whose place a new one begins, when its user changes a credential: it must not come to live longer by that. */
+/**
+ * The session in whose place a new one begins, when its user changes a credential: it must not come
+ * to live longer by that.
+ */
 function predecessorOf(userId: string): Session | null {
   const session = currentScope().actor?.session
   return session?.userId === userId && session.impersonatedBy === null ? session : null
@@ -280,7 +431,8 @@ function authSession(row: SessionRow, token: string): AuthSession {
     id: row.id,
     token,
     userId: row.userId,
-    // better-auth asks for the password again by this date: what counts is when the person last gave it.
+    // better-auth asks for the password again by this date: what counts is when the person last
+    // gave it.
     createdAt: row.authTime,
     updatedAt: row.updatedAt,
     expiresAt: row.expiresAt,
@@ -290,7 +442,10 @@ function authSession(row: SessionRow, token: string): AuthSession {
   }
 }
 
-/** better-auth compares `expiresAt` with this machine's clock, and signs out on it: a clock that is fast must not do that. */
+/**
+ * better-auth compares `expiresAt` with this machine's clock, and signs out on it: a clock that is
+ * fast must not do that.
+ */
 function onLocalClock(row: SessionRow, now: Date): SessionRow {
   if (row.expiresAt.getTime() > Date.now()) return row
   return { ...row, expiresAt: new Date(Date.now() + row.expiresAt.getTime() - now.getTime()) }
@@ -298,26 +453,38 @@ function onLocalClock(row: SessionRow, now: Date): SessionRow {
 
 function tokenOf(row: SessionRow, presented: ReadonlyMap<string, string>): string {
   const token = presented.get(row.id)
-  const isReal = token !== undefined && (parseSessionToken(token)?.hash === row.token || token === currentScope().standIn?.token)
+  const isReal =
+    token !== undefined &&
+    (parseSessionToken(token)?.hash === row.token || token === currentScope().standIn?.token)
   return isReal ? token : handleOf(row.id)
 }
 
 const isNamed = (field: string) => field === 'token' || field === 'id' || field === 'userId'
 
-/** Turns better-auth's conditions into the sessions that they name; `presented` collects the real tokens among them. */
-function sessionFilter(where: Where[], presented: Map<string, string>): { userId?: string, sessionIds?: string[] } {
-  const filter: { userId?: string, sessionIds?: string[] } = {}
+/**
+ * Turns better-auth's conditions into the sessions that they name; `presented` collects the real
+ * tokens among them.
+ */
+function sessionFilter(
+  where: Where[],
+  presented: Map<string, string>
+): { userId?: string; sessionIds?: string[] } {
+  const filter: { userId?: string; sessionIds?: string[] } = {}
   for (const { field, value, operator = 'eq', connector } of where) {
     if (!isNamed(field)) continue
-    if (connector === 'OR' || (operator !== 'eq' && operator !== 'in') || value === null) throw new Error(`sessions cannot be found by ${field} ${operator}`)
+    if (connector === 'OR' || (operator !== 'eq' && operator !== 'in') || value === null)
+      throw new Error(`sessions cannot be found by ${field} ${operator}`)
     if (field === 'userId') {
       filter.userId = String(value)
       continue
     }
-    const ids = (Array.isArray(value) ? value : [value]).flatMap((item) => sessionIdOf(String(item), field, presented))
+    const ids = (Array.isArray(value) ? value : [value]).flatMap((item) =>
+      sessionIdOf(String(item), field, presented)
+    )
     filter.sessionIds = filter.sessionIds?.filter((id) => ids.includes(id)) ?? ids
   }
-  if (filter.userId === undefined && filter.sessionIds === undefined) throw new Error('sessions can be found by token, id or userId only')
+  if (filter.userId === undefined && filter.sessionIds === undefined)
+    throw new Error('sessions can be found by token, id or userId only')
   return filter
 }
 

@@ -3,27 +3,35 @@ import { createAuthMiddleware } from 'better-auth/api'
 import { currentScope } from './scope.js'
 
 /**
- * For clients that want tokens and no cookies. It must be the last plugin: after every other hook it looks which session the call
- * has ended with, whatever endpoint of whatever plugin began it. A second factor that is pending has taken that session back by then.
+ * For clients that want tokens and no cookies. It must be the last plugin: after every other hook
+ * it looks which session the call has ended with, whatever endpoint of whatever plugin began it. A
+ * second factor that is pending has taken that session back by then.
  */
 export function tokenTransport(): BetterAuthPlugin {
   return {
     id: 'holdfast-token-transport',
     hooks: {
-      before: [{
-        // The refresh tokens of the session that changes its password are among those that may have been stolen: a new session takes its place.
-        matcher: ({ path }) => path === '/change-password' && currentScope().transport === 'body',
-        handler: createAuthMiddleware(async (ctx) => ({ context: { body: { ...(ctx.body as object), revokeOtherSessions: true } } }))
-      }],
-      after: [{
-        matcher: () => currentScope().family !== null,
-        handler: createAuthMiddleware(async (ctx) => {
-          const scope = currentScope()
-          const result = ctx.context.newSession
-          if (!scope.family || result?.session.id !== scope.family.session.id) return
-          scope.begun = scope.family
-        })
-      }]
+      before: [
+        {
+          // The refresh tokens of the session that changes its password are among those that may
+          // have been stolen: a new session takes its place.
+          matcher: ({ path }) => path === '/change-password' && currentScope().transport === 'body',
+          handler: createAuthMiddleware(async (ctx) => ({
+            context: { body: { ...(ctx.body as object), revokeOtherSessions: true } }
+          }))
+        }
+      ],
+      after: [
+        {
+          matcher: () => currentScope().family !== null,
+          handler: createAuthMiddleware(async (ctx) => {
+            const scope = currentScope()
+            const result = ctx.context.newSession
+            if (!scope.family || result?.session.id !== scope.family.session.id) return
+            scope.begun = scope.family
+          })
+        }
+      ]
     }
   }
 }

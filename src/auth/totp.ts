@@ -1,6 +1,9 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 
-/** How long a code is shown, in milliseconds, and its length: what authenticator apps take for granted. */
+/**
+ * How long a code is shown, in milliseconds, and its length: what authenticator apps take for
+ * granted.
+ */
 const STEP_MS = 30_000
 const DIGITS = 6
 
@@ -19,8 +22,9 @@ export function codeAt(secret: Uint8Array, step: number): string {
 }
 
 /**
- * The time step whose code was given: the current one, or the one before, for the code that somebody began to type just in time
- * (RFC 6238 5.2 recommends no more). A code of the future is refused.
+ * The time step whose code was given: the current one, or the one before, for the code that
+ * somebody began to type just in time (RFC 6238 5.2 recommends no more). A code of the future is
+ * refused.
  *
  * @returns null for a wrong code
  */

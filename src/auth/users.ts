@@ -14,7 +14,12 @@ import { confirmNow, currentScope, runOutsideRequest } from './scope.js'
 /** What better-auth offers for writes, with hooks: its own, and through them our adapter. */
 export interface UserWriter {
   createUser(user: Record<string, unknown>): Promise<{ id: string }>
-  createAccount(account: { userId: string, providerId: string, accountId: string, password: string }): Promise<unknown>
+  createAccount(account: {
+    userId: string
+    providerId: string
+    accountId: string
+    password: string
+  }): Promise<unknown>
   updateUser(userId: string, update: Record<string, unknown>): Promise<unknown>
   /** @returns how many rows were changed */
   updatePassword(userId: string, hash: string): Promise<number>
@@ -41,10 +46,11 @@ export interface UsersOptions {
 }
 
 /**
- * Changes of users outside of a request, for whoever runs the server: the same checks, locks, ends of sessions and events as over HTTP. Each
- * returns when every cache knows of it.
+ * Changes of users outside of a request, for whoever runs the server: the same checks, locks, ends
+ * of sessions and events as over HTTP. Each returns when every cache knows of it.
  *
- * Those that may end sessions return null then; else the time by which every copy of an ended one has ended.
+ * Those that may end sessions return null then; else the time by which every copy of an ended one
+ * has ended.
  */
 export class Users {
   readonly #options: UsersOptions
@@ -59,19 +65,31 @@ export class Users {
    * @throws Refusal for an address, name, role or password that is none
    * @throws Error when somebody has the address
    */
-  async create({ email, name, role, password }: NewUser): Promise<{ id: string, email: string }> {
+  async create({ email, name, role, password }: NewUser): Promise<{ id: string; email: string }> {
     const { prisma } = this.#options
     const address = email.toLowerCase()
     if (!isEmailAddress(address)) throw new Refusal('invalid_email')
     this.#checkFields({ name, role })
-    if (await prisma.user.findUnique({ where: { email: address }, select: { id: true } })) throw taken(address)
+    if (await prisma.user.findUnique({ where: { email: address }, select: { id: true } }))
+      throw taken(address)
     const hash = await this.#hash(password, address)
     return this.#change(async (writer) => {
       try {
-        // In one transaction, unlike sign-up: a user without a way in could not be told from one who has lost theirs.
+        // In one transaction, unlike sign-up: a user without a way in could not be told from one
+        // who has lost theirs.
         return await withTransaction(prisma, async () => {
-          const { id } = await writer.createUser({ email: address, name, role: normalizeRole(role), emailVerified: false })
-          await writer.createAccount({ userId: id, providerId: 'credential', accountId: id, password: hash })
+          const { id } = await writer.createUser({
+            email: address,
+            name,
+            role: normalizeRole(role),
+            emailVerified: false
+          })
+          await writer.createAccount({
+            userId: id,
+            providerId: 'credential',
+            accountId: id,
+            password: hash
+          })
           return { id, email: address }
         })
       } catch (error) {
@@ -81,22 +99,36 @@ export class Users {
     }).then(({ result }) => result)
   }
 
-  /** Changes fields of a user. A ban ends all sessions, other changes show in them. @throws Refusal for a value that is none */
+  /**
+   * Changes fields of a user. A ban ends all sessions, other changes show in them. @throws Refusal
+   * for a value that is none
+   */
   async update(userId: string, update: Record<string, unknown>): Promise<Date | null> {
     this.#checkFields(update)
     const { effectiveBy } = await this.#change((writer) => writer.updateUser(userId, update))
     return effectiveBy
   }
 
-  /** Sets a password, the first one or another, and ends all sessions. @throws Refusal for one that must not be set, and where there is no such user */
+  /**
+   * Sets a password, the first one or another, and ends all sessions. @throws Refusal for one that
+   * must not be set, and where there is no such user
+   */
   async setPassword(userId: string, password: string): Promise<Date | null> {
-    const user = await this.#options.prisma.user.findUnique({ where: { id: userId }, select: { email: true } })
+    const user = await this.#options.prisma.user.findUnique({
+      where: { id: userId },
+      select: { email: true }
+    })
     if (!user) throw new Refusal('not_found', `there is no user ${userId}`)
     const hash = await this.#hash(password, user.email)
     const { effectiveBy } = await this.#change(async (writer) => {
       try {
-        if (await writer.updatePassword(userId, hash) > 0) return
-        await writer.createAccount({ userId, providerId: 'credential', accountId: userId, password: hash })
+        if ((await writer.updatePassword(userId, hash)) > 0) return
+        await writer.createAccount({
+          userId,
+          providerId: 'credential',
+          accountId: userId,
+          password: hash
+        })
       } catch (error) {
         if (isOrphan(error)) throw new Refusal('not_found', `there is no user ${userId}`)
         if (!isDuplicate(error)) throw error
@@ -106,7 +138,10 @@ export class Users {
     return effectiveBy
   }
 
-  /** Deletes a user with all ways in, and ends all sessions. @returns null when there is no such user */
+  /**
+   * Deletes a user with all ways in, and ends all sessions. @returns null when there is no such
+   * user
+   */
   async delete(userId: string): Promise<{ effectiveBy: Date | null } | null> {
     const { result, effectiveBy } = await this.#change((writer) => writer.deleteUser(userId))
     return result > 0 ? { effectiveBy } : null
@@ -115,22 +150,31 @@ export class Users {
   /**
    * Erases a person, deleting the user where there is one. It may be repeated: then it goes on.
    *
-   * @returns null when nothing is kept under the id; `erased`: whether all of it is done already, or the server's job does the rest
+   * @returns null when nothing is kept under the id; `erased`: whether all of it is done already,
+   *   or the server's job does the rest
    */
-  async erase(userId: string, onProgress: (done: number, total: number) => void): Promise<{ erased: boolean, effectiveBy: Date | null } | null> {
+  async erase(
+    userId: string,
+    onProgress: (done: number, total: number) => void
+  ): Promise<{ erased: boolean; effectiveBy: Date | null } | null> {
     const { prisma, erasures } = this.#options
     const { result: isKnown, effectiveBy } = await this.#change(async (writer) => {
       currentScope().erasing = true
-      if (await writer.deleteUser(userId) > 0) return true
-      if (!await erasures.isKnown(userId)) return false
+      if ((await writer.deleteUser(userId)) > 0) return true
+      if (!(await erasures.isKnown(userId))) return false
       await requestForDeleted(prisma, erasures, userId)
       return true
     })
     return isKnown ? { erased: await erasures.finish(userId, { onProgress }), effectiveBy } : null
   }
 
-  /** As a call of better-auth: what it has committed is made known to every cache, all at once, before it returns. */
-  async #change<T>(work: (writer: UserWriter) => Promise<T>): Promise<{ result: T, effectiveBy: Date | null }> {
+  /**
+   * As a call of better-auth: what it has committed is made known to every cache, all at once,
+   * before it returns.
+   */
+  async #change<T>(
+    work: (writer: UserWriter) => Promise<T>
+  ): Promise<{ result: T; effectiveBy: Date | null }> {
     const { writer, confirmation } = this.#options
     return runOutsideRequest(async () => {
       const result = await work(await writer())
@@ -147,7 +191,9 @@ export class Users {
 
   #checkFields(fields: Record<string, unknown>): void {
     const { role } = fields
-    const fault = findInputFault('user', fields) ?? (typeof role === 'string' ? wrongRole(role, this.#options.roles) : null)
+    const fault =
+      findInputFault('user', fields) ??
+      (typeof role === 'string' ? wrongRole(role, this.#options.roles) : null)
     if (fault !== null) throw new Refusal('invalid_input', fault)
   }
 }

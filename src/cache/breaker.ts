@@ -1,10 +1,16 @@
 import { ReplyError } from 'ioredis'
 
-/** Failures in a row after which Redis is taken for gone, and how long it is then left alone, in milliseconds. */
+/**
+ * Failures in a row after which Redis is taken for gone, and how long it is then left alone, in
+ * milliseconds.
+ */
 const FAILURES = 3
 const REST_MS = 250
 
-/** `closed`: commands are sent. `open`: they fail at once. `half-open`: one is under way to find out. */
+/**
+ * `closed`: commands are sent. `open`: they fail at once. `half-open`: one is under way to find
+ * out.
+ */
 export type BreakerState = 'closed' | 'open' | 'half-open'
 
 /** Redis was not asked: it has not answered lately. */
@@ -17,8 +23,9 @@ export class BreakerOpen extends Error {
 }
 
 /**
- * Keeps callers from waiting, each for a command's whole time-out, for a Redis that does not answer: reads go to the store at once, and a
- * revocation goes on to the outbox. It sends nothing twice: what was refused here was never sent.
+ * Keeps callers from waiting, each for a command's whole time-out, for a Redis that does not
+ * answer: reads go to the store at once, and a revocation goes on to the outbox. It sends nothing
+ * twice: what was refused here was never sent.
  */
 export class Breaker {
   readonly #now: () => number

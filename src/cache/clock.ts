@@ -2,11 +2,17 @@
 export const DRIFT = 0.05
 export const CLOCK_STEP_MS = 100
 
-/** Notices that the machine was suspended, or its clock was set: the monotonic clock, on which leases are counted, may have stood still. */
+/**
+ * Notices that the machine was suspended, or its clock was set: the monotonic clock, on which
+ * leases are counted, may have stood still.
+ */
 export class StepWatch {
   #offset = Date.now() - performance.now()
 
-  /** Whether the clocks have parted since the last `reset`. @param now the monotonic clock, for whoever has just read it */
+  /**
+   * Whether the clocks have parted since the last `reset`. @param now the monotonic clock, for
+   * whoever has just read it
+   */
   stepped(now = performance.now()): boolean {
     return Math.abs(Date.now() - now - this.#offset) > CLOCK_STEP_MS
   }

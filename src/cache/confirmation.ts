@@ -2,7 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queryable } from '../database/database.js'
 import type { DatabaseClock } from './database-clock.js'
 import type { NodeLease } from './node-lease.js'
-import { claimUnconfirmed, confirmChanges, findUnconfirmed, releaseClaims, tailOutbox, type Change } from './outbox.js'
+import {
+  claimUnconfirmed,
+  confirmChanges,
+  findUnconfirmed,
+  releaseClaims,
+  tailOutbox,
+  type Change
+} from './outbox.js'
 import { piecesOf } from './pieces.js'
 import type { SessionCache } from './session-cache.js'
 import type { SharedCache } from './shared-cache.js'
@@ -15,7 +22,10 @@ const RELAY_POLL_MS = 50
 const BATCH = 500
 /** Changes announced in one message: a larger one could break a subscriber's output buffer. */
 const ANNOUNCED = 5_000
-/** What a bound on time allows: 2 s for clocks that differ, and 2 s, a fill lease, that a copy may reach Redis late. */
+/**
+ * What a bound on time allows: 2 s for clocks that differ, and 2 s, a fill lease, that a copy may
+ * reach Redis late.
+ */
 const MARGIN_MS = 4_000
 
 export interface ConfirmationOptions {
@@ -27,7 +37,10 @@ export interface ConfirmationOptions {
   ttlMs: number
   /** Whether this process is the only one that its store can have. */
   alone: boolean
-  /** Whether every node that may hold copies hears of this one's changes. Asked after they were spread. */
+  /**
+   * Whether every node that may hold copies hears of this one's changes. Asked after they were
+   * spread.
+   */
   mayConfirm: () => Promise<boolean>
   tally: Tally
   /** Hears the database's time with each round of the tail: copies in Redis are aged by it. */
@@ -44,10 +57,16 @@ export interface Unconfirmed {
 /** Makes committed changes known to every cache before they are answered. */
 export class Confirmation {
   readonly #options: ConfirmationOptions
-  /** The first round reads all that is kept: this node may have joined a Redis that never heard of it. */
+  /**
+   * The first round reads all that is kept: this node may have joined a Redis that never heard of
+   * it.
+   */
   #tailFrom = 0n
   readonly #tailed = new Map<string, number>()
-  /** Whether everything that is kept has been applied once. Before that a copy in Redis may be older than what a node without Redis has changed. */
+  /**
+   * Whether everything that is kept has been applied once. Before that a copy in Redis may be older
+   * than what a node without Redis has changed.
+   */
   caughtUp = false
 
   constructor(options: ConfirmationOptions) {
@@ -55,7 +74,8 @@ export class Confirmation {
   }
 
   /**
-   * Waits until no cache can answer with a copy from before these changes. Call it after their commit.
+   * Waits until no cache can answer with a copy from before these changes. Call it after their
+   * commit.
    *
    * @returns null when that is so; else the time by which every such copy has ended
    */
@@ -83,23 +103,28 @@ export class Confirmation {
     try {
       await this.#spread(changes)
     } catch {
-      return await this.#waitForRelay(changes) ? null : effectiveBy
+      return (await this.#waitForRelay(changes)) ? null : effectiveBy
     }
-    if (shared) await confirmChanges(db, changes).catch(() => {}) // confirmed all the same; a relay will say so again
+    // confirmed all the same; a relay will say so again
+    if (shared) await confirmChanges(db, changes).catch(() => {})
     return null
   }
 
-  /** Forgets copies of this node at once; the others hear of the changes when they are confirmed. */
+  /**
+   * Forgets copies of this node at once; the others hear of the changes when they are confirmed.
+   */
   forget(changes: readonly Change[]): void {
     this.#options.cache.invalidate(changes)
   }
 
   /**
-   * As `confirm`, together with what somebody else has changed of these sessions and not confirmed yet: an answer of "already done"
-   * must be as final. All of it is one announcement, so that a node which does not answer is waited for once.
+   * As `confirm`, together with what somebody else has changed of these sessions and not confirmed
+   * yet: an answer of "already done" must be as final. All of it is one announcement, so that a
+   * node which does not answer is waited for once.
    */
   async settle({ changes = [], sessionIds = [], userIds = [] }: Unconfirmed): Promise<Date | null> {
-    if (this.#options.alone || sessionIds.length + userIds.length === 0) return this.confirm(changes)
+    if (this.#options.alone || sessionIds.length + userIds.length === 0)
+      return this.confirm(changes)
     return this.#timed(changes, await findUnconfirmed(this.#options.db, sessionIds, userIds))
   }
 
@@ -119,8 +144,9 @@ export class Confirmation {
   }
 
   /**
-   * Applies what anybody committed to this node's own cache, and through its own connection to the shared one: so that even two
-   * Redis primaries at once show a revoked session for one round of this at most.
+   * Applies what anybody committed to this node's own cache, and through its own connection to the
+   * shared one: so that even two Redis primaries at once show a revoked session for one round of
+   * this at most.
    */
   async tail(): Promise<void> {
     const { db, shared, cache, ttlMs, clock } = this.#options
@@ -149,11 +175,12 @@ export class Confirmation {
       await Promise.all(piecesOf(changes, ANNOUNCED).map((piece) => lease.announce(piece)))
     }
     // Asked at the end: whoever registers after this moment reads what was committed before it.
-    if (!await mayConfirm()) throw new Error('another node may hold copies, and has not heard')
+    if (!(await mayConfirm())) throw new Error('another node may hold copies, and has not heard')
   }
 
   async #writeAll(changes: readonly Change[], shared: SharedCache): Promise<void> {
-    for (const piece of piecesOf(changes, BATCH)) await Promise.all(piece.map((change) => this.#write(change, shared)))
+    for (const piece of piecesOf(changes, BATCH))
+      await Promise.all(piece.map((change) => this.#write(change, shared)))
   }
 
   async #write({ sessionId, version, reason }: Change, shared: SharedCache): Promise<void> {
@@ -166,7 +193,10 @@ export class Confirmation {
     await releaseClaims(this.#options.db, changes).catch(() => {}) // they run out by themselves
     while (performance.now() < deadline) {
       await sleep(RELAY_POLL_MS)
-      const open = await findUnconfirmed(this.#options.db, changes.map((change) => change.sessionId)).catch(() => null)
+      const open = await findUnconfirmed(
+        this.#options.db,
+        changes.map((change) => change.sessionId)
+      ).catch(() => null)
       if (open?.length === 0) return true
     }
     return false
@@ -175,5 +205,8 @@ export class Confirmation {
 
 function join(own: readonly Change[], others: readonly Change[]): Change[] {
   const known = new Set(own.map(({ sessionId, version }) => `${sessionId} ${version}`))
-  return [...own, ...others.filter(({ sessionId, version }) => !known.has(`${sessionId} ${version}`))]
+  return [
+    ...own,
+    ...others.filter(({ sessionId, version }) => !known.has(`${sessionId} ${version}`))
+  ]
 }

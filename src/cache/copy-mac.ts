@@ -6,7 +6,10 @@ export interface CopyKey {
   readonly copies: Buffer
 }
 
-/** What a text in Redis is about. A text that was written for another session, version or Redis history does not verify. */
+/**
+ * What a text in Redis is about. A text that was written for another session, version or Redis
+ * history does not verify.
+ */
 export interface CopyPlace {
   readonly kind: 'copy' | 'tombstone'
   /** Names the store: several may share one Redis. */
@@ -25,8 +28,8 @@ const MAC_AT = KEY_ID_LENGTH + 1
 const TEXT_AT = MAC_AT + MAC_LENGTH + 1
 
 /**
- * Authenticates what is kept in Redis. Who can write there, and does not have AUTH_SECRET, can make this server
- * forget a copy, and cannot make it believe one.
+ * Authenticates what is kept in Redis. Who can write there, and does not have AUTH_SECRET, can make
+ * this server forget a copy, and cannot make it believe one.
  */
 export class CopyMac {
   readonly #current: Authenticator
@@ -57,8 +60,8 @@ const BLOCK = 64
 const DIGEST = 32
 
 /**
- * HMAC-SHA256 (RFC 2104) as two hashes of whole buffers. Node's `createHmac` makes a stream for each text, which
- * takes almost twice as long: a check that Redis answers pays for one MAC.
+ * HMAC-SHA256 (RFC 2104) as two hashes of whole buffers. Node's `createHmac` makes a stream for
+ * each text, which takes almost twice as long: a check that Redis answers pays for one MAC.
  */
 class Authenticator {
   readonly id: string

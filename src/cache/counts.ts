@@ -9,12 +9,17 @@ export function countsOf(storeId: string): string {
 }
 
 /**
- * Forgets counts of guesses at an account, and at its user's password. Which networks and devices they are counted for stands in their keys
- * alone, so that Redis is looked through, in steps: an erasure is rare, and what it misses ends within the hour.
+ * Forgets counts of guesses at an account, and at its user's password. Which networks and devices
+ * they are counted for stands in their keys alone, so that Redis is looked through, in steps: an
+ * erasure is rare, and what it misses ends within the hour.
  *
  * @throws Error when Redis does not answer
  */
-export async function forgetCounts(redis: RedisConnection, storeId: string, { account, userId }: { account: string, userId: string }): Promise<void> {
+export async function forgetCounts(
+  redis: RedisConnection,
+  storeId: string,
+  { account, userId }: { account: string; userId: string }
+): Promise<void> {
   const counts = countsOf(storeId)
   await redis.del(`${counts}${userId}:password-user`)
   await redis.del(`${counts}${userId}:password-user:late`)

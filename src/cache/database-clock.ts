@@ -1,8 +1,9 @@
 import { DRIFT, StepWatch } from './clock.js'
 
 /**
- * The database's clock as this process knows it: bounds for what it shows, from answers that carried its time.
- * Ages of copies in Redis are counted on it, because all nodes share it and a writer to Redis cannot move it.
+ * The database's clock as this process knows it: bounds for what it shows, from answers that
+ * carried its time. Ages of copies in Redis are counted on it, because all nodes share it and a
+ * writer to Redis cannot move it.
  */
 export class DatabaseClock {
   /** Bounds for the database's milliseconds less this process's monotonic ones. */
@@ -12,8 +13,9 @@ export class DatabaseClock {
   readonly #steps = new StepWatch()
 
   /**
-   * Takes note of an answer. The bounds shrink to what all answers agree on, and grow by what clocks may drift
-   * between them. An answer that does not agree begins anew: one of the clocks was set, or the database is another.
+   * Takes note of an answer. The bounds shrink to what all answers agree on, and grow by what
+   * clocks may drift between them. An answer that does not agree begins anew: one of the clocks was
+   * set, or the database is another.
    *
    * @param time what the database's clock showed, cut to milliseconds
    * @param sentAt when it was asked, in monotonic milliseconds
@@ -31,7 +33,10 @@ export class DatabaseClock {
     this.#steps.reset()
   }
 
-  /** The latest that it may be there; null where that is not known: nothing was noted, or this machine slept since. */
+  /**
+   * The latest that it may be there; null where that is not known: nothing was noted, or this
+   * machine slept since.
+   */
   latest(now: number): number | null {
     return this.#isKnown(now) ? now + this.#high + (now - this.#notedAt) * DRIFT : null
   }

@@ -10,7 +10,10 @@ const UNKNOWN_LENGTH = 3
 /** What a copy says: the session as the store had it at one moment, or that there was none. */
 export interface Copy {
   record: SessionRecord | null
-  /** The database's clock when the store was read, in milliseconds: the copy's age is counted from here. */
+  /**
+   * The database's clock when the store was read, in milliseconds: the copy's age is counted from
+   * here.
+   */
   readAt: number
   /** How long the copy may live from then on. */
   livesMs: number
@@ -22,8 +25,9 @@ export function encodeUnknown(readAt: number, livesMs: number): string {
 }
 
 /**
- * A session as caches keep it: the rows with their hash, never a token. Values in a fixed order, dates as milliseconds, most of them from
- * when the session began: with names and ISO dates a copy takes twice the room, and seven times as long to read.
+ * A session as caches keep it: the rows with their hash, never a token. Values in a fixed order,
+ * dates as milliseconds, most of them from when the session began: with names and ISO dates a copy
+ * takes twice the room, and seven times as long to read.
  *
  * @param livesMs how long the copy may live, counted from the store read
  */
@@ -31,27 +35,110 @@ export function encodeRecord({ session: s, user, now }: SessionRecord, livesMs: 
   const begun = s.issuedAt.getTime()
   const since = (date: Date) => date.getTime() - begun
   return JSON.stringify([
-    FORM, livesMs, begun, since(now), s.token, s.userId, since(s.updatedAt), since(s.expiresAt), since(s.absoluteExpiresAt), inMs(s.revokedAt), s.revokedReason,
-    s.version, s.ipAddress, s.userAgent, s.name, since(s.lastSeenAt), s.amr, since(s.authTime), s.impersonatedBy, s.clientId, user && encodeUser(user)
+    FORM,
+    livesMs,
+    begun,
+    since(now),
+    s.token,
+    s.userId,
+    since(s.updatedAt),
+    since(s.expiresAt),
+    since(s.absoluteExpiresAt),
+    inMs(s.revokedAt),
+    s.revokedReason,
+    s.version,
+    s.ipAddress,
+    s.userAgent,
+    s.name,
+    since(s.lastSeenAt),
+    s.amr,
+    since(s.authTime),
+    s.impersonatedBy,
+    s.clientId,
+    user && encodeUser(user)
   ])
 }
 
-/** Reads a copy; the database's clock in it stands where the store was read. Null for a copy of another form, and for what is no copy. */
+/**
+ * Reads a copy; the database's clock in it stands where the store was read. Null for a copy of
+ * another form, and for what is no copy.
+ */
 export function decodeCopy(id: string, text: string): Copy | null {
   const packed = parsePacked(text)
   if (packed?.[0] !== FORM) return null
-  if (packed.length === UNKNOWN_LENGTH) return { record: null, livesMs: packed[1] as number, readAt: packed[2] as number }
+  if (packed.length === UNKNOWN_LENGTH)
+    return { record: null, livesMs: packed[1] as number, readAt: packed[2] as number }
   const [
-    , livesMs, begun, now, token, userId, updatedAt, expiresAt, absoluteExpiresAt, revokedAt, revokedReason, version, ipAddress, userAgent, name, lastSeenAt, amr,
-    authTime, impersonatedBy, clientId, user
-  ] = packed as [number, number, number, number, string, string, number, number, number, number | null, string | null, number, string | null, string | null,
-    string | null, number, string[], number, string | null, string, Packed | null]
+    ,
+    livesMs,
+    begun,
+    now,
+    token,
+    userId,
+    updatedAt,
+    expiresAt,
+    absoluteExpiresAt,
+    revokedAt,
+    revokedReason,
+    version,
+    ipAddress,
+    userAgent,
+    name,
+    lastSeenAt,
+    amr,
+    authTime,
+    impersonatedBy,
+    clientId,
+    user
+  ] = packed as [
+    number,
+    number,
+    number,
+    number,
+    string,
+    string,
+    number,
+    number,
+    number,
+    number | null,
+    string | null,
+    number,
+    string | null,
+    string | null,
+    string | null,
+    number,
+    string[],
+    number,
+    string | null,
+    string,
+    Packed | null
+  ]
   const at = (since: number) => new Date(begun + since)
   const session: SessionRow = {
-    id, token, userId, issuedAt: at(0), updatedAt: at(updatedAt), expiresAt: at(expiresAt), absoluteExpiresAt: at(absoluteExpiresAt), revokedAt: dateOf(revokedAt),
-    revokedReason, version, ipAddress, userAgent, name, lastSeenAt: at(lastSeenAt), amr, authTime: at(authTime), impersonatedBy, clientId
+    id,
+    token,
+    userId,
+    issuedAt: at(0),
+    updatedAt: at(updatedAt),
+    expiresAt: at(expiresAt),
+    absoluteExpiresAt: at(absoluteExpiresAt),
+    revokedAt: dateOf(revokedAt),
+    revokedReason,
+    version,
+    ipAddress,
+    userAgent,
+    name,
+    lastSeenAt: at(lastSeenAt),
+    amr,
+    authTime: at(authTime),
+    impersonatedBy,
+    clientId
   }
-  return { record: { session, user: user && decodeUser(userId, user), now: at(now) }, livesMs, readAt: begun + now }
+  return {
+    record: { session, user: user && decodeUser(userId, user), now: at(now) },
+    livesMs,
+    readAt: begun + now
+  }
 }
 
 function parsePacked(text: string): Packed | null {
@@ -64,21 +151,72 @@ function parsePacked(text: string): Packed | null {
 
 /** The copy as it stands some time later: the database's clock is carried forward. */
 export function agedBy(record: SessionRecord, ageMs: number): SessionRecord {
-  return { session: record.session, user: record.user, now: new Date(record.now.getTime() + ageMs), ageMs }
+  return {
+    session: record.session,
+    user: record.user,
+    now: new Date(record.now.getTime() + ageMs),
+    ageMs
+  }
 }
 
 function encodeUser(u: UserRow): Packed {
   return [
-    u.name, u.email, u.emailVerified, u.image, u.role, u.banned, u.banReason, inMs(u.banExpires), u.twoFactorEnabled, u.credentialEpoch, u.createdAt.getTime(),
+    u.name,
+    u.email,
+    u.emailVerified,
+    u.image,
+    u.role,
+    u.banned,
+    u.banReason,
+    inMs(u.banExpires),
+    u.twoFactorEnabled,
+    u.credentialEpoch,
+    u.createdAt.getTime(),
     u.updatedAt.getTime()
   ]
 }
 
 function decodeUser(id: string, packed: Packed): UserRow {
-  const [name, email, emailVerified, image, role, banned, banReason, banExpires, twoFactorEnabled, credentialEpoch, createdAt, updatedAt] = packed as [
-    string, string, boolean, string | null, string | null, boolean | null, string | null, number | null, boolean | null, number, number, number]
+  const [
+    name,
+    email,
+    emailVerified,
+    image,
+    role,
+    banned,
+    banReason,
+    banExpires,
+    twoFactorEnabled,
+    credentialEpoch,
+    createdAt,
+    updatedAt
+  ] = packed as [
+    string,
+    string,
+    boolean,
+    string | null,
+    string | null,
+    boolean | null,
+    string | null,
+    number | null,
+    boolean | null,
+    number,
+    number,
+    number
+  ]
   return {
-    id, name, email, emailVerified, image, role, banned, banReason, banExpires: dateOf(banExpires), twoFactorEnabled, credentialEpoch, createdAt: new Date(createdAt),
+    id,
+    name,
+    email,
+    emailVerified,
+    image,
+    role,
+    banned,
+    banReason,
+    banExpires: dateOf(banExpires),
+    twoFactorEnabled,
+    credentialEpoch,
+    createdAt: new Date(createdAt),
     updatedAt: new Date(updatedAt)
   }
 }

@@ -1,8 +1,13 @@
-/** Versions below which no copy may be taken, from an invalidation until every older copy has ended. */
+/**
+ * Versions below which no copy may be taken, from an invalidation until every older copy has ended.
+ */
 export class VersionFloors {
-  readonly #floors = new Map<string, { version: number, until: number }>()
+  readonly #floors = new Map<string, { version: number; until: number }>()
 
-  /** @param until when the floor ends, in monotonic milliseconds; never earlier than that of the floors before it */
+  /**
+   * @param until when the floor ends, in monotonic milliseconds; never earlier than that of the
+   *   floors before it
+   */
   raise(sessionId: string, version: number, until: number): void {
     const floor = this.#floors.get(sessionId)
     // Set anew, so that the map stays in the order in which floors end.

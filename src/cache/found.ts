@@ -18,10 +18,15 @@ export interface Aged {
   ageMs: number
 }
 
-/** Whether a copy fits the credential that was shown: by the hash of its token, or by whose it is. */
+/**
+ * Whether a copy fits the credential that was shown: by the hash of its token, or by whose it is.
+ */
 export type Matches = (session: Pick<SessionRow, 'token' | 'userId'>) => boolean
 
-/** Whether a copy settles the question. One that does not match, or looks expired, is a miss: a stale "no" is a sign-out. */
+/**
+ * Whether a copy settles the question. One that does not match, or looks expired, is a miss: a
+ * stale "no" is a sign-out.
+ */
 export function fits(record: SessionRecord, matches: Matches | undefined): boolean {
   return matches?.(record.session) === true && findCause(record) === null
 }

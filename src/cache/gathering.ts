@@ -7,9 +7,15 @@ const LONGEST_PATIENCE_MS = 100
 const ENOUGH = 4
 
 export interface GatheringOptions {
-  /** How many journeys may be under way before questions wait, however many they are; one where absent. */
+  /**
+   * How many journeys may be under way before questions wait, however many they are; one where
+   * absent.
+   */
   journeys?: number
-  /** How long questions wait at most while others are being answered, in milliseconds: twice as long for each of those, 100 at most. Five where absent. */
+  /**
+   * How long questions wait at most while others are being answered, in milliseconds: twice as long
+   * for each of those, 100 at most. Five where absent.
+   */
   patienceMs?: number
 }
 
@@ -19,15 +25,19 @@ interface Open<Question, Answer> {
 }
 
 /**
- * Joins questions into one: those that are asked in one go, and those that come while the ones before are being answered, or until they are
- * worth a journey of their own. The more is asked, the less of it costs one; and where answers are slow, a crowd does not become a crowd of
- * journeys. Each is asked after it came: nobody is answered from a read that began before.
+ * Joins questions into one: those that are asked in one go, and those that come while the ones
+ * before are being answered, or until they are worth a journey of their own. The more is asked, the
+ * less of it costs one; and where answers are slow, a crowd does not become a crowd of journeys.
+ * Each is asked after it came: nobody is answered from a read that began before.
  */
 export class Gathering<Question, Answer> {
   readonly #askAll: (questions: readonly Question[]) => Promise<readonly Answer[]>
   readonly #journeys: number
   readonly #patienceMs: number
-  /** Questions are asked for everybody: not in the asynchronous context of whoever happens to be the first. */
+  /**
+   * Questions are asked for everybody: not in the asynchronous context of whoever happens to be the
+   * first.
+   */
   readonly #nobody = new AsyncResource('Gathering')
   #open: Open<Question, Answer> | null = null
   #running = 0
@@ -35,7 +45,10 @@ export class Gathering<Question, Answer> {
   #goOn = () => {}
 
   /** @param askAll answers in the order of the questions */
-  constructor(askAll: (questions: readonly Question[]) => Promise<readonly Answer[]>, { journeys = 1, patienceMs = PATIENCE_MS }: GatheringOptions = {}) {
+  constructor(
+    askAll: (questions: readonly Question[]) => Promise<readonly Answer[]>,
+    { journeys = 1, patienceMs = PATIENCE_MS }: GatheringOptions = {}
+  ) {
     this.#askAll = askAll
     this.#journeys = journeys
     this.#patienceMs = patienceMs
@@ -82,7 +95,10 @@ export class Gathering<Question, Answer> {
   /** Until enough have come, the next answer comes, or patience ends. */
   #untilDue(): Promise<void> {
     return new Promise((resolve) => {
-      const patience = setTimeout(resolve, Math.min(this.#patienceMs * 2 ** this.#running, LONGEST_PATIENCE_MS))
+      const patience = setTimeout(
+        resolve,
+        Math.min(this.#patienceMs * 2 ** this.#running, LONGEST_PATIENCE_MS)
+      )
       this.#goOn = () => {
         clearTimeout(patience)
         resolve()

@@ -1,13 +1,33 @@
 /*
- * What travels through the subscriptions. Whoever renews hears its own heartbeat; whoever announces, the acknowledgements.
+ * What travels through the subscriptions. Whoever renews hears its own heartbeat; whoever
+ * announces, the acknowledgements.
  */
-export interface Heartbeat { kind: 'heartbeat', sent: string, replid: string, birth: string, seq: number }
-export interface Acknowledgement { kind: 'ack', announcement: string, node: string }
-export interface Announcement { seq: number, kind: 'changes', announcement: string, node: string, changes: [sessionId: string, version: number][] }
+export interface Heartbeat {
+  kind: 'heartbeat'
+  sent: string
+  replid: string
+  birth: string
+  seq: number
+}
+export interface Acknowledgement {
+  kind: 'ack'
+  announcement: string
+  node: string
+}
+export interface Announcement {
+  seq: number
+  kind: 'changes'
+  announcement: string
+  node: string
+  changes: [sessionId: string, version: number][]
+}
 
 type LeaseMessage = Heartbeat | Acknowledgement | Announcement
 
-/** Reads a message; null for one that is not of ours. Whoever can publish in Redis can send anything: nothing is read that was not looked at. */
+/**
+ * Reads a message; null for one that is not of ours. Whoever can publish in Redis can send
+ * anything: nothing is read that was not looked at.
+ */
 export function parseMessage(text: string): LeaseMessage | null {
   try {
     const message: unknown = JSON.parse(text)
@@ -19,10 +39,20 @@ export function parseMessage(text: string): LeaseMessage | null {
 
 function isMessage(value: unknown): value is LeaseMessage {
   if (typeof value !== 'object' || value === null) return false
-  const { kind, sent, replid, birth, seq, announcement, node, changes } = value as Record<string, unknown>
+  const { kind, sent, replid, birth, seq, announcement, node, changes } = value as Record<
+    string,
+    unknown
+  >
   if (kind === 'heartbeat') return [sent, replid, birth].every(isText) && isCount(seq)
   if (kind === 'ack') return isText(announcement) && isText(node)
-  return kind === 'changes' && isCount(seq) && isText(announcement) && isText(node) && Array.isArray(changes) && changes.every(isChange)
+  return (
+    kind === 'changes' &&
+    isCount(seq) &&
+    isText(announcement) &&
+    isText(node) &&
+    Array.isArray(changes) &&
+    changes.every(isChange)
+  )
 }
 
 function isChange(value: unknown): boolean {

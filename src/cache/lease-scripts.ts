@@ -1,10 +1,12 @@
 /*
- * The coordination keys and channels share one hash slot, so that what is published there keeps its order.
+ * The coordination keys and channels share one hash slot, so that what is published there keeps its
+ * order.
  *   holdfast:<store>:{nodes}           hash: replid and birth of this table, seq (invalidations announced), n:<node> (lease's end, Redis ms)
  *   holdfast:<store>:{nodes}:changes   channel: what every node must forget
  *   holdfast:<store>:{nodes}:<node>    channel: that node's heartbeats, and acknowledgements for what it announced
- * Table, replid and birth are one key: eviction takes all of it or nothing. A lost table is born anew, and its youth is waited for.
- * Each script deletes first: at `maxmemory` only a script that began so may write.
+ * Table, replid and birth are one key: eviction takes all of it or nothing. A lost table is born
+ * anew, and its youth is waited for. Each script deletes first: at `maxmemory` only a script that
+ * began so may write.
  */
 const PRELUDE = `
 redis.call('HDEL', KEYS[1], '')
@@ -25,7 +27,8 @@ local beat = cjson.encode({kind = 'heartbeat', sent = ARGV[4], replid = replid, 
 redis.call(ARGV[5], ARGV[3], beat)
 return beat`
 
-// KEYS table. ARGV channel, announcement as JSON without its seq, publish command, ms after which an ended lease is forgotten.
+// KEYS table. ARGV channel, announcement as JSON without its seq, publish command, ms after which
+// an ended lease is forgotten.
 export const ANNOUNCE = `${PRELUDE}
 local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
 redis.call(ARGV[3], ARGV[1], '{"seq":' .. seq .. ',' .. string.sub(ARGV[2], 2))

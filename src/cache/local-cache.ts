@@ -10,7 +10,10 @@ export interface LocalEntry {
   active: ActiveCheck | null
   /** The same for the access token that was shown last. */
   shown: ActiveCheck | null
-  /** Until when it is, unless somebody changes it: a check compares one number, and does not walk through the rows. */
+  /**
+   * Until when it is, unless somebody changes it: a check compares one number, and does not walk
+   * through the rows.
+   */
   activeUntil: number
   /** Whether it was used since eviction last passed it by. */
   used: boolean
@@ -25,7 +28,10 @@ export interface LocalEntry {
   freshUntil: number
 }
 
-/** Where a copy lies, for whoever comes back to it: empty once the cache has dropped the copy, or packed it. */
+/**
+ * Where a copy lies, for whoever comes back to it: empty once the cache has dropped the copy, or
+ * packed it.
+ */
 export interface Place {
   readonly unpacked: LocalEntry | null
 }
@@ -46,7 +52,8 @@ class Slot implements PackedEntry, Place {
 
   constructor({ text, readAt, freshUntil }: PackedEntry) {
     this.text = text
-    // V8 keeps whole numbers in the object, and fractions in one of their own. Rounded down, a copy looks older and ends earlier.
+    // V8 keeps whole numbers in the object, and fractions in one of their own. Rounded down, a copy
+    // looks older and ends earlier.
     this.readAt = Math.floor(readAt)
     this.freshUntil = Math.floor(freshUntil)
   }
@@ -70,9 +77,15 @@ const ENTRY_OVERHEAD_BYTES = 300
 /** Copies that were unpacked last are kept so as well: so many at most, about 20 MB. */
 const UNPACKED = 10_000
 
-/** Sessions in this process, bounded by entries and bytes. What makes room is old and was not used for a round (second chance). It decides nothing. */
+/**
+ * Sessions in this process, bounded by entries and bytes. What makes room is old and was not used
+ * for a round (second chance). It decides nothing.
+ */
 export class LocalCache {
-  /** The oldest first. A use moves nothing: in a map that would cost more than all the rest of a check's look-up. */
+  /**
+   * The oldest first. A use moves nothing: in a map that would cost more than all the rest of a
+   * check's look-up.
+   */
   readonly #slots = new Map<string, Slot>()
   /** Whose objects are kept: a ring, whose next place is that of the oldest. */
   readonly #unpacked: (Slot | undefined)[] = []
@@ -109,7 +122,11 @@ export class LocalCache {
     const { maxEntries, maxBytes } = this.#options
     const bytes = bytesOf(text)
     // Room is made first: where all the others are in use, it would else be the newcomer that goes.
-    while (this.#slots.size > 0 && (this.#slots.size >= maxEntries || this.#bytes + bytes > maxBytes)) evict(this.#slots, (oldest) => this.delete(oldest))
+    while (
+      this.#slots.size > 0 &&
+      (this.#slots.size >= maxEntries || this.#bytes + bytes > maxBytes)
+    )
+      evict(this.#slots, (oldest) => this.delete(oldest))
     if (bytes > maxBytes) return
     this.#slots.set(sessionId, new Slot({ text, readAt, freshUntil }))
     this.#bytes += bytes
@@ -139,8 +156,17 @@ export class LocalCache {
     const { readAt, freshUntil } = slot
     const lives = validFor(record)
     slot.unpacked = {
-      token: record.session.token, userId: record.session.userId, notedAt: -Infinity, activeUntil: Math.min(freshUntil, Math.floor(readAt + lives)),
-      active: lives > 0 && record.user ? showActive(record.session, record.user) : null, shown: null, place: slot, record, readAt, freshUntil, used: false
+      token: record.session.token,
+      userId: record.session.userId,
+      notedAt: -Infinity,
+      activeUntil: Math.min(freshUntil, Math.floor(readAt + lives)),
+      active: lives > 0 && record.user ? showActive(record.session, record.user) : null,
+      shown: null,
+      place: slot,
+      record,
+      readAt,
+      freshUntil,
+      used: false
     }
     const oldest = this.#unpacked[this.#next]
     if (oldest && oldest !== slot) oldest.unpacked = null

@@ -1,7 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { Breaker } from './breaker.js'
 import { CLOCK_STEP_MS, DRIFT, StepWatch } from './clock.js'
-import { parseMessage, type Acknowledgement, type Announcement, type Heartbeat } from './lease-messages.js'
+import {
+  parseMessage,
+  type Acknowledgement,
+  type Announcement,
+  type Heartbeat
+} from './lease-messages.js'
 import { ANNOUNCE, RENEW, RESIGN } from './lease-scripts.js'
 import { isCluster, type RedisConnection } from './redis.js'
 import type { Protections } from './protections.js'
@@ -30,7 +35,10 @@ export interface NodeLeaseOptions {
   onInvalidation: (changes: readonly Invalidation[]) => void
   /** Forget everything: this node cannot know what it has missed. */
   onNewEpoch: () => void
-  /** Redis could not be asked for the lease, or to listen, or has refused it. Called at every attempt that fails. */
+  /**
+   * Redis could not be asked for the lease, or to listen, or has refused it. Called at every
+   * attempt that fails.
+   */
   onRefused: (error: unknown) => void
   /** The lease was begun anew. */
   onGranted: () => void
@@ -42,11 +50,11 @@ const RENEWALS_PER_LEASE = 4
 /** A subscription that was silent for so many leases is made anew. */
 const DEAF_LEASES = 3
 
-
 /**
- * This node's right to answer from its caches. It holds the lease only after a heartbeat *arrived through the subscription*: whatever was
- * published before it has then been applied. From the moment *before* the renewal was sent it runs `leaseMs`, less a margin for
- * drift, so Redis always believes in it longer than the node does.
+ * This node's right to answer from its caches. It holds the lease only after a heartbeat *arrived
+ * through the subscription*: whatever was published before it has then been applied. From the
+ * moment *before* the renewal was sent it runs `leaseMs`, less a margin for drift, so Redis always
+ * believes in it longer than the node does.
  */
 export class NodeLease {
   readonly node = randomUUID()
@@ -66,7 +74,9 @@ export class NodeLease {
   #unheard = 0
   #timer: NodeJS.Timeout | null = null
   #stopped = false
-  /** Grows whenever everything must be forgotten: a load that began in another epoch stores nothing. */
+  /**
+   * Grows whenever everything must be forgotten: a load that began in another epoch stores nothing.
+   */
   epoch = 0
   /** The Redis history that the lease stands on. */
   stamp = ''
@@ -80,7 +90,10 @@ export class NodeLease {
     this.#redis = redis as Scripts
   }
 
-  /** The Redis history, and the lease table in it, that the lease stands on: the same for all nodes that can hear each other. */
+  /**
+   * The Redis history, and the lease table in it, that the lease stands on: the same for all nodes
+   * that can hear each other.
+   */
   get history(): string | null {
     return this.held() ? this.#history : null
   }
@@ -95,17 +108,25 @@ export class NodeLease {
     this.#changes = `${this.#table}:changes`
     this.#channel = `${this.#table}:${this.node}`
     const { subscriber, leaseMs } = this.#options
-    subscriber.on(isCluster(subscriber) ? 'smessage' : 'message', (channel: string, message: string) => this.#receive(channel, message))
+    subscriber.on(
+      isCluster(subscriber) ? 'smessage' : 'message',
+      (channel: string, message: string) => this.#receive(channel, message)
+    )
     subscriber.on('close', () => this.#lapse())
     subscriber.on('end', () => this.#lapse())
-    const subscribe = () => { this.#subscribe().catch((error: unknown) => this.#onDeaf(error)) }
+    const subscribe = () => {
+      this.#subscribe().catch((error: unknown) => this.#onDeaf(error))
+    }
     subscriber.on('ready', subscribe)
     if (subscriber.status === 'ready') subscribe()
     this.#timer = setInterval(() => this.#renew(), leaseMs / RENEWALS_PER_LEASE)
     this.#timer.unref()
   }
 
-  /** Whether this node may answer from its caches at this moment. @param now the monotonic clock, for whoever has just read it */
+  /**
+   * Whether this node may answer from its caches at this moment. @param now the monotonic clock,
+   * for whoever has just read it
+   */
   held(now = performance.now()): boolean {
     if (!this.#options.protections.leaseCheck) return this.stamp !== ''
     if (now >= this.#heldUntil) return false
@@ -118,8 +139,9 @@ export class NodeLease {
   }
 
   /**
-   * Announces what must be forgotten and waits until every node has, or has lost its lease; and in any case until the lease table is as
-   * old as a lease lasts, for a younger one may have lost the lease of somebody who still believes in it.
+   * Announces what must be forgotten and waits until every node has, or has lost its lease; and in
+   * any case until the lease table is as old as a lease lasts, for a younger one may have lost the
+   * lease of somebody who still believes in it.
    *
    * @throws when Redis does not answer: then nobody knows who has heard
    */
@@ -128,18 +150,35 @@ export class NodeLease {
     const announcement = randomUUID()
     const acknowledged = new Set<string>([this.node])
     let wake: () => void = nothing
-    this.#waiting.set(announcement, (node) => { acknowledged.add(node); wake() })
+    this.#waiting.set(announcement, (node) => {
+      acknowledged.add(node)
+      wake()
+    })
     try {
-      const message = JSON.stringify({ kind: 'changes', announcement, node: this.node, changes: changes.map(({ sessionId, version }) => [sessionId, version]) })
-      const reply = await breaker.run(() => this.#redis.hfAnnounce(this.#table, this.#changes, message, this.#publish, 10 * leaseMs))
+      const message = JSON.stringify({
+        kind: 'changes',
+        announcement,
+        node: this.node,
+        changes: changes.map(({ sessionId, version }) => [sessionId, version])
+      })
+      const reply = await breaker.run(() =>
+        this.#redis.hfAnnounce(this.#table, this.#changes, message, this.#publish, 10 * leaseMs)
+      )
       this.#options.onInvalidation(changes)
       if (!protections.acknowledgements) return
       const answered = performance.now()
       const [age = 0, ...pairs] = reply as (number | string)[]
-      // Where Redis' clock was set back, ages and ends lie in the future: no lease, and no youth, lasts longer than `leaseMs`.
-      const youngUntil = protections.youngTableWait ? answered + Math.min(leaseMs, leaseMs - Number(age)) + CLOCK_STEP_MS : 0
-      const leases: { node: string, until: number }[] = []
-      for (let i = 0; i < pairs.length; i += 2) leases.push({ node: String(pairs[i]), until: answered + Math.min(leaseMs, Number(pairs[i + 1])) + CLOCK_STEP_MS })
+      // Where Redis' clock was set back, ages and ends lie in the future: no lease, and no youth,
+      // lasts longer than `leaseMs`.
+      const youngUntil = protections.youngTableWait
+        ? answered + Math.min(leaseMs, leaseMs - Number(age)) + CLOCK_STEP_MS
+        : 0
+      const leases: { node: string; until: number }[] = []
+      for (let i = 0; i < pairs.length; i += 2)
+        leases.push({
+          node: String(pairs[i]),
+          until: answered + Math.min(leaseMs, Number(pairs[i + 1])) + CLOCK_STEP_MS
+        })
       for (;;) {
         const now = performance.now()
         const open = leases.filter(({ node, until }) => until > now && !acknowledged.has(node))
@@ -147,7 +186,10 @@ export class NodeLease {
         if (wait <= 0) return
         await new Promise<void>((resolve) => {
           const timer = setTimeout(resolve, Math.ceil(wait))
-          wake = () => { clearTimeout(timer); resolve() }
+          wake = () => {
+            clearTimeout(timer)
+            resolve()
+          }
         })
       }
     } finally {
@@ -197,14 +239,17 @@ export class NodeLease {
 
   async #send(name: string): Promise<void> {
     const { breaker, leaseMs } = this.#options
-    const beat = await breaker.run(() => this.#redis.hfRenew(this.#table, this.node, leaseMs, this.#channel, name, this.#publish))
+    const beat = await breaker.run(() =>
+      this.#redis.hfRenew(this.#table, this.node, leaseMs, this.#channel, name, this.#publish)
+    )
     this.#hearOrReconnect()
-    if (!this.#options.protections.heartbeatBySubscription) this.#beat(JSON.parse(beat) as Heartbeat)
+    if (!this.#options.protections.heartbeatBySubscription)
+      this.#beat(JSON.parse(beat) as Heartbeat)
   }
 
   /**
-   * Renewals are answered, and none arrives through the subscription: its connection is open on this side only, or Redis has forgotten it.
-   * The system would give it up after minutes.
+   * Renewals are answered, and none arrives through the subscription: its connection is open on
+   * this side only, or Redis has forgotten it. The system would give it up after minutes.
    */
   #hearOrReconnect(): void {
     this.#unheard++
@@ -229,9 +274,15 @@ export class NodeLease {
     this.#sent.delete(sent)
     const history = `${replid} ${birth}`
     const heldUntil = sentAt + this.#options.leaseMs * (1 - DRIFT)
-    // A gap in the count means that an announcement was lost on the way, which the connection may not have noticed.
+    // A gap in the count means that an announcement was lost on the way, which the connection may
+    // not have noticed.
     const missed = this.#options.protections.heartbeatBySubscription && seq !== this.#seq
-    if (history !== this.#history || missed || performance.now() >= this.#heldUntil || this.#steps.stepped()) {
+    if (
+      history !== this.#history ||
+      missed ||
+      performance.now() >= this.#heldUntil ||
+      this.#steps.stepped()
+    ) {
       this.#newEpoch()
       this.#options.onGranted()
       this.#history = history
@@ -247,9 +298,15 @@ export class NodeLease {
     this.#seq = seq
     this.#options.onInvalidation(changes.map(([sessionId, version]) => ({ sessionId, version })))
     if (node === this.node) return
-    const ack = JSON.stringify({ kind: 'ack', announcement, node: this.node } satisfies Acknowledgement)
+    const ack = JSON.stringify({
+      kind: 'ack',
+      announcement,
+      node: this.node
+    } satisfies Acknowledgement)
     const channel = `${this.#table}:${node}`
-    const sending = isCluster(this.#options.redis) ? this.#options.redis.spublish(channel, ack) : this.#options.redis.publish(channel, ack)
+    const sending = isCluster(this.#options.redis)
+      ? this.#options.redis.spublish(channel, ack)
+      : this.#options.redis.publish(channel, ack)
     sending.catch(() => {}) // a lost acknowledgement costs the other side the rest of our lease
   }
 

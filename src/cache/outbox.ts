@@ -27,10 +27,12 @@ const COUNTED = 100_000
 const CLAIM_MS = 3_000
 
 /**
- * The part of a statement that writes outbox rows for the sessions that its step `changed` returned (columns id, userId, version).
- * It stands in the statement of the change itself: whoever commits the one commits the other.
+ * The part of a statement that writes outbox rows for the sessions that its step `changed` returned
+ * (columns id, userId, version). It stands in the statement of the change itself: whoever commits
+ * the one commits the other.
  *
- * @param reason why they were revoked: one for all, or a column of that step; null where they were not
+ * @param reason why they were revoked: one for all, or a column of that step; null where they were
+ *   not
  */
 export function intoOutbox(changed: string, reason: string | Prisma.Sql | null): Prisma.Sql {
   return Prisma.sql`
@@ -39,7 +41,10 @@ export function intoOutbox(changed: string, reason: string | Prisma.Sql | null):
     FROM ${Prisma.raw(`"${changed}"`)}`
 }
 
-/** Takes rows that nobody has confirmed and whose writer has had its time, for a while and without holding a transaction. */
+/**
+ * Takes rows that nobody has confirmed and whose writer has had its time, for a while and without
+ * holding a transaction.
+ */
 export async function claimUnconfirmed(db: Queryable): Promise<OutboxRow[]> {
   return db.$queryRaw<OutboxRow[]>`
     UPDATE "outbox" SET "claimedUntil" = clock_timestamp() + ${CLAIM_MS}::int * interval '1 millisecond'
@@ -68,38 +73,60 @@ export async function confirmChanges(db: Queryable, changes: readonly Change[]):
   }
 }
 
-/** How many changes no node has confirmed yet; where there are more than a hundred thousand, that many. */
+/**
+ * How many changes no node has confirmed yet; where there are more than a hundred thousand, that
+ * many.
+ */
 export async function countUnconfirmed(db: Queryable): Promise<number> {
   const [row] = await db.$queryRaw<{ count: number }[]>`
     SELECT count(*)::int AS "count" FROM (SELECT 1 FROM "outbox" WHERE "doneAt" IS NULL LIMIT ${COUNTED}) open`
   return row?.count ?? 0
 }
 
-/** The changes of these sessions, of those that ended with them, and of all sessions of these users, that no node has confirmed yet. */
-export async function findUnconfirmed(db: Queryable, sessionIds: readonly string[], userIds: readonly string[] = []): Promise<Change[]> {
+/**
+ * The changes of these sessions, of those that ended with them, and of all sessions of these users,
+ * that no node has confirmed yet.
+ */
+export async function findUnconfirmed(
+  db: Queryable,
+  sessionIds: readonly string[],
+  userIds: readonly string[] = []
+): Promise<Change[]> {
   const found: Change[] = []
   for (const piece of piecesOf(sessionIds, CHANGES)) {
-    found.push(...await db.$queryRaw<Change[]>`
+    found.push(
+      ...(await db.$queryRaw<Change[]>`
       SELECT "sessionId", "version", "reason" FROM "outbox"
       WHERE ("sessionId" = ANY(${piece}::text[]) OR "sourceSessionId" = ANY(${piece}::text[])) AND "doneAt" IS NULL`)
+    )
   }
-  if (userIds.length > 0) found.push(...await findUnconfirmedOf(db, userIds))
+  if (userIds.length > 0) found.push(...(await findUnconfirmedOf(db, userIds)))
   return found
 }
 
-/** A session that a statement has ended, and whether others may have ended with it: sessions that began by its one-time tokens. */
+/**
+ * A session that a statement has ended, and whether others may have ended with it: sessions that
+ * began by its one-time tokens.
+ */
 export type Ended = Change & { hasDerived: boolean }
 
 /**
- * What a statement has ended, with what ended through it (`holdfast_source_ended` in the migrations). Call it before the transaction commits, or
- * right after it: what is missing then has been confirmed by another node.
+ * What a statement has ended, with what ended through it (`holdfast_source_ended` in the
+ * migrations). Call it before the transaction commits, or right after it: what is missing then has
+ * been confirmed by another node.
  */
 export async function withDerived(db: Queryable, ended: readonly Ended[]): Promise<Change[]> {
-  const changes = ended.map(({ sessionId, version, reason }): Change => ({ sessionId, version, reason }))
+  const changes = ended.map(({ sessionId, version, reason }): Change => ({
+    sessionId,
+    version,
+    reason
+  }))
   const sources = ended.flatMap(({ sessionId, hasDerived }) => (hasDerived ? [sessionId] : []))
   for (const piece of piecesOf(sources, CHANGES)) {
-    changes.push(...await db.$queryRaw<Change[]>`
+    changes.push(
+      ...(await db.$queryRaw<Change[]>`
       SELECT "sessionId", "version", "reason" FROM "outbox" WHERE "sourceSessionId" = ANY(${piece}::text[]) AND "doneAt" IS NULL`)
+    )
   }
   return changes
 }
@@ -123,16 +150,23 @@ async function findUnconfirmedOf(db: Queryable, userIds: readonly string[]): Pro
 }
 
 /**
- * Reads what was committed since the last call, confirmed or not. It goes by transaction ids from the last snapshot's xmin, never by "id
- * greater than the last seen": ids are given before commit, and a late committer would be skipped. Rows may come twice.
+ * Reads what was committed since the last call, confirmed or not. It goes by transaction ids from
+ * the last snapshot's xmin, never by "id greater than the last seen": ids are given before commit,
+ * and a late committer would be skipped. Rows may come twice.
  *
  * @param since the `next` of the last call; 0 reads all that is kept
- * @param apply is given one page after the other, so that what ends a hundred thousand sessions is never read, or held, as a whole
+ * @param apply is given one page after the other, so that what ends a hundred thousand sessions is
+ *   never read, or held, as a whole
  * @returns with it what the database's clock showed when the read began
  */
-export async function tailOutbox(db: Queryable, since: bigint, apply: (rows: OutboxRow[]) => Promise<void>): Promise<{ next: bigint, now: Date | null }> {
-  // The snapshot's edge is read first: what commits between the two statements is read twice, not never.
-  const [edge] = await db.$queryRaw<{ xmin: bigint, now: Date }[]>`
+export async function tailOutbox(
+  db: Queryable,
+  since: bigint,
+  apply: (rows: OutboxRow[]) => Promise<void>
+): Promise<{ next: bigint; now: Date | null }> {
+  // The snapshot's edge is read first: what commits between the two statements is read twice, not
+  // never.
+  const [edge] = await db.$queryRaw<{ xmin: bigint; now: Date }[]>`
     SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "xmin", clock_timestamp() AS "now"`
   let last: Paged | undefined
   do {
@@ -151,7 +185,11 @@ export async function tailOutbox(db: Queryable, since: bigint, apply: (rows: Out
  *
  * @param confirmed whether only confirmed rows may go; a lone process has nobody to confirm to
  */
-export async function purgeOutbox(db: Queryable, keepMs: number, { confirmed }: { confirmed: boolean }): Promise<void> {
+export async function purgeOutbox(
+  db: Queryable,
+  keepMs: number,
+  { confirmed }: { confirmed: boolean }
+): Promise<void> {
   const old = Prisma.sql`statement_timestamp() - ${keepMs}::int * interval '1 millisecond'`
   // Each by the index on "doneAt", "createdAt". A row is never confirmed before it is made.
   await purgeWhere(db, Prisma.sql`"doneAt" < ${old} AND "createdAt" < ${old}`)

@@ -1,11 +1,17 @@
 /**
- * The steps that keep the cache from a stale answer, each of which can be switched off. The product never does; the consistency
- * checker does, one by one, to prove that it would notice.
+ * The steps that keep the cache from a stale answer, each of which can be switched off. The product
+ * never does; the consistency checker does, one by one, to prove that it would notice.
  */
 export interface Protections {
-  /** A load may fill the shared cache only while the lease stands that it was given before it read the store. */
+  /**
+   * A load may fill the shared cache only while the lease stands that it was given before it read
+   * the store.
+   */
   fillLease: boolean
-  /** An older copy never replaces a newer one, nor is it taken from Redis by a node that has heard of a newer one. */
+  /**
+   * An older copy never replaces a newer one, nor is it taken from Redis by a node that has heard
+   * of a newer one.
+   */
   versionCompare: boolean
   /** A copy counts only on the Redis history on which it was written. */
   stamp: boolean
@@ -24,6 +30,13 @@ export interface Protections {
 }
 
 export const allProtections: Readonly<Protections> = {
-  fillLease: true, versionCompare: true, stamp: true, acknowledgements: true, leaseCheck: true,
-  heartbeatBySubscription: true, youngTableWait: true, overtakenLoads: true, joinNext: true
+  fillLease: true,
+  versionCompare: true,
+  stamp: true,
+  acknowledgements: true,
+  leaseCheck: true,
+  heartbeatBySubscription: true,
+  youngTableWait: true,
+  overtakenLoads: true,
+  joinNext: true
 }

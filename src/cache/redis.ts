@@ -15,21 +15,24 @@ export interface ConnectOptions extends RedisOptions {
 }
 
 /**
- * What a server says that can no longer serve here, though another one behind the same name may: it was demoted (READONLY), has lost its
- * primary or replicas, loads its data, or has forgotten who this is. A connection to it is left, and opened anew.
+ * What a server says that can no longer serve here, though another one behind the same name may: it
+ * was demoted (READONLY), has lost its primary or replicas, loads its data, or has forgotten who
+ * this is. A connection to it is left, and opened anew.
  */
 const LEAVING = /\b(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|NOAUTH)\b/
 
 /**
- * ioredis listens for one error of a socket. TLS may report a second one, such as the other side's alert to a handshake that was given up,
- * which would end the process.
+ * ioredis listens for one error of a socket. TLS may report a second one, such as the other side's
+ * alert to a handshake that was given up, which would end the process.
  */
 class Connector extends StandaloneConnector {
   constructor(options: unknown) {
     super(options as ConstructorParameters<typeof StandaloneConnector>[0])
   }
 
-  override async connect(...args: Parameters<StandaloneConnector['connect']>): ReturnType<StandaloneConnector['connect']> {
+  override async connect(
+    ...args: Parameters<StandaloneConnector['connect']>
+  ): ReturnType<StandaloneConnector['connect']> {
     const stream = await super.connect(...args)
     stream.on('error', () => {})
     return stream
@@ -37,8 +40,9 @@ class Connector extends StandaloneConnector {
 }
 
 /**
- * Settings that fail fast and never send a write twice: a command that timed out here and is sent again after a flush would
- * bring back what was revoked. The cache is an optimisation; waiting for it is not.
+ * Settings that fail fast and never send a write twice: a command that timed out here and is sent
+ * again after a flush would bring back what was revoked. The cache is an optimisation; waiting for
+ * it is not.
  */
 const failFast = {
   enableOfflineQueue: false,
@@ -58,15 +62,28 @@ const failFast = {
  * @throws RedisUrlError for a URL that cannot be read
  * @throws when the file of authorities cannot be read
  */
-export function connectRedis(url: string, { caFile, onLeave, ...overrides }: ConnectOptions = {}): RedisConnection {
+export function connectRedis(
+  url: string,
+  { caFile, onLeave, ...overrides }: ConnectOptions = {}
+): RedisConnection {
   const { kind, tls, nodes, login, database, family, sentinel } = parseRedisUrl(url)
-  const encrypted: Pick<RedisOptions, 'tls'> = tls ? { tls: caFile === undefined ? {} : { ca: readFileSync(caFile, 'utf8') } } : {}
+  const encrypted: Pick<RedisOptions, 'tls'> = tls
+    ? { tls: caFile === undefined ? {} : { ca: readFileSync(caFile, 'utf8') } }
+    : {}
   const reconnectOnError = (error: Error): boolean => {
     const isLeft = LEAVING.test(error.message)
     if (isLeft) onLeave?.(error)
     return isLeft
   }
-  const options: RedisOptions = { ...failFast, reconnectOnError, ...encrypted, ...login, db: database, family, ...overrides }
+  const options: RedisOptions = {
+    ...failFast,
+    reconnectOnError,
+    ...encrypted,
+    ...login,
+    db: database,
+    family,
+    ...overrides
+  }
   if (kind === 'cluster') {
     return new Cluster(nodes, {
       enableOfflineQueue: false,
@@ -77,13 +94,21 @@ export function connectRedis(url: string, { caFile, onLeave, ...overrides }: Con
       redisOptions: { ...options, Connector }
     })
   }
-  const route: RedisOptions = sentinel ? throughSentinels(nodes, sentinel, encrypted) : { ...nodes[0], Connector }
+  const route: RedisOptions = sentinel
+    ? throughSentinels(nodes, sentinel, encrypted)
+    : { ...nodes[0], Connector }
   const redis = new Redis({ ...options, ...route })
-  redis.on('error', (error: Error) => { if (isAboutDatabase(error)) redis.disconnect(true) })
+  redis.on('error', (error: Error) => {
+    if (isAboutDatabase(error)) redis.disconnect(true)
+  })
   return redis
 }
 
-function throughSentinels(sentinels: RedisNode[], { primary, login }: NonNullable<RedisTarget['sentinel']>, { tls }: Pick<RedisOptions, 'tls'>): RedisOptions {
+function throughSentinels(
+  sentinels: RedisNode[],
+  { primary, login }: NonNullable<RedisTarget['sentinel']>,
+  { tls }: Pick<RedisOptions, 'tls'>
+): RedisOptions {
   return {
     sentinels,
     name: primary,
@@ -102,7 +127,9 @@ export function isCluster(redis: RedisConnection): redis is Cluster {
 export function wordsOfRedis(error: unknown): string | null {
   if (!(error instanceof Error) || !(error instanceof ReplyError)) return null
   const [words = ''] = error.message.split(/[\r\n]| script: /, 1)
-  const hint = /^MOVED\b/.test(words) ? ' (REDIS_URL names one node of a cluster: redis+cluster:// is needed)' : ''
+  const hint = /^MOVED\b/.test(words)
+    ? ' (REDIS_URL names one node of a cluster: redis+cluster:// is needed)'
+    : ''
   return words.slice(0, 200) + hint
 }
 

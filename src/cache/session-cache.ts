@@ -12,7 +12,10 @@ import type { Protections } from './protections.js'
 import type { Fill, SharedAnswer, SharedCache } from './shared-cache.js'
 import type { Layer, Tally } from '../tally.js'
 
-/** The right to answer from caches: a node's lease, or for the only process on a store the certainty of being it. */
+/**
+ * The right to answer from caches: a node's lease, or for the only process on a store the certainty
+ * of being it.
+ */
 export interface Authority {
   /** @param now the monotonic clock, for whoever has just read it */
   held(now?: number): boolean
@@ -32,21 +35,32 @@ export interface SessionCacheOptions {
   onWarning: (message: string) => void
 }
 
-/** So many commands to Redis may be under way that each ask about several sessions. The store is asked one query at a time: its connections are few. */
+/**
+ * So many commands to Redis may be under way that each ask about several sessions. The store is
+ * asked one query at a time: its connections are few.
+ */
 const SHARED_JOURNEYS = 4
 
 /** A copy that says "there is no such session" lives this long: no id is ever given twice. */
 const UNKNOWN_TTL_MS = 5_000
 
-/** A copy may reach Redis, and stay there, some seconds too long by chance. One that is older was written back. */
+/**
+ * A copy may reach Redis, and stay there, some seconds too long by chance. One that is older was
+ * written back.
+ */
 const LATE_MS = 4_000
 
-const FORGED = 'a copy of a session in Redis was written by none of this store\'s nodes, and does not count: ' +
+const FORGED =
+  "a copy of a session in Redis was written by none of this store's nodes, and does not count: " +
   'who can write there? (nodes of version 0.1 that still run beside this one are one answer)'
-const WRITTEN_BACK = 'a copy of a session in Redis is older than any copy can be, and does not count: who can write there?'
+const WRITTEN_BACK =
+  'a copy of a session in Redis is older than any copy can be, and does not count: who can write there?'
 
 declare const MOMENT: unique symbol
-/** A time on the monotonic clock, in milliseconds, at which copies in this process may answer. Only `SessionCache.moment` makes one. */
+/**
+ * A time on the monotonic clock, in milliseconds, at which copies in this process may answer. Only
+ * `SessionCache.moment` makes one.
+ */
 export type Moment = number & { readonly [MOMENT]: true }
 
 /** A copy in this process of a session that is active. */
@@ -82,35 +96,45 @@ interface Answered {
 }
 
 /**
- * The session cache: local (L1), shared (L2), store. It answers from a copy only under the authority of its lease, and a copy never
- * says more than "active": a copy that looks expired or does not match the credential is a miss, for a stale "no" is a sign-out.
+ * The session cache: local (L1), shared (L2), store. It answers from a copy only under the
+ * authority of its lease, and a copy never says more than "active": a copy that looks expired or
+ * does not match the credential is a miss, for a stale "no" is a sign-out.
  */
 export class SessionCache {
   readonly #options: SessionCacheOptions
   readonly #reads = new Set<Beginnings>()
-  /** What the store is asked at present; noted only where the protection against joining it is off. */
+  /**
+   * What the store is asked at present; noted only where the protection against joining it is off.
+   */
   readonly #joinable = new Set<StoreRead>()
   readonly #floors = new VersionFloors()
   readonly #warned = new Set<string>()
-  readonly #askingShared = new Gathering((questions: readonly Question[]) => this.#answerFromShared(questions), { journeys: SHARED_JOURNEYS })
-  readonly #askingStore = new Gathering((questions: readonly (Question & { lease: Lease | null })[]) => this.#answerFromStore(questions))
+  readonly #askingShared = new Gathering(
+    (questions: readonly Question[]) => this.#answerFromShared(questions),
+    { journeys: SHARED_JOURNEYS }
+  )
+  readonly #askingStore = new Gathering(
+    (questions: readonly (Question & { lease: Lease | null })[]) => this.#answerFromStore(questions)
+  )
 
   constructor(options: SessionCacheOptions) {
     this.#options = options
   }
 
   /**
-   * This moment, if copies in this process may answer; null while they may not. Whatever was asked before it may be answered as of it, however
-   * long that takes, until something is waited for: then it counts no more.
+   * This moment, if copies in this process may answer; null while they may not. Whatever was asked
+   * before it may be answered as of it, however long that takes, until something is waited for:
+   * then it counts no more.
    */
   moment(): Moment | null {
     const now = performance.now()
     const { local, authority } = this.#options
-    return local && authority.held(now) ? now as Moment : null
+    return local && authority.held(now) ? (now as Moment) : null
   }
 
   /**
-   * The copy in this process, where it says "active"; null where only a read can tell. Costs no I/O, and no turn of the event loop.
+   * The copy in this process, where it says "active"; null where only a read can tell. Costs no
+   * I/O, and no turn of the event loop.
    *
    * @param maxAgeMs how old the copy may be
    */
@@ -120,8 +144,9 @@ export class SessionCache {
   }
 
   /**
-   * Whether the copy in a place that `peek` has found before may answer again, as if it had been looked for anew: to look for it is the
-   * dearest part of a check, for whatever was in the processor's caches has gone since.
+   * Whether the copy in a place that `peek` has found before may answer again, as if it had been
+   * looked for anew: to look for it is the dearest part of a check, for whatever was in the
+   * processor's caches has gone since.
    */
   isCurrent(copy: LocalEntry, now: Moment, maxAgeMs: number): copy is ActiveCopy {
     if (!this.#isActive(copy, now, maxAgeMs)) return false
@@ -144,11 +169,14 @@ export class SessionCache {
   async find(sessionId: string, matches: Matches): Promise<Found> {
     const now = this.moment()
     const copy = now === null ? null : this.peek(sessionId, matches, now)
-    return now !== null && copy ? agedBy(copy.record, now - copy.readAt) : this.load(sessionId, matches, (found) => found)
+    return now !== null && copy
+      ? agedBy(copy.record, now - copy.readAt)
+      : this.load(sessionId, matches, (found) => found)
   }
 
   /**
-   * As `find`, for whoever has looked for a copy in this process before. Questions that come together are asked together.
+   * As `find`, for whoever has looked for a copy in this process before. Questions that come
+   * together are asked together.
    *
    * @param show what the caller makes of what is found
    */
@@ -159,25 +187,43 @@ export class SessionCache {
       if (ids.has(sessionId)) return records.then((known) => show(known.get(sessionId) ?? null))
     }
     if (!shared || !authority.held()) return this.#load(question, null, show)
-    const goOn = (answer: Answered | Lease | null) => (answer && 'layer' in answer ? show(this.#count(answer, matches)) : this.#load(question, answer, show))
-    // In a cluster nothing is gained by asking together, and whoever asks a shard that is well would wait for one that is not.
-    if (shared.isCluster) return this.#answerFromShared([question]).then(([answer = null]) => goOn(answer))
+    const goOn = (answer: Answered | Lease | null) =>
+      answer && 'layer' in answer
+        ? show(this.#count(answer, matches))
+        : this.#load(question, answer, show)
+    // In a cluster nothing is gained by asking together, and whoever asks a shard that is well
+    // would wait for one that is not.
+    if (shared.isCluster)
+      return this.#answerFromShared([question]).then(([answer = null]) => goOn(answer))
     return this.#askingShared.ask(question, goOn)
   }
 
-  /** The store's pool is the limit here: what it cannot serve soon it refuses, and that is a 503. */
+  /**
+   * The store's pool is the limit here: what it cannot serve soon it refuses, and that is a 503.
+   */
   #load<T>(question: Question, lease: Lease | null, show: (found: Found) => T): Promise<T> {
-    return this.#askingStore.ask({ ...question, lease }, (found) => show(this.#count({ found, layer: 'store' }, question.matches)))
+    return this.#askingStore.ask({ ...question, lease }, (found) =>
+      show(this.#count({ found, layer: 'store' }, question.matches))
+    )
   }
 
   #count({ found, layer }: Answered, matches: Matches | undefined): Found {
-    this.#options.tally.checks[layer][found === null ? 'unknown' : isRevoked(found) ? 'revoked' : fits(found, matches) ? 'active' : 'refused']++
+    this.#options.tally.checks[layer][
+      found === null
+        ? 'unknown'
+        : isRevoked(found)
+          ? 'revoked'
+          : fits(found, matches)
+            ? 'active'
+            : 'refused'
+    ]++
     return found
   }
 
   /**
-   * Has copies follow a write that was committed: where there is an older one it is replaced, and none is made. It promises nothing, and
-   * is not waited for: a copy that is not reached ends when it would have ended.
+   * Has copies follow a write that was committed: where there is an older one it is replaced, and
+   * none is made. It promises nothing, and is not waited for: a copy that is not reached ends when
+   * it would have ended.
    *
    * @param record the rows as the write left them, with its version and the database's clock
    */
@@ -187,22 +233,39 @@ export class SessionCache {
     const { id, version } = record.session
     const now = performance.now()
     const copy = local?.find(id, now)
-    if (local && copy && copy.record.session.version < version && !this.#floors.isAbove(version, id)) {
-      // Of both estimates of the database's clock the later one: a session must not seem to live longer.
-      const clock = new Date(Math.max(record.now.getTime(), copy.record.now.getTime() + now - copy.readAt))
-      local.set(id, { text: encodeRecord({ ...record, now: clock }, ttlMs), readAt: now, freshUntil: copy.freshUntil })
+    if (
+      local &&
+      copy &&
+      copy.record.session.version < version &&
+      !this.#floors.isAbove(version, id)
+    ) {
+      // Of both estimates of the database's clock the later one: a session must not seem to live
+      // longer.
+      const clock = new Date(
+        Math.max(record.now.getTime(), copy.record.now.getTime() + now - copy.readAt)
+      )
+      local.set(id, {
+        text: encodeRecord({ ...record, now: clock }, ttlMs),
+        readAt: now,
+        freshUntil: copy.freshUntil
+      })
     }
-    shared?.put(id, version, encodeRecord(record, ttlMs), authority.stamp).catch(() => {}) // the older copy stays, for as long as it had
+    // the older copy stays, for as long as it had
+    shared?.put(id, version, encodeRecord(record, ttlMs), authority.stamp).catch(() => {})
   }
 
   /**
-   * Finds many sessions: one command to Redis for those that this process does not know, one query for those that neither does.
+   * Finds many sessions: one command to Redis for those that this process does not know, one query
+   * for those that neither does.
    *
    * @param wanted the sessions' ids, each with what a copy must fit
    * @param maxAgeMs how old a copy may be; 0 reads the store
    * @throws StoreUnavailable when the store is needed and does not answer
    */
-  async findAll(wanted: ReadonlyMap<string, Matches>, maxAgeMs: number): Promise<Map<string, Aged>> {
+  async findAll(
+    wanted: ReadonlyMap<string, Matches>,
+    maxAgeMs: number
+  ): Promise<Map<string, Aged>> {
     const known = new Map<string, Aged>()
     const leases = new Map<string, Lease>()
     const now = maxAgeMs > 0 ? this.moment() : null
@@ -213,17 +276,23 @@ export class SessionCache {
     }
     for (const [id, matches] of wanted) {
       const copy = now === null ? null : this.peek(id, matches, now, maxAgeMs)
-      if (now !== null && copy) settle(id, { found: agedBy(copy.record, now - copy.readAt), ageMs: now - copy.readAt })
+      if (now !== null && copy)
+        settle(id, { found: agedBy(copy.record, now - copy.readAt), ageMs: now - copy.readAt })
     }
     const { shared, authority } = this.#options
     if (open.size > 0 && maxAgeMs > 0 && shared && authority.held()) {
       for (const [id, answer] of await this.#readShared(open)) {
         if ('kind' in answer) leases.set(id, answer)
-        else if (answer.ageMs <= maxAgeMs && isSettled(answer.found, wanted.get(id))) settle(id, { ...answer, found: this.#count({ found: answer.found, layer: 'shared' }, wanted.get(id)) })
+        else if (answer.ageMs <= maxAgeMs && isSettled(answer.found, wanted.get(id)))
+          settle(id, {
+            ...answer,
+            found: this.#count({ found: answer.found, layer: 'shared' }, wanted.get(id))
+          })
       }
     }
     if (open.size > 0) {
-      for (const [id, found] of await this.#readStore(open, leases, 1)) settle(id, { found: this.#count({ found, layer: 'store' }, wanted.get(id)), ageMs: 0 })
+      for (const [id, found] of await this.#readStore(open, leases, 1))
+        settle(id, { found: this.#count({ found, layer: 'store' }, wanted.get(id)), ageMs: 0 })
     }
     return known
   }
@@ -247,7 +316,10 @@ export class SessionCache {
     this.#options.local?.clear()
   }
 
-  /** What Redis knows, or the right to fill that it gave; null where it can say nothing that counts, and the store can. */
+  /**
+   * What Redis knows, or the right to fill that it gave; null where it can say nothing that counts,
+   * and the store can.
+   */
   async #answerFromShared(questions: readonly Question[]): Promise<(Answered | Lease | null)[]> {
     const answers = await this.#readShared(idsOf(questions))
     return questions.map(({ sessionId, matches }) => {
@@ -257,20 +329,25 @@ export class SessionCache {
     })
   }
 
-  async #answerFromStore(questions: readonly (Question & { lease: Lease | null })[]): Promise<Found[]> {
+  async #answerFromStore(
+    questions: readonly (Question & { lease: Lease | null })[]
+  ): Promise<Found[]> {
     const leases = new Map<string, Lease>()
     for (const { sessionId, lease } of questions) if (lease) leases.set(sessionId, lease)
     const records = await this.#readStore(idsOf(questions), leases, questions.length)
     return questions.map(({ sessionId }) => records.get(sessionId) ?? null)
   }
 
-  /** What Redis says that counts. Nobody waits for another reader who is filling: the store says it sooner. */
+  /**
+   * What Redis says that counts. Nobody waits for another reader who is filling: the store says it
+   * sooner.
+   */
   #readShared(ids: ReadonlySet<string>): Promise<Map<string, Aged | Lease>> {
     return this.#hearing(ids, async (beginnings) => {
       const known = new Map<string, Aged | Lease>()
       const { shared, authority } = this.#options
       // What the shared cache cannot say, the store can.
-      const answers = await shared?.readAll([...ids], authority.stamp) ?? []
+      const answers = (await shared?.readAll([...ids], authority.stamp)) ?? []
       let next = 0
       for (const [id, beginning] of beginnings) {
         const answer = answers[next++]
@@ -283,7 +360,11 @@ export class SessionCache {
   }
 
   /** @param checks how many wait for it */
-  #readStore(ids: ReadonlySet<string>, leases: ReadonlyMap<string, Lease>, checks: number): Promise<Map<string, SessionRecord | null>> {
+  #readStore(
+    ids: ReadonlySet<string>,
+    leases: ReadonlyMap<string, Lease>,
+    checks: number
+  ): Promise<Map<string, SessionRecord | null>> {
     const records = this.#hearing(ids, async (beginnings) => {
       const known = new Map<string, SessionRecord | null>()
       const readAt = performance.now()
@@ -299,7 +380,8 @@ export class SessionCache {
         this.#offer(id, record, readAt, leases.get(id), beginning, fills)
         known.set(id, record)
       }
-      if (fills.length > 0) this.#options.shared?.fillAll(fills).catch(() => {}) // a fill that fails costs a miss
+      // a fill that fails costs a miss
+      if (fills.length > 0) this.#options.shared?.fillAll(fills).catch(() => {})
       return known
     })
     return this.#options.protections.joinNext ? records : this.#joining({ ids, records })
@@ -315,7 +397,10 @@ export class SessionCache {
   }
 
   /** Reads, and hears meanwhile of what speaks against keeping what is found. */
-  async #hearing<T>(ids: ReadonlySet<string>, read: (beginnings: Beginnings) => Promise<T>): Promise<T> {
+  async #hearing<T>(
+    ids: ReadonlySet<string>,
+    read: (beginnings: Beginnings) => Promise<T>
+  ): Promise<T> {
     const { epoch } = this.#options.authority
     const beginnings = new Map([...ids].map((id) => [id, { epoch, overtaken: false }]))
     this.#reads.add(beginnings)
@@ -327,20 +412,32 @@ export class SessionCache {
   }
 
   /** Takes what the shared cache says, if it counts: null where it does not. */
-  #take(sessionId: string, answer: SharedAnswer & { kind: 'hit' | 'tombstone' | 'forged' }, beginning: Beginning): Aged | null {
+  #take(
+    sessionId: string,
+    answer: SharedAnswer & { kind: 'hit' | 'tombstone' | 'forged' },
+    beginning: Beginning
+  ): Aged | null {
     if (answer.kind === 'forged') return this.#refuse('forged', FORGED)
     if (answer.kind === 'tombstone') return { found: { revokedReason: answer.reason }, ageMs: 0 }
     const { authority, protections } = this.#options
-    // The lease, unbroken since the read began, is still held: a server that was demoted meanwhile does not count.
-    const usable = (!protections.leaseCheck || (authority.held() && authority.epoch === beginning.epoch)) && (!protections.versionCompare || !this.#floors.isAbove(answer.version, sessionId))
+    // The lease, unbroken since the read began, is still held: a server that was demoted meanwhile
+    // does not count.
+    const usable =
+      (!protections.leaseCheck || (authority.held() && authority.epoch === beginning.epoch)) &&
+      (!protections.versionCompare || !this.#floors.isAbove(answer.version, sessionId))
     return usable ? this.#takeCopy(sessionId, answer, beginning) : null
   }
 
   /**
-   * Takes a copy as old as it says that it is. Its age is counted from the time of its read, which is authenticated, on
-   * the database's clock: that Redis still has it says nothing, for it may have been written back.
+   * Takes a copy as old as it says that it is. Its age is counted from the time of its read, which
+   * is authenticated, on the database's clock: that Redis still has it says nothing, for it may
+   * have been written back.
    */
-  #takeCopy(sessionId: string, { version, text }: SharedAnswer & { kind: 'hit' }, beginning: Beginning): Aged | null {
+  #takeCopy(
+    sessionId: string,
+    { version, text }: SharedAnswer & { kind: 'hit' },
+    beginning: Beginning
+  ): Aged | null {
     const { clock, ttlMs } = this.#options
     const copy = decodeCopy(sessionId, text)
     if (!copy) return this.#refuse('form')
@@ -350,9 +447,15 @@ export class SessionCache {
     const ageMs = time - copy.readAt
     const livesMs = Math.min(copy.livesMs, ttlMs)
     // One from the future was read before the database's clock was set back.
-    if (ageMs < 0 || ageMs >= livesMs) return this.#refuse('old', ageMs > livesMs + LATE_MS ? WRITTEN_BACK : null)
+    if (ageMs < 0 || ageMs >= livesMs)
+      return this.#refuse('old', ageMs > livesMs + LATE_MS ? WRITTEN_BACK : null)
     if (!copy.record) return { found: null, ageMs }
-    this.#keep(sessionId, version, { text, readAt: now - ageMs, freshUntil: now - ageMs + livesMs }, beginning)
+    this.#keep(
+      sessionId,
+      version,
+      { text, readAt: now - ageMs, freshUntil: now - ageMs + livesMs },
+      beginning
+    )
     return { found: agedBy(copy.record, ageMs), ageMs }
   }
 
@@ -367,27 +470,62 @@ export class SessionCache {
     return null
   }
 
-  /** Keeps what the store has said, and adds it to what is offered to the shared cache where this reader may fill. */
-  #offer(sessionId: string, record: SessionRecord | null, readAt: number, lease: Lease | undefined, beginning: Beginning, fills: Fill[]): void {
+  /**
+   * Keeps what the store has said, and adds it to what is offered to the shared cache where this
+   * reader may fill.
+   */
+  #offer(
+    sessionId: string,
+    record: SessionRecord | null,
+    readAt: number,
+    lease: Lease | undefined,
+    beginning: Beginning,
+    fills: Fill[]
+  ): void {
     if (record && findCause(record) !== null) return
-    const livesMs = record ? Math.floor(this.#options.ttlMs * (1 - Math.random() / 10)) : UNKNOWN_TTL_MS
+    const livesMs = record
+      ? Math.floor(this.#options.ttlMs * (1 - Math.random() / 10))
+      : UNKNOWN_TTL_MS
     const text = record ? encodeRecord(record, livesMs) : this.#encodeUnknown(readAt)
-    if (lease && text !== null) fills.push({ sessionId, lease, version: record?.session.version ?? 0, text, ttlMs: livesMs - (performance.now() - readAt) })
-    if (record && text !== null) this.#keep(sessionId, record.session.version, { text, readAt, freshUntil: readAt + livesMs }, beginning)
+    if (lease && text !== null)
+      fills.push({
+        sessionId,
+        lease,
+        version: record?.session.version ?? 0,
+        text,
+        ttlMs: livesMs - (performance.now() - readAt)
+      })
+    if (record && text !== null)
+      this.#keep(
+        sessionId,
+        record.session.version,
+        { text, readAt, freshUntil: readAt + livesMs },
+        beginning
+      )
   }
 
-  /** The store has said no more than that there is none: its time is estimated, and none is kept where that cannot be. */
+  /**
+   * The store has said no more than that there is none: its time is estimated, and none is kept
+   * where that cannot be.
+   */
   #encodeUnknown(readAt: number): string | null {
     const time = this.#options.clock.earliest(readAt)
     return time === null ? null : encodeUnknown(Math.floor(time), UNKNOWN_TTL_MS)
   }
 
-  /** Keeps a copy in this process, unless something that was heard since its read began speaks against it. */
+  /**
+   * Keeps a copy in this process, unless something that was heard since its read began speaks
+   * against it.
+   */
   #keep(sessionId: string, version: number, entry: PackedEntry, beginning: Beginning): void {
     const { local, authority, protections } = this.#options
     if (!local || !authority.held()) return
     if (protections.leaseCheck && authority.epoch !== beginning.epoch) return
-    if (protections.overtakenLoads && (beginning.overtaken || this.#floors.isAbove(version, sessionId))) return
+    if (
+      protections.overtakenLoads &&
+      (beginning.overtaken || this.#floors.isAbove(version, sessionId))
+    )
+      return
     local.set(sessionId, entry)
   }
 }

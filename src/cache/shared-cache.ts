@@ -9,18 +9,21 @@ import type { Protections } from './protections.js'
  * The shared cache (L2). Two keys for a session, in one hash slot:
  *   holdfast:<store>:{id}:session   hash: v (version), stamp, body; or v, tomb (the reason) for a revoked session
  *   holdfast:<store>:{id}:fill      the fill lease: the one reader that may fill, and the stamp it was given
- * The stamp is master_replid: it changes with every failover and restart, so that a copy counts only on the Redis history
- * on which it was written. It is compared with the server that answers: just after a failover a node may still hold the lease of
- * the old primary while its commands reach the new one, which may have lost a tombstone. Every check-and-change is one script.
+ * The stamp is master_replid: it changes with every failover and restart, so that a copy counts
+ * only on the Redis history on which it was written. It is compared with the server that answers:
+ * just after a failover a node may still hold the lease of the old primary while its commands reach
+ * the new one, which may have lost a tombstone. Every check-and-change is one script.
  *
- * `body` and `tomb` are sealed (copy-mac.ts): others may write to Redis. What does not verify is a miss. The scripts do not
- * verify anything; a forged key can keep them from filling, and cannot make them fail (hence `pcall`).
+ * `body` and `tomb` are sealed (copy-mac.ts): others may write to Redis. What does not verify is a
+ * miss. The scripts do not verify anything; a forged key can keep them from filling, and cannot
+ * make them fail (hence `pcall`).
  */
 const STAMP = `local function stamp() return string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') end\n`
 
-// KEYS entry, fill, entry, fill, … ARGV stamp of the node's lease (empty in a cluster, where it stands on another shard), token, lease ms, check stamp.
-// Answers for each a hit, a tombstone, a lease, or "none": another reader fills, or there is no room. It asks for the stamp once: that costs
-// Redis more than a read does.
+// KEYS entry, fill, entry, fill, … ARGV stamp of the node's lease (empty in a cluster, where it
+// stands on another shard), token, lease ms, check stamp. Answers for each a hit, a tombstone, a
+// lease, or "none": another reader fills, or there is no room. It asks for the stamp once: that
+// costs Redis more than a read does.
 const READ = `${STAMP}
 local now = stamp()
 local answers = {}
@@ -37,8 +40,8 @@ for i = 1, #KEYS, 2 do
 end
 return answers`
 
-// KEYS entry, fill, entry, fill, … ARGV check lease, check version, check stamp, and for each entry: token, stamp of the lease, version, body, ttl ms.
-// Answers for each whether it was taken.
+// KEYS entry, fill, entry, fill, … ARGV check lease, check version, check stamp, and for each
+// entry: token, stamp of the lease, version, body, ttl ms. Answers for each whether it was taken.
 const FILL = `${STAMP}
 local now = stamp()
 local answers = {}
@@ -60,14 +63,16 @@ for i = 1, #KEYS, 2 do
 end
 return answers`
 
-// KEYS entry, fill. ARGV version, ttl ms, reason. Overwrites any version; deletes first, for at maxmemory only that succeeds.
+// KEYS entry, fill. ARGV version, ttl ms, reason. Overwrites any version; deletes first, for at
+// maxmemory only that succeeds.
 const BURY = `
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('HSET', KEYS[1], 'v', ARGV[1], 'tomb', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1`
 
-// KEYS entry, fill. ARGV version. Drops an older copy and the right to fill with one; a tombstone stays.
+// KEYS entry, fill. ARGV version. Drops an older copy and the right to fill with one; a tombstone
+// stays.
 const DROP = `
 local e = redis.pcall('HMGET', KEYS[1], 'v', 'tomb')
 if e[2] then return 0 end
@@ -75,9 +80,10 @@ redis.call('DEL', KEYS[2])
 if e.err or (e[1] and (tonumber(e[1]) or 0) < tonumber(ARGV[1])) then redis.call('DEL', KEYS[1]) end
 return 1`
 
-// KEYS entry, fill. ARGV version, stamp, body, check version, check stamp. Replaces an older copy of this history and keeps the time it has left: never
-// creates one, for a copy that was evicted or flushed may have been a revoked session's. A reader who fills has read before the change.
-// Answers 1, or 0, or the stamp for which the body must be sealed.
+// KEYS entry, fill. ARGV version, stamp, body, check version, check stamp. Replaces an older copy
+// of this history and keeps the time it has left: never creates one, for a copy that was evicted or
+// flushed may have been a revoked session's. A reader who fills has read before the change. Answers
+// 1, or 0, or the stamp for which the body must be sealed.
 const PUT = `${STAMP}
 redis.call('DEL', KEYS[2])
 local e = redis.pcall('HMGET', KEYS[1], 'v', 'tomb', 'stamp')
@@ -91,19 +97,19 @@ return 1`
 
 /** What the shared cache says of a session. */
 export type SharedAnswer =
-  | { kind: 'hit', version: number, text: string }
-  | { kind: 'tombstone', version: number, reason: string }
+  | { kind: 'hit'; version: number; text: string }
+  | { kind: 'tombstone'; version: number; reason: string }
   /** A copy or a tombstone that none of the store's nodes has written. */
   | { kind: 'forged' }
   /** Nothing; this reader may fill. */
-  | { kind: 'lease', token: string, stamp: string }
+  | { kind: 'lease'; token: string; stamp: string }
   /** Nothing that counts; this reader does not fill. */
   | { kind: 'none' }
 
 /** What a reader puts in where it was given the right to. */
 export interface Fill {
   sessionId: string
-  lease: { token: string, stamp: string }
+  lease: { token: string; stamp: string }
   version: number
   text: string
   ttlMs: number
@@ -127,13 +133,19 @@ const forged: SharedAnswer = { kind: 'forged' }
 /** How long a reader may hold the right to fill, in milliseconds. */
 const FILL_LEASE_MS = 2_000
 
-/** The shared cache's protocol on one connection. Writes reject when Redis does not answer; the caller decides what that means. */
+/**
+ * The shared cache's protocol on one connection. Writes reject when Redis does not answer; the
+ * caller decides what that means.
+ */
 export class SharedCache {
   readonly #redis: Scripts
   readonly #breaker: Breaker
   readonly #protections: Protections
   readonly #mac: CopyMac
-  /** Names the store: several may share one Redis. Known when the store has answered, and nothing is asked before. */
+  /**
+   * Names the store: several may share one Redis. Known when the store has answered, and nothing is
+   * asked before.
+   */
   namespace = ''
   readonly #name = randomBytes(12).toString('base64url')
   #attempts = 0
@@ -144,7 +156,8 @@ export class SharedCache {
   constructor(redis: RedisConnection, breaker: Breaker, protections: Protections, mac: CopyMac) {
     this.#breaker = breaker
     this.#mac = mac
-    for (const [name, lua] of Object.entries({ hfBury: BURY, hfDrop: DROP, hfPut: PUT })) redis.defineCommand(name, { numberOfKeys: 2, lua })
+    for (const [name, lua] of Object.entries({ hfBury: BURY, hfDrop: DROP, hfPut: PUT }))
+      redis.defineCommand(name, { numberOfKeys: 2, lua })
     redis.defineCommand('hfRead', { lua: READ })
     redis.defineCommand('hfFill', { lua: FILL })
     this.#redis = redis as Scripts
@@ -154,20 +167,33 @@ export class SharedCache {
   }
 
   /**
-   * Reads any number of sessions in few commands; in a cluster, where each has its own slot, in one for each. What is not answered says
-   * nothing, and costs the others nothing: this alone does not reject.
+   * Reads any number of sessions in few commands; in a cluster, where each has its own slot, in one
+   * for each. What is not answered says nothing, and costs the others nothing: this alone does not
+   * reject.
    *
-   * @param stamp the history on which the reader's lease stands; a cluster's shards each have their own
+   * @param stamp the history on which the reader's lease stands; a cluster's shards each have their
+   *   own
    */
   async readAll(sessionIds: readonly string[], stamp: string): Promise<SharedAnswer[]> {
-    const answers = piecesOf(sessionIds, this.#together).map((ids) => this.#read(ids, this.isCluster ? '' : stamp).catch(() => ids.map(() => none)))
+    const answers = piecesOf(sessionIds, this.#together).map((ids) =>
+      this.#read(ids, this.isCluster ? '' : stamp).catch(() => ids.map(() => none))
+    )
     return (await Promise.all(answers)).flat()
   }
 
   async #read(sessionIds: readonly string[], stamp: string): Promise<SharedAnswer[]> {
     const token = this.#nextToken()
     const keys = sessionIds.flatMap((id) => this.#keysOf(id))
-    const replies = await this.#breaker.run(() => this.#redis.hfRead(keys.length, ...keys, stamp, token, FILL_LEASE_MS, flag(this.#protections.stamp)))
+    const replies = await this.#breaker.run(() =>
+      this.#redis.hfRead(
+        keys.length,
+        ...keys,
+        stamp,
+        token,
+        FILL_LEASE_MS,
+        flag(this.#protections.stamp)
+      )
+    )
     return replies.map((reply, i) => this.#open(sessionIds[i] ?? '', reply, token))
   }
 
@@ -177,16 +203,31 @@ export class SharedCache {
    * @returns for each whether it was taken
    */
   async fillAll(fills: readonly Fill[]): Promise<boolean[]> {
-    return (await Promise.all(piecesOf(fills, this.#together).map((piece) => this.#fill(piece)))).flat()
+    return (
+      await Promise.all(piecesOf(fills, this.#together).map((piece) => this.#fill(piece)))
+    ).flat()
   }
 
   async #fill(fills: readonly Fill[]): Promise<boolean[]> {
     const { fillLease, versionCompare, stamp } = this.#protections
     const keys = fills.flatMap(({ sessionId }) => this.#keysOf(sessionId))
     const values = fills.flatMap(({ sessionId, lease, version, text, ttlMs }) => [
-      lease.token, lease.stamp, version, this.#seal(sessionId, version, lease.stamp, text), Math.max(1, Math.floor(ttlMs))
+      lease.token,
+      lease.stamp,
+      version,
+      this.#seal(sessionId, version, lease.stamp, text),
+      Math.max(1, Math.floor(ttlMs))
     ])
-    const answers = await this.#breaker.run(() => this.#redis.hfFill(keys.length, ...keys, flag(fillLease), flag(versionCompare), flag(stamp), ...values))
+    const answers = await this.#breaker.run(() =>
+      this.#redis.hfFill(
+        keys.length,
+        ...keys,
+        flag(fillLease),
+        flag(versionCompare),
+        flag(stamp),
+        ...values
+      )
+    )
     return answers.map((answer) => answer === 1)
   }
 
@@ -198,20 +239,30 @@ export class SharedCache {
    */
   async put(sessionId: string, version: number, text: string, stamp: string): Promise<boolean> {
     const answer = await this.#put(sessionId, version, text, stamp)
-    // In a cluster the session's shard has a stamp of its own, which the script has told. Nothing was written yet.
-    return typeof answer === 'string' && this.isCluster ? await this.#put(sessionId, version, text, answer) === 1 : answer === 1
+    // In a cluster the session's shard has a stamp of its own, which the script has told. Nothing
+    // was written yet.
+    return typeof answer === 'string' && this.isCluster
+      ? (await this.#put(sessionId, version, text, answer)) === 1
+      : answer === 1
   }
 
   #put(sessionId: string, version: number, text: string, stamp: string): Promise<number | string> {
     const checks = [flag(this.#protections.versionCompare), flag(this.#protections.stamp)]
     const body = this.#seal(sessionId, version, stamp, text)
-    return this.#breaker.run(() => this.#redis.hfPut(...this.#keysOf(sessionId), version, stamp, body, ...checks))
+    return this.#breaker.run(() =>
+      this.#redis.hfPut(...this.#keysOf(sessionId), version, stamp, body, ...checks)
+    )
   }
 
   /** Writes the tombstone of a revoked session. */
   async bury(sessionId: string, version: number, reason: string, ttlMs: number): Promise<void> {
-    const tombstone = this.#mac.seal({ kind: 'tombstone', storeId: this.namespace, sessionId, version, stamp: '' }, reason)
-    await this.#breaker.run(() => this.#redis.hfBury(...this.#keysOf(sessionId), version, ttlMs, tombstone))
+    const tombstone = this.#mac.seal(
+      { kind: 'tombstone', storeId: this.namespace, sessionId, version, stamp: '' },
+      reason
+    )
+    await this.#breaker.run(() =>
+      this.#redis.hfBury(...this.#keysOf(sessionId), version, ttlMs, tombstone)
+    )
   }
 
   /** Drops copies older than `version`. */
@@ -220,7 +271,10 @@ export class SharedCache {
   }
 
   #seal(sessionId: string, version: number, stamp: string, text: string): string {
-    return this.#mac.seal({ kind: 'copy', storeId: this.namespace, sessionId, version, stamp }, text)
+    return this.#mac.seal(
+      { kind: 'copy', storeId: this.namespace, sessionId, version, stamp },
+      text
+    )
   }
 
   #open(sessionId: string, [kind, first, second, third]: Reply, token: string): SharedAnswer {

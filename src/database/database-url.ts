@@ -39,14 +39,47 @@ export interface PostgresTarget {
 type Parameters = Map<string, string>
 
 const DEFAULT_PORT = 5432
-const ENCODE = 'percent-encode what is not a letter or a digit in it (`#` as %23, `/` as %2F, `?` as %3F, `@` as %40, `%` as %25)'
+const ENCODE =
+  'percent-encode what is not a letter or a digit in it (`#` as %23, `/` as %2F, `?` as %3F, `@` as %40, `%` as %25)'
 const SOCKET_FOLDERS = ['/var/run/postgresql', '/tmp']
 
-/** Parameters that are understood. Any other is refused by name: one that is passed over would be believed to work. */
+/**
+ * Parameters that are understood. Any other is refused by name: one that is passed over would be
+ * believed to work.
+ */
 const known = new Set([
-  'host', 'hostaddr', 'port', 'dbname', 'user', 'password', 'schema', 'pgbouncer', 'connect_timeout', 'client_encoding', 'options', 'application_name',
-  'fallback_application_name', 'keepalives', 'keepalives_idle', 'sslmode', 'ssl', 'sslnegotiation', 'sslcompression', 'sslcert', 'sslkey', 'sslpassword', 'sslrootcert',
-  'sslcrl', 'sslsni', 'ssl_min_protocol_version', 'ssl_max_protocol_version', 'gssencmode', 'channel_binding', 'target_session_attrs', 'load_balance_hosts', 'uselibpqcompat'
+  'host',
+  'hostaddr',
+  'port',
+  'dbname',
+  'user',
+  'password',
+  'schema',
+  'pgbouncer',
+  'connect_timeout',
+  'client_encoding',
+  'options',
+  'application_name',
+  'fallback_application_name',
+  'keepalives',
+  'keepalives_idle',
+  'sslmode',
+  'ssl',
+  'sslnegotiation',
+  'sslcompression',
+  'sslcert',
+  'sslkey',
+  'sslpassword',
+  'sslrootcert',
+  'sslcrl',
+  'sslsni',
+  'ssl_min_protocol_version',
+  'ssl_max_protocol_version',
+  'gssencmode',
+  'channel_binding',
+  'target_session_attrs',
+  'load_balance_hosts',
+  'uselibpqcompat'
 ])
 
 /** What to write instead of parameters that other programs know. */
@@ -60,7 +93,8 @@ const instead: Record<string, string> = {
 }
 
 /**
- * Reads DATABASE_URL as libpq does, with Prisma's `schema` and `pgbouncer` beside libpq's parameters, and the files that it names.
+ * Reads DATABASE_URL as libpq does, with Prisma's `schema` and `pgbouncer` beside libpq's
+ * parameters, and the files that it names.
  *
  * @throws ConfigError naming DATABASE_URL and the parameter, and never showing the password
  */
@@ -69,36 +103,60 @@ export function parseDatabaseUrl(url: string): PostgresTarget {
   const parameters = parametersOf(query)
   const [, user = '', password] = /^([^:]*)(?::([^]*))?$/.exec(userinfo) ?? []
   const tls = tlsOf(parameters)
-  const attributes = oneOf(parameters, 'target_session_attrs', ['any', 'read-write', 'primary'], 'Holdfast writes, and never asks a standby')
-  const finalUser = parameters.get('user') ?? (decode(user, 'the user') || process.env['PGUSER'] || userInfo().username)
+  const attributes = oneOf(
+    parameters,
+    'target_session_attrs',
+    ['any', 'read-write', 'primary'],
+    'Holdfast writes, and never asks a standby'
+  )
+  const finalUser =
+    parameters.get('user') ??
+    (decode(user, 'the user') || process.env['PGUSER'] || userInfo().username)
   return {
-    places: placesOf(hostsOf(hosts, parameters), tls, oneOf(parameters, 'load_balance_hosts', ['disable', 'random']) === 'random'),
+    places: placesOf(
+      hostsOf(hosts, parameters),
+      tls,
+      oneOf(parameters, 'load_balance_hosts', ['disable', 'random']) === 'random'
+    ),
     user: finalUser,
-    password: parameters.get('password') ?? (password === undefined ? undefined : decode(password, 'the password')),
-    database: parameters.get('dbname') ?? (decode(path, 'the name of the database') || process.env['PGDATABASE'] || finalUser),
+    password:
+      parameters.get('password') ??
+      (password === undefined ? undefined : decode(password, 'the password')),
+    database:
+      parameters.get('dbname') ??
+      (decode(path, 'the name of the database') || process.env['PGDATABASE'] || finalUser),
     schema: schemaOf(parameters),
     needsWritable: attributes === 'read-write',
     connectTimeoutMs: seconds(parameters, 'connect_timeout', 1, 600),
-    applicationName: parameters.get('application_name') ?? parameters.get('fallback_application_name') ?? 'holdfast',
+    applicationName:
+      parameters.get('application_name') ??
+      parameters.get('fallback_application_name') ??
+      'holdfast',
     options: parameters.get('options'),
     keepAlive: oneOf(parameters, 'keepalives', ['1', '0']) !== '0',
     keepAliveIdleMs: seconds(parameters, 'keepalives_idle', 0, 86_400) ?? 0,
-    needsChannelBinding: oneOf(parameters, 'channel_binding', ['disable', 'prefer', 'require']) === 'require',
+    needsChannelBinding:
+      oneOf(parameters, 'channel_binding', ['disable', 'prefer', 'require']) === 'require',
     sslNegotiation: tls.negotiation,
     pooled: oneOf(parameters, 'pgbouncer', ['true', 'false']) === 'true'
   }
 }
 
-function split(url: string): { userinfo: string, hosts: string, path: string, query: string } {
+function split(url: string): { userinfo: string; hosts: string; path: string; query: string } {
   const [, rest] = /^postgres(?:ql)?:\/\/([^]*)$/.exec(url) ?? []
   if (rest === undefined) throw wrong('must be a postgresql:// URL')
-  if (rest.includes('#')) throw wrong(`contains a #, at which a URL ends; if it belongs to the password, ${ENCODE}`)
-  const [, authority = '', path = '', query = ''] = /^([^/?]*)(?:\/([^?]*))?(?:\?([^]*))?$/.exec(rest) ?? []
+  if (rest.includes('#'))
+    throw wrong(`contains a #, at which a URL ends; if it belongs to the password, ${ENCODE}`)
+  const [, authority = '', path = '', query = ''] =
+    /^([^/?]*)(?:\/([^?]*))?(?:\?([^]*))?$/.exec(rest) ?? []
   const parts = authority.split('@')
-  // What stands before the last @ would be taken for the password's owner, or what stands behind the first for a host.
-  if (parts.length > 2 || path.includes('@') || (parts.length === 1 && /@[^=&]*\//.test(query))) throw wrong(`has an @ where none may be; if it belongs to the user or the password, ${ENCODE}`)
-  const [userinfo, hosts] = parts.length === 2 ? parts as [string, string] : ['', authority]
-  if (/[\s<>"\\^`{|}]/.test(hosts)) throw wrong(`has a host that is none; if part of it belongs to the password, ${ENCODE}`)
+  // What stands before the last @ would be taken for the password's owner, or what stands behind
+  // the first for a host.
+  if (parts.length > 2 || path.includes('@') || (parts.length === 1 && /@[^=&]*\//.test(query)))
+    throw wrong(`has an @ where none may be; if it belongs to the user or the password, ${ENCODE}`)
+  const [userinfo, hosts] = parts.length === 2 ? (parts as [string, string]) : ['', authority]
+  if (/[\s<>"\\^`{|}]/.test(hosts))
+    throw wrong(`has a host that is none; if part of it belongs to the password, ${ENCODE}`)
   return { userinfo, hosts, path, query }
 }
 
@@ -106,50 +164,85 @@ function parametersOf(query: string): Parameters {
   const parameters: Parameters = new Map()
   for (const pair of query.split('&').filter(Boolean)) {
     const [, name, value] = /^([\w.-]+)=([^]*)$/.exec(pair) ?? []
-    if (name === undefined || value === undefined) throw wrong(`has something that is no parameter (name=value) behind its ?; if that belongs to the password, ${ENCODE}`)
-    if (!known.has(name)) throw wrong(`the parameter ${name} is not supported${instead[name] ? `: ${instead[name]}` : ''}`)
+    if (name === undefined || value === undefined)
+      throw wrong(
+        `has something that is no parameter (name=value) behind its ?; if that belongs to the password, ${ENCODE}`
+      )
+    if (!known.has(name))
+      throw wrong(
+        `the parameter ${name} is not supported${instead[name] ? `: ${instead[name]}` : ''}`
+      )
     if (value !== '') parameters.set(name, decode(value, `the parameter ${name}`))
   }
-  for (const [name, allowed] of [['client_encoding', ['UTF8', 'utf8', 'UTF-8', 'auto']], ['gssencmode', ['disable', 'prefer']], ['sslcompression', ['0']], ['sslsni', ['1']],
-    ['uselibpqcompat', ['true']]] as const) oneOf(parameters, name, allowed)
+  for (const [name, allowed] of [
+    ['client_encoding', ['UTF8', 'utf8', 'UTF-8', 'auto']],
+    ['gssencmode', ['disable', 'prefer']],
+    ['sslcompression', ['0']],
+    ['sslsni', ['1']],
+    ['uselibpqcompat', ['true']]
+  ] as const)
+    oneOf(parameters, name, allowed)
   return parameters
 }
 
 function schemaOf(parameters: Parameters): string | undefined {
   const schema = parameters.get('schema')
-  if (schema !== undefined && (Buffer.byteLength(schema) > 63 || /\0|^pg_|^information_schema$/.test(schema))) throw wrong('the parameter schema names no schema that may hold tables')
+  if (
+    schema !== undefined &&
+    (Buffer.byteLength(schema) > 63 || /\0|^pg_|^information_schema$/.test(schema))
+  )
+    throw wrong('the parameter schema names no schema that may hold tables')
   return schema
 }
 
-interface Host { host: string, address: string | undefined, port: number }
+interface Host {
+  host: string
+  address: string | undefined
+  port: number
+}
 
 function hostsOf(authority: string, parameters: Parameters): Host[] {
-  const named = authority === '' ? [] : authority.split(',').map((part) => {
-    const [, host = '', port] = /^(\[[^\]]*\]|[^:]*)(?::(.*))?$/.exec(part) ?? []
-    if (port === undefined && part.includes(':')) throw wrong('has a host that is none (an IPv6 address stands in brackets)')
-    return { host: decode(host.replace(/^\[(.*)\]$/, '$1'), 'the host'), port: port ?? '' }
-  })
+  const named =
+    authority === ''
+      ? []
+      : authority.split(',').map((part) => {
+          const [, host = '', port] = /^(\[[^\]]*\]|[^:]*)(?::(.*))?$/.exec(part) ?? []
+          if (port === undefined && part.includes(':'))
+            throw wrong('has a host that is none (an IPv6 address stands in brackets)')
+          return { host: decode(host.replace(/^\[(.*)\]$/, '$1'), 'the host'), port: port ?? '' }
+        })
   const list = (name: string) => parameters.get(name)?.split(',')
   const hosts = list('host') ?? named.map(({ host }) => host)
   const addresses = list('hostaddr')
   const ports = list('port') ?? named.map(({ port }) => port)
   const count = Math.max(hosts.length, addresses?.length ?? 0, 1)
-  if (addresses && hosts.length > 0 && addresses.length !== hosts.length) throw wrong('the parameter hostaddr must name as many addresses as there are hosts')
+  if (addresses && hosts.length > 0 && addresses.length !== hosts.length)
+    throw wrong('the parameter hostaddr must name as many addresses as there are hosts')
   const badAddress = addresses?.some((address) => address !== '' && !isIP(address))
   if (badAddress) throw wrong('the parameter hostaddr must name IP addresses')
-  if (ports.length > 1 && ports.length !== count) throw wrong('must name one port, or as many as there are hosts')
+  if (ports.length > 1 && ports.length !== count)
+    throw wrong('must name one port, or as many as there are hosts')
   return Array.from({ length: count }, (_, index) => {
     const port = portOf((ports.length === 1 ? ports[0] : ports[index]) ?? '')
     const address = addresses?.[index] || undefined
     const host = hosts[index] || address || process.env['PGHOST'] || socketFolder(port)
-    if (host.startsWith('@')) throw wrong('the host is a socket in the abstract namespace, which is not supported')
+    if (host.startsWith('@'))
+      throw wrong('the host is a socket in the abstract namespace, which is not supported')
     return { host, address, port }
   })
 }
 
 function portOf(text: string): number {
-  const port = text === '' ? Number(process.env['PGPORT'] || DEFAULT_PORT) : /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN
-  if (!(port >= 1 && port <= 65_535)) throw wrong(`the port must be a number from 1 to 65535; if what stands there belongs to the password, ${ENCODE}`)
+  const port =
+    text === ''
+      ? Number(process.env['PGPORT'] || DEFAULT_PORT)
+      : /^\d{1,5}$/.test(text)
+        ? Number(text)
+        : Number.NaN
+  if (!(port >= 1 && port <= 65_535))
+    throw wrong(
+      `the port must be a number from 1 to 65535; if what stands there belongs to the password, ${ENCODE}`
+    )
   return port
 }
 
@@ -167,32 +260,55 @@ interface Tls {
 const MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']
 
 function tlsOf(parameters: Parameters): Tls {
-  if (oneOf(parameters, 'ssl', ['true']) !== undefined && !parameters.has('sslmode')) parameters.set('sslmode', 'require') // as libpq reads JDBC's
+  if (oneOf(parameters, 'ssl', ['true']) !== undefined && !parameters.has('sslmode'))
+    parameters.set('sslmode', 'require') // as libpq reads JDBC's
   const root = parameters.get('sslrootcert')
-  const mode = oneOf(parameters, 'sslmode', MODES) ?? (root === 'system' ? 'verify-full' : undefined)
+  const mode =
+    oneOf(parameters, 'sslmode', MODES) ?? (root === 'system' ? 'verify-full' : undefined)
   const negotiation = oneOf(parameters, 'sslnegotiation', ['postgres', 'direct']) ?? 'postgres'
-  if (negotiation === 'direct' && !['require', 'verify-ca', 'verify-full'].includes(mode ?? '')) throw wrong('the parameter sslnegotiation=direct needs sslmode=require or stronger')
-  if (root === 'system' && mode !== 'verify-full') throw wrong('the parameter sslrootcert=system needs sslmode=verify-full')
+  if (negotiation === 'direct' && !['require', 'verify-ca', 'verify-full'].includes(mode ?? ''))
+    throw wrong('the parameter sslnegotiation=direct needs sslmode=require or stronger')
+  if (root === 'system' && mode !== 'verify-full')
+    throw wrong('the parameter sslrootcert=system needs sslmode=verify-full')
   if (root === undefined && (mode === 'verify-ca' || mode === 'verify-full')) {
-    throw wrong(`the parameter sslmode=${mode} needs sslrootcert: a file with the certificates to trust${mode === 'verify-full' ? ', or `system` for those of public authorities' : ''}`)
+    throw wrong(
+      `the parameter sslmode=${mode} needs sslrootcert: a file with the certificates to trust${mode === 'verify-full' ? ', or `system` for those of public authorities' : ''}`
+    )
   }
-  if (parameters.has('sslcert') !== parameters.has('sslkey')) throw wrong('the parameters sslcert and sslkey need each other')
+  if (parameters.has('sslcert') !== parameters.has('sslkey'))
+    throw wrong('the parameters sslcert and sslkey need each other')
   return { mode, negotiation, options: tlsOptionsOf(parameters, mode, root) }
 }
 
-function tlsOptionsOf(parameters: Parameters, mode: string | undefined, root: string | undefined): ConnectionOptions {
-  const version = (name: 'ssl_min_protocol_version' | 'ssl_max_protocol_version') => oneOf(parameters, name, ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'])
+function tlsOptionsOf(
+  parameters: Parameters,
+  mode: string | undefined,
+  root: string | undefined
+): ConnectionOptions {
+  const version = (name: 'ssl_min_protocol_version' | 'ssl_max_protocol_version') =>
+    oneOf(parameters, name, ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'])
   const [min, max] = [version('ssl_min_protocol_version'), version('ssl_max_protocol_version')]
-  const [cert, key, crl] = [readFile(parameters, 'sslcert'), readFile(parameters, 'sslkey'), readFile(parameters, 'sslcrl')]
+  const [cert, key, crl] = [
+    readFile(parameters, 'sslcert'),
+    readFile(parameters, 'sslkey'),
+    readFile(parameters, 'sslcrl')
+  ]
   const passphrase = parameters.get('sslpassword')
-  const ca = root === undefined || root === 'system' ? undefined : readFile(parameters, 'sslrootcert')
+  const ca =
+    root === undefined || root === 'system' ? undefined : readFile(parameters, 'sslrootcert')
   if (ca !== undefined) check('sslrootcert', () => new X509Certificate(ca))
   const options: ConnectionOptions = {
-    ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }), ...(crl === undefined ? {} : { crl }),
-    ...(passphrase === undefined ? {} : { passphrase }), ...(min ? { minVersion: min } : {}), ...(max ? { maxVersion: max } : {})
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+    ...(crl === undefined ? {} : { crl }),
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...(min ? { minVersion: min } : {}),
+    ...(max ? { maxVersion: max } : {})
   }
   check(key === undefined ? 'sslcrl' : 'sslkey', () => createSecureContext(options))
-  // Certificates to trust are looked at wherever they are named; names only where that is asked for.
+  // Certificates to trust are looked at wherever they are named; names only where that is asked
+  // for.
   if (root === undefined) return { ...options, rejectUnauthorized: false }
   return mode === 'verify-full' ? options : { ...options, checkServerIdentity: () => {} }
 }
@@ -201,7 +317,9 @@ function check(name: string, make: () => unknown): void {
   try {
     make()
   } catch (error) {
-    throw wrong(`the parameter ${name} names a file that cannot be used (${error instanceof Error && 'code' in error ? String(error.code) : 'no PEM'})`)
+    throw wrong(
+      `the parameter ${name} names a file that cannot be used (${error instanceof Error && 'code' in error ? String(error.code) : 'no PEM'})`
+    )
   }
 }
 
@@ -211,41 +329,74 @@ function readFile(parameters: Parameters, name: string): string | undefined {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    throw wrong(`the parameter ${name} names a file that cannot be read (${path}: ${error instanceof Error && 'code' in error ? String(error.code) : String(error)})`)
+    throw wrong(
+      `the parameter ${name} names a file that cannot be read (${path}: ${error instanceof Error && 'code' in error ? String(error.code) : String(error)})`
+    )
   }
 }
 
 /** Each host with TLS or without, in libpq's order. */
 function placesOf(hosts: readonly Host[], tls: Tls, shuffled: boolean): Place[] {
-  const places = hosts.map(({ host, address, port }, hostIndex) => modesOf(host, tls.mode).map((encrypted) => {
-    // The certificate is for the name, wherever the connection goes.
-    const name = address === undefined || isIP(host) ? {} : { servername: host }
-    return { host: address ?? host, port, ssl: encrypted ? { ...tls.options, ...name } : false, hostIndex } satisfies Place
-  }))
-  return (shuffled ? places.map((variants) => ({ variants, at: Math.random() })).toSorted((a, b) => a.at - b.at).map(({ variants }) => variants) : places).flat()
+  const places = hosts.map(({ host, address, port }, hostIndex) =>
+    modesOf(host, tls.mode).map((encrypted) => {
+      // The certificate is for the name, wherever the connection goes.
+      const name = address === undefined || isIP(host) ? {} : { servername: host }
+      return {
+        host: address ?? host,
+        port,
+        ssl: encrypted ? { ...tls.options, ...name } : false,
+        hostIndex
+      } satisfies Place
+    })
+  )
+  return (
+    shuffled
+      ? places
+          .map((variants) => ({ variants, at: Math.random() }))
+          .toSorted((a, b) => a.at - b.at)
+          .map(({ variants }) => variants)
+      : places
+  ).flat()
 }
 
 function modesOf(host: string, mode: string | undefined): boolean[] {
   if (host.startsWith('/') || mode === 'disable') return [false]
   // libpq prefers TLS. Nobody listens between a process and its own machine, where it only costs.
-  const loopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+  const loopback =
+    host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
   switch (mode ?? (loopback ? 'allow' : 'prefer')) {
-    case 'allow': return [false, true]
-    case 'prefer': return [true, false]
-    default: return [true]
+    case 'allow':
+      return [false, true]
+    case 'prefer':
+      return [true, false]
+    default:
+      return [true]
   }
 }
 
-function oneOf<const T extends string>(parameters: Parameters, name: string, allowed: readonly T[], why?: string): T | undefined {
+function oneOf<const T extends string>(
+  parameters: Parameters,
+  name: string,
+  allowed: readonly T[],
+  why?: string
+): T | undefined {
   const value = parameters.get(name)
   if (value === undefined || allowed.includes(value as T)) return value as T | undefined
-  throw wrong(`the parameter ${name} must be ${allowed.join(' or ')}${why === undefined ? '' : `: ${why}`}`)
+  throw wrong(
+    `the parameter ${name} must be ${allowed.join(' or ')}${why === undefined ? '' : `: ${why}`}`
+  )
 }
 
-function seconds(parameters: Parameters, name: string, min: number, max: number): number | undefined {
+function seconds(
+  parameters: Parameters,
+  name: string,
+  min: number,
+  max: number
+): number | undefined {
   const value = parameters.get(name)
   if (value === undefined) return undefined
-  if (!/^\d{1,6}$/.test(value) || Number(value) < min || Number(value) > max) throw wrong(`the parameter ${name} must be a number of seconds from ${min} to ${max}`)
+  if (!/^\d{1,6}$/.test(value) || Number(value) < min || Number(value) > max)
+    throw wrong(`the parameter ${name} must be a number of seconds from ${min} to ${max}`)
   return Number(value) * 1_000
 }
 
@@ -253,7 +404,9 @@ function decode(text: string, what: string): string {
   try {
     const decoded = decodeURIComponent(text)
     if (!decoded.includes('\0')) return decoded
-  } catch { /* said below */ }
+  } catch {
+    /* said below */
+  }
   throw wrong(`${what} is not percent-encoded well: ${ENCODE}`)
 }
 

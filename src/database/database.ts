@@ -26,14 +26,23 @@ export interface MigrationStep {
 export interface Database {
   readonly kind: 'postgresql' | 'embedded'
   readonly prisma: PrismaClient
-  /** Waits until no other process migrates this store, and keeps them from it until `work` has ended. */
+  /**
+   * Waits until no other process migrates this store, and keeps them from it until `work` has
+   * ended.
+   */
   migrating<T>(work: (session: MigrationSession) => Promise<T>): Promise<T>
-  /** Connections: how many there are, how many of them wait for work, and how much work waits for one. Null where there is no pool. */
-  pool(): { total: number, idle: number, waiting: number } | null
+  /**
+   * Connections: how many there are, how many of them wait for work, and how much work waits for
+   * one. Null where there is no pool.
+   */
+  pool(): { total: number; idle: number; waiting: number } | null
   close(): Promise<void>
 }
 
-/** Longest wait for one statement or one connection, in milliseconds: an outage must be told within 2 s. */
+/**
+ * Longest wait for one statement or one connection, in milliseconds: an outage must be told within
+ * 2 s.
+ */
 export const STATEMENT_TIMEOUT_MS = 1_500
 
 /**

@@ -8,8 +8,8 @@ export interface DirectoryLock {
 }
 
 /**
- * Takes the lock of a data directory. The lock is the operating system's: it ends with the process, however that ends,
- * and neither a reused process id nor a paused holder can confuse it.
+ * Takes the lock of a data directory. The lock is the operating system's: it ends with the process,
+ * however that ends, and neither a reused process id nor a paused holder can confuse it.
  *
  * @throws ConfigError naming the process that holds the directory
  */
@@ -19,7 +19,9 @@ export function lockDirectory(directory: string): DirectoryLock {
   if (!tryLock(file)) {
     closeSync(file)
     const holder = readFileSync(path, 'utf8').trim()
-    throw new ConfigError(`DATA_DIR: ${directory} is in use by another Holdfast process${holder ? ` (pid ${holder})` : ''}: stop it, or set DATA_DIR to another directory`)
+    throw new ConfigError(
+      `DATA_DIR: ${directory} is in use by another Holdfast process${holder ? ` (pid ${holder})` : ''}: stop it, or set DATA_DIR to another directory`
+    )
   }
   truncateSync(path)
   writeSync(file, `${process.pid}\n`)

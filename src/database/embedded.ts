@@ -9,8 +9,9 @@ import { lockDirectory } from './directory-lock.js'
 const STORE = 'pglite'
 
 /**
- * Opens the embedded store (PGlite) in `dataDir`, creating both where they are missing.
- * One process at a time: a second one is refused by a lock of the operating system, which a killed process loses.
+ * Opens the embedded store (PGlite) in `dataDir`, creating both where they are missing. One process
+ * at a time: a second one is refused by a lock of the operating system, which a killed process
+ * loses.
  *
  * @throws Error when another process holds the directory
  */
@@ -25,13 +26,22 @@ export async function openEmbedded(dataDir: string): Promise<Database> {
     return {
       kind: 'embedded',
       prisma,
-      migrating: (work) => work({
-        statement: async (text) => { await client.exec(text) },
-        transaction: (step) => client.transaction((transaction) => step({
-          run: async (script) => { await transaction.exec(script) },
-          query: async (text, values) => (await transaction.query(text, [...values])).rows as never
-        }))
-      }),
+      migrating: (work) =>
+        work({
+          statement: async (text) => {
+            await client.exec(text)
+          },
+          transaction: (step) =>
+            client.transaction((transaction) =>
+              step({
+                run: async (script) => {
+                  await transaction.exec(script)
+                },
+                query: async (text, values) =>
+                  (await transaction.query(text, [...values])).rows as never
+              })
+            )
+        }),
       pool: () => null,
       async close() {
         await prisma.$disconnect()
@@ -46,8 +56,9 @@ export async function openEmbedded(dataDir: string): Promise<Database> {
 }
 
 /**
- * Makes the store where there is none. Its place is taken at once and whole: one of which the making was cut short (Ctrl-C, a full disk)
- * would be taken for a store, and no server could start on it.
+ * Makes the store where there is none. Its place is taken at once and whole: one of which the
+ * making was cut short (Ctrl-C, a full disk) would be taken for a store, and no server could start
+ * on it.
  */
 async function makeStore(dataDir: string): Promise<void> {
   if (existsSync(join(dataDir, STORE, 'PG_VERSION'))) return
@@ -64,6 +75,9 @@ function makeDirectories(dataDir: string): void {
   try {
     mkdirSync(join(dataDir, STORE), { recursive: true, mode: 0o700 })
   } catch (error) {
-    throw new ConfigError(`DATA_DIR: ${dataDir} cannot be made or written (${error instanceof Error && 'code' in error ? String(error.code) : String(error)})`, { cause: error })
+    throw new ConfigError(
+      `DATA_DIR: ${dataDir} cannot be made or written (${error instanceof Error && 'code' in error ? String(error.code) : String(error)})`,
+      { cause: error }
+    )
   }
 }

@@ -2,23 +2,35 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { StoreUnavailable, type Refusal } from '../errors.js'
 import { disableWhenIdle } from '../idle-storage.js'
 
-/** What happened during one request that must be its answer. better-auth swallows errors; this does not. */
+/**
+ * What happened during one request that must be its answer. better-auth swallows errors; this does
+ * not.
+ */
 export interface FaultScope {
   /** Why nobody knows: a fault of the store, or a refusal of work that would have told. */
   fault: Refusal | null
-  /** The store was given a value that it cannot take: the client sent it, whatever better-auth makes of the error. */
+  /**
+   * The store was given a value that it cannot take: the client sent it, whatever better-auth makes
+   * of the error.
+   */
   refusedValue: boolean
   onFault: (fault: Refusal) => void
 }
 
 const scopes = disableWhenIdle(new AsyncLocalStorage<FaultScope>())
 
-/** Runs `work` so that the first fault of the store inside it is kept and told, whoever swallows the error. */
+/**
+ * Runs `work` so that the first fault of the store inside it is kept and told, whoever swallows the
+ * error.
+ */
 export function watchFaults<T>(scope: FaultScope, work: () => T): T {
   return scopes.run(scope, work)
 }
 
-/** Makes a fault the answer of the running request, whoever swallows the error; its further statements fail at once. */
+/**
+ * Makes a fault the answer of the running request, whoever swallows the error; its further
+ * statements fail at once.
+ */
 export function reportFault(fault: Refusal): void {
   const scope = scopes.getStore()
   if (!scope || scope.fault) return
@@ -26,22 +38,36 @@ export function reportFault(fault: Refusal): void {
   scope.onFault(fault)
 }
 
-/** Runs `work`, whose faults do not become the answer of the running request: the caller may try again. What it gives up at last it passes to `callStore`. */
+/**
+ * Runs `work`, whose faults do not become the answer of the running request: the caller may try
+ * again. What it gives up at last it passes to `callStore`.
+ */
 export function keepFaults<T>(work: () => Promise<T>): Promise<T> {
   // Awaited here: Prisma's promises begin their statement when somebody waits for it.
-  return scopes.run({ fault: null, refusedValue: false, onFault: () => {} }, () => watchStatements({ failure: null }, async () => await work()))
+  return scopes.run({ fault: null, refusedValue: false, onFault: () => {} }, () =>
+    watchStatements({ failure: null }, async () => await work())
+  )
 }
 
-/** Whether the database gave a statement up for taking too long, and did nothing of it (SQLSTATE 57014). */
+/**
+ * Whether the database gave a statement up for taking too long, and did nothing of it (SQLSTATE
+ * 57014).
+ */
 export function isGivenUp(error: unknown): boolean {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const { code, meta } = cause as Error & { code?: unknown, meta?: { driverAdapterError?: { cause?: { originalCode?: unknown } } } }
+    const { code, meta } = cause as Error & {
+      code?: unknown
+      meta?: { driverAdapterError?: { cause?: { originalCode?: unknown } } }
+    }
     if (code === '57014' || meta?.driverAdapterError?.cause?.originalCode === '57014') return true
   }
   return false
 }
 
-/** A transaction under way: the first statement that failed in it. PostgreSQL answers COMMIT with a silent ROLLBACK after one. */
+/**
+ * A transaction under way: the first statement that failed in it. PostgreSQL answers COMMIT with a
+ * silent ROLLBACK after one.
+ */
 export interface StatementWatch {
   failure: unknown
 }
@@ -53,16 +79,33 @@ export function watchStatements<T>(watch: StatementWatch, work: () => T): T {
   return watches.run(watch, work)
 }
 
-// Prisma's codes for answers of a database that is well: bad values, broken constraints, missing rows. No statement of our own
-// (P2010) has such an answer: one that fails has not done what it was for, and better-auth would swallow that.
-const answers = new Set(['P2000', 'P2002', 'P2003', 'P2004', 'P2005', 'P2006', 'P2007', 'P2011', 'P2012', 'P2013', 'P2014', 'P2019', 'P2020', 'P2025'])
+// Prisma's codes for answers of a database that is well: bad values, broken constraints, missing
+// rows. No statement of our own (P2010) has such an answer: one that fails has not done what it was
+// for, and better-auth would swallow that.
+const answers = new Set([
+  'P2000',
+  'P2002',
+  'P2003',
+  'P2004',
+  'P2005',
+  'P2006',
+  'P2007',
+  'P2011',
+  'P2012',
+  'P2013',
+  'P2014',
+  'P2019',
+  'P2020',
+  'P2025'
+])
 // Those of the answers that are about a value: its type, length, range or form.
 const valueAnswers = new Set(['P2000', 'P2005', 'P2006', 'P2007', 'P2019', 'P2020'])
 
 /**
- * Runs one database call. Any error that is not plainly an answer of a healthy database becomes `StoreUnavailable`:
- * taking an unknown error for "nobody knows" costs a retry, taking it for an answer could sign somebody out.
- * After a first fault the rest of the request fails at once, so that an outage is told in one time-out and not in ten.
+ * Runs one database call. Any error that is not plainly an answer of a healthy database becomes
+ * `StoreUnavailable`: taking an unknown error for "nobody knows" costs a retry, taking it for an
+ * answer could sign somebody out. After a first fault the rest of the request fails at once, so
+ * that an outage is told in one time-out and not in ten.
  */
 export async function callStore<T>(call: () => Promise<T>): Promise<T> {
   const scope = scopes.getStore()

@@ -6,7 +6,9 @@ import type { Database, MigrationSession, MigrationStep } from './database.js'
 import { describeFailure, refusalOf } from './failure.js'
 
 /** Where Prisma keeps its migrations. */
-export const migrationsDirectory = fileURLToPath(new URL('../../../prisma/migrations/', import.meta.url))
+export const migrationsDirectory = fileURLToPath(
+  new URL('../../../prisma/migrations/', import.meta.url)
+)
 
 export interface Migration {
   name: string
@@ -18,14 +20,18 @@ export class MigrationFailed extends Error {
   override readonly name = 'MigrationFailed'
 
   constructor(migration: string | null, cause: unknown) {
-    const subject = migration === null ? 'the migrations could not be applied' : `the migration ${migration} failed, and nothing of it was kept`
+    const subject =
+      migration === null
+        ? 'the migrations could not be applied'
+        : `the migration ${migration} failed, and nothing of it was kept`
     super(`${subject}: ${describeFailure(cause)}`, { cause })
   }
 }
 
 /**
- * Applies the migrations that the store has not seen, in order, each in a transaction of its own. Several nodes may call it at once: one
- * applies, the others wait for it and find nothing left to do. What it leaves is what Prisma's own tools expect.
+ * Applies the migrations that the store has not seen, in order, each in a transaction of its own.
+ * Several nodes may call it at once: one applies, the others wait for it and find nothing left to
+ * do. What it leaves is what Prisma's own tools expect.
  *
  * @returns the names of the migrations that this call applied
  * @throws MigrationFailed with the database's own words
@@ -36,19 +42,27 @@ export async function migrate(database: Database): Promise<string[]> {
     return await database.migrating(async (session) => {
       const finished = await session.transaction(finishedMigrations)
       const pending = migrations.filter(({ name }) => !finished?.has(name))
-      // Nothing is made before it is needed: a role that may only read and write rows can call this when there is nothing to do.
+      // Nothing is made before it is needed: a role that may only read and write rows can call this
+      // when there is nothing to do.
       for (const [index, migration] of pending.entries()) {
-        await apply(session, migration, finished === null && index === 0).catch((error: unknown) => { throw new MigrationFailed(migration.name, error) })
+        await apply(session, migration, finished === null && index === 0).catch(
+          (error: unknown) => {
+            throw new MigrationFailed(migration.name, error)
+          }
+        )
       }
       return pending.map(({ name }) => name)
     })
   } catch (error) {
-    throw error instanceof MigrationFailed ? error : refusalOf(error) ?? new MigrationFailed(null, error)
+    throw error instanceof MigrationFailed
+      ? error
+      : (refusalOf(error) ?? new MigrationFailed(null, error))
   }
 }
 
 /**
- * The migrations that this version needs and the store has not finished. Reads only: asked at every start.
+ * The migrations that this version needs and the store has not finished. Reads only: asked at every
+ * start.
  *
  * @throws StoreUnavailable when the store does not answer
  */
@@ -66,17 +80,32 @@ export async function pendingMigrations(database: Database): Promise<string[]> {
 /** The migrations on disk, in their order. */
 export async function readMigrations(): Promise<Migration[]> {
   const names = await migrationNames()
-  return Promise.all(names.map(async (name) => ({ name, script: await readFile(join(migrationsDirectory, name, 'migration.sql'), 'utf8') })))
+  return Promise.all(
+    names.map(async (name) => ({
+      name,
+      script: await readFile(join(migrationsDirectory, name, 'migration.sql'), 'utf8')
+    }))
+  )
 }
 
 async function finishedMigrations({ query }: MigrationStep): Promise<ReadonlySet<string> | null> {
-  const [table] = await query<{ present: boolean }>(`SELECT to_regclass(quote_ident(current_schema()) || '._prisma_migrations') IS NOT NULL AS present`, [])
+  const [table] = await query<{ present: boolean }>(
+    `SELECT to_regclass(quote_ident(current_schema()) || '._prisma_migrations') IS NOT NULL AS present`,
+    []
+  )
   if (!table?.present) return null
-  const rows = await query<{ migration_name: string }>('SELECT migration_name FROM _prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL', [])
+  const rows = await query<{ migration_name: string }>(
+    'SELECT migration_name FROM _prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL',
+    []
+  )
   return new Set(rows.map((row) => row.migration_name))
 }
 
-async function apply(session: MigrationSession, { name, script }: Migration, isFirst: boolean): Promise<void> {
+async function apply(
+  session: MigrationSession,
+  { name, script }: Migration,
+  isFirst: boolean
+): Promise<void> {
   const started = new Date().toISOString()
   const index = concurrentIndex(script)
   if (index !== null) {
@@ -87,17 +116,31 @@ async function apply(session: MigrationSession, { name, script }: Migration, isF
   await session.transaction(async (step) => {
     if (isFirst) await step.run(migrationsTable)
     if (index === null) await step.run(script)
-    // Prisma's engine notes a migration before it runs it. One that failed was rolled back whole: its script is one transaction.
-    await step.query('UPDATE _prisma_migrations SET rolled_back_at = clock_timestamp() WHERE migration_name = $1 AND finished_at IS NULL AND rolled_back_at IS NULL', [name])
-    await step.query(`
+    // Prisma's engine notes a migration before it runs it. One that failed was rolled back whole:
+    // its script is one transaction.
+    await step.query(
+      'UPDATE _prisma_migrations SET rolled_back_at = clock_timestamp() WHERE migration_name = $1 AND finished_at IS NULL AND rolled_back_at IS NULL',
+      [name]
+    )
+    await step.query(
+      `
       INSERT INTO _prisma_migrations (id, checksum, migration_name, started_at, finished_at, applied_steps_count)
-      VALUES ($1, $2, $3, $4::timestamptz, clock_timestamp(), 1)`, [randomUUID(), createHash('sha256').update(script).digest('hex'), name, started])
+      VALUES ($1, $2, $3, $4::timestamptz, clock_timestamp(), 1)`,
+      [randomUUID(), createHash('sha256').update(script).digest('hex'), name, started]
+    )
   })
 }
 
-/** The index that a migration of one statement builds while the table is in use, which PostgreSQL does outside transactions only. */
+/**
+ * The index that a migration of one statement builds while the table is in use, which PostgreSQL
+ * does outside transactions only.
+ */
 function concurrentIndex(script: string): string | null {
-  return /^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+"(\w+)"[^;]*;?\s*$/i.exec(script.replaceAll(/^\s*--.*$/gm, ''))?.[1] ?? null
+  return (
+    /^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+"(\w+)"[^;]*;?\s*$/i.exec(
+      script.replaceAll(/^\s*--.*$/gm, '')
+    )?.[1] ?? null
+  )
 }
 
 /** As Prisma's engine makes it. */
@@ -115,5 +158,8 @@ const migrationsTable = `
 
 async function migrationNames(): Promise<string[]> {
   const entries = await readdir(migrationsDirectory, { withFileTypes: true })
-  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name).toSorted()
+  return entries
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .toSorted()
 }

@@ -1,4 +1,6 @@
-/** The connections of a pool that are being opened at this moment, those left out that take long. */
+/**
+ * The connections of a pool that are being opened at this moment, those left out that take long.
+ */
 export class Openings {
   readonly #openingMs: number
   readonly #onRoom: () => void

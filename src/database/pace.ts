@@ -1,6 +1,9 @@
 import { callStore, isGivenUp, keepFaults } from './fault.js'
 
-/** How long the statement of a batch may take: a fraction of the time after which a statement is given up. */
+/**
+ * How long the statement of a batch may take: a fraction of the time after which a statement is
+ * given up.
+ */
 const BATCH_MS = 200
 /** How often a batch is begun that the store gives up. */
 const TRIES = 4
@@ -27,8 +30,8 @@ export async function inBatches(doBatch: (rows: number) => Promise<number>): Pro
 }
 
 /**
- * How many rows the next batch of a long work takes: as many as the store does in a fraction of the time that a statement has. A store that
- * is slow, or has more to search, is asked for less.
+ * How many rows the next batch of a long work takes: as many as the store does in a fraction of the
+ * time that a statement has. A store that is slow, or has more to search, is asked for less.
  */
 export class Pace {
   readonly #options: PaceOptions
@@ -43,13 +46,14 @@ export class Pace {
   }
 
   /**
-   * Does one batch, and learns from how long it took. One that the store gave up is tried again with fewer rows: of thousands of statements on a
-   * busy machine one stands still for longer than a statement may.
+   * Does one batch, and learns from how long it took. One that the store gave up is tried again
+   * with fewer rows: of thousands of statements on a busy machine one stands still for longer than
+   * a statement may.
    *
    * @param batch is one statement, and not in a transaction
    * @returns what it returned, and the size that it had
    */
-  async keep<T>(batch: (size: number) => Promise<T>): Promise<{ result: T, size: number }> {
+  async keep<T>(batch: (size: number) => Promise<T>): Promise<{ result: T; size: number }> {
     for (let tries = 1; ; tries++) {
       const { size } = this
       const startedAt = this.#nowMs()
@@ -66,6 +70,8 @@ export class Pace {
 
   #learn(size: number, tookMs: number): void {
     const { min, max } = this.#options
-    this.size = Math.round(Math.min(Math.max(size * BATCH_MS / Math.max(tookMs, 1), min), max, size * 2))
+    this.size = Math.round(
+      Math.min(Math.max((size * BATCH_MS) / Math.max(tookMs, 1), min), max, size * 2)
+    )
   }
 }

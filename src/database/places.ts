@@ -20,12 +20,17 @@ export class Places {
     this.#current = this.#places.indexOf(place)
   }
 
-  /** The place to try when one has failed: the same host with TLS, or without, where that was the fault; else the next host. */
+  /**
+   * The place to try when one has failed: the same host with TLS, or without, where that was the
+   * fault; else the next host.
+   */
   after(place: Place, error: Error): Place | undefined {
     const index = this.#places.indexOf(place)
     const next = this.#places[(index + 1) % this.#places.length]
     if (next?.hostIndex === place.hostIndex && isAboutTls(error)) return next
-    const hosts = this.#places.filter((other, at) => at === 0 || other.hostIndex !== this.#places[at - 1]?.hostIndex)
+    const hosts = this.#places.filter(
+      (other, at) => at === 0 || other.hostIndex !== this.#places[at - 1]?.hostIndex
+    )
     const host = hosts.findIndex(({ hostIndex }) => hostIndex === place.hostIndex)
     return hosts[(host + 1) % hosts.length]
   }
@@ -35,5 +40,8 @@ export class Places {
 function isAboutTls(error: Error): boolean {
   if (error instanceof DatabaseError) return error.code === '28000'
   const code = 'code' in error ? String(error.code) : ''
-  return /does not support SSL|establishing an SSL/.test(error.message) || /^(ERR_SSL|ERR_TLS|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|EPROTO)/.test(code)
+  return (
+    /does not support SSL|establishing an SSL/.test(error.message) ||
+    /^(ERR_SSL|ERR_TLS|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|EPROTO)/.test(code)
+  )
 }

@@ -6,7 +6,10 @@ import { Places } from './places.js'
 
 /** How many connections a pool opens at a time. */
 const OPENED_AT_A_TIME = 4
-/** For how long one counts as being opened, in milliseconds: what takes longer waits most likely for a server that is far away, and keeps no machine busy. */
+/**
+ * For how long one counts as being opened, in milliseconds: what takes longer waits most likely for
+ * a server that is far away, and keeps no machine busy.
+ */
 const OPENING_MS = 100
 
 interface Waiter {
@@ -26,7 +29,10 @@ const growth = Pool.prototype as unknown as Internals
 
 export interface GrowingPoolConfig extends PoolConfig {
   max: number
-  /** How long a caller waits for a connection, in milliseconds: for a turn, and for the opening of a new one. */
+  /**
+   * How long a caller waits for a connection, in milliseconds: for a turn, and for the opening of a
+   * new one.
+   */
   maxWaitMs: number
   /** Where connections may go, the first choice first; what `host` and `port` say without it. */
   places?: readonly Place[]
@@ -38,12 +44,15 @@ export interface GrowingPoolConfig extends PoolConfig {
 }
 
 /**
- * A pool that opens few connections at a time, while those that are open serve whoever waits. pg's own opens one for each request until it
- * is full. Where a crowd comes to a node that has just started, all of them may take longer than a request waits: all are given up half
- * open, the next requests begin anew, and a healthy database serves next to nobody for as long as the crowd comes back.
+ * A pool that opens few connections at a time, while those that are open serve whoever waits. pg's
+ * own opens one for each request until it is full. Where a crowd comes to a node that has just
+ * started, all of them may take longer than a request waits: all are given up half open, the next
+ * requests begin anew, and a healthy database serves next to nobody for as long as the crowd comes
+ * back.
  *
- * A caller waits for any connection, not for the one that was opened when it came: that one goes on opening when the caller has
- * given up (`connectionTimeoutMillis` is its limit), and serves whoever asks next.
+ * A caller waits for any connection, not for the one that was opened when it came: that one goes on
+ * opening when the caller has given up (`connectionTimeoutMillis` is its limit), and serves whoever
+ * asks next.
  */
 export class GrowingPool extends Pool {
   readonly #openings: Openings
@@ -53,9 +62,20 @@ export class GrowingPool extends Pool {
   #underWay = 0
   #lastFailure: Error | null = null
 
-  constructor({ openingMs = OPENING_MS, places, maxWaitMs, prepare, ...config }: GrowingPoolConfig) {
+  constructor({
+    openingMs = OPENING_MS,
+    places,
+    maxWaitMs,
+    prepare,
+    ...config
+  }: GrowingPoolConfig) {
     const openings = new Openings(openingMs, () => this._pulseQueue())
-    const options = { ...config, Client: Connection as unknown as new () => Connection, openings, ...(prepare ? { onConnect: prepare } : {}) }
+    const options = {
+      ...config,
+      Client: Connection as unknown as new () => Connection,
+      openings,
+      ...(prepare ? { onConnect: prepare } : {})
+    }
     super(options as PoolConfig)
     this.#openings = openings
     this.#places = places ? new Places(places) : null
@@ -71,15 +91,21 @@ export class GrowingPool extends Pool {
   /** Waits for a connection, which is to be released. */
   take(): Promise<PoolClient> {
     return new Promise((resolve, reject) => {
-      this.#wait((error, client) => (client ? resolve(client) : reject(error ?? new Error('there is no connection'))))
+      this.#wait((error, client) =>
+        client ? resolve(client) : reject(error ?? new Error('there is no connection'))
+      )
     })
   }
 
-  /** pg's own pool calls it from callbacks of connections, where whatever it throws would end the process. */
+  /**
+   * pg's own pool calls it from callbacks of connections, where whatever it throws would end the
+   * process.
+   */
   _pulseQueue(): void {
     try {
       if (this.ending || this.idleCount > 0) growth._pulseQueue.call(this as unknown as Internals)
-      else if (this.waitingCount > this.#underWay && !this.#isFull()) this.#open(this.#queue[this.#underWay])
+      else if (this.waitingCount > this.#underWay && !this.#isFull())
+        this.#open(this.#queue[this.#underWay])
     } catch (error) {
       this.emit('error', error) // whoever it was for goes on waiting, and is refused in time
     }
@@ -98,7 +124,10 @@ export class GrowingPool extends Pool {
       }
     }
     const timer = setTimeout(() => {
-      this.#refuse(waiter, new Error('timeout exceeded when trying to connect', { cause: this.#lastFailure }))
+      this.#refuse(
+        waiter,
+        new Error('timeout exceeded when trying to connect', { cause: this.#lastFailure })
+      )
     }, this.#maxWaitMs).unref()
     this.#queue.push(waiter)
     process.nextTick(() => this._pulseQueue())
@@ -120,7 +149,11 @@ export class GrowingPool extends Pool {
    * @param waiter who is told when it fails; the connection goes to whoever waits longest
    * @param tried the places that have failed in this round: each gets one try
    */
-  #open(waiter: Waiter | undefined, place = this.#places?.current, tried: readonly Place[] = []): void {
+  #open(
+    waiter: Waiter | undefined,
+    place = this.#places?.current,
+    tried: readonly Place[] = []
+  ): void {
     const opened: Waiter['callback'] = (error, _client, release) => {
       this.#underWay--
       if (!error) {
@@ -131,7 +164,8 @@ export class GrowingPool extends Pool {
       }
       this.#lastFailure = error
       const next = place && this.#places?.after(place, error)
-      if (next && next !== place && !tried.includes(next) && !this.ending) this.#open(waiter, next, [...tried, place])
+      if (next && next !== place && !tried.includes(next) && !this.ending)
+        this.#open(waiter, next, [...tried, place])
       else if (waiter) this.#refuse(waiter, error)
       this._pulseQueue()
     }

@@ -3,7 +3,12 @@ import { PrismaPg } from '@prisma/adapter-pg'
 import type { SqlMigrationAwareDriverAdapterFactory } from '@prisma/driver-adapter-utils'
 import type { PoolClient } from 'pg'
 import type { SessionRules } from './connection.js'
-import { createPrisma, STATEMENT_TIMEOUT_MS, type Database, type MigrationSession } from './database.js'
+import {
+  createPrisma,
+  STATEMENT_TIMEOUT_MS,
+  type Database,
+  type MigrationSession
+} from './database.js'
 import { parseDatabaseUrl } from './database-url.js'
 import { withDirectQueries } from './direct.js'
 import { GrowingPool } from './pool.js'
@@ -11,7 +16,10 @@ import { GrowingPool } from './pool.js'
 export interface PostgresOptions {
   databaseUrl: string
   poolSize: number
-  /** Longest time that the opening of a connection may take, in milliseconds; `connect_timeout` in the URL goes before it. */
+  /**
+   * Longest time that the opening of a connection may take, in milliseconds; `connect_timeout` in
+   * the URL goes before it.
+   */
   connectTimeoutMs: number
   /** Whether statements are prepared under names; `auto`: where no pooler stands between. */
   preparedStatements: 'auto' | 'on' | 'off'
@@ -19,22 +27,36 @@ export interface PostgresOptions {
   onError: (error: Error) => void
 }
 
-/** How long a caller waits for a connection, in milliseconds: for a turn and for the opening of a new one together. */
+/**
+ * How long a caller waits for a connection, in milliseconds: for a turn and for the opening of a
+ * new one together.
+ */
 const CONNECTION_WAIT_MS = 900
-/** Connections that stay open while nobody uses them: a server may be so far away that a request cannot wait for a new one. */
+/**
+ * Connections that stay open while nobody uses them: a server may be so far away that a request
+ * cannot wait for a new one.
+ */
 const KEPT_OPEN = 2
 
 /** Opens PostgreSQL. Connects lazily: a server may start, and wait, while the database is down. */
 export function openPostgres(options: PostgresOptions): Database {
   const { pool, rules } = openPool(options, options.poolSize, CONNECTION_WAIT_MS)
   pool.on('error', options.onError)
-  const prisma = withDirectQueries(createPrisma(inSchema(new PrismaPg(pool), () => schemaOf(pool, rules))), pool)
+  const prisma = withDirectQueries(
+    createPrisma(inSchema(new PrismaPg(pool), () => schemaOf(pool, rules))),
+    pool
+  )
   return {
     kind: 'postgresql',
     prisma,
     migrating: (work) => migrating(options, work),
-    // pg lets every statement pass through its queue: one for which a connection is free is not waiting.
-    pool: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: Math.max(0, pool.waitingCount - pool.idleCount) }),
+    // pg lets every statement pass through its queue: one for which a connection is free is not
+    // waiting.
+    pool: () => ({
+      total: pool.totalCount,
+      idle: pool.idleCount,
+      waiting: Math.max(0, pool.waitingCount - pool.idleCount)
+    }),
     async close() {
       await prisma.$disconnect()
       await pool.end()
@@ -42,10 +64,16 @@ export function openPostgres(options: PostgresOptions): Database {
   }
 }
 
-function openPool({ databaseUrl, connectTimeoutMs, preparedStatements }: PostgresOptions, max: number, maxWaitMs: number, limits: Partial<SessionRules> = {}): { pool: GrowingPool, rules: SessionRules } {
+function openPool(
+  { databaseUrl, connectTimeoutMs, preparedStatements }: PostgresOptions,
+  max: number,
+  maxWaitMs: number,
+  limits: Partial<SessionRules> = {}
+): { pool: GrowingPool; rules: SessionRules } {
   const target = parseDatabaseUrl(databaseUrl)
   const rules: SessionRules = {
-    // The server gives up first: a statement that waited for a lock is then known not to have happened.
+    // The server gives up first: a statement that waited for a lock is then known not to have
+    // happened.
     statementTimeoutMs: STATEMENT_TIMEOUT_MS - 200,
     // A node that was paused inside a transaction must not hold a user's lock for ever.
     idleInTransactionTimeoutMs: 10_000,
@@ -64,7 +92,9 @@ function openPool({ databaseUrl, connectTimeoutMs, preparedStatements }: Postgre
     ...(target.options === undefined ? {} : { options: target.options }),
     keepAlive: target.keepAlive,
     keepAliveInitialDelayMillis: target.keepAliveIdleMs,
-    ...(target.needsChannelBinding ? { needsChannelBinding: true, enableChannelBinding: true } : {}),
+    ...(target.needsChannelBinding
+      ? { needsChannelBinding: true, enableChannelBinding: true }
+      : {}),
     sslnegotiation: target.sslNegotiation,
     max,
     min: Math.min(KEPT_OPEN, max),
@@ -83,7 +113,10 @@ async function schemaOf(pool: GrowingPool, rules: SessionRules): Promise<string>
 }
 
 /** Prisma writes the schema's name before each table's, and would write `public`. */
-function inSchema(factory: SqlMigrationAwareDriverAdapterFactory, schema: () => Promise<string>): SqlMigrationAwareDriverAdapterFactory {
+function inSchema(
+  factory: SqlMigrationAwareDriverAdapterFactory,
+  schema: () => Promise<string>
+): SqlMigrationAwareDriverAdapterFactory {
   const connect = factory.connect.bind(factory)
   factory.connect = async () => {
     const schemaName = await schema()
@@ -94,22 +127,37 @@ function inSchema(factory: SqlMigrationAwareDriverAdapterFactory, schema: () => 
   return factory
 }
 
-/** The lock under which Prisma's own tools migrate, in any version: they and this program keep out of each other's way. */
+/**
+ * The lock under which Prisma's own tools migrate, in any version: they and this program keep out
+ * of each other's way.
+ */
 const MIGRATION_LOCK = 72_707_369
-/** How long to wait for another node that is migrating, and how often to look whether it has finished, in milliseconds. */
+/**
+ * How long to wait for another node that is migrating, and how often to look whether it has
+ * finished, in milliseconds.
+ */
 const MIGRATION_LOCK_WAIT_MS = 120_000
 const MIGRATION_LOCK_POLL_MS = 250
-/** How long a migration waits for a table that others work on, who wait behind it, in milliseconds. */
+/**
+ * How long a migration waits for a table that others work on, who wait behind it, in milliseconds.
+ */
 const TABLE_LOCK_WAIT_MS = 30_000
 /** How long one migration may take, in milliseconds. */
 const MIGRATION_LIMIT_MS = 24 * 3_600_000
 
 /**
- * Two connections: one holds the lock in a transaction, with which it ends whatever stands between and however this process ends. On the
- * other the migrations run, for some of them must not be in a transaction.
+ * Two connections: one holds the lock in a transaction, with which it ends whatever stands between
+ * and however this process ends. On the other the migrations run, for some of them must not be in a
+ * transaction.
  */
-async function migrating<T>(options: PostgresOptions, work: (session: MigrationSession) => Promise<T>): Promise<T> {
-  const { pool, rules } = openPool(options, 2, options.connectTimeoutMs, { statementTimeoutMs: 0, idleInTransactionTimeoutMs: 0 })
+async function migrating<T>(
+  options: PostgresOptions,
+  work: (session: MigrationSession) => Promise<T>
+): Promise<T> {
+  const { pool, rules } = openPool(options, 2, options.connectTimeoutMs, {
+    statementTimeoutMs: 0,
+    idleInTransactionTimeoutMs: 0
+  })
   pool.on('error', () => {}) // the statement that misses its connection says so
   const taken: PoolClient[] = []
   try {
@@ -125,32 +173,49 @@ async function migrating<T>(options: PostgresOptions, work: (session: MigrationS
   }
 }
 
-/** Asks again and again. A statement that waited for the lock would hold a snapshot, for which CREATE INDEX CONCURRENTLY waits in turn. */
+/**
+ * Asks again and again. A statement that waited for the lock would hold a snapshot, for which
+ * CREATE INDEX CONCURRENTLY waits in turn.
+ */
 async function takeMigrationLock(holder: PoolClient): Promise<void> {
   const deadline = performance.now() + MIGRATION_LOCK_WAIT_MS
   for (;;) {
     await holder.query('BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0')
-    const { rows: [row] } = await holder.query<{ taken: boolean }>(`SELECT pg_try_advisory_xact_lock(${MIGRATION_LOCK}) AS "taken"`)
+    const {
+      rows: [row]
+    } = await holder.query<{ taken: boolean }>(
+      `SELECT pg_try_advisory_xact_lock(${MIGRATION_LOCK}) AS "taken"`
+    )
     if (row?.taken) return
     await holder.query('ROLLBACK')
-    if (performance.now() > deadline) throw new Error('another process has been migrating this database for two minutes')
+    if (performance.now() > deadline)
+      throw new Error('another process has been migrating this database for two minutes')
     await sleep(MIGRATION_LOCK_POLL_MS)
   }
 }
 
 function migrationOn(client: PoolClient, { schema }: SessionRules): MigrationSession {
-  const run = async (script: string) => { await client.query({ text: script, query_timeout: MIGRATION_LIMIT_MS } as { text: string }) }
+  const run = async (script: string) => {
+    await client.query({ text: script, query_timeout: MIGRATION_LIMIT_MS } as { text: string })
+  }
   return {
     statement: run,
     async transaction(work) {
-      await run(`BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = ${TABLE_LOCK_WAIT_MS}`)
+      await run(
+        `BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = ${TABLE_LOCK_WAIT_MS}`
+      )
       try {
         if (schema !== null) {
-          const { rows } = await client.query('SELECT 1 FROM pg_namespace WHERE nspname = $1', [schema])
+          const { rows } = await client.query('SELECT 1 FROM pg_namespace WHERE nspname = $1', [
+            schema
+          ])
           if (rows.length === 0) await run(`CREATE SCHEMA ${client.escapeIdentifier(schema)}`)
           await run(`SET LOCAL search_path = ${client.escapeIdentifier(schema)}`)
         }
-        const result = await work({ run, query: async (text, values) => (await client.query(text, [...values])).rows as never })
+        const result = await work({
+          run,
+          query: async (text, values) => (await client.query(text, [...values])).rows as never
+        })
         await run('COMMIT')
         return result
       } catch (error) {

@@ -11,8 +11,9 @@ import { migrate, pendingMigrations } from './migrate.js'
 const RETRY_MS = 250
 
 /**
- * Makes sure that this process may work on the store: the schema is the one it needs, and the store's sessions were signed with
- * one of its secrets. The first process on a new store writes the check value; a lost AUTH_SECRET would otherwise sign everybody out.
+ * Makes sure that this process may work on the store: the schema is the one it needs, and the
+ * store's sessions were signed with one of its secrets. The first process on a new store writes the
+ * check value; a lost AUTH_SECRET would otherwise sign everybody out.
  *
  * @returns the store's id, which names it wherever several stores share something
  * @throws StoreUnavailable when the store does not answer
@@ -20,8 +21,13 @@ const RETRY_MS = 250
  */
 export async function prepareStore(database: Database, keys: Keys): Promise<string> {
   if (database.kind === 'embedded') await migrate(database)
-  const pending = await pendingMigrations(database).catch((error: unknown) => { throw refusalOf(error instanceof StoreUnavailable ? error.cause : error) ?? error })
-  if (pending.length > 0) throw new ConfigError(`the database schema is behind (${pending.join(', ')}): run \`holdfast migrate\` first`)
+  const pending = await pendingMigrations(database).catch((error: unknown) => {
+    throw refusalOf(error instanceof StoreUnavailable ? error.cause : error) ?? error
+  })
+  if (pending.length > 0)
+    throw new ConfigError(
+      `the database schema is behind (${pending.join(', ')}): run \`holdfast migrate\` first`
+    )
   await checkSecrets(database.prisma, keys)
   return storeId(database)
 }
@@ -31,11 +37,15 @@ async function checkSecrets(prisma: PrismaClient, { check, all, peppers }: Keys)
     INSERT INTO "key_check" ("purpose", "value") VALUES ('auth_secret', ${check}) ON CONFLICT ("purpose") DO NOTHING`
   const stored = await prisma.keyCheck.findUnique({ where: { purpose: 'auth_secret' } })
   if (!all.some((keys) => keys.check === stored?.value)) {
-    throw new ConfigError('AUTH_SECRET: is not the secret with which the sessions in this store were signed; with it every user would be signed out. If it was changed, the old one belongs into AUTH_SECRET_PREVIOUS')
+    throw new ConfigError(
+      'AUTH_SECRET: is not the secret with which the sessions in this store were signed; with it every user would be signed out. If it was changed, the old one belongs into AUTH_SECRET_PREVIOUS'
+    )
   }
   const unknown = (await findPeppers(prisma)).find((id) => !peppers.find(id))
   if (unknown !== undefined) {
-    throw new ConfigError('AUTH_SECRET_PREVIOUS: lacks a secret under which live sessions refresh; without it they would be signed out')
+    throw new ConfigError(
+      'AUTH_SECRET_PREVIOUS: lacks a secret under which live sessions refresh; without it they would be signed out'
+    )
   }
   // Last: a node that refuses to start has changed nothing.
   if (stored && stored.value !== check) {
@@ -43,7 +53,10 @@ async function checkSecrets(prisma: PrismaClient, { check, all, peppers }: Keys)
   }
 }
 
-/** The peppers of live sessions. It steps from one to the next along the index, however many sessions there are. */
+/**
+ * The peppers of live sessions. It steps from one to the next along the index, however many
+ * sessions there are.
+ */
 async function findPeppers(prisma: PrismaClient): Promise<string[]> {
   const rows = await prisma.$queryRaw<{ id: string }[]>`
     WITH RECURSIVE pepper ("id") AS (
@@ -72,14 +85,21 @@ async function storeId({ prisma }: Database): Promise<string> {
  */
 export async function checkStore(database: Database): Promise<void> {
   const pending = await pendingMigrations(database)
-  if (pending.length > 0) throw new StoreUnavailable(new Error(`the database schema is behind (${pending.join(', ')})`))
+  if (pending.length > 0)
+    throw new StoreUnavailable(new Error(`the database schema is behind (${pending.join(', ')})`))
   const [row] = await database.prisma.$queryRaw<{ writable: boolean }[]>`
     SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' AS "writable"`
   if (!row?.writable) throw new StoreUnavailable(new Error('the database takes no writes'))
 }
 
-/** Calls `prepare` until the store answers. Ends early, without an error, when the signal is aborted. */
-export async function untilPrepared(prepare: () => Promise<void>, signal: AbortSignal): Promise<void> {
+/**
+ * Calls `prepare` until the store answers. Ends early, without an error, when the signal is
+ * aborted.
+ */
+export async function untilPrepared(
+  prepare: () => Promise<void>,
+  signal: AbortSignal
+): Promise<void> {
   while (!signal.aborted) {
     try {
       await prepare()

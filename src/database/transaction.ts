@@ -13,7 +13,10 @@ export function currentTransaction(): LazyTransaction | null {
   return transaction && !transaction.closed ? transaction : null
 }
 
-/** Runs `step` when the transaction in which the caller stands is committed; at once where there is none. */
+/**
+ * Runs `step` when the transaction in which the caller stands is committed; at once where there is
+ * none.
+ */
 export async function afterCommit(step: () => Promise<void>): Promise<void> {
   const transaction = currentTransaction()
   if (transaction) transaction.steps.push(step)
@@ -21,20 +24,29 @@ export async function afterCommit(step: () => Promise<void>): Promise<void> {
 }
 
 /**
- * Runs `work` in the transaction in which the caller stands, or in one of its own: committed when `work` returns, rolled back
- * when it throws, or when a statement failed in it and the error was swallowed. Work put off with `afterCommit` runs before it
- * returns, and its errors are the caller's.
+ * Runs `work` in the transaction in which the caller stands, or in one of its own: committed when
+ * `work` returns, rolled back when it throws, or when a statement failed in it and the error was
+ * swallowed. Work put off with `afterCommit` runs before it returns, and its errors are the
+ * caller's.
  *
  * @throws StoreUnavailable when it is not known whether the transaction was committed
  */
-export async function withTransaction<T>(prisma: PrismaClient, work: (transaction: LazyTransaction) => Promise<T>): Promise<T> {
+export async function withTransaction<T>(
+  prisma: PrismaClient,
+  work: (transaction: LazyTransaction) => Promise<T>
+): Promise<T> {
   const outer = currentTransaction()
   if (outer) return work(outer)
   const transaction = new LazyTransaction(prisma)
   const watch: StatementWatch = { failure: null }
   try {
-    const result = await transactions.run(transaction, () => watchStatements(watch, () => work(transaction)))
-    if (watch.failure) throw watch.failure instanceof StoreUnavailable ? watch.failure : new StoreUnavailable(watch.failure)
+    const result = await transactions.run(transaction, () =>
+      watchStatements(watch, () => work(transaction))
+    )
+    if (watch.failure)
+      throw watch.failure instanceof StoreUnavailable
+        ? watch.failure
+        : new StoreUnavailable(watch.failure)
     await transaction.commit()
     for (const step of transaction.steps) await step()
     return result
@@ -45,9 +57,10 @@ export async function withTransaction<T>(prisma: PrismaClient, work: (transactio
 }
 
 /**
- * A transaction that opens with the first write. better-auth hashes passwords inside its transactions: opened at once, each
- * would hold a connection (in embedded mode, the whole store) for that long. Reads before the first write see what was
- * committed, as every statement does at PostgreSQL's default isolation.
+ * A transaction that opens with the first write. better-auth hashes passwords inside its
+ * transactions: opened at once, each would hold a connection (in embedded mode, the whole store)
+ * for that long. Reads before the first write see what was committed, as every statement does at
+ * PostgreSQL's default isolation.
  */
 export class LazyTransaction {
   readonly #prisma: PrismaClient
@@ -62,7 +75,9 @@ export class LazyTransaction {
     this.#prisma = prisma
   }
 
-  /** Whether something was written in it: until then, work on other connections cannot wait for it. */
+  /**
+   * Whether something was written in it: until then, work on other connections cannot wait for it.
+   */
   get isOpen(): boolean {
     return this.#opening !== null
   }
@@ -92,12 +107,14 @@ export class LazyTransaction {
 
   #open(): Promise<Queryable> {
     return new Promise((resolve, reject) => {
-      const outcome = new Promise<boolean>((settle) => { this.#end = settle })
+      const outcome = new Promise<boolean>((settle) => {
+        this.#end = settle
+      })
       this.#ended = callStore(async () => {
         try {
           await this.#prisma.$transaction(async (transaction) => {
             resolve(transaction)
-            if (!await outcome) throw rolledBack
+            if (!(await outcome)) throw rolledBack
           })
         } catch (error) {
           if (error !== rolledBack) throw error

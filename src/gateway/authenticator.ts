@@ -5,9 +5,15 @@ import { hashToken } from '../session/session-token.js'
 import { LIVE_SECRETS } from './gateway.js'
 import { findGatewayKeys, registerConfigured, touchGateways } from './store.js'
 
-/** A copy of the gateways answers alone for this long, and is read anew in the background from half of it: a disabled one is out by then. */
+/**
+ * A copy of the gateways answers alone for this long, and is read anew in the background from half
+ * of it: a disabled one is out by then.
+ */
 const FRESH_MS = 2_000
-/** Reads for the sake of refusals begin this far apart: wrong secrets, however many, cost ten statements a second. */
+/**
+ * Reads for the sake of refusals begin this far apart: wrong secrets, however many, cost ten
+ * statements a second.
+ */
 const PACE_MS = 100
 /** After a failed read the next caller does not wait for another one before this has passed. */
 const RETRY_MS = 1_000
@@ -30,8 +36,9 @@ interface Snapshot {
 const noSecrets = Array.from({ length: LIVE_SECRETS }, () => hashToken(''))
 
 /**
- * Tells gateways by their secrets. A "yes" comes from a copy in this process, so that a request costs no query; a "no" only from a
- * read of the store that began after the question, for a gateway may have been created a moment ago.
+ * Tells gateways by their secrets. A "yes" comes from a copy in this process, so that a request
+ * costs no query; a "no" only from a read of the store that began after the question, for a gateway
+ * may have been created a moment ago.
  */
 export class GatewayAuthenticator {
   readonly #options: AuthenticatorOptions
@@ -56,8 +63,10 @@ export class GatewayAuthenticator {
     const now = performance.now()
     const age = now - this.#snapshot.readAt
     const isKnown = accepts(this.#snapshot, id, hash) && age < this.#options.ttlMs
-    if (!isKnown || (age >= FRESH_MS && now - this.#failedAt >= RETRY_MS)) return this.#ask(id, hash, isKnown)
-    if (age > FRESH_MS / 2) this.#read().catch(() => {}) // whoever finds the copy too old will be told
+    if (!isKnown || (age >= FRESH_MS && now - this.#failedAt >= RETRY_MS))
+      return this.#ask(id, hash, isKnown)
+    // whoever finds the copy too old will be told
+    if (age > FRESH_MS / 2) this.#read().catch(() => {})
     return this.#note(id)
   }
 
@@ -70,12 +79,18 @@ export class GatewayAuthenticator {
     }
   }
 
-  /** Writes when gateways were last used. @throws StoreUnavailable when the store does not answer; the notes are kept */
+  /**
+   * Writes when gateways were last used. @throws StoreUnavailable when the store does not answer;
+   * the notes are kept
+   */
   async flush(): Promise<void> {
     if (this.#uses.size === 0) return
     const noted = [...this.#uses]
     const now = performance.now()
-    await touchGateways(this.#options.db, new Map(noted.map(([id, at]) => [id, Math.round(now - at)])))
+    await touchGateways(
+      this.#options.db,
+      new Map(noted.map(([id, at]) => [id, Math.round(now - at)]))
+    )
     for (const [id, at] of noted) {
       if (this.#uses.get(id) === at) this.#uses.delete(id)
     }
@@ -105,10 +120,11 @@ export class GatewayAuthenticator {
   async #load(readAt: number): Promise<Snapshot> {
     const { db, configured } = this.#options
     try {
-      if (configured.size > 0 && this.#snapshot.readAt === -Infinity) await registerConfigured(db, [...configured.keys()])
+      if (configured.size > 0 && this.#snapshot.readAt === -Infinity)
+        await registerConfigured(db, [...configured.keys()])
       const hashes = new Map<string, string[]>()
       for (const { id, secretHashes, disabledAt } of await findGatewayKeys(db)) {
-        if (disabledAt === null) hashes.set(id, [...secretHashes, ...configured.get(id) ?? []])
+        if (disabledAt === null) hashes.set(id, [...secretHashes, ...(configured.get(id) ?? [])])
       }
       this.#snapshot = { readAt, hashes }
       this.#failedAt = -Infinity

@@ -9,21 +9,35 @@ export interface GatewayKeys {
 }
 
 /** @returns whether it was created; false when the id is taken */
-export async function insertGateway(db: Queryable, { id, name, hash }: { id: string, name: string, hash: string }): Promise<boolean> {
-  return await db.$executeRaw`
-    INSERT INTO "gateway_client" ("id", "name", "secretHashes") VALUES (${id}, ${name}, ARRAY[${hash}]::text[]) ON CONFLICT DO NOTHING` === 1
+export async function insertGateway(
+  db: Queryable,
+  { id, name, hash }: { id: string; name: string; hash: string }
+): Promise<boolean> {
+  return (
+    (await db.$executeRaw`
+    INSERT INTO "gateway_client" ("id", "name", "secretHashes") VALUES (${id}, ${name}, ARRAY[${hash}]::text[]) ON CONFLICT DO NOTHING`) ===
+    1
+  )
 }
 
-/** Makes rows for gateways that the configuration names, so that lists show them, their use is recorded and they can be disabled. */
+/**
+ * Makes rows for gateways that the configuration names, so that lists show them, their use is
+ * recorded and they can be disabled.
+ */
 export async function registerConfigured(db: Queryable, ids: readonly string[]): Promise<void> {
   await db.$executeRaw`
     INSERT INTO "gateway_client" ("id", "name", "secretHashes")
     SELECT "id", "id", '{}'::text[] FROM unnest(${ids}::text[]) AS configured ("id") ON CONFLICT DO NOTHING`
 }
 
-/** All gateways with the hashes of their secrets: there are few, and one read answers for all of them. */
+/**
+ * All gateways with the hashes of their secrets: there are few, and one read answers for all of
+ * them.
+ */
 export async function findGatewayKeys(db: Queryable): Promise<GatewayKeys[]> {
-  return db.$queryRaw<GatewayKeys[]>`SELECT "id", "secretHashes", "disabledAt" FROM "gateway_client"`
+  return db.$queryRaw<
+    GatewayKeys[]
+  >`SELECT "id", "secretHashes", "disabledAt" FROM "gateway_client"`
 }
 
 export async function listGateways(db: Queryable): Promise<Gateway[]> {
@@ -31,7 +45,10 @@ export async function listGateways(db: Queryable): Promise<Gateway[]> {
     SELECT "id", "name", "createdAt", "lastUsedAt", "disabledAt", cardinality("secretHashes") AS "secrets" FROM "gateway_client" ORDER BY "id"`
 }
 
-/** Adds a secret in front; the one before it stays live, older ones go. @returns how many are live; null where there is no such enabled gateway */
+/**
+ * Adds a secret in front; the one before it stays live, older ones go. @returns how many are live;
+ * null where there is no such enabled gateway
+ */
 export async function addSecret(db: Queryable, id: string, hash: string): Promise<number | null> {
   const [row] = await db.$queryRaw<{ secrets: number }[]>`
     UPDATE "gateway_client" SET "secretHashes" = ARRAY[${hash}]::text[] || "secretHashes"[1:1] WHERE "id" = ${id} AND "disabledAt" IS NULL
@@ -39,14 +56,19 @@ export async function addSecret(db: Queryable, id: string, hash: string): Promis
   return row?.secrets ?? null
 }
 
-/** Ends every secret but the newest. @returns how many are live; null where there is no such gateway */
+/**
+ * Ends every secret but the newest. @returns how many are live; null where there is no such gateway
+ */
 export async function keepNewestSecret(db: Queryable, id: string): Promise<number | null> {
   const [row] = await db.$queryRaw<{ secrets: number }[]>`
     UPDATE "gateway_client" SET "secretHashes" = "secretHashes"[1:1] WHERE "id" = ${id} RETURNING cardinality("secretHashes") AS "secrets"`
   return row?.secrets ?? null
 }
 
-/** Disables a gateway for good. Safe to repeat. @returns since when; null where there is no such gateway */
+/**
+ * Disables a gateway for good. Safe to repeat. @returns since when; null where there is no such
+ * gateway
+ */
 export async function disableGateway(db: Queryable, id: string): Promise<Date | null> {
   const [row] = await db.$queryRaw<{ disabledAt: Date }[]>`
     UPDATE "gateway_client" SET "disabledAt" = COALESCE("disabledAt", clock_timestamp()) WHERE "id" = ${id} RETURNING "disabledAt"`
@@ -54,7 +76,10 @@ export async function disableGateway(db: Queryable, id: string): Promise<Date | 
 }
 
 /** Notes when gateways were last used, all of them in one statement. */
-export async function touchGateways(db: Queryable, agesMs: ReadonlyMap<string, number>): Promise<void> {
+export async function touchGateways(
+  db: Queryable,
+  agesMs: ReadonlyMap<string, number>
+): Promise<void> {
   await db.$executeRaw`
     UPDATE "gateway_client" g SET "lastUsedAt" = GREATEST(g."lastUsedAt", clock_timestamp() - used."ageMs" * interval '1 millisecond')
     FROM unnest(${[...agesMs.keys()]}::text[], ${[...agesMs.values()]}::int[]) AS used ("id", "ageMs") WHERE g."id" = used."id"`

@@ -3,13 +3,19 @@ import { touchSessions } from './store.js'
 
 const DAY_SECONDS = 86_400
 
-/** How soon the first use of a session is written: until then it may be taken for one that nobody uses. */
+/**
+ * How soon the first use of a session is written: until then it may be taken for one that nobody
+ * uses.
+ */
 const FIRST_USE_MS = 250
 
 /** Sessions that one statement touches at most. */
 const BATCH = 5_000
 
-/** So many first uses are remembered as written, some 5 MB. One that is forgotten is written once more. */
+/**
+ * So many first uses are remembered as written, some 5 MB. One that is forgotten is written once
+ * more.
+ */
 const REMEMBERED = 50_000
 
 export interface ActivityOptions {
@@ -20,16 +26,22 @@ export interface ActivityOptions {
 }
 
 /**
- * Collects in memory when sessions were used and writes it in batches, so that a check costs no write.
- * What a crash loses is some seconds of "last seen"; the idle expiry has days of slack against that.
+ * Collects in memory when sessions were used and writes it in batches, so that a check costs no
+ * write. What a crash loses is some seconds of "last seen"; the idle expiry has days of slack
+ * against that.
  */
 export class Activity {
   readonly #uses = new Map<string, number>()
   readonly #options: ActivityOptions
-  /** An idle expiry moves when use would move it by this much: at most daily, and seven times in a short life. */
+  /**
+   * An idle expiry moves when use would move it by this much: at most daily, and seven times in a
+   * short life.
+   */
   readonly #stepSeconds: number
   #soon: NodeJS.Timeout | null = null
-  /** Sessions whose first use is noted or written. Copies say "never used" for as long as they live. */
+  /**
+   * Sessions whose first use is noted or written. Copies say "never used" for as long as they live.
+   */
   readonly #begun = new Set<string>()
 
   constructor(options: ActivityOptions) {
@@ -42,7 +54,10 @@ export class Activity {
     this.#uses.set(sessionId, this.#options.now())
   }
 
-  /** As `note`, for a session that the store has as never used: that is written soon, together with what else there is. */
+  /**
+   * As `note`, for a session that the store has as never used: that is written soon, together with
+   * what else there is.
+   */
   noteFirst(sessionId: string): void {
     this.note(sessionId)
     if (this.#begun.has(sessionId)) return

@@ -1,23 +1,32 @@
 import { parse } from 'bowser'
 
-/** What of a user agent says which program it was, where it is no browser's: the first product (RFC 9110 10.1.5). */
+/**
+ * What of a user agent says which program it was, where it is no browser's: the first product (RFC
+ * 9110 10.1.5).
+ */
 const PRODUCT = /^([^\s/(;]{1,40})(?:\/|\s|$)/
 /** Browsers, and what passes for one. */
 const BROWSER = /^(Mozilla|Opera|Dalvik)\//
 /** A web view in an app: the app's own product stands at the end. */
-const BROWSERS_OWN = /^(Mozilla|Opera|AppleWebKit|Gecko|KHTML|Version|Chrome|CriOS|HeadlessChrome|Chromium|Firefox|FxiOS|Focus|Safari|Mobile|Edge?|EdgA|EdgiOS|OPR|OPX|OPT|SamsungBrowser|Presto|Ubuntu|DuckDuckGo|Ddg)$/
+const BROWSERS_OWN =
+  /^(Mozilla|Opera|AppleWebKit|Gecko|KHTML|Version|Chrome|CriOS|HeadlessChrome|Chromium|Firefox|FxiOS|Focus|Safari|Mobile|Edge?|EdgA|EdgiOS|OPR|OPX|OPT|SamsungBrowser|Presto|Ubuntu|DuckDuckGo|Ddg)$/
 
 /**
- * A device in words, from its user agent: "Chrome on Windows", "Safari on iPhone", "FieldNotes on Android", "curl". It is what the client
- * said, and proves nothing.
+ * A device in words, from its user agent: "Chrome on Windows", "Safari on iPhone", "FieldNotes on
+ * Android", "curl". It is what the client said, and proves nothing.
  *
  * @returns null where it said nothing
  */
 export function deviceInWords(userAgent: string | null): string | null {
   if (userAgent === null || userAgent.trim() === '') return null
   const { browser, os, platform } = parse(userAgent)
-  const program = BROWSER.test(userAgent) ? appIn(userAgent) ?? shortName(browser.name) : PRODUCT.exec(userAgent)?.[1]
-  const system = platform.model === 'iPhone' || platform.model === 'iPad' ? platform.model : os.name ?? (/\bDarwin\//.test(userAgent) ? 'an Apple device' : undefined)
+  const program = BROWSER.test(userAgent)
+    ? (appIn(userAgent) ?? shortName(browser.name))
+    : PRODUCT.exec(userAgent)?.[1]
+  const system =
+    platform.model === 'iPhone' || platform.model === 'iPad'
+      ? platform.model
+      : (os.name ?? (/\bDarwin\//.test(userAgent) ? 'an Apple device' : undefined))
   if (!program) return system ?? 'unknown program'
   return system ? `${program} on ${system}` : program
 }
@@ -29,5 +38,8 @@ function appIn(userAgent: string): string | undefined {
 }
 
 function shortName(name: string | undefined): string | undefined {
-  return name?.replace(/^Microsoft Edge$/, 'Edge').replace(/ for Android$/, '').replace(/^Android Browser$/, '')
+  return name
+    ?.replace(/^Microsoft Edge$/, 'Edge')
+    .replace(/ for Android$/, '')
+    .replace(/^Android Browser$/, '')
 }

@@ -6,8 +6,8 @@ import type { ActiveCheck, SessionRow } from './session.js'
 import type { ParsedToken } from './session-token.js'
 
 /**
- * What a credential says of itself: the session that it names, and which rows it fits. Whether that session is active is another question.
- * Proofs are remembered, many of them: they are kept small.
+ * What a credential says of itself: the session that it names, and which rows it fits. Whether that
+ * session is active is another question. Proofs are remembered, many of them: they are kept small.
  */
 export class Proof implements Evictable {
   readonly sessionId: string
@@ -33,7 +33,10 @@ export class Proof implements Evictable {
     return new Proof(claims.sid, null, claims)
   }
 
-  /** An access token proves itself; the session that it names must be active all the same, and the same person's. */
+  /**
+   * An access token proves itself; the session that it names must be active all the same, and the
+   * same person's.
+   */
   fits({ token, userId }: Pick<SessionRow, 'token' | 'userId'>): boolean {
     return this.claims ? userId === this.claims.sub : token === this.hash
   }
@@ -47,7 +50,13 @@ export class Proof implements Evictable {
   checkOf(copy: ActiveCopy): ActiveCheck {
     const { claims } = this
     if (!claims) return copy.active
-    if (copy.shown?.token !== claims) copy.shown = { active: true, session: copy.active.session, user: copy.active.user, token: claims }
+    if (copy.shown?.token !== claims)
+      copy.shown = {
+        active: true,
+        session: copy.active.session,
+        user: copy.active.user,
+        token: claims
+      }
     return copy.shown
   }
 }

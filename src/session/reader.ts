@@ -6,7 +6,13 @@ import type { AccessTokens } from '../token/access-token.js'
 import type { AccessTokenClaims } from '../token/codec.js'
 import type { Activity } from './activity.js'
 import { Proof } from './proof.js'
-import { causeOfRevocation, judge, type Check, type Credential, type SessionRecord } from './session.js'
+import {
+  causeOfRevocation,
+  judge,
+  type Check,
+  type Credential,
+  type SessionRecord
+} from './session.js'
 import { parseSessionToken, type ParsedToken } from './session-token.js'
 import { holdSession } from './store.js'
 import { SignedTokens } from './signed-tokens.js'
@@ -14,7 +20,9 @@ import type { Tally } from '../tally.js'
 
 export type { Credential }
 
-/** A check together with the rows it was decided on, for callers that show more than a check does. */
+/**
+ * A check together with the rows it was decided on, for callers that show more than a check does.
+ */
 export interface Reading {
   check: Check
   /** Present when the session is active. */
@@ -36,7 +44,10 @@ export interface AgedCheck {
 /** Why a credential names no session. */
 type Refused = Check & { active: false }
 
-/** A session that is used all the time is noted this often: what is shown of it is to the second anyway. */
+/**
+ * A session that is used all the time is noted this often: what is shown of it is to the second
+ * anyway.
+ */
 const NOTE_MS = 1_000
 
 const malformed: Refused = { active: false, cause: 'credential_malformed' }
@@ -51,7 +62,10 @@ export interface ReaderOptions {
   tally: Tally
 }
 
-/** The one place that decides whether a session is valid. Every question of the server goes through `check`. */
+/**
+ * The one place that decides whether a session is valid. Every question of the server goes through
+ * `check`.
+ */
 export class SessionReader {
   readonly #options: ReaderOptions
   readonly #tokens: SignedTokens
@@ -70,27 +84,41 @@ export class SessionReader {
     const check = await callStore(async () => this.answer(credential))
     if (!check.active) return check
     const { session, user } = check
-    return { ...check, session: { ...session, amr: [...session.amr] }, user: { ...user, roles: [...user.roles] } }
+    return {
+      ...check,
+      session: { ...session, amr: [...session.amr] },
+      user: { ...user, roles: [...user.roles] }
+    }
   }
 
   /**
-   * As `check`, at once where this process knows: it is the whole cost of a warm check, and a promise is made only where somebody must be
-   * asked. Such checks of one session share their objects, for callers that remember what they made of them, and change nothing.
+   * As `check`, at once where this process knows: it is the whole cost of a warm check, and a
+   * promise is made only where somebody must be asked. Such checks of one session share their
+   * objects, for callers that remember what they made of them, and change nothing.
    */
   answer(credential: Credential): Check | Promise<Check> {
     const proof = this.#proveAtOnce(credential)
-    if (!proof) return this.#proveByAsking(credential).then((proven) => ('active' in proven ? proven : this.#answer(proven)))
+    if (!proof)
+      return this.#proveByAsking(credential).then((proven) =>
+        'active' in proven ? proven : this.#answer(proven)
+      )
     return proof instanceof Proof ? this.#answer(proof) : proof
   }
 
-  /** As `check`, with the rows. Pass a transaction to keep the session from being revoked until it ends. */
+  /**
+   * As `check`, with the rows. Pass a transaction to keep the session from being revoked until it
+   * ends.
+   */
   async read(credential: Credential, transaction?: Queryable): Promise<Reading> {
-    const proof = this.#proveAtOnce(credential) ?? await this.#proveByAsking(credential)
+    const proof = this.#proveAtOnce(credential) ?? (await this.#proveByAsking(credential))
     if ('active' in proof) return { check: proof, record: null }
-    // Requests share reads: a fault must be told to each of them, and not only to the one whose read it was.
+    // Requests share reads: a fault must be told to each of them, and not only to the one whose
+    // read it was.
     const found = transaction
       ? await this.#ask<Found>(() => holdSession(transaction, proof.sessionId))
-      : await callStore(() => this.#options.cache.find(proof.sessionId, (session) => proof.fits(session)))
+      : await callStore(() =>
+          this.#options.cache.find(proof.sessionId, (session) => proof.fits(session))
+        )
     return this.#judge(found, proof)
   }
 
@@ -99,20 +127,39 @@ export class SessionReader {
    *
    * @throws StoreUnavailable when nobody knows of one of them
    */
-  async checkAll(credentials: readonly (Credential | null)[], { maxAgeMs }: Consistency): Promise<AgedCheck[]> {
+  async checkAll(
+    credentials: readonly (Credential | null)[],
+    { maxAgeMs }: Consistency
+  ): Promise<AgedCheck[]> {
     const now = maxAgeMs > 0 ? this.#options.cache.moment() : null
-    const answers = credentials.map((credential) => (credential ? this.#answerAtOnce(credential, maxAgeMs, now) : { check: malformed, ageMs: 0 }))
-    return answers.every(isAnswer) ? answers : this.#findAll(await Promise.all(answers.map(async (answer) => answer)), maxAgeMs)
+    const answers = credentials.map((credential) =>
+      credential ? this.#answerAtOnce(credential, maxAgeMs, now) : { check: malformed, ageMs: 0 }
+    )
+    return answers.every(isAnswer)
+      ? answers
+      : this.#findAll(await Promise.all(answers.map(async (answer) => answer)), maxAgeMs)
   }
 
-  /** Verifies signature and shape of a session token without asking anybody; null for what this server never issued. */
+  /**
+   * Verifies signature and shape of a session token without asking anybody; null for what this
+   * server never issued.
+   */
   parse(credential: Credential): ParsedToken | null {
     if (credential.kind === 'access') return null
-    return credential.kind === 'signed' ? this.#tokens.read(credential.value)?.token ?? null : parseSessionToken(credential.value)
+    return credential.kind === 'signed'
+      ? (this.#tokens.read(credential.value)?.token ?? null)
+      : parseSessionToken(credential.value)
   }
 
-  /** The answer where this process has it, and else what there is to ask. @param now null where no copy may answer */
-  #answerAtOnce(credential: Credential, maxAgeMs: number, now: Moment | null): AgedCheck | Proof | Promise<Proof | Refused> {
+  /**
+   * The answer where this process has it, and else what there is to ask. @param now null where no
+   * copy may answer
+   */
+  #answerAtOnce(
+    credential: Credential,
+    maxAgeMs: number,
+    now: Moment | null
+  ): AgedCheck | Proof | Promise<Proof | Refused> {
     const proof = this.#proveAtOnce(credential)
     if (!proof) return this.#proveByAsking(credential)
     if (!(proof instanceof Proof)) return { check: proof, ageMs: 0 }
@@ -124,7 +171,10 @@ export class SessionReader {
   #copyFor(proof: Proof, now: Moment, maxAgeMs: number): ActiveCopy | null {
     const { cache, activity } = this.#options
     const kept = proof.place?.unpacked
-    const copy = kept && cache.isCurrent(kept, now, maxAgeMs) ? kept : cache.peek(proof.sessionId, (session) => proof.fits(session), now, maxAgeMs)
+    const copy =
+      kept && cache.isCurrent(kept, now, maxAgeMs)
+        ? kept
+        : cache.peek(proof.sessionId, (session) => proof.fits(session), now, maxAgeMs)
     if (copy !== kept) proof.place = copy?.place ?? null
     if (copy && now - copy.notedAt >= NOTE_MS) {
       copy.notedAt = now
@@ -137,16 +187,27 @@ export class SessionReader {
     const now = this.#options.cache.moment()
     const copy = now === null ? null : this.#copyFor(proof, now, Infinity)
     if (copy) return proof.checkOf(copy)
-    return this.#options.cache.load(proof.sessionId, (session) => proof.fits(session), (found) => this.#judge(found, proof).check)
+    return this.#options.cache.load(
+      proof.sessionId,
+      (session) => proof.fits(session),
+      (found) => this.#judge(found, proof).check
+    )
   }
 
-  async #findAll(questions: readonly (AgedCheck | Proof | Refused)[], maxAgeMs: number): Promise<AgedCheck[]> {
+  async #findAll(
+    questions: readonly (AgedCheck | Proof | Refused)[],
+    maxAgeMs: number
+  ): Promise<AgedCheck[]> {
     const wanted = new Map<string, Matches>()
     for (const question of questions) {
       if (!(question instanceof Proof)) continue
-      // A copy must fit every credential that names its session; one that does not is read from the store, for each to be judged by.
+      // A copy must fit every credential that names its session; one that does not is read from the
+      // store, for each to be judged by.
       const others = wanted.get(question.sessionId)
-      wanted.set(question.sessionId, (session) => question.fits(session) && others?.(session) !== false)
+      wanted.set(
+        question.sessionId,
+        (session) => question.fits(session) && others?.(session) !== false
+      )
     }
     const found = await callStore(() => this.#options.cache.findAll(wanted, maxAgeMs))
     return questions.map((question) => {
@@ -157,14 +218,21 @@ export class SessionReader {
     })
   }
 
-  /** What a credential proves by itself; null for an access token that must be verified first, which may take a question. */
+  /**
+   * What a credential proves by itself; null for an access token that must be verified first, which
+   * may take a question.
+   */
   #proveAtOnce(credential: Credential): Proof | Refused | null {
-    return credential.kind === 'access' ? this.#peekAccess(credential.value) : this.#proveSession(credential)
+    return credential.kind === 'access'
+      ? this.#peekAccess(credential.value)
+      : this.#proveSession(credential)
   }
 
   async #proveByAsking(credential: Credential): Promise<Proof | Refused> {
     const verified = await this.#ask(() => this.#options.accessTokens.verify(credential.value))
-    return verified.claims ? proofOf(verified.claims) : this.#refused({ active: false, cause: verified.cause })
+    return verified.claims
+      ? proofOf(verified.claims)
+      : this.#refused({ active: false, cause: verified.cause })
   }
 
   async #ask<T>(question: () => Promise<T>): Promise<T> {
@@ -193,7 +261,11 @@ export class SessionReader {
   }
 
   #judge(found: Found, proof: Proof): Reading {
-    if (found && isRevoked(found)) return { check: { active: false, cause: causeOfRevocation(found.revokedReason) }, record: null }
+    if (found && isRevoked(found))
+      return {
+        check: { active: false, cause: causeOfRevocation(found.revokedReason) },
+        record: null
+      }
     if (!found || !proof.fits(found.session)) return { check: unknown, record: null }
     const check = judge(found)
     if (!check.active) return { check, record: null }

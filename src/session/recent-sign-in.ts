@@ -4,22 +4,27 @@ import { secondFactorLockout } from '../limits.js'
 import { live } from './store.js'
 
 /*
- * Grave changes want a credential shown in this very session lately: a session that somebody left open, or whose cookie was copied, is not
- * enough to take the account away. The time is on the row, by the database's clock. A session keeps its id and token when its user
- * shows a credential again: another token in an answer that is lost would sign the user out.
+ * Grave changes want a credential shown in this very session lately: a session that somebody left
+ * open, or whose cookie was copied, is not enough to take the account away. The time is on the row,
+ * by the database's clock. A session keeps its id and token when its user shows a credential again:
+ * another token in an answer that is lost would sign the user out.
  */
 
 /** For how long a credential that was shown counts, in seconds. */
 const RECENT_SECONDS = 600
 
-const recently = (column: Prisma.Sql) => Prisma.sql`${column} > clock_timestamp() - ${RECENT_SECONDS}::int * interval '1 second'`
+const recently = (column: Prisma.Sql) =>
+  Prisma.sql`${column} > clock_timestamp() - ${RECENT_SECONDS}::int * interval '1 second'`
 
 /**
- * Whether a credential was shown in a session lately, with the second factor where its user has one now: who came in by a trusted device, or
- * before there was a factor, has not shown it.
+ * Whether a credential was shown in a session lately, with the second factor where its user has one
+ * now: who came in by a trusted device, or before there was a factor, has not shown it.
  */
-export async function findRecentSignIn(db: Queryable, sessionId: string): Promise<{ recent: boolean, secondFactor: boolean }> {
-  const [row] = await db.$queryRaw<{ recent: boolean | null, secondFactor: boolean }[]>`
+export async function findRecentSignIn(
+  db: Queryable,
+  sessionId: string
+): Promise<{ recent: boolean; secondFactor: boolean }> {
+  const [row] = await db.$queryRaw<{ recent: boolean | null; secondFactor: boolean }[]>`
     SELECT ${recently(Prisma.sql`s."reauthAt"`)} AND (NOT COALESCE(u."twoFactorEnabled", false) OR 'mfa' = ANY(s."amr")) AS "recent",
       COALESCE(u."twoFactorEnabled", false) AS "secondFactor"
     FROM "session" s JOIN "user" u ON u."id" = s."userId" WHERE s."id" = ${sessionId}`
@@ -27,13 +32,19 @@ export async function findRecentSignIn(db: Queryable, sessionId: string): Promis
 }
 
 /**
- * Notes that the user's password was shown in a session. Where there is no second factor the session is recent from now on; else the factor
- * must follow. An impersonation never becomes recent. Call it in a transaction: it locks the user.
+ * Notes that the user's password was shown in a session. Where there is no second factor the
+ * session is recent from now on; else the factor must follow. An impersonation never becomes
+ * recent. Call it in a transaction: it locks the user.
  *
- * @param password as it was stored when it was verified: one that is no longer the user's is not noted
+ * @param password as it was stored when it was verified: one that is no longer the user's is not
+ *   noted
  * @returns what has changed of what a check shows
  */
-export async function notePassword(db: Queryable, sessionId: string, password: string | null): Promise<Change[]> {
+export async function notePassword(
+  db: Queryable,
+  sessionId: string,
+  password: string | null
+): Promise<Change[]> {
   await db.$queryRaw`SELECT 1 FROM "user" WHERE "id" = (SELECT "userId" FROM "session" WHERE "id" = ${sessionId}) FOR SHARE`
   return db.$queryRaw<Change[]>`
     WITH noted AS (
@@ -50,7 +61,10 @@ export async function notePassword(db: Queryable, sessionId: string, password: s
     ), ${andSay}`
 }
 
-/** As `notePassword`, for the second factor of a user who has turned one on. It counts where the password was shown in the same session lately. */
+/**
+ * As `notePassword`, for the second factor of a user who has turned one on. It counts where the
+ * password was shown in the same session lately.
+ */
 export async function noteFactor(db: Queryable, sessionId: string): Promise<Change[]> {
   return db.$queryRaw<Change[]>`
     WITH renewed AS (
@@ -68,14 +82,19 @@ const andSay = Prisma.sql`outbox_rows AS (${intoOutbox('renewed', null)}), event
     SELECT "id" AS "sessionId", "version", NULL AS "reason" FROM renewed`
 
 /** Has no other session of a user be recent: what it takes to be so has changed. */
-export async function forgetRecentSignIns(db: Queryable, userId: string, exceptSessionId: string | null): Promise<void> {
+export async function forgetRecentSignIns(
+  db: Queryable,
+  userId: string,
+  exceptSessionId: string | null
+): Promise<void> {
   await db.$executeRaw`
     UPDATE "session" SET "reauthAt" = NULL, "passwordAt" = NULL
     WHERE "userId" = ${userId} AND ("reauthAt" IS NOT NULL OR "passwordAt" IS NOT NULL) AND "revokedAt" IS NULL AND (${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})`
 }
 
 /**
- * Counts a guess at a user's second factor before it is looked at, and locks the factor when there were too many in a row. A right one sets the count back.
+ * Counts a guess at a user's second factor before it is looked at, and locks the factor when there
+ * were too many in a row. A right one sets the count back.
  *
  * @returns false while the factor is locked
  */

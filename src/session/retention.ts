@@ -1,19 +1,27 @@
 import { Prisma, type Queryable } from '../database/database.js'
 import { inBatches, Pace, ROWS } from '../database/pace.js'
 
-/** Sessions, and rows of other tables, that one statement removes at most, so that none takes long and no lock is held for long. */
+/**
+ * Sessions, and rows of other tables, that one statement removes at most, so that none takes long
+ * and no lock is held for long.
+ */
 const SESSIONS = 500
 const SESSION_BATCH = { first: 50, min: 10, max: SESSIONS }
 /** As many ended sessions are counted at most. */
 const COUNTED = 100_000
 
 /*
- * Times are compared with that of the statement: clock_timestamp() may differ from row to row, so PostgreSQL would read whole tables for it.
- * Rows are removed by where they lie, which the batch has locked: joined by id, a plan could read the table once more.
+ * Times are compared with that of the statement: clock_timestamp() may differ from row to row, so
+ * PostgreSQL would read whole tables for it. Rows are removed by where they lie, which the batch
+ * has locked: joined by id, a plan could read the table once more.
  */
-const cutoff = (seconds: number) => Prisma.sql`statement_timestamp() - ${seconds}::int * interval '1 second'`
+const cutoff = (seconds: number) =>
+  Prisma.sql`statement_timestamp() - ${seconds}::int * interval '1 second'`
 
-/** How many sessions `purgeEnded` would remove now; where there are more than a hundred thousand, that many. */
+/**
+ * How many sessions `purgeEnded` would remove now; where there are more than a hundred thousand,
+ * that many.
+ */
 export async function countEnded(db: Queryable, retentionSeconds: number): Promise<number> {
   const [row] = await db.$queryRaw<{ count: number }[]>`
     SELECT count(*)::int AS "count" FROM (
@@ -26,14 +34,19 @@ export async function countEnded(db: Queryable, retentionSeconds: number): Promi
 }
 
 /**
- * Removes what is older than `retentionSeconds`: sessions that ended before then, each after its events; events of sessions that live, but for
- * their beginning; and proofs and retired signing keys that have expired. Every statement has a bound, whatever has piled up. Several nodes
- * may run it at once: each skips the rows that another holds.
+ * Removes what is older than `retentionSeconds`: sessions that ended before then, each after its
+ * events; events of sessions that live, but for their beginning; and proofs and retired signing
+ * keys that have expired. Every statement has a bound, whatever has piled up. Several nodes may run
+ * it at once: each skips the rows that another holds.
  *
  * @param onRemoved told after each batch how many sessions have been removed so far
  * @returns how many sessions were removed
  */
-export async function purgeEnded(db: Queryable, retentionSeconds: number, onRemoved: (removed: number) => void = () => {}): Promise<number> {
+export async function purgeEnded(
+  db: Queryable,
+  retentionSeconds: number,
+  onRemoved: (removed: number) => void = () => {}
+): Promise<number> {
   const pace = new Pace(ROWS)
   const sessionPace = new Pace(SESSION_BATCH)
   let removed = 0
@@ -47,9 +60,11 @@ export async function purgeEnded(db: Queryable, retentionSeconds: number, onRemo
     if (events + sessions === 0) break // another node is at them
   }
   await purgeRoutineEvents(db, retentionSeconds)
-  await inBatches((rows) => db.$executeRaw`
+  await inBatches(
+    (rows) => db.$executeRaw`
     DELETE FROM "verification" WHERE ctid = ANY(ARRAY(
-      SELECT ctid FROM "verification" WHERE "expiresAt" < statement_timestamp() ORDER BY "expiresAt" LIMIT ${rows} FOR UPDATE SKIP LOCKED))`)
+      SELECT ctid FROM "verification" WHERE "expiresAt" < statement_timestamp() ORDER BY "expiresAt" LIMIT ${rows} FOR UPDATE SKIP LOCKED))`
+  )
   await db.$executeRaw`DELETE FROM "signing_key" WHERE "expiresAt" < statement_timestamp()`
   return removed
 }
@@ -64,15 +79,24 @@ async function findEnded(db: Queryable, retentionSeconds: number): Promise<strin
 }
 
 /**
- * Removes the events of these sessions, one session after the other, each from its oldest event on. A batch begins where the last one ended:
- * what has been removed stays in the index for a while, and is not to be read again with every batch.
+ * Removes the events of these sessions, one session after the other, each from its oldest event on.
+ * A batch begins where the last one ended: what has been removed stays in the index for a while,
+ * and is not to be read again with every batch.
  */
-async function purgeEventsOf(db: Queryable, sessionIds: readonly string[], pace: Pace): Promise<number> {
+async function purgeEventsOf(
+  db: Queryable,
+  sessionIds: readonly string[],
+  pace: Pace
+): Promise<number> {
   let removed = 0
   let left = sessionIds
   let after = ''
   while (left.length > 0) {
-    const { result: [last], size } = await pace.keep((limit) => db.$queryRaw<{ removed: number, place: number, eventId: string }[]>`
+    const {
+      result: [last],
+      size
+    } = await pace.keep(
+      (limit) => db.$queryRaw<{ removed: number; place: number; eventId: string }[]>`
       WITH picked AS MATERIALIZED (
         SELECT event.ctid AS "row", event."id", ended."place"
         FROM unnest(${left}::text[]) WITH ORDINALITY ended("id", "place") CROSS JOIN LATERAL (
@@ -83,7 +107,8 @@ async function purgeEventsOf(db: Queryable, sessionIds: readonly string[], pace:
         DELETE FROM "session_event" WHERE ctid = ANY(ARRAY(SELECT "row" FROM picked)) RETURNING 1
       )
       SELECT (SELECT count(*)::int FROM removed) AS "removed", "place"::int, "id" AS "eventId"
-      FROM picked ORDER BY "place" DESC, "id" DESC LIMIT 1`)
+      FROM picked ORDER BY "place" DESC, "id" DESC LIMIT 1`
+    )
     if (!last) return removed
     removed += last.removed
     if (last.removed < size) return removed
@@ -94,13 +119,19 @@ async function purgeEventsOf(db: Queryable, sessionIds: readonly string[], pace:
 }
 
 /** A session that has events still stays for the next round: nobody could find them without it. */
-async function purgeSessions(db: Queryable, sessionIds: readonly string[], pace: Pace): Promise<number> {
+async function purgeSessions(
+  db: Queryable,
+  sessionIds: readonly string[],
+  pace: Pace
+): Promise<number> {
   let removed = 0
   for (let left = sessionIds; left.length > 0;) {
-    const { result, size } = await pace.keep((most) => db.$executeRaw`
+    const { result, size } = await pace.keep(
+      (most) => db.$executeRaw`
       DELETE FROM "session" WHERE ctid = ANY(ARRAY(
         SELECT s.ctid FROM "session" s WHERE s."id" = ANY(${left.slice(0, most)}::text[])
-          AND NOT EXISTS (SELECT 1 FROM "session_event" e WHERE e."sessionId" = s."id") FOR UPDATE SKIP LOCKED))`)
+          AND NOT EXISTS (SELECT 1 FROM "session_event" e WHERE e."sessionId" = s."id") FOR UPDATE SKIP LOCKED))`
+    )
     removed += result
     left = left.slice(size)
   }
@@ -108,8 +139,9 @@ async function purgeSessions(db: Queryable, sessionIds: readonly string[], pace:
 }
 
 /**
- * Removes old events of sessions that live; those of the type `refreshed`, which older versions wrote at each refresh, whatever their age.
- * The types stand in the text, and not in parameters, so that PostgreSQL can tell that its index of such events has them.
+ * Removes old events of sessions that live; those of the type `refreshed`, which older versions
+ * wrote at each refresh, whatever their age. The types stand in the text, and not in parameters, so
+ * that PostgreSQL can tell that its index of such events has them.
  */
 async function purgeRoutineEvents(db: Queryable, retentionSeconds: number): Promise<void> {
   for (const type of ['refresh_replayed', 'refresh_reused', 'new_network']) {
@@ -119,7 +151,10 @@ async function purgeRoutineEvents(db: Queryable, retentionSeconds: number): Prom
   await inBatches((rows) => purgeEvents(db, Prisma.sql`"type" = 'refreshed'`, rows))
 }
 
-/** In the order of the index: without one a planner that expects many such events reads the whole table, where there may be none. */
+/**
+ * In the order of the index: without one a planner that expects many such events reads the whole
+ * table, where there may be none.
+ */
 function purgeEvents(db: Queryable, which: Prisma.Sql, rows: number): Promise<number> {
   return db.$executeRaw`
     DELETE FROM "session_event" WHERE ctid = ANY(ARRAY(SELECT ctid FROM "session_event" WHERE ${which} ORDER BY "type", "at" LIMIT ${rows} FOR UPDATE SKIP LOCKED))`

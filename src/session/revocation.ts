@@ -12,54 +12,84 @@ export interface BulkRevocation {
 }
 
 /**
- * Revokes the named sessions in one statement. Safe to repeat: only the first call finds them unrevoked.
+ * Revokes the named sessions in one statement. Safe to repeat: only the first call finds them
+ * unrevoked.
  *
  * @param userId whose sessions they must be; null where the caller may revoke anybody's
- * @param authorityId the session on whose authority; nothing is revoked when it has ended by then. It is locked with the others, in one
- *   order, so that two sessions that revoke each other do not wait for each other
+ * @param authorityId the session on whose authority; nothing is revoked when it has ended by then.
+ *   It is locked with the others, in one order, so that two sessions that revoke each other do not
+ *   wait for each other
  * @returns what this call ended
  */
-export async function revokeSessions(db: Queryable, sessionIds: readonly string[], userId: string | null, reason: RevocationReason, authorityId: string | null = null): Promise<Change[]> {
+export async function revokeSessions(
+  db: Queryable,
+  sessionIds: readonly string[],
+  userId: string | null,
+  reason: RevocationReason,
+  authorityId: string | null = null
+): Promise<Change[]> {
   const locked = authorityId === null ? sessionIds : [...sessionIds, authorityId]
-  // Those that end through them are locked here as well, in the one order of all: the trigger would take them out of it.
-  return end(db, Prisma.sql`"id" = ANY(${locked}::text[]) OR ("sourceSessionId" = ANY(${sessionIds}::text[]) AND ${endable})`, reason, {
-    chosen: Prisma.sql`"id" = ANY(${sessionIds}::text[]) AND (${userId}::text IS NULL OR "userId" = ${userId})
+  // Those that end through them are locked here as well, in the one order of all: the trigger would
+  // take them out of it.
+  return end(
+    db,
+    Prisma.sql`"id" = ANY(${locked}::text[]) OR ("sourceSessionId" = ANY(${sessionIds}::text[]) AND ${endable})`,
+    reason,
+    {
+      chosen: Prisma.sql`"id" = ANY(${sessionIds}::text[]) AND (${userId}::text IS NULL OR "userId" = ${userId})
       AND ${authorityStands(authorityId)}`
-  })
+    }
+  )
 }
 
-/** Whether the changes of `revokeSessions`, among which are those of sessions that ended through them, end all that were named. */
+/**
+ * Whether the changes of `revokeSessions`, among which are those of sessions that ended through
+ * them, end all that were named.
+ */
 export function endsAll(changes: readonly Change[], sessionIds: readonly string[]): boolean {
   const ended = new Set(changes.map(({ sessionId }) => sessionId))
   return sessionIds.every((id) => ended.has(id))
 }
 
 /**
- * Locks the user's row and bumps `credentialEpoch`, so that a sign-in under way cannot add a session behind a revocation's back.
- * It must be a statement of its own, before the revocation: only a statement that begins after the lock was granted sees the
- * sessions of the sign-ins that it waited for.
+ * Locks the user's row and bumps `credentialEpoch`, so that a sign-in under way cannot add a
+ * session behind a revocation's back. It must be a statement of its own, before the revocation:
+ * only a statement that begins after the lock was granted sees the sessions of the sign-ins that it
+ * waited for.
  *
  * @returns the new epoch; null when there is no such user
  */
-export async function advanceCredentialEpoch(db: Queryable, userId: string): Promise<number | null> {
+export async function advanceCredentialEpoch(
+  db: Queryable,
+  userId: string
+): Promise<number | null> {
   const [row] = await db.$queryRaw<{ credentialEpoch: number }[]>`
     UPDATE "user" SET "credentialEpoch" = "credentialEpoch" + 1 WHERE "id" = ${userId} RETURNING "credentialEpoch"`
   return row?.credentialEpoch ?? null
 }
 
-/** Ends what a first factor has begun and a change of the account must not let finish: challenges and trusted devices. */
+/**
+ * Ends what a first factor has begun and a change of the account must not let finish: challenges
+ * and trusted devices.
+ */
 export async function dropPendingFactors(db: Queryable, userId: string): Promise<void> {
   await db.$executeRaw`DELETE FROM "verification" WHERE "value" = ${userId}`
 }
 
 /**
- * Holds a user's credential as it was read until the caller's transaction ends: what the caller writes on the strength of it is there before
- * the next change, which then ends it.
+ * Holds a user's credential as it was read until the caller's transaction ends: what the caller
+ * writes on the strength of it is there before the next change, which then ends it.
  *
  * @returns whether it is still that one
  */
-export async function holdCredential(db: Queryable, userId: string, epoch: number): Promise<boolean> {
-  const held = await db.$queryRaw<unknown[]>`SELECT 1 FROM "user" WHERE "id" = ${userId} AND "credentialEpoch" = ${epoch} FOR SHARE`
+export async function holdCredential(
+  db: Queryable,
+  userId: string,
+  epoch: number
+): Promise<boolean> {
+  const held = await db.$queryRaw<
+    unknown[]
+  >`SELECT 1 FROM "user" WHERE "id" = ${userId} AND "credentialEpoch" = ${epoch} FOR SHARE`
   return held.length > 0
 }
 
@@ -68,8 +98,15 @@ const MAX_PENDING_FACTORS = 50
 /** Challenges live for minutes, trust in a device for weeks. */
 const TRUST_MIN_MS = 86_400_000
 
-/** Makes room for a new challenge, or for trust in one more device: the oldest of that kind go, which `dropPendingFactors` must delete else. */
-export async function dropOldestPendingFactors(db: Queryable, userId: string, expiresAt: Date): Promise<void> {
+/**
+ * Makes room for a new challenge, or for trust in one more device: the oldest of that kind go,
+ * which `dropPendingFactors` must delete else.
+ */
+export async function dropOldestPendingFactors(
+  db: Queryable,
+  userId: string,
+  expiresAt: Date
+): Promise<void> {
   const isTrust = expiresAt.getTime() - Date.now() > TRUST_MIN_MS
   await db.$executeRaw`
     DELETE FROM "verification" WHERE "id" IN (
@@ -78,13 +115,17 @@ export async function dropOldestPendingFactors(db: Queryable, userId: string, ex
 }
 
 /**
- * Revokes all sessions of a user, or all but one; with them those in which the user impersonates others, for whoever loses an account must
- * not go on acting as somebody else. One statement, unless `Thinning` has left more than that reaches.
- * Call it after `advanceCredentialEpoch`, in the same transaction.
+ * Revokes all sessions of a user, or all but one; with them those in which the user impersonates
+ * others, for whoever loses an account must not go on acting as somebody else. One statement,
+ * unless `Thinning` has left more than that reaches. Call it after `advanceCredentialEpoch`, in the
+ * same transaction.
  *
  * @returns what this call ended
  */
-export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId = null, reason }: BulkRevocation): Promise<Change[]> {
+export async function revokeSessionsOf(
+  db: Queryable,
+  { userId, exceptSessionId = null, reason }: BulkRevocation
+): Promise<Change[]> {
   const spared = Prisma.sql`(${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})`
   const theirs = Prisma.sql`"id" = ANY(ARRAY(
     (${oldestOf(Prisma.sql`"userId" = ${userId} AND ${spared}`)}) UNION ALL (${oldestOf(Prisma.sql`"impersonatedBy" = ${userId} AND ${spared}`)})))`
@@ -93,7 +134,13 @@ export async function revokeSessionsOf(db: Queryable, { userId, exceptSessionId 
 
 /** Ends the sessions in which a user impersonates others: what allowed it has changed. */
 export async function endImpersonationsBy(db: Queryable, userId: string): Promise<Change[]> {
-  return untilFew(() => end(db, Prisma.sql`"id" = ANY(ARRAY(${oldestOf(Prisma.sql`"impersonatedBy" = ${userId}`)}))`, 'impersonation_ended'))
+  return untilFew(() =>
+    end(
+      db,
+      Prisma.sql`"id" = ANY(ARRAY(${oldestOf(Prisma.sql`"impersonatedBy" = ${userId}`)}))`,
+      'impersonation_ended'
+    )
+  )
 }
 
 /** One batch of `thinOutSessionsOf`. */
@@ -109,12 +156,15 @@ export interface Batch {
 }
 
 /**
- * Ends a batch of the sessions that `revokeSessionsOf` ends, the longest idle first, where they are more than a few.
+ * Ends a batch of the sessions that `revokeSessionsOf` ends, the longest idle first, where they are
+ * more than a few.
  *
  * @returns what this call ended; nothing when few are left, or the authority has ended
  */
 export async function thinOutSessionsOf(
-  db: Queryable, { userId, reason }: Pick<BulkRevocation, 'userId' | 'reason'>, { size, few, spared, authorityId }: Batch
+  db: Queryable,
+  { userId, reason }: Pick<BulkRevocation, 'userId' | 'reason'>,
+  { size, few, spared, authorityId }: Batch
 ): Promise<Change[]> {
   const oldest = (whose: 'userId' | 'impersonatedBy') => Prisma.sql`
     SELECT "id", "expiresAt" FROM "session" WHERE ${Prisma.raw(`"${whose}"`)} = ${userId} AND "id" <> ALL(${spared}::text[]) AND ${endable}
@@ -131,10 +181,16 @@ export async function thinOutSessionsOf(
 }
 
 /** Why a row `s` ends with all sessions of a user. */
-const becauseOf = (userId: string, reason: RevocationReason) => Prisma.sql`CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END`
+const becauseOf = (userId: string, reason: RevocationReason) =>
+  Prisma.sql`CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END`
 
-/** Whether the session on whose authority sessions end is among the rows that `end` has locked, and has not expired. */
-const authorityStands = (authorityId: string | null) => Prisma.sql`(${authorityId}::text IS NULL OR EXISTS (
+/**
+ * Whether the session on whose authority sessions end is among the rows that `end` has locked, and
+ * has not expired.
+ */
+const authorityStands = (
+  authorityId: string | null
+) => Prisma.sql`(${authorityId}::text IS NULL OR EXISTS (
   SELECT 1 FROM locked WHERE "id" = ${authorityId} AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()))`
 
 async function untilFew(endBatch: () => Promise<Change[]>): Promise<Change[]> {
@@ -148,13 +204,20 @@ async function untilFew(endBatch: () => Promise<Change[]>): Promise<Change[]> {
 }
 
 /**
- * Ends the sessions that `which` selects and that have not ended: rows, versions, events and outbox in one statement. Rows are locked in the order of their
- * ids, as everybody does, so that two revocations cannot wait for each other. What began by a one-time token of an ended session ends with it.
+ * Ends the sessions that `which` selects and that have not ended: rows, versions, events and outbox
+ * in one statement. Rows are locked in the order of their ids, as everybody does, so that two
+ * revocations cannot wait for each other. What began by a one-time token of an ended session ends
+ * with it.
  *
  * @param chosen which of the locked rows are ended; all by default
  * @param because the reason that a row `s` keeps, where it is not the same for all
  */
-async function end(db: Queryable, which: Prisma.Sql, reason: RevocationReason, { chosen = Prisma.sql`true`, because = Prisma.sql`${reason}` } = {}): Promise<Change[]> {
+async function end(
+  db: Queryable,
+  which: Prisma.Sql,
+  reason: RevocationReason,
+  { chosen = Prisma.sql`true`, because = Prisma.sql`${reason}` } = {}
+): Promise<Change[]> {
   const ended = await db.$queryRaw<Ended[]>`
     WITH locked AS (
       SELECT "id", "userId", "expiresAt", "absoluteExpiresAt" FROM "session" WHERE (${which}) AND "revokedAt" IS NULL ORDER BY "id" FOR UPDATE

@@ -8,7 +8,10 @@ import { live, type NewSession } from './store.js'
 /** Sessions that one sign-in ends at most. Who has more above the cap loses so many with each. */
 const TAKEN = 500
 
-/** What is done for a sign-in that meets the cap: sessions that are ended for it, or how long it is until one could be. */
+/**
+ * What is done for a sign-in that meets the cap: sessions that are ended for it, or how long it is
+ * until one could be.
+ */
 export type Room = { taken: Change[] } | { retryAfterSeconds: number }
 
 interface Candidates {
@@ -19,21 +22,32 @@ interface Candidates {
 }
 
 /**
- * Makes room for a session of a user who has as many as the cap allows. First go sessions of the same client and network that were never used
- * after they began, then those that were idle for longest. One that was used within a day is never taken, nor is an impersonation.
- * The use of a session that ends with another one counts for that one, too; the source of the session that is to begin is not taken.
- * Call it in a transaction, and begin the session in the same one: it locks the user, so that sign-ins at once find room one after the other.
+ * Makes room for a session of a user who has as many as the cap allows. First go sessions of the
+ * same client and network that were never used after they began, then those that were idle for
+ * longest. One that was used within a day is never taken, nor is an impersonation. The use of a
+ * session that ends with another one counts for that one, too; the source of the session that is to
+ * begin is not taken. Call it in a transaction, and begin the session in the same one: it locks the
+ * user, so that sign-ins at once find room one after the other.
  */
 export async function makeRoom(db: Queryable, session: NewSession, cap: number): Promise<Room> {
   await db.$queryRaw`SELECT 1 FROM "user" WHERE "id" = ${session.userId} FOR NO KEY UPDATE`
   const { ids, count, retryAfterSeconds } = await findCandidates(db, session)
   const above = Math.min(count - cap + 1, TAKEN)
   if (ids.length < above) return { retryAfterSeconds }
-  return { taken: above > 0 ? await revokeSessions(db, ids.slice(0, above), session.userId, 'session_cap') : [] }
+  return {
+    taken:
+      above > 0 ? await revokeSessions(db, ids.slice(0, above), session.userId, 'session_cap') : []
+  }
 }
 
-/** Those that may be taken, the first ones first. It must be a statement of its own: only then does it see what others did before the lock. */
-async function findCandidates(db: Queryable, { userId, ipAddress, userAgent, replaces, sourceSessionId }: NewSession): Promise<Candidates> {
+/**
+ * Those that may be taken, the first ones first. It must be a statement of its own: only then does
+ * it see what others did before the lock.
+ */
+async function findCandidates(
+  db: Queryable,
+  { userId, ipAddress, userAgent, replaces, sourceSessionId }: NewSession
+): Promise<Candidates> {
   const day = Prisma.sql`interval '1 day'`
   const [row] = await db.$queryRaw<Candidates[]>`
     WITH theirs AS MATERIALIZED (

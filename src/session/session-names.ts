@@ -8,11 +8,17 @@ import { findSession, listSessions, live } from './store.js'
 export interface Renamed {
   /** Null when the user has no such active session. */
   session: ListedSession | null
-  /** Null when every cache shows the new name; else the time by which every copy with the old one has ended. */
+  /**
+   * Null when every cache shows the new name; else the time by which every copy with the old one
+   * has ended.
+   */
   effectiveBy: Date | null
 }
 
-/** Names that people give to their sessions, to know their devices by. Copies show them, so that caches are told of a change. */
+/**
+ * Names that people give to their sessions, to know their devices by. Copies show them, so that
+ * caches are told of a change.
+ */
 export class SessionNames {
   readonly #prisma: PrismaClient
   readonly #confirmation: Confirmation
@@ -29,20 +35,36 @@ export class SessionNames {
    * @param authority the user's session on whose authority
    * @returns null when the authorising session has ended
    */
-  async rename(sessionId: string, name: string | null, authority: Pick<Session, 'id' | 'userId'>): Promise<Renamed | null> {
+  async rename(
+    sessionId: string,
+    name: string | null,
+    authority: Pick<Session, 'id' | 'userId'>
+  ): Promise<Renamed | null> {
     const changes = await renameSession(this.#prisma, sessionId, name, authority)
     if (changes.length === 0) {
       const record = await findSession(this.#prisma, authority.id)
       if (!record || !judge(record).active) return null
     }
     const effectiveBy = await this.#confirmation.confirm(changes)
-    const [session = null] = await listSessions(this.#prisma, { userId: authority.userId, sessionIds: [sessionId] }, { limit: 1 })
+    const [session = null] = await listSessions(
+      this.#prisma,
+      { userId: authority.userId, sessionIds: [sessionId] },
+      { limit: 1 }
+    )
     return { session, effectiveBy }
   }
 }
 
-/** In one statement, under the locks of both sessions. A session that has that name already is left alone. */
-async function renameSession(db: Queryable, sessionId: string, name: string | null, { id: authorityId, userId }: Pick<Session, 'id' | 'userId'>): Promise<Change[]> {
+/**
+ * In one statement, under the locks of both sessions. A session that has that name already is left
+ * alone.
+ */
+async function renameSession(
+  db: Queryable,
+  sessionId: string,
+  name: string | null,
+  { id: authorityId, userId }: Pick<Session, 'id' | 'userId'>
+): Promise<Change[]> {
   return db.$queryRaw<Change[]>`
     WITH locked AS (
       SELECT "id", "userId", "name" FROM "session" WHERE "id" IN (${sessionId}, ${authorityId}) AND ${live} ORDER BY "id" FOR UPDATE

@@ -2,12 +2,12 @@ import { createHash, createHmac, hash as digest, randomBytes, timingSafeEqual } 
 import { parse as parseUuid, v7 as uuidV7 } from 'uuid'
 
 /*
- * A session token is "hst1_" and the base64url of: session id (16 bytes), secret (32), checksum (6).
- * The id makes one key of every copy of a session; the checksum refuses garbage without asking anybody;
- * the secret alone authenticates, and the store keeps only the hash of the whole.
- * On the wire (cookie, bearer, form) a token always carries a signature: "hst1_….<base64url HMAC-SHA256>", in characters that every form and
- * address passes unchanged. better-auth writes the same signature in base64, percent-encoded; so did this server before, and such tokens
- * stay good.
+ * A session token is "hst1_" and the base64url of: session id (16 bytes), secret (32), checksum
+ * (6). The id makes one key of every copy of a session; the checksum refuses garbage without asking
+ * anybody; the secret alone authenticates, and the store keeps only the hash of the whole. On the
+ * wire (cookie, bearer, form) a token always carries a signature: "hst1_….<base64url HMAC-SHA256>",
+ * in characters that every form and address passes unchanged. better-auth writes the same signature
+ * in base64, percent-encoded; so did this server before, and such tokens stay good.
  */
 const PREFIX = 'hst1_'
 const BODY_LENGTH = 72
@@ -24,7 +24,10 @@ export interface ParsedToken {
   hash: string
 }
 
-/** A token for a session: a new one, or one that shall stand in for another credential of it inside this process. */
+/**
+ * A token for a session: a new one, or one that shall stand in for another credential of it inside
+ * this process.
+ */
 export function mintSessionToken(sessionId: string = uuidV7()): ParsedToken & { token: string } {
   const payload = Buffer.concat([parseUuid(sessionId), randomBytes(32)])
   const token = PREFIX + Buffer.concat([payload, checksum(payload)]).toString('base64url')
@@ -41,8 +44,9 @@ export function parseSessionToken(token: string): ParsedToken | null {
 }
 
 /**
- * What the store keeps of a token: "h1_" + base64url(SHA-256). A full-entropy secret needs no slow hash; and hashes may be compared as any
- * text, for how far two of them agree tells nobody what to send.
+ * What the store keeps of a token: "h1_" + base64url(SHA-256). A full-entropy secret needs no slow
+ * hash; and hashes may be compared as any text, for how far two of them agree tells nobody what to
+ * send.
  */
 export function hashToken(token: string): string {
   return `h1_${digest('sha256', token, 'base64url')}`
@@ -54,13 +58,16 @@ export function looksLikeSessionToken(credential: string): boolean {
 }
 
 /**
- * A signed token in the one form in which it travels. Reads its older forms: base64, also percent-encoded, and with the blanks that a form
- * decoder makes of plus signs. What is no signed token stays what it is, nearly.
+ * A signed token in the one form in which it travels. Reads its older forms: base64, also
+ * percent-encoded, and with the blanks that a form decoder makes of plus signs. What is no signed
+ * token stays what it is, nearly.
  */
 export function toWireForm(signed: string): string {
   const text = decodePercent(signed)
   const signature = text.slice(DOT)
-  return text.slice(0, DOT) + signature.replaceAll(/[+ ]/g, '-').replaceAll('/', '_').replace(/=$/, '')
+  return (
+    text.slice(0, DOT) + signature.replaceAll(/[+ ]/g, '-').replaceAll('/', '_').replace(/=$/, '')
+  )
 }
 
 /**
@@ -73,7 +80,8 @@ export function verifySignedToken(signed: string, secrets: readonly string[]): s
   const dot = signed.indexOf('.')
   if (dot !== DOT) return null
   const token = signed.slice(0, dot)
-  // Compared as text: Node's decoder ignores what is no base64url, so that many texts would pass for one signature.
+  // Compared as text: Node's decoder ignores what is no base64url, so that many texts would pass
+  // for one signature.
   const signature = Buffer.from(signed.slice(dot + 1))
   for (const secret of secrets) {
     const expected = Buffer.from(signatureOf(token, secret, 'base64url'))
@@ -83,7 +91,11 @@ export function verifySignedToken(signed: string, secrets: readonly string[]): s
 }
 
 /** Puts the signature on a token. @param encoding `base64` for better-auth, which reads no other */
-export function signToken(token: string, secret: string, encoding: 'base64' | 'base64url' = 'base64url'): string {
+export function signToken(
+  token: string,
+  secret: string,
+  encoding: 'base64' | 'base64url' = 'base64url'
+): string {
   return `${token}.${signatureOf(token, secret, encoding)}`
 }
 
@@ -92,9 +104,10 @@ function signatureOf(token: string, secret: string, encoding: 'base64' | 'base64
 }
 
 /**
- * The session token that a text was clearly meant to show, whatever became of its signature on the way and whatever stands around it (quotes,
- * `Bearer`, the name of a cookie); null for none. For those who want to end its session: to whoever has the secret in it, an answer of "done"
- * while the session goes on would be a lie.
+ * The session token that a text was clearly meant to show, whatever became of its signature on the
+ * way and whatever stands around it (quotes, `Bearer`, the name of a cookie); null for none. For
+ * those who want to end its session: to whoever has the secret in it, an answer of "done" while the
+ * session goes on would be a lie.
  */
 export function findSessionToken(text: string): ParsedToken | null {
   const token = FOUND.exec(decodePercent(decodePercent(text)))?.[0]
@@ -136,6 +149,9 @@ function checksum(payload: Uint8Array): Buffer {
 // Not uuid's stringify: it throws for bytes that are no UUID, and a checksum is easily forged.
 function toUuid(bytes: Buffer): string {
   const hex = bytes.toString('hex', 0, 16)
-  // Copied into one piece: V8 would keep the pieces, which take eight times the room, as long as a cache keeps the id.
-  return Buffer.from(`${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`).toString('latin1')
+  // Copied into one piece: V8 would keep the pieces, which take eight times the room, as long as a
+  // cache keeps the id.
+  return Buffer.from(
+    `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+  ).toString('latin1')
 }

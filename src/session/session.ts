@@ -36,18 +36,21 @@ export interface User {
 /** What a request shows to prove its session. */
 export type Credential =
   /** A session token as it travels: with its signature, in a cookie or as a bearer token. */
-  | { kind: 'signed', value: string }
+  | { kind: 'signed'; value: string }
   /** A session token whose signature better-auth has verified. */
-  | { kind: 'token', value: string }
+  | { kind: 'token'; value: string }
   /** An access token: a JWT that names its session. */
-  | { kind: 'access', value: string }
+  | { kind: 'access'; value: string }
 
-/** The answer to "is this session valid?". Whoever does not know throws `StoreUnavailable` instead. */
-export type Check =
-  | ActiveCheck
-  | { active: false, cause: InactiveCause }
+/**
+ * The answer to "is this session valid?". Whoever does not know throws `StoreUnavailable` instead.
+ */
+export type Check = ActiveCheck | { active: false; cause: InactiveCause }
 
-/** The answer about a session that is valid. Whoever changes it copies it first: checks of one copy in a cache share it. */
+/**
+ * The answer about a session that is valid. Whoever changes it copies it first: checks of one copy
+ * in a cache share it.
+ */
 export interface ActiveCheck {
   active: true
   session: Session
@@ -67,8 +70,21 @@ export interface SessionEvent {
 
 /** Why a session was revoked; kept on the row and in its events. */
 export type RevocationReason =
-  | 'signed_out' | 'signed_in_again' | 'revoked_by_user' | 'revoked_by_admin' | 'revoked_by_operator' | 'password_changed'
-  | 'sign_in_failed' | 'second_factor_pending' | 'second_factor_changed' | 'impersonation_ended' | 'user_banned' | 'user_deleted' | 'refresh_reused' | 'session_cap' | 'source_ended'
+  | 'signed_out'
+  | 'signed_in_again'
+  | 'revoked_by_user'
+  | 'revoked_by_admin'
+  | 'revoked_by_operator'
+  | 'password_changed'
+  | 'sign_in_failed'
+  | 'second_factor_pending'
+  | 'second_factor_changed'
+  | 'impersonation_ended'
+  | 'user_banned'
+  | 'user_deleted'
+  | 'refresh_reused'
+  | 'session_cap'
+  | 'source_ended'
 
 /** A row of `session`, with its user's columns under `user` and the database's clock. */
 export interface SessionRow extends Session {
@@ -119,16 +135,26 @@ export interface SessionRecord {
   user: UserRow | null
   /** The database's clock: when the row was read, and carried forward where this is a copy. */
   now: Date
-  /** How long ago the store was read, at most and in milliseconds; absent where that was just now. */
+  /**
+   * How long ago the store was read, at most and in milliseconds; absent where that was just now.
+   */
   ageMs?: number
 }
 
 /** The roles in better-auth's comma-separated form. */
 export function rolesOf(role: string | null): string[] {
-  return role ? role.split(',').map((name) => name.trim()).filter(Boolean) : []
+  return role
+    ? role
+        .split(',')
+        .map((name) => name.trim())
+        .filter(Boolean)
+    : []
 }
 
-/** What the holder of a session is told that was revoked: where it was the account and not the session, they are told so. */
+/**
+ * What the holder of a session is told that was revoked: where it was the account and not the
+ * session, they are told so.
+ */
 export function causeOfRevocation(reason: string | null): InactiveCause {
   if (reason === 'user_banned') return 'user_banned'
   return reason === 'user_deleted' ? 'user_gone' : 'session_revoked'
@@ -143,31 +169,53 @@ export function isRevocation(cause: InactiveCause): boolean {
 export function findCause({ session, user, now }: SessionRecord): InactiveCause | null {
   const nowMs = now.getTime()
   if (session.revokedAt) return causeOfRevocation(session.revokedReason)
-  if (session.expiresAt.getTime() <= nowMs || session.absoluteExpiresAt.getTime() <= nowMs) return 'session_expired'
+  if (session.expiresAt.getTime() <= nowMs || session.absoluteExpiresAt.getTime() <= nowMs)
+    return 'session_expired'
   if (!user) return 'user_gone'
   if (user.banned && (!user.banExpires || user.banExpires.getTime() > nowMs)) return 'user_banned'
   return null
 }
 
-/** For how many milliseconds from the clock in the record on the session is valid, unless somebody changes it; 0 where it is not. */
+/**
+ * For how many milliseconds from the clock in the record on the session is valid, unless somebody
+ * changes it; 0 where it is not.
+ */
 export function validFor(record: SessionRecord): number {
   if (findCause(record) !== null) return 0
-  const { session: { expiresAt, absoluteExpiresAt }, now } = record
+  const {
+    session: { expiresAt, absoluteExpiresAt },
+    now
+  } = record
   return Math.min(expiresAt.getTime(), absoluteExpiresAt.getTime()) - now.getTime()
 }
 
 /** Decides, by the database's clock, whether the session is valid. */
 export function judge(record: SessionRecord): Check {
   const cause = findCause(record)
-  return cause !== null || !record.user ? { active: false, cause: cause ?? 'user_gone' } : showActive(record.session, record.user)
+  return cause !== null || !record.user
+    ? { active: false, cause: cause ?? 'user_gone' }
+    : showActive(record.session, record.user)
 }
 
 /** What a check shows of a session that is active. */
 export function showActive(session: SessionRow, user: UserRow): ActiveCheck {
-  const { token: _token, updatedAt: _updatedAt, revokedAt: _revokedAt, revokedReason: _revokedReason, ...shown } = session
+  const {
+    token: _token,
+    updatedAt: _updatedAt,
+    revokedAt: _revokedAt,
+    revokedReason: _revokedReason,
+    ...shown
+  } = session
   return {
     active: true,
     session: shown,
-    user: { id: user.id, email: user.email, emailVerified: user.emailVerified, name: user.name, image: user.image, roles: rolesOf(user.role) }
+    user: {
+      id: user.id,
+      email: user.email,
+      emailVerified: user.emailVerified,
+      name: user.name,
+      image: user.image,
+      roles: rolesOf(user.role)
+    }
   }
 }

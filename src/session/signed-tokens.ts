@@ -7,9 +7,10 @@ import { parseSessionToken, toWireForm, verifySignedToken } from './session-toke
 const REMEMBERED = 50_000
 
 /**
- * Verifies signed session tokens, and remembers those that were good: signature and checksum cost more than the rest of a warm check.
- * It keeps hashes, never a token, and says only what a token is; whether its session is active is asked every time. Garbage is not
- * remembered, so that it cannot push out what is in use.
+ * Verifies signed session tokens, and remembers those that were good: signature and checksum cost
+ * more than the rest of a warm check. It keeps hashes, never a token, and says only what a token
+ * is; whether its session is active is asked every time. Garbage is not remembered, so that it
+ * cannot push out what is in use.
  */
 export class SignedTokens {
   readonly #secrets: readonly string[]
@@ -23,7 +24,8 @@ export class SignedTokens {
   read(sent: string): Proof | null {
     const known = this.#known.get(keyOf(sent))
     if (known) return known
-    // Remembered in one form alone: the many spellings of one token must not push out what is in use.
+    // Remembered in one form alone: the many spellings of one token must not push out what is in
+    // use.
     const signed = toWireForm(sent)
     const key = keyOf(signed)
     const remembered = signed === sent ? undefined : this.#known.get(key)

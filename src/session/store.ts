@@ -4,12 +4,25 @@ import { Prisma, type Queryable } from '../database/database.js'
 import { networkOf } from '../network.js'
 import type { PageWanted } from '../page.js'
 import { userAgentOf } from '../user-agent.js'
-import type { ListedSession, PastSession, RevocationReason, SessionEvent, SessionRecord, SessionRow, UserRow } from './session.js'
+import type {
+  ListedSession,
+  PastSession,
+  RevocationReason,
+  SessionEvent,
+  SessionRecord,
+  SessionRow,
+  UserRow
+} from './session.js'
 
-/** An impersonation lives for an hour: so long it may take until an administrator has room for one more. */
+/**
+ * An impersonation lives for an hour: so long it may take until an administrator has room for one
+ * more.
+ */
 const LONGEST_IMPERSONATION_SECONDS = 3_600
 
-/** What a new session is made of. Durations are in seconds and are counted on the database's clock. */
+/**
+ * What a new session is made of. Durations are in seconds and are counted on the database's clock.
+ */
 export interface NewSession {
   id: string
   hash: string
@@ -18,81 +31,125 @@ export interface NewSession {
   absoluteTtlSeconds: number
   ipAddress: string | null
   userAgent: string | null
-  /** What the device is called; where it is not said, as the session that this one replaces, if that is the same user's. */
+  /**
+   * What the device is called; where it is not said, as the session that this one replaces, if that
+   * is the same user's.
+   */
   name: string | null
   amr: string[]
   impersonatedBy: string | null
-  /** The administrator who impersonates, as they were when that was authorised: epoch, and role where it counts. */
-  impersonator: { epoch: number | null, role: string | null } | null
-  /** The user's epoch as it was read before the credential was verified; null where no credential was. */
+  /**
+   * The administrator who impersonates, as they were when that was authorised: epoch, and role
+   * where it counts.
+   */
+  impersonator: { epoch: number | null; role: string | null } | null
+  /**
+   * The user's epoch as it was read before the credential was verified; null where no credential
+   * was.
+   */
   credentialEpoch: number | null
   /** The session on whose authority this one begins: it must still be active. */
   authoritySessionId: string | null
   /** The session of this browser that the new one replaces (ASVS 7.2.4), and why. */
-  replaces: { sessionId: string, hash: string, reason: RevocationReason } | null
+  replaces: { sessionId: string; hash: string; reason: RevocationReason } | null
   /**
-   * The session on whose behalf this one begins, by a one-time token or as an impersonation: it must still be active. The new one never lives
-   * longer, and ends with that session; in a chain, with the first one. Where the first one is the session that it replaces, it takes its
-   * place. Of the same user's it takes over when they proved who they are: nobody has proved anything anew.
+   * The session on whose behalf this one begins, by a one-time token or as an impersonation: it
+   * must still be active. The new one never lives longer, and ends with that session; in a chain,
+   * with the first one. Where the first one is the session that it replaces, it takes its place. Of
+   * the same user's it takes over when they proved who they are: nobody has proved anything anew.
    */
   sourceSessionId: string | null
   /** When a credential was shown in it: now, as in the session that it continues, or never. */
   reauth: 'now' | 'none' | { asIn: string }
-  /** The first refresh token, by hash, and the pepper that made it; null where no refresh family begins. */
-  refresh: { hash: string, pepperId: string } | null
+  /**
+   * The first refresh token, by hash, and the pepper that made it; null where no refresh family
+   * begins.
+   */
+  refresh: { hash: string; pepperId: string } | null
 }
 
 /**
- * What became of a session that was to begin: `changed` where the user is gone, banned or changed, `full` where there is no room for it. `role`:
- * the user's when it began.
+ * What became of a session that was to begin: `changed` where the user is gone, banned or changed,
+ * `full` where there is no room for it. `role`: the user's when it began.
  */
-export type Inserted = { outcome: 'inserted', row: SessionRow, role: string | null, replaced: Change[] } | { outcome: 'changed' } | { outcome: 'full', retryAfterSeconds: number }
+export type Inserted =
+  | { outcome: 'inserted'; row: SessionRow; role: string | null; replaced: Change[] }
+  | { outcome: 'changed' }
+  | { outcome: 'full'; retryAfterSeconds: number }
 
 /** The columns of a session `s` and of its user `u` that make a `SessionRecord` (`recordOf`). */
-export const sessionColumns = Prisma.raw(`s."id", s."token", s."userId", s."issuedAt", s."updatedAt", s."expiresAt", s."absoluteExpiresAt",
+export const sessionColumns =
+  Prisma.raw(`s."id", s."token", s."userId", s."issuedAt", s."updatedAt", s."expiresAt", s."absoluteExpiresAt",
   s."revokedAt", s."revokedReason", s."version", s."ipAddress", s."userAgent", s."name", s."lastSeenAt", s."amr", s."authTime", s."impersonatedBy", s."clientId"`)
 
-export const userColumns = Prisma.raw(`u."id" AS "u_id", u."name" AS "u_name", u."email" AS "u_email", u."emailVerified" AS "u_emailVerified",
+export const userColumns =
+  Prisma.raw(`u."id" AS "u_id", u."name" AS "u_name", u."email" AS "u_email", u."emailVerified" AS "u_emailVerified",
   u."image" AS "u_image", u."role" AS "u_role", u."banned" AS "u_banned", u."banReason" AS "u_banReason", u."banExpires" AS "u_banExpires",
   u."twoFactorEnabled" AS "u_twoFactorEnabled", u."credentialEpoch" AS "u_credentialEpoch", u."createdAt" AS "u_createdAt", u."updatedAt" AS "u_updatedAt"`)
 
 /**
- * Conditions on a row of `session`, of `user`: that it has not ended, that the person may sign in. The time of the statement finds rows by an
- * index; `clock_timestamp()` cannot, for it may differ from row to row, and is asked besides: the statement may have waited for a lock.
+ * Conditions on a row of `session`, of `user`: that it has not ended, that the person may sign in.
+ * The time of the statement finds rows by an index; `clock_timestamp()` cannot, for it may differ
+ * from row to row, and is asked besides: the statement may have waited for a lock.
  */
 export const live = Prisma.raw(`"revokedAt" IS NULL AND "expiresAt" > statement_timestamp()
   AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()`)
 
 /**
- * Conditions on rows that a revocation ends: those that live, and those that would again if the database's clock were set back by less than an
- * hour. What has expired long ago is left alone, however much of it there is.
+ * Conditions on rows that a revocation ends: those that live, and those that would again if the
+ * database's clock were set back by less than an hour. What has expired long ago is left alone,
+ * however much of it there is.
  */
-export const endable = Prisma.raw(`"revokedAt" IS NULL AND "expiresAt" > statement_timestamp() - interval '1 hour'`)
+export const endable = Prisma.raw(
+  `"revokedAt" IS NULL AND "expiresAt" > statement_timestamp() - interval '1 hour'`
+)
 
-export const notBanned = Prisma.raw(`NOT (COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()))`)
+export const notBanned = Prisma.raw(
+  `NOT (COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()))`
+)
 
-/** `sessionColumns` and `userColumns` with the database's clock. The user's are null where the person has been deleted. */
-export type JoinedRow = SessionRow & { [Name in keyof UserRow as `u_${Name}`]: UserRow[Name] } & { now: Date }
+/**
+ * `sessionColumns` and `userColumns` with the database's clock. The user's are null where the
+ * person has been deleted.
+ */
+export type JoinedRow = SessionRow & { [Name in keyof UserRow as `u_${Name}`]: UserRow[Name] } & {
+  now: Date
+}
 
 /**
  * Inserts a session with its first event, and revokes the one it replaces, in one statement.
  *
- * The user's row is locked and must still have the epoch under which the credential was verified: a change of
- * password or a ban locks the same row first, so a sign-in with the old password cannot outlive it. Sessions are locked after it, as there.
- * Sign-ins of one user come one after the other through that lock, so each counts those before it. Impersonations lock nobody out, and count
- * by administrator: those that begin at the same moment may exceed the cap.
+ * The user's row is locked and must still have the epoch under which the credential was verified: a
+ * change of password or a ban locks the same row first, so a sign-in with the old password cannot
+ * outlive it. Sessions are locked after it, as there. Sign-ins of one user come one after the other
+ * through that lock, so each counts those before it. Impersonations lock nobody out, and count by
+ * administrator: those that begin at the same moment may exceed the cap.
  *
- * Where it begins on behalf of another session, that one and the first one of the chain are locked. The first is marked: whoever ends it
- * holds its row after this statement, and so ends the new session with it.
+ * Where it begins on behalf of another session, that one and the first one of the chain are locked.
+ * The first is marked: whoever ends it holds its row after this statement, and so ends the new
+ * session with it.
  *
- * @param cap how many sessions may live, with this one and without the one it replaces; null where room has been made
+ * @param cap how many sessions may live, with this one and without the one it replaces; null where
+ *   room has been made
  * @returns the session, with the change that the replaced one underwent
  */
-export async function insertSession(db: Queryable, session: NewSession, cap: number | null): Promise<Inserted> {
+export async function insertSession(
+  db: Queryable,
+  session: NewSession,
+  cap: number | null
+): Promise<Inserted> {
   const userAgent = userAgentOf(session.userAgent)
   const { replaces } = session
   const continued = typeof session.reauth === 'object' ? session.reauth.asIn : null
-  const [row] = await db.$queryRaw<(SessionRow & { replacedId: string | null, replacedVersion: number | null, replacedHasDerived: boolean | null, free: boolean | null, role: string | null })[]>`
+  const [row] = await db.$queryRaw<
+    (SessionRow & {
+      replacedId: string | null
+      replacedVersion: number | null
+      replacedHasDerived: boolean | null
+      free: boolean | null
+      role: string | null
+    })[]
+  >`
     WITH clock AS (
       SELECT clock_timestamp() AS now
     ), owner AS (
@@ -157,16 +214,25 @@ export async function insertSession(db: Queryable, session: NewSession, cap: num
     SELECT ${sessionColumns}, replaced."id" AS "replacedId", replaced."version" AS "replacedVersion", replaced."hasDerived" AS "replacedHasDerived", room."free",
       (SELECT "role" FROM owner) AS "role"
     FROM (SELECT 1) "once" LEFT JOIN room ON true LEFT JOIN s ON true LEFT JOIN replaced ON true`
-  if (!row?.id) return row?.free === false ? { outcome: 'full', retryAfterSeconds: LONGEST_IMPERSONATION_SECONDS } : { outcome: 'changed' }
+  if (!row?.id)
+    return row?.free === false
+      ? { outcome: 'full', retryAfterSeconds: LONGEST_IMPERSONATION_SECONDS }
+      : { outcome: 'changed' }
   const { replacedId, replacedVersion, replacedHasDerived, free: _free, role, ...created } = row
   if (replacedId === null) return { outcome: 'inserted', row: created, role, replaced: [] }
-  const ended = { sessionId: replacedId, version: replacedVersion ?? 0, reason: replaces?.reason ?? null, hasDerived: replacedHasDerived === true }
+  const ended = {
+    sessionId: replacedId,
+    version: replacedVersion ?? 0,
+    reason: replaces?.reason ?? null,
+    hasDerived: replacedHasDerived === true
+  }
   return { outcome: 'inserted', row: created, role, replaced: await withDerived(db, [ended]) }
 }
 
 /**
- * Fails on a standby, whether there are rows or not: it may not know yet what has been revoked. A connection is looked at when it is
- * opened; behind a pooler each statement may reach another server. PostgreSQL evaluates it once for a statement.
+ * Fails on a standby, whether there are rows or not: it may not know yet what has been revoked. A
+ * connection is looked at when it is opened; behind a pooler each statement may reach another
+ * server. PostgreSQL evaluates it once for a statement.
  */
 export const onPrimary = Prisma.sql`(SELECT CASE WHEN pg_is_in_recovery() THEN pg_current_wal_lsn() END) IS NULL`
 
@@ -178,8 +244,14 @@ export async function findSession(db: Queryable, sessionId: string): Promise<Ses
   return row ? recordOf(row) : null
 }
 
-/** Reads sessions as `findSession` does, any number in one statement. Those that are not there are left out. */
-export async function findSessions(db: Queryable, sessionIds: readonly string[]): Promise<Map<string, SessionRecord>> {
+/**
+ * Reads sessions as `findSession` does, any number in one statement. Those that are not there are
+ * left out.
+ */
+export async function findSessions(
+  db: Queryable,
+  sessionIds: readonly string[]
+): Promise<Map<string, SessionRecord>> {
   const rows = await db.$queryRaw<JoinedRow[]>`
     SELECT ${sessionColumns}, ${userColumns}, clock_timestamp() AS "now"
     FROM "session" s LEFT JOIN "user" u ON u."id" = s."userId" WHERE ${onPrimary} AND s."id" = ANY(${sessionIds}::text[])`
@@ -187,35 +259,47 @@ export async function findSessions(db: Queryable, sessionIds: readonly string[])
 }
 
 /**
- * Reads one session inside a transaction and keeps it from being revoked until that transaction ends: a write that a session
- * authorises must not commit after the session's revocation.
+ * Reads one session inside a transaction and keeps it from being revoked until that transaction
+ * ends: a write that a session authorises must not commit after the session's revocation.
  */
 export async function holdSession(db: Queryable, sessionId: string): Promise<SessionRecord | null> {
   await db.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${sessionId} FOR SHARE`
   return findSession(db, sessionId)
 }
 
-/** Sessions that one statement ends, locks or bumps at most. No cap is higher, so in the end one statement reaches all of a user. */
+/**
+ * Sessions that one statement ends, locks or bumps at most. No cap is higher, so in the end one
+ * statement reaches all of a user.
+ */
 export const ONE_STATEMENT = 1_000
-/** So many sessions a statement bumps of a user who has more than any cap allows: it has to read all of them first. */
+/**
+ * So many sessions a statement bumps of a user who has more than any cap allows: it has to read all
+ * of them first.
+ */
 const FEW_OF_A_PILE = 250
 
 /**
- * The ids of sessions that `which` selects, those that were idle for the longest time: what one statement ends of them. They are ordered by
- * the column of the index alone: ordered further, a planner that expects few rows reads and sorts them all.
+ * The ids of sessions that `which` selects, those that were idle for the longest time: what one
+ * statement ends of them. They are ordered by the column of the index alone: ordered further, a
+ * planner that expects few rows reads and sorts them all.
  */
 export function oldestOf(which: Prisma.Sql): Prisma.Sql {
   return Prisma.sql`SELECT "id" FROM "session" WHERE ${which} AND ${endable} ORDER BY "expiresAt" LIMIT ${ONE_STATEMENT}`
 }
 
 /**
- * As `holdSession`, for a transaction that goes on to change the sessions of a user: locks the one that authorises it and all of those at
- * once, in the order of their ids, as revocations do. Whoever locked the one first and then the rest would wait for a revocation that
- * waits for it.
+ * As `holdSession`, for a transaction that goes on to change the sessions of a user: locks the one
+ * that authorises it and all of those at once, in the order of their ids, as revocations do.
+ * Whoever locked the one first and then the rest would wait for a revocation that waits for it.
  *
  * @param impersonations whether those in which the user impersonates others are to be changed, too
  */
-export async function holdSessionsOf(db: Queryable, userId: string, sessionId: string, { impersonations }: { impersonations: boolean }): Promise<SessionRecord | null> {
+export async function holdSessionsOf(
+  db: Queryable,
+  userId: string,
+  sessionId: string,
+  { impersonations }: { impersonations: boolean }
+): Promise<SessionRecord | null> {
   const impersonated = Prisma.sql`UNION ALL (${oldestOf(Prisma.sql`"impersonatedBy" = ${userId}`)})`
   await db.$queryRaw`
     SELECT 1 FROM "session" WHERE "id" = ${sessionId} OR "id" = ANY(ARRAY(
@@ -225,16 +309,23 @@ export async function holdSessionsOf(db: Queryable, userId: string, sessionId: s
 }
 
 /** What a list shows of a session `s` besides. */
-const countColumns = Prisma.raw(`s."refreshGeneration" AS "refreshCount", s."firstRefreshAt", s."firstRefreshAddress", s."rotatedAt" AS "lastRefreshAt",
+const countColumns =
+  Prisma.raw(`s."refreshGeneration" AS "refreshCount", s."firstRefreshAt", s."firstRefreshAddress", s."rotatedAt" AS "lastRefreshAt",
   s."lastRefreshAddress", s."replayCount"`)
 
 /** A page of the active sessions of a user, or of those among `sessionIds`; newest first. */
-export async function listSessions(db: Queryable, filter: { userId?: string, sessionIds?: string[] }, { limit, after }: PageWanted): Promise<ListedSession[]> {
+export async function listSessions(
+  db: Queryable,
+  filter: { userId?: string; sessionIds?: string[] },
+  { limit, after }: PageWanted
+): Promise<ListedSession[]> {
   const conditions = [Prisma.sql`${live}`]
   if (filter.userId !== undefined) conditions.push(Prisma.sql`"userId" = ${filter.userId}`)
-  if (filter.sessionIds !== undefined) conditions.push(Prisma.sql`"id" = ANY(${filter.sessionIds}::text[])`)
+  if (filter.sessionIds !== undefined)
+    conditions.push(Prisma.sql`"id" = ANY(${filter.sessionIds}::text[])`)
   if (after !== undefined) conditions.push(Prisma.sql`"id" < ${after}`)
-  // Found by the index of live sessions and sorted then: in the order of their ids, all that have ended would be read as well.
+  // Found by the index of live sessions and sorted then: in the order of their ids, all that have
+  // ended would be read as well.
   return db.$queryRaw<ListedSession[]>`
     WITH found AS MATERIALIZED (SELECT "id" FROM "session" WHERE ${Prisma.join(conditions, ' AND ')}), page AS (
       SELECT "id" FROM found ORDER BY "id" DESC LIMIT ${limit}
@@ -242,8 +333,15 @@ export async function listSessions(db: Queryable, filter: { userId?: string, ses
     SELECT ${sessionColumns}, ${countColumns} FROM "session" s JOIN page ON page."id" = s."id" ORDER BY s."id" DESC`
 }
 
-/** A page of all sessions of a user, those that have ended as well, newest first; until retention removes them. The user may be gone. */
-export async function listSessionHistory(db: Queryable, userId: string, { limit, after }: PageWanted): Promise<PastSession[]> {
+/**
+ * A page of all sessions of a user, those that have ended as well, newest first; until retention
+ * removes them. The user may be gone.
+ */
+export async function listSessionHistory(
+  db: Queryable,
+  userId: string,
+  { limit, after }: PageWanted
+): Promise<PastSession[]> {
   const behind = after === undefined ? Prisma.empty : Prisma.sql`AND s."id" < ${after}`
   return db.$queryRaw<PastSession[]>`
     SELECT ${sessionColumns}, ${countColumns},
@@ -257,7 +355,12 @@ export async function listSessionHistory(db: Queryable, userId: string, { limit,
  *
  * @param userId whose it must be; null where the caller may see anybody's
  */
-export async function listEvents(db: Queryable, sessionId: string, userId: string | null, { limit, after = '' }: PageWanted): Promise<SessionEvent[]> {
+export async function listEvents(
+  db: Queryable,
+  sessionId: string,
+  userId: string | null,
+  { limit, after = '' }: PageWanted
+): Promise<SessionEvent[]> {
   const whose = userId === null ? Prisma.empty : Prisma.sql`AND "userId" = ${userId}`
   return db.$queryRaw<SessionEvent[]>`
     SELECT "id", "type", "cause", "at", "ipAddress" FROM "session_event"
@@ -265,12 +368,18 @@ export async function listEvents(db: Queryable, sessionId: string, userId: strin
 }
 
 /**
- * Notes when sessions were last used, and moves their idle expiry where that is due, in one statement for all of them.
- * Rows that somebody holds are skipped: a note of use is never worth waiting for, and the next one says the same.
- * Only a moved expiry bumps the version: it alone could show in a cached copy. The expiry of a session that ends with another one never moves past
+ * Notes when sessions were last used, and moves their idle expiry where that is due, in one
+ * statement for all of them. Rows that somebody holds are skipped: a note of use is never worth
+ * waiting for, and the next one says the same. Only a moved expiry bumps the version: it alone
+ * could show in a cached copy. The expiry of a session that ends with another one never moves past
  * that one's, which its use does not move.
  */
-export async function touchSessions(db: Queryable, uses: ReadonlyMap<string, number>, idleTtlSeconds: number, stepSeconds: number): Promise<void> {
+export async function touchSessions(
+  db: Queryable,
+  uses: ReadonlyMap<string, number>,
+  idleTtlSeconds: number,
+  stepSeconds: number
+): Promise<void> {
   const ids = [...uses.keys()]
   const agesMs = [...uses.values()]
   await db.$executeRaw`
@@ -299,15 +408,19 @@ export interface BumpedPage {
 }
 
 /**
- * Bumps the version of a user's active sessions: what a check shows of the user has changed. Call it in the change's transaction for the
- * newest: as many as a cap allows, or where there are more, few enough for the statement to have the time. Call it after the commit for
- * the others.
+ * Bumps the version of a user's active sessions: what a check shows of the user has changed. Call
+ * it in the change's transaction for the newest: as many as a cap allows, or where there are more,
+ * few enough for the statement to have the time. Call it after the commit for the others.
  *
  * @param older what is left: sessions with a smaller id than `before`, so many at most
  */
-export async function bumpSessionsOf(db: Queryable, userId: string, older: { before: string, rows: number } | null = null): Promise<BumpedPage> {
+export async function bumpSessionsOf(
+  db: Queryable,
+  userId: string,
+  older: { before: string; rows: number } | null = null
+): Promise<BumpedPage> {
   const newest = Prisma.sql`CASE WHEN (SELECT count(*) FROM found) > ${ONE_STATEMENT}::int THEN ${FEW_OF_A_PILE}::int ELSE ${ONE_STATEMENT}::int END`
-  const page = await db.$queryRaw<{ sessionId: string, version: number | null, isMore: boolean }[]>`
+  const page = await db.$queryRaw<{ sessionId: string; version: number | null; isMore: boolean }[]>`
     WITH found AS MATERIALIZED (
       SELECT "id" FROM "session" WHERE "userId" = ${userId} AND ${live}
     ), page AS MATERIALIZED (
@@ -320,21 +433,55 @@ export async function bumpSessionsOf(db: Queryable, userId: string, older: { bef
     ), outbox_rows AS (${intoOutbox('bumped', null)})
     SELECT page."id" AS "sessionId", bumped."version", EXISTS (SELECT 1 FROM found WHERE "id" < (SELECT min("id") FROM page)) AS "isMore"
     FROM page LEFT JOIN bumped ON bumped."id" = page."id" ORDER BY page."id"`
-  const changes = page.flatMap(({ sessionId, version }) => (version === null ? [] : [{ sessionId, version, reason: null }]))
+  const changes = page.flatMap(({ sessionId, version }) =>
+    version === null ? [] : [{ sessionId, version, reason: null }]
+  )
   const [last] = page
   return { changes, lastId: last?.isMore ? last.sessionId : null }
 }
 
-/** Takes the joined columns apart. Named one by one: a loop over the names of a row takes several times as long, for each row that is read. */
+/**
+ * Takes the joined columns apart. Named one by one: a loop over the names of a row takes several
+ * times as long, for each row that is read.
+ */
 export function recordOf(row: JoinedRow): SessionRecord {
   const session: SessionRow = {
-    id: row.id, token: row.token, userId: row.userId, issuedAt: row.issuedAt, updatedAt: row.updatedAt, expiresAt: row.expiresAt, absoluteExpiresAt: row.absoluteExpiresAt,
-    revokedAt: row.revokedAt, revokedReason: row.revokedReason, version: row.version, ipAddress: row.ipAddress, userAgent: row.userAgent, name: row.name, lastSeenAt: row.lastSeenAt,
-    amr: row.amr, authTime: row.authTime, impersonatedBy: row.impersonatedBy, clientId: row.clientId
+    id: row.id,
+    token: row.token,
+    userId: row.userId,
+    issuedAt: row.issuedAt,
+    updatedAt: row.updatedAt,
+    expiresAt: row.expiresAt,
+    absoluteExpiresAt: row.absoluteExpiresAt,
+    revokedAt: row.revokedAt,
+    revokedReason: row.revokedReason,
+    version: row.version,
+    ipAddress: row.ipAddress,
+    userAgent: row.userAgent,
+    name: row.name,
+    lastSeenAt: row.lastSeenAt,
+    amr: row.amr,
+    authTime: row.authTime,
+    impersonatedBy: row.impersonatedBy,
+    clientId: row.clientId
   }
-  const user: UserRow | null = row.u_id as string | null === null ? null : {
-    id: row.u_id, name: row.u_name, email: row.u_email, emailVerified: row.u_emailVerified, image: row.u_image, role: row.u_role, banned: row.u_banned, banReason: row.u_banReason,
-    banExpires: row.u_banExpires, twoFactorEnabled: row.u_twoFactorEnabled, credentialEpoch: row.u_credentialEpoch, createdAt: row.u_createdAt, updatedAt: row.u_updatedAt
-  }
+  const user: UserRow | null =
+    (row.u_id as string | null) === null
+      ? null
+      : {
+          id: row.u_id,
+          name: row.u_name,
+          email: row.u_email,
+          emailVerified: row.u_emailVerified,
+          image: row.u_image,
+          role: row.u_role,
+          banned: row.u_banned,
+          banReason: row.u_banReason,
+          banExpires: row.u_banExpires,
+          twoFactorEnabled: row.u_twoFactorEnabled,
+          credentialEpoch: row.u_credentialEpoch,
+          createdAt: row.u_createdAt,
+          updatedAt: row.u_updatedAt
+        }
   return { session, user, now: row.now }
 }

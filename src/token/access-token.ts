@@ -8,11 +8,22 @@ import type { SigningKeys } from './signing-keys.js'
 export type { AccessTokenClaims }
 
 /** What a token turned out to be. */
-export type VerifiedToken = { claims: AccessTokenClaims } | { claims: null, cause: 'token_expired' | 'credential_malformed' }
+export type VerifiedToken =
+  { claims: AccessTokenClaims } | { claims: null; cause: 'token_expired' | 'credential_malformed' }
 
 /** For whom a token is issued. */
 export interface AccessTokenSubject {
-  session: Pick<SessionRow, 'id' | 'userId' | 'clientId' | 'expiresAt' | 'absoluteExpiresAt' | 'authTime' | 'amr' | 'impersonatedBy'>
+  session: Pick<
+    SessionRow,
+    | 'id'
+    | 'userId'
+    | 'clientId'
+    | 'expiresAt'
+    | 'absoluteExpiresAt'
+    | 'authTime'
+    | 'amr'
+    | 'impersonatedBy'
+  >
   roles: string[]
   generation: number
 }
@@ -34,25 +45,36 @@ const ENDS_AFTER_EXPIRY_SECONDS = 12 * 3_600
 /** Longest token that is looked at; ours have some 700 characters, and more with many roles. */
 const LONGEST_TOKEN = 8_192
 
-/** Tokens that are remembered at most, and how long they may be: some 2 KiB each, and never more than 80 MiB in all. */
+/**
+ * Tokens that are remembered at most, and how long they may be: some 2 KiB each, and never more
+ * than 80 MiB in all.
+ */
 const REMEMBERED = 10_000
 const LONGEST_REMEMBERED = 2_048
 
-/** By how much a life is shortened at random, at most: tokens of one moment should not all be refreshed at one moment. */
+/**
+ * By how much a life is shortened at random, at most: tokens of one moment should not all be
+ * refreshed at one moment.
+ */
 const JITTER = 0.1
 
 const malformed: VerifiedToken = { claims: null, cause: 'credential_malformed' }
 const expired: VerifiedToken = { claims: null, cause: 'token_expired' }
 
-/** Issues and verifies access tokens. Whether the session in a token is active is another question. */
+/**
+ * Issues and verifies access tokens. Whether the session in a token is active is another question.
+ */
 export class AccessTokens {
   readonly #options: AccessTokensOptions
   /**
-   * Tokens whose signature was found right: verifying one costs more than all the rest of a check. Failures are not kept; times are compared
-   * at every use; and all are forgotten when a key goes. Found by the end of their signature: to hash the whole of a token for a map costs more than to
+   * Tokens whose signature was found right: verifying one costs more than all the rest of a check.
+   * Failures are not kept; times are compared at every use; and all are forgotten when a key goes.
+   * Found by the end of their signature: to hash the whole of a token for a map costs more than to
    * compare it.
    */
-  readonly #verified = new BoundedMap<Evictable & { token: string, claims: AccessTokenClaims }>(REMEMBERED)
+  readonly #verified = new BoundedMap<Evictable & { token: string; claims: AccessTokenClaims }>(
+    REMEMBERED
+  )
 
   constructor(options: AccessTokensOptions) {
     this.#options = options
@@ -63,11 +85,19 @@ export class AccessTokens {
    *
    * @throws StoreUnavailable when no key may sign
    */
-  async issue({ session, roles, generation }: AccessTokenSubject): Promise<{ token: string, expiresInSeconds: number }> {
+  async issue({
+    session,
+    roles,
+    generation
+  }: AccessTokenSubject): Promise<{ token: string; expiresInSeconds: number }> {
     const { parties, ttlSeconds, now } = this.#options
     const issuedAt = Math.floor(now() / 1000)
     const lives = ttlSeconds - Math.floor(Math.random() * JITTER * ttlSeconds)
-    const expiresAt = Math.min(issuedAt + lives, secondsOf(session.expiresAt), secondsOf(session.absoluteExpiresAt))
+    const expiresAt = Math.min(
+      issuedAt + lives,
+      secondsOf(session.expiresAt),
+      secondsOf(session.absoluteExpiresAt)
+    )
     const claims: AccessTokenClaims = {
       iss: parties.issuer,
       aud: parties.audience,
@@ -83,16 +113,25 @@ export class AccessTokens {
       amr: session.amr,
       ...(session.impersonatedBy === null ? {} : { act: { sub: session.impersonatedBy } })
     }
-    return { token: await this.sign('at+jwt', claims), expiresInSeconds: Math.max(0, expiresAt - issuedAt) }
+    return {
+      token: await this.sign('at+jwt', claims),
+      expiresInSeconds: Math.max(0, expiresAt - issuedAt)
+    }
   }
 
-  /** Signs claims as a token of another type, with the same key. @throws StoreUnavailable when no key may sign */
+  /**
+   * Signs claims as a token of another type, with the same key. @throws StoreUnavailable when no
+   * key may sign
+   */
   async sign(type: TokenType, claims: object): Promise<string> {
     const { codec } = await this.#signer()
     return codec.sign(type, claims)
   }
 
-  /** Makes sure that a key may sign. What cannot be answered afterwards must not be begun. @throws StoreUnavailable */
+  /**
+   * Makes sure that a key may sign. What cannot be answered afterwards must not be begun. @throws
+   * StoreUnavailable
+   */
   async ensureSigner(): Promise<void> {
     await this.#signer()
   }
@@ -105,7 +144,10 @@ export class AccessTokens {
     }
   }
 
-  /** What a token says that was verified before and still counts; null for any other, which `verify` must read. Asks nobody. */
+  /**
+   * What a token says that was verified before and still counts; null for any other, which `verify`
+   * must read. Asks nobody.
+   */
   peek(token: string): AccessTokenClaims | null {
     const claims = this.#remembered(token)
     const now = this.#options.now() / 1000
@@ -113,13 +155,14 @@ export class AccessTokens {
   }
 
   /**
-   * Whether this server issued the token, and it counts now: signature, algorithm, type, key, issuer, audience and times.
+   * Whether this server issued the token, and it counts now: signature, algorithm, type, key,
+   * issuer, audience and times.
    *
    * @throws StoreUnavailable when the key is unknown here and the store cannot be asked
    */
   async verify(token: string): Promise<VerifiedToken> {
     const known = this.#remembered(token)
-    const claims = known ?? await this.#read(token)
+    const claims = known ?? (await this.#read(token))
     if (claims === null) return malformed
     const now = this.#options.now() / 1000
     if (claims === 'expired' || hasExpired(claims, now)) {
@@ -129,18 +172,22 @@ export class AccessTokens {
     return isNotYet(claims, now) ? malformed : { claims }
   }
 
-  /** The session that a token of this server names, also when it has expired; null for anything else. @throws StoreUnavailable as `verify` */
+  /**
+   * The session that a token of this server names, also when it has expired; null for anything
+   * else. @throws StoreUnavailable as `verify`
+   */
   async sessionIdOf(token: string): Promise<string | null> {
-    const claims = this.#remembered(token) ?? await this.#read(token)
+    const claims = this.#remembered(token) ?? (await this.#read(token))
     return claims === null || claims === 'expired' ? null : claims.sid
   }
 
   /**
-   * The same while the token may still end its session: an app that comes back signs out with what it has. One that expired long ago lies in
-   * a log or a backup, and who finds it there must not sign its owner out.
+   * The same while the token may still end its session: an app that comes back signs out with what
+   * it has. One that expired long ago lies in a log or a backup, and who finds it there must not
+   * sign its owner out.
    */
   async endableSessionOf(token: string): Promise<string | null> {
-    const claims = this.#remembered(token) ?? await this.#read(token)
+    const claims = this.#remembered(token) ?? (await this.#read(token))
     if (claims === null || claims === 'expired') return null
     return claims.exp + ENDS_AFTER_EXPIRY_SECONDS > this.#options.now() / 1000 ? claims.sid : null
   }
@@ -158,21 +205,24 @@ export class AccessTokens {
   async #read(token: string): Promise<AccessTokenClaims | 'expired' | null> {
     const { keys, now } = this.#options
     const header = token.length <= LONGEST_TOKEN ? headerOf(token) : null
-    const kid = header?.isAccessToken && header.fields['alg'] === ALGORITHM ? header.fields['kid'] : null
+    const kid =
+      header?.isAccessToken && header.fields['alg'] === ALGORITHM ? header.fields['kid'] : null
     if (typeof kid !== 'string') return null
     // A key outlives its tokens: where it has gone they have expired, and nobody need be asked.
-    if (!keys.holds(kid) && keys.isOurs(kid) && hasExpired(payloadOf(token), now() / 1000)) return 'expired'
+    if (!keys.holds(kid) && keys.isOurs(kid) && hasExpired(payloadOf(token), now() / 1000))
+      return 'expired'
     const key = await keys.find(kid)
     const claims = key?.codec.verify(token) as AccessTokenClaims | null | undefined
     if (!claims) return null
-    if (token.length <= LONGEST_REMEMBERED) this.#verified.set(keyOf(token), { token, claims, used: false })
+    if (token.length <= LONGEST_REMEMBERED)
+      this.#verified.set(keyOf(token), { token, claims, used: false })
     return claims
   }
 }
 
 /**
- * Whether a bearer credential claims, in its header, to be an access token (RFC 9068, section 4): then it alone decides. Any other JWT is
- * somebody else's.
+ * Whether a bearer credential claims, in its header, to be an access token (RFC 9068, section 4):
+ * then it alone decides. Any other JWT is somebody else's.
  */
 export function looksLikeAccessToken(credential: string): boolean {
   return credential.startsWith('ey') && headerOf(credential)?.isAccessToken === true
@@ -193,14 +243,17 @@ interface Header {
 }
 
 // Every token of one key has the same header: the last one is remembered.
-let lastHeader: { segment: string, header: Header | null } = { segment: '', header: null }
+let lastHeader: { segment: string; header: Header | null } = { segment: '', header: null }
 
 function headerOf(token: string): Header | null {
   const end = token.indexOf('.')
   if (end === -1) return null
-  if (end === lastHeader.segment.length && token.startsWith(lastHeader.segment)) return lastHeader.header
+  if (end === lastHeader.segment.length && token.startsWith(lastHeader.segment))
+    return lastHeader.header
   const segment = token.slice(0, end)
-  const fields = /^[\w-]+$/.test(segment) ? parseObject(Buffer.from(segment, 'base64url').toString('utf8')) : null
+  const fields = /^[\w-]+$/.test(segment)
+    ? parseObject(Buffer.from(segment, 'base64url').toString('utf8'))
+    : null
   const header = fields && { fields, isAccessToken: isAccessTokenType(fields['typ']) }
   // Not a slice, which would keep the whole token.
   if (header && end <= 256) lastHeader = { segment: Buffer.from(segment).toString(), header }
@@ -214,7 +267,9 @@ function payloadOf(token: string): { exp?: unknown } {
 function parseObject(text: string): Record<string, unknown> | null {
   try {
     const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value as Record<string, unknown> : null
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : null
   } catch {
     return null
   }

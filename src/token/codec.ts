@@ -16,7 +16,10 @@ export interface KeyPair {
 export interface Codec {
   /** Signs claims as a token of this type. */
   sign(type: TokenType, claims: object): string
-  /** The claims of an access token whose signature, algorithm, type, issuer and audience are right; null for any other. Times are not looked at. */
+  /**
+   * The claims of an access token whose signature, algorithm, type, issuer and audience are right;
+   * null for any other. Times are not looked at.
+   */
   verify(token: string): object | null
 }
 

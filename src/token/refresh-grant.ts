@@ -7,8 +7,23 @@ import { Refusal, StoreUnavailable } from '../errors.js'
 import { revokeSessions } from '../session/revocation.js'
 import { judge, type SessionRecord, type UserRow } from '../session/session.js'
 import { findSession } from '../session/store.js'
-import { getToken, hashIdempotencyKey, newSalt, successorOf, type ParsedRefreshToken, type RefreshToken } from './refresh-token.js'
-import { findFamily, judgeRefresh, noteReplay, noteReuse, rotate, type RefreshRecord, type Showing } from './rotation.js'
+import {
+  getToken,
+  hashIdempotencyKey,
+  newSalt,
+  successorOf,
+  type ParsedRefreshToken,
+  type RefreshToken
+} from './refresh-token.js'
+import {
+  findFamily,
+  judgeRefresh,
+  noteReplay,
+  noteReuse,
+  rotate,
+  type RefreshRecord,
+  type Showing
+} from './rotation.js'
 
 /** A refresh request (RFC 6749, section 6). */
 export interface RefreshRequest {
@@ -53,32 +68,64 @@ export class RefreshGrant {
   }
 
   /**
-   * @throws Refusal when the token is no good; a token that was used before outside the rule has then ended its session, finally
-   * @throws StoreUnavailable when nobody knows: the same request may be sent again, and is then answered as the first would have been
+   * @throws Refusal when the token is no good; a token that was used before outside the rule has
+   *   then ended its session, finally
+   * @throws StoreUnavailable when nobody knows: the same request may be sent again, and is then
+   *   answered as the first would have been
    */
-  async refresh({ shown, clientId, idempotencyKey, ipAddress }: RefreshRequest): Promise<Refreshed> {
+  async refresh({
+    shown,
+    clientId,
+    idempotencyKey,
+    ipAddress
+  }: RefreshRequest): Promise<Refreshed> {
     const token = getToken(shown)
     if (!token) throw new Refusal('refresh_malformed')
-    const showing: Showing = { token, clientId, idempotencyHash: idempotencyKey === null ? null : hashIdempotencyKey(token.sessionId, idempotencyKey) }
+    const showing: Showing = {
+      token,
+      clientId,
+      idempotencyHash:
+        idempotencyKey === null ? null : hashIdempotencyKey(token.sessionId, idempotencyKey)
+    }
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const refreshed = await this.#rotate(showing, ipAddress) ?? await this.#answerAgain(showing, ipAddress)
+      const refreshed =
+        (await this.#rotate(showing, ipAddress)) ?? (await this.#answerAgain(showing, ipAddress))
       if (refreshed) return refreshed
     }
     throw new StoreUnavailable(new Error('a refresh token changed its state again and again'))
   }
 
   async #rotate(showing: Showing, ipAddress: string | null): Promise<Refreshed | null> {
-    const { prisma, cache, peppers: { current }, idleTtlSeconds } = this.#options
+    const {
+      prisma,
+      cache,
+      peppers: { current },
+      idleTtlSeconds
+    } = this.#options
     const salt = newSalt()
     const successor = successorOf(showing.token, salt, current)
-    const rotated = await rotate(prisma, { ...showing, hash: successor.hash, salt, pepperId: current.id, idleTtlSeconds, ipAddress })
+    const rotated = await rotate(prisma, {
+      ...showing,
+      hash: successor.hash,
+      salt,
+      pepperId: current.id,
+      idleTtlSeconds,
+      ipAddress
+    })
     if (!rotated) return null
-    const record = rotated.waited ? await findSession(prisma, showing.token.sessionId) : rotated.record
+    const record = rotated.waited
+      ? await findSession(prisma, showing.token.sessionId)
+      : rotated.record
     const check = record ? judge(record) : unknown
     if (!check.active) throw new Refusal(check.cause)
     if (!record?.user) return null
     cache.put(record) // whoever checks this session goes on without a read of the store
-    return { outcome: 'rotated', refreshToken: successor.token, generation: showing.token.generation + 1, record: { ...record, user: record.user } }
+    return {
+      outcome: 'rotated',
+      refreshToken: successor.token,
+      generation: showing.token.generation + 1,
+      record: { ...record, user: record.user }
+    }
   }
 
   /**
@@ -105,7 +152,9 @@ export class RefreshGrant {
     throw new Refusal(verdict.refuse)
   }
 
-  /** Ends the session, and tells when that is committed and final: whatever becomes of the answer. */
+  /**
+   * Ends the session, and tells when that is committed and final: whatever becomes of the answer.
+   */
   async #end(sessionId: string, ipAddress: string | null): Promise<void> {
     const changes = await withTransaction(this.#options.prisma, async (transaction) => {
       const db = await transaction.forWrite()
@@ -118,9 +167,20 @@ export class RefreshGrant {
   /** Makes the successor again. What cannot be proved to be the same token is not given out. */
   #replay({ refresh, ...record }: RefreshRecord, token: RefreshToken): Refreshed {
     const pepper = this.#options.peppers.find(refresh.rotationPepper ?? '')
-    if (!pepper) throw new StoreUnavailable(new Error('the pepper of a session is not configured here (AUTH_SECRET_PREVIOUS)'))
+    if (!pepper)
+      throw new StoreUnavailable(
+        new Error('the pepper of a session is not configured here (AUTH_SECRET_PREVIOUS)')
+      )
     const successor = successorOf(token, refresh.rotationSalt ?? '', pepper)
-    if (successor.hash !== refresh.refreshHash || !record.user) throw new StoreUnavailable(new Error('the successor of a refresh token could not be made again'))
-    return { outcome: 'replayed', refreshToken: successor.token, generation: refresh.refreshGeneration, record: { ...record, user: record.user } }
+    if (successor.hash !== refresh.refreshHash || !record.user)
+      throw new StoreUnavailable(
+        new Error('the successor of a refresh token could not be made again')
+      )
+    return {
+      outcome: 'replayed',
+      refreshToken: successor.token,
+      generation: refresh.refreshGeneration,
+      record: { ...record, user: record.user }
+    }
   }
 }

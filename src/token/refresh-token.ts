@@ -5,10 +5,12 @@ import { StoreUnavailable } from '../errors.js'
 import { hashToken } from '../session/session-token.js'
 
 /*
- * A refresh token is "hrt1_" and the base64url of: session id (16 bytes), generation (4), pepper id (4), secret (32), MAC (16), checksum (6).
- * The MAC covers every field before it, under a key that the pepper id names: nobody who has merely seen a session id can make up
- * an "older token" and have the session ended for it. The checksum has no key: it tells what was damaged or never a token (400)
- * from what another node made with a secret that this one was not given (503). The store keeps SHA-256 of the whole.
+ * A refresh token is "hrt1_" and the base64url of: session id (16 bytes), generation (4), pepper id
+ * (4), secret (32), MAC (16), checksum (6). The MAC covers every field before it, under a key that
+ * the pepper id names: nobody who has merely seen a session id can make up an "older token" and
+ * have the session ended for it. The checksum has no key: it tells what was damaged or never a
+ * token (400) from what another node made with a secret that this one was not given (503). The
+ * store keeps SHA-256 of the whole.
  */
 const PREFIX = 'hrt1_'
 const TOKEN = /^hrt1_[A-Za-z0-9_-]{104}$/
@@ -27,20 +29,35 @@ export interface RefreshToken {
   hash: string
 }
 
-/** What was shown as a refresh token: one of ours, no token at all, or one whose pepper this node does not know. */
+/**
+ * What was shown as a refresh token: one of ours, no token at all, or one whose pepper this node
+ * does not know.
+ */
 export type ParsedRefreshToken = RefreshToken | 'malformed' | 'unknown_pepper'
 
 /** The first refresh token of a session: generation 0, with a random secret. */
-export function firstRefreshToken(sessionId: string, pepper: Pepper): { token: string, hash: string } {
+export function firstRefreshToken(
+  sessionId: string,
+  pepper: Pepper
+): { token: string; hash: string } {
   return write(sessionId, 0, randomBytes(32), pepper)
 }
 
 /**
- * The token that follows `presented`. The same token, salt and pepper always give the same successor, so that a lost answer can be
- * given again with nothing secret stored; without the pepper the salt on the row is worth nothing.
+ * The token that follows `presented`. The same token, salt and pepper always give the same
+ * successor, so that a lost answer can be given again with nothing secret stored; without the
+ * pepper the salt on the row is worth nothing.
  */
-export function successorOf(presented: RefreshToken, salt: string, pepper: Pepper): { token: string, hash: string } {
-  const secret = createHmac('sha256', pepper.rotation).update(`${presented.sessionId}|${presented.generation}|`).update(presented.secret).update(`|${salt}`).digest()
+export function successorOf(
+  presented: RefreshToken,
+  salt: string,
+  pepper: Pepper
+): { token: string; hash: string } {
+  const secret = createHmac('sha256', pepper.rotation)
+    .update(`${presented.sessionId}|${presented.generation}|`)
+    .update(presented.secret)
+    .update(`|${salt}`)
+    .digest()
   return write(presented.sessionId, presented.generation + 1, secret, pepper)
 }
 
@@ -53,21 +70,34 @@ export function parseRefreshToken(token: string, peppers: Peppers): ParsedRefres
   const signed = bytes.subarray(0, SIGNED_BYTES)
   const pepper = peppers.find(signed.toString('hex', 20, 24))
   if (!pepper) return 'unknown_pepper'
-  if (!timingSafeEqual(bytes.subarray(SIGNED_BYTES, SIGNED_BYTES + MAC_BYTES), mac(signed, pepper))) return 'malformed'
-  return { sessionId: stringifyUuid(signed, 0), generation: signed.readUInt32BE(16), secret: Buffer.from(signed.subarray(24)), hash: hashToken(token) }
+  if (!timingSafeEqual(bytes.subarray(SIGNED_BYTES, SIGNED_BYTES + MAC_BYTES), mac(signed, pepper)))
+    return 'malformed'
+  return {
+    sessionId: stringifyUuid(signed, 0),
+    generation: signed.readUInt32BE(16),
+    secret: Buffer.from(signed.subarray(24)),
+    hash: hashToken(token)
+  }
 }
 
 /**
  * The token that was read; null for what is none, which whoever shows it may be told.
  *
- * @throws StoreUnavailable for one that another node has made, with a secret that this one was not given: no reason to sign anybody out
+ * @throws StoreUnavailable for one that another node has made, with a secret that this one was not
+ *   given: no reason to sign anybody out
  */
 export function getToken(parsed: ParsedRefreshToken): RefreshToken | null {
-  if (parsed === 'unknown_pepper') throw new StoreUnavailable(new Error('the pepper of a refresh token is not configured here (AUTH_SECRET_PREVIOUS)'))
+  if (parsed === 'unknown_pepper')
+    throw new StoreUnavailable(
+      new Error('the pepper of a refresh token is not configured here (AUTH_SECRET_PREVIOUS)')
+    )
   return parsed === 'malformed' ? null : parsed
 }
 
-/** What has the form of a refresh token in a text that may have more around it; null for none. For those who want to give it back. */
+/**
+ * What has the form of a refresh token in a text that may have more around it; null for none. For
+ * those who want to give it back.
+ */
 export function findRefreshToken(text: string): string | null {
   return FOUND.exec(text)?.[0] ?? null
 }
@@ -77,13 +107,22 @@ export function newSalt(): string {
   return randomBytes(16).toString('base64url')
 }
 
-/** What the store keeps of an idempotency key. Keys are bound to their session, for clients may choose poor ones. */
+/**
+ * What the store keeps of an idempotency key. Keys are bound to their session, for clients may
+ * choose poor ones.
+ */
 export function hashIdempotencyKey(sessionId: string, key: string): string {
   return hashToken(`${sessionId}|${key}`)
 }
 
-function write(sessionId: string, generation: number, secret: Buffer, pepper: Pepper): { token: string, hash: string } {
-  if (generation > LARGEST_GENERATION) throw new RangeError('a session cannot rotate its refresh token any more')
+function write(
+  sessionId: string,
+  generation: number,
+  secret: Buffer,
+  pepper: Pepper
+): { token: string; hash: string } {
+  if (generation > LARGEST_GENERATION)
+    throw new RangeError('a session cannot rotate its refresh token any more')
   const numbers = Buffer.alloc(8)
   numbers.writeUInt32BE(generation, 0)
   numbers.write(pepper.id, 4, 'hex')
@@ -94,7 +133,11 @@ function write(sessionId: string, generation: number, secret: Buffer, pepper: Pe
 }
 
 function mac(signed: Uint8Array, pepper: Pepper): Buffer {
-  return createHmac('sha256', pepper.mac).update(PREFIX).update(signed).digest().subarray(0, MAC_BYTES)
+  return createHmac('sha256', pepper.mac)
+    .update(PREFIX)
+    .update(signed)
+    .digest()
+    .subarray(0, MAC_BYTES)
 }
 
 function checksum(bytes: Uint8Array): Buffer {

@@ -1,7 +1,15 @@
 import { Prisma, type Queryable } from '../database/database.js'
 import { networkOf } from '../network.js'
 import { judge, type SessionRecord } from '../session/session.js'
-import { live, notBanned, onPrimary, recordOf, sessionColumns, userColumns, type JoinedRow } from '../session/store.js'
+import {
+  live,
+  notBanned,
+  onPrimary,
+  recordOf,
+  sessionColumns,
+  userColumns,
+  type JoinedRow
+} from '../session/store.js'
 import type { Cause } from '../errors.js'
 import type { RefreshToken } from './refresh-token.js'
 
@@ -28,24 +36,43 @@ export interface Showing {
   idempotencyHash: string | null
 }
 
-/** What the rule says: rotate, give the same answer again, end the session, or refuse and change nothing. */
+/**
+ * What the rule says: rotate, give the same answer again, end the session, or refuse and change
+ * nothing.
+ */
 export type Verdict = 'rotate' | 'replay' | 'reuse' | { refuse: Cause }
 
 /**
- * The rule, for a row as it was at one moment. A generation never comes back: what is reuse now stays so. A token that was used before is answered with the same successor as long as that cannot hide a theft:
- * for a fixed time, or to whoever knows the idempotency key while the successor has not been used. The window never moves.
+ * The rule, for a row as it was at one moment. A generation never comes back: what is reuse now
+ * stays so. A token that was used before is answered with the same successor as long as that cannot
+ * hide a theft: for a fixed time, or to whoever knows the idempotency key while the successor has
+ * not been used. The window never moves.
  */
-export function judgeRefresh(record: RefreshRecord, { token, clientId, idempotencyHash }: Showing, graceSeconds: number): Verdict {
+export function judgeRefresh(
+  record: RefreshRecord,
+  { token, clientId, idempotencyHash }: Showing,
+  graceSeconds: number
+): Verdict {
   const check = judge(record)
   // Whoever comes after a theft was noticed is told so, and not merely that the session has ended.
-  if (!check.active) return { refuse: record.session.revokedReason === 'refresh_reused' ? 'refresh_reused' : check.cause }
+  if (!check.active)
+    return {
+      refuse: record.session.revokedReason === 'refresh_reused' ? 'refresh_reused' : check.cause
+    }
   const { refreshGeneration, refreshHash, previousRefreshHash, rotatedAt } = record.refresh
-  if (refreshHash === null || token.generation > refreshGeneration) return { refuse: 'refresh_unknown' }
-  if (clientId !== null && clientId !== record.session.clientId) return { refuse: 'client_mismatch' }
-  if (token.generation === refreshGeneration) return token.hash === refreshHash ? 'rotate' : { refuse: 'refresh_unknown' }
-  if (token.generation < refreshGeneration - 1 || token.hash !== previousRefreshHash || !rotatedAt) return 'reuse'
+  if (refreshHash === null || token.generation > refreshGeneration)
+    return { refuse: 'refresh_unknown' }
+  if (clientId !== null && clientId !== record.session.clientId)
+    return { refuse: 'client_mismatch' }
+  if (token.generation === refreshGeneration)
+    return token.hash === refreshHash ? 'rotate' : { refuse: 'refresh_unknown' }
+  if (token.generation < refreshGeneration - 1 || token.hash !== previousRefreshHash || !rotatedAt)
+    return 'reuse'
   const isRecent = record.now.getTime() - rotatedAt.getTime() <= graceSeconds * 1000
-  return isRecent || (idempotencyHash !== null && idempotencyHash === record.refresh.idempotencyHash) ? 'replay' : 'reuse'
+  return isRecent ||
+    (idempotencyHash !== null && idempotencyHash === record.refresh.idempotencyHash)
+    ? 'replay'
+    : 'reuse'
 }
 
 /** What a rotation writes. */
@@ -58,20 +85,29 @@ export interface Rotation extends Showing {
   ipAddress: string | null
 }
 
-/** How many of a session's last events are looked at for a network, and how many networks a day are noted at most. */
+/**
+ * How many of a session's last events are looked at for a network, and how many networks a day are
+ * noted at most.
+ */
 const RECENT_EVENTS = 50
 
 /**
- * Rotates the refresh token of a session in one statement, if `token` is the current one of a session that has not ended: the
- * common case. A revocation takes the same row's lock, so one of the two comes first. The idle expiry moves, the absolute one never; that
- * of a session that ends with another one never past that one's.
- * The row counts refreshes; an event is written only for a network that none of the last events names.
+ * Rotates the refresh token of a session in one statement, if `token` is the current one of a
+ * session that has not ended: the common case. A revocation takes the same row's lock, so one of
+ * the two comes first. The idle expiry moves, the absolute one never; that of a session that ends
+ * with another one never past that one's. The row counts refreshes; an event is written only for a
+ * network that none of the last events names.
  *
- * @returns the session after it; null when the statement found nothing to do, and the row must be looked at. `waited`: somebody changed the
- *   session while the statement waited for its row, and perhaps the user with it, who is shown as before
+ * @returns the session after it; null when the statement found nothing to do, and the row must be
+ *   looked at. `waited`: somebody changed the session while the statement waited for its row, and
+ *   perhaps the user with it, who is shown as before
  */
-export async function rotate(db: Queryable, rotation: Rotation): Promise<{ record: SessionRecord, waited: boolean } | null> {
-  const { token, clientId, idempotencyHash, hash, salt, pepperId, idleTtlSeconds, ipAddress } = rotation
+export async function rotate(
+  db: Queryable,
+  rotation: Rotation
+): Promise<{ record: SessionRecord; waited: boolean } | null> {
+  const { token, clientId, idempotencyHash, hash, salt, pepperId, idleTtlSeconds, ipAddress } =
+    rotation
   const network = networkOf(ipAddress)
   const [row] = await db.$queryRaw<(JoinedRow & { versionBefore: number })[]>`
     WITH rotated AS (
@@ -99,25 +135,64 @@ export async function rotate(db: Queryable, rotation: Rotation): Promise<{ recor
     )
     SELECT *, clock_timestamp() AS "now" FROM rotated`
   if (!row) return null
-  // PostgreSQL reads the row that it waited for anew, and no other: the user is still as the statement first saw them.
+  // PostgreSQL reads the row that it waited for anew, and no other: the user is still as the
+  // statement first saw them.
   return { record: recordOf(row), waited: row.version !== row.versionBefore + 1 }
 }
 
-/** Reads a session with its refresh state, in one statement: what is decided on it was true at one moment. */
+/**
+ * Reads a session with its refresh state, in one statement: what is decided on it was true at one
+ * moment.
+ */
 export async function findFamily(db: Queryable, sessionId: string): Promise<RefreshRecord | null> {
   const [row] = await db.$queryRaw<(JoinedRow & RefreshState)[]>`
     SELECT ${sessionColumns}, ${userColumns}, ${refreshColumns}, clock_timestamp() AS "now"
     FROM "session" s LEFT JOIN "user" u ON u."id" = s."userId" WHERE ${onPrimary} AND s."id" = ${sessionId}`
   if (!row) return null
-  const { refreshGeneration, refreshHash, previousRefreshHash, rotatedAt, rotationSalt, rotationPepper, idempotencyHash } = row
-  const refresh = { refreshGeneration, refreshHash, previousRefreshHash, rotatedAt, rotationSalt, rotationPepper, idempotencyHash }
+  const {
+    refreshGeneration,
+    refreshHash,
+    previousRefreshHash,
+    rotatedAt,
+    rotationSalt,
+    rotationPepper,
+    idempotencyHash
+  } = row
+  const refresh = {
+    refreshGeneration,
+    refreshHash,
+    previousRefreshHash,
+    rotatedAt,
+    rotationSalt,
+    rotationPepper,
+    idempotencyHash
+  }
   return { ...recordOf(row), refresh }
 }
 
-const refreshColumns = Prisma.raw(['refreshGeneration', 'refreshHash', 'previousRefreshHash', 'rotatedAt', 'rotationSalt', 'rotationPepper', 'idempotencyHash'].map((name) => `s."${name}"`).join(', '))
+const refreshColumns = Prisma.raw(
+  [
+    'refreshGeneration',
+    'refreshHash',
+    'previousRefreshHash',
+    'rotatedAt',
+    'rotationSalt',
+    'rotationPepper',
+    'idempotencyHash'
+  ]
+    .map((name) => `s."${name}"`)
+    .join(', ')
+)
 
-/** Counts that an answer was given again, with an event for the first time in each generation: a client that loops leaves no more. */
-export async function noteReplay(db: Queryable, { session: { id } }: SessionRecord, ipAddress: string | null): Promise<void> {
+/**
+ * Counts that an answer was given again, with an event for the first time in each generation: a
+ * client that loops leaves no more.
+ */
+export async function noteReplay(
+  db: Queryable,
+  { session: { id } }: SessionRecord,
+  ipAddress: string | null
+): Promise<void> {
   await db.$executeRaw`
     WITH noted AS (
       UPDATE "session" SET "replayCount" = "replayCount" + 1, "generationReplays" = "generationReplays" + 1
@@ -127,8 +202,15 @@ export async function noteReplay(db: Queryable, { session: { id } }: SessionReco
     SELECT "id", "userId", 'refresh_replayed', ${ipAddress} FROM noted WHERE "generationReplays" = 1`
 }
 
-/** Notes in the events of a session that has not ended that a token was used twice, and locks it: it is about to end. */
-export async function noteReuse(db: Queryable, sessionId: string, ipAddress: string | null): Promise<void> {
+/**
+ * Notes in the events of a session that has not ended that a token was used twice, and locks it: it
+ * is about to end.
+ */
+export async function noteReuse(
+  db: Queryable,
+  sessionId: string,
+  ipAddress: string | null
+): Promise<void> {
   await db.$executeRaw`
     INSERT INTO "session_event" ("sessionId", "userId", "type", "ipAddress")
     SELECT "id", "userId", 'refresh_reused', ${ipAddress} FROM "session" WHERE "id" = ${sessionId} AND "revokedAt" IS NULL FOR UPDATE`

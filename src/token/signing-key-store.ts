@@ -34,10 +34,16 @@ export interface SigningKeyRow extends KeyDescription {
 }
 
 /** A new pair: the public part as it is published, the private part as PEM. */
-export async function generateSigningKey(kid: string, algorithm: string): Promise<{ jwk: PublicJwk, privateKey: string }> {
+export async function generateSigningKey(
+  kid: string,
+  algorithm: string
+): Promise<{ jwk: PublicJwk; privateKey: string }> {
   const pair = await promisify(generateKeyPair)('ec', { namedCurve: 'P-256' })
   const { kty = '', crv = '', x = '', y = '' } = pair.publicKey.export({ format: 'jwk' })
-  return { jwk: { kid, alg: algorithm, use: 'sig', kty, crv, x, y }, privateKey: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() }
+  return {
+    jwk: { kid, alg: algorithm, use: 'sig', kty, crv, x, y },
+    privateKey: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  }
 }
 
 /** A key to be inserted. */
@@ -47,7 +53,10 @@ export interface NewSigningKey {
   privateKey: string
 }
 
-/** The keys whose tokens may still count: the current one first, then the next, then the retired ones. */
+/**
+ * The keys whose tokens may still count: the current one first, then the next, then the retired
+ * ones.
+ */
 export async function findSigningKeys(db: Queryable): Promise<SigningKeyRow[]> {
   return db.$queryRaw<SigningKeyRow[]>`
     SELECT *, CASE WHEN "retiredAt" IS NOT NULL THEN 'retired' WHEN "activatedAt" IS NULL THEN 'next' ELSE 'current' END AS "state"
@@ -56,10 +65,14 @@ export async function findSigningKeys(db: Queryable): Promise<SigningKeyRow[]> {
 }
 
 /**
- * Makes the current key and the next one where they are missing. However many nodes call it at once, there is one of each: a unique index
- * says so, and whoever comes second inserts nothing.
+ * Makes the current key and the next one where they are missing. However many nodes call it at
+ * once, there is one of each: a unique index says so, and whoever comes second inserts nothing.
  */
-export async function insertMissingKeys(db: Queryable, current: NewSigningKey, next: NewSigningKey): Promise<void> {
+export async function insertMissingKeys(
+  db: Queryable,
+  current: NewSigningKey,
+  next: NewSigningKey
+): Promise<void> {
   await db.$executeRaw`
     INSERT INTO "signing_key" ("id", "algorithm", "publicKey", "privateKey", "createdAt", "activatedAt")
     VALUES (${current.jwk.kid}, ${current.jwk.alg}, ${JSON.stringify(current.jwk)}::jsonb, ${current.privateKey}, clock_timestamp(), clock_timestamp()),
@@ -68,7 +81,12 @@ export async function insertMissingKeys(db: Queryable, current: NewSigningKey, n
 }
 
 /** Seals a private part anew, unless somebody else has done so meanwhile. */
-export async function replacePrivateKey(db: Queryable, kid: string, before: string, after: string): Promise<void> {
+export async function replacePrivateKey(
+  db: Queryable,
+  kid: string,
+  before: string,
+  after: string
+): Promise<void> {
   await db.$executeRaw`UPDATE "signing_key" SET "privateKey" = ${after} WHERE "id" = ${kid} AND "privateKey" = ${before}`
 }
 
@@ -85,10 +103,15 @@ export async function lockForRotation(db: Queryable): Promise<number | null> {
 }
 
 /**
- * Retires the current key, lets the next one sign, and makes a new next one. Under `lockForRotation`; the index wants this order. What
- * has retired never signs again: its private part goes.
+ * Retires the current key, lets the next one sign, and makes a new next one. Under
+ * `lockForRotation`; the index wants this order. What has retired never signs again: its private
+ * part goes.
  */
-export async function promoteNextKey(db: Queryable, retiredForSeconds: number, next: NewSigningKey): Promise<void> {
+export async function promoteNextKey(
+  db: Queryable,
+  retiredForSeconds: number,
+  next: NewSigningKey
+): Promise<void> {
   await db.$executeRaw`
     UPDATE "signing_key" SET "privateKey" = '', "retiredAt" = clock_timestamp(), "expiresAt" = clock_timestamp() + ${retiredForSeconds}::int * interval '1 second'
     WHERE "activatedAt" IS NOT NULL AND "retiredAt" IS NULL`

@@ -10,8 +10,17 @@ import { withTransaction } from '../database/transaction.js'
 import { StoreUnavailable } from '../errors.js'
 import { ALGORITHM, type Codec, type OpenCodec, type TokenParties } from './codec.js'
 import {
-  findSigningKeys, generateSigningKey, insertMissingKeys, lockForRotation, promoteNextKey, replacePrivateKey,
-  type KeyDescription, type KeyState, type NewSigningKey, type PublicJwk, type SigningKeyRow
+  findSigningKeys,
+  generateSigningKey,
+  insertMissingKeys,
+  lockForRotation,
+  promoteNextKey,
+  replacePrivateKey,
+  type KeyDescription,
+  type KeyState,
+  type NewSigningKey,
+  type PublicJwk,
+  type SigningKeyRow
 } from './signing-key-store.js'
 
 /** How long others may keep a copy of the JWKS, in seconds. */
@@ -20,19 +29,25 @@ export const JWKS_MAX_AGE_SECONDS = 300
 /** How often a node that serves reads the keys, in milliseconds. */
 export const KEYS_POLL_MS = 5_000
 
-/** A next key is younger than this: some gateway may have a JWKS without it. Copies of the JWKS, and two rounds of the nodes' reading. */
-const PUBLISHED_SECONDS = JWKS_MAX_AGE_SECONDS + 2 * KEYS_POLL_MS / 1_000
+/**
+ * A next key is younger than this: some gateway may have a JWKS without it. Copies of the JWKS, and
+ * two rounds of the nodes' reading.
+ */
+const PUBLISHED_SECONDS = JWKS_MAX_AGE_SECONDS + (2 * KEYS_POLL_MS) / 1_000
 
 /** A node that cannot read the keys goes on signing with those it has, for this long. */
 const SIGNS_UNREAD_MS = 600_000
 
 /**
- * A retired key stays published for this long: another node may go on signing with it until it has read of the rotation, tokens live as
- * long as any setting allows, and clocks differ.
+ * A retired key stays published for this long: another node may go on signing with it until it has
+ * read of the rotation, tokens live as long as any setting allows, and clocks differ.
  */
 const RETIRED_SECONDS = SIGNS_UNREAD_MS / 1_000 + LONGEST_ACCESS_TOKEN_SECONDS + 60
 
-/** A key name that is unknown here makes one read of the store a second, however many tokens carry one. */
+/**
+ * A key name that is unknown here makes one read of the store a second, however many tokens carry
+ * one.
+ */
 const UNKNOWN_READ_MS = 1_000
 
 const KID_RANDOM_BYTES = 12
@@ -49,7 +64,10 @@ export interface HeldKey {
 export interface PublishedKeys {
   keys: PublicJwk[]
   etag: string
-  /** For how long a copy is as good as the original; 0 when this node has not been able to read the keys lately. */
+  /**
+   * For how long a copy is as good as the original; 0 when this node has not been able to read the
+   * keys lately.
+   */
   maxAgeSeconds: number
 }
 
@@ -81,15 +99,25 @@ export class SigningKeys {
   }
 
   /**
-   * Makes the keys where there are none, reads them, and seals anew what a previous secret has sealed.
+   * Makes the keys where there are none, reads them, and seals anew what a previous secret has
+   * sealed.
    *
    * @throws ConfigError when a key was sealed under a secret that is not configured
    */
   async open(): Promise<void> {
     const rows = await this.read()
     for (const { id, state, privateKey } of rows) {
-      const text = isSealedByPrevious(this.#options.keys, privateKey) && state !== 'retired' ? unseal(this.#options.keys, privateKey, id) : null
-      if (text !== null) await replacePrivateKey(this.#options.prisma, id, privateKey, seal(this.#options.keys, text, id))
+      const text =
+        isSealedByPrevious(this.#options.keys, privateKey) && state !== 'retired'
+          ? unseal(this.#options.keys, privateKey, id)
+          : null
+      if (text !== null)
+        await replacePrivateKey(
+          this.#options.prisma,
+          id,
+          privateKey,
+          seal(this.#options.keys, text, id)
+        )
     }
   }
 
@@ -98,7 +126,10 @@ export class SigningKeys {
     const { prisma, now } = this.#options
     const begun = now()
     let rows = await findSigningKeys(prisma)
-    if (!rows.some(({ state }) => state === 'current') || !rows.some(({ state }) => state === 'next')) {
+    if (
+      !rows.some(({ state }) => state === 'current') ||
+      !rows.some(({ state }) => state === 'next')
+    ) {
       await insertMissingKeys(prisma, await this.#generate(), await this.#generate())
       rows = await findSigningKeys(prisma)
     }
@@ -114,18 +145,26 @@ export class SigningKeys {
     return this.#ring.has(kid)
   }
 
-  /** Whether this server can have made the name. It carries a MAC, so that nobody can make the server read its store by inventing names. */
+  /**
+   * Whether this server can have made the name. It carries a MAC, so that nobody can make the
+   * server read its store by inventing names.
+   */
   isOurs(kid: string): boolean {
     const bytes = Buffer.from(kid, 'base64url')
-    // Written exactly so: the decoder ignores what is no base64, and many texts would pass for one name.
-    if (bytes.length !== KID_RANDOM_BYTES + KID_MAC_BYTES || bytes.toString('base64url') !== kid) return false
+    // Written exactly so: the decoder ignores what is no base64, and many texts would pass for one
+    // name.
+    if (bytes.length !== KID_RANDOM_BYTES + KID_MAC_BYTES || bytes.toString('base64url') !== kid)
+      return false
     const random = bytes.subarray(0, KID_RANDOM_BYTES)
-    return this.#options.keys.all.some(({ keyId }) => timingSafeEqual(bytes.subarray(KID_RANDOM_BYTES), kidMac(keyId, random)))
+    return this.#options.keys.all.some(({ keyId }) =>
+      timingSafeEqual(bytes.subarray(KID_RANDOM_BYTES), kidMac(keyId, random))
+    )
   }
 
   /**
-   * The key of this name. One that is unknown may have been made a moment ago by another node: then the answer waits for a read of the store
-   * that begins now or within a second. A name that this server cannot have made costs no read.
+   * The key of this name. One that is unknown may have been made a moment ago by another node: then
+   * the answer waits for a read of the store that begins now or within a second. A name that this
+   * server cannot have made costs no read.
    *
    * @throws StoreUnavailable when nobody knows
    */
@@ -137,7 +176,10 @@ export class SigningKeys {
     return this.#ring.get(kid) ?? null
   }
 
-  /** The key that signs. @throws StoreUnavailable when the keys have not been read for so long that it may have been retired */
+  /**
+   * The key that signs. @throws StoreUnavailable when the keys have not been read for so long that
+   * it may have been retired
+   */
   async signer(): Promise<HeldKey> {
     if (this.#options.now() - this.#readAt > SIGNS_UNREAD_MS) await this.#readSoon()
     for (const key of this.#ring.values()) {
@@ -148,7 +190,11 @@ export class SigningKeys {
 
   published(): PublishedKeys {
     const isFresh = this.#options.now() - this.#readAt <= 4 * KEYS_POLL_MS
-    return { keys: this.#published, etag: this.#etag, maxAgeSeconds: isFresh ? JWKS_MAX_AGE_SECONDS : 0 }
+    return {
+      keys: this.#published,
+      etag: this.#etag,
+      maxAgeSeconds: isFresh ? JWKS_MAX_AGE_SECONDS : 0
+    }
   }
 
   /**
@@ -161,10 +207,12 @@ export class SigningKeys {
     const next = await this.#generate()
     const waitSeconds = await withTransaction(this.#options.prisma, async (transaction) => {
       const db = await transaction.forWrite()
-      const ageSeconds = await lockForRotation(db) ?? 0
+      const ageSeconds = (await lockForRotation(db)) ?? 0
       if (ageSeconds < PUBLISHED_SECONDS && !force) return Math.ceil(PUBLISHED_SECONDS - ageSeconds)
       await promoteNextKey(db, RETIRED_SECONDS, next)
-      await writeAccountEvents(db, originOutsideRequests(), [{ userId: null, kind: 'signing_key_rotated' }])
+      await writeAccountEvents(db, originOutsideRequests(), [
+        { userId: null, kind: 'signing_key_rotated' }
+      ])
       return null
     })
     if (waitSeconds === null) await this.read()
@@ -185,14 +233,25 @@ export class SigningKeys {
       const codec = this.#codecs.get(id)
       if (codec) this.#ring.set(id, { kid: id, state, codec })
     }
-    this.#published = rows.map(({ publicKey: { kid, alg, use, kty, crv, x, y } }) => ({ kty, crv, x, y, kid, alg, use }))
+    this.#published = rows.map(({ publicKey: { kid, alg, use, kty, crv, x, y } }) => ({
+      kty,
+      crv,
+      x,
+      y,
+      kid,
+      alg,
+      use
+    }))
     this.#etag = `"${createHash('sha256').update(JSON.stringify(this.#published)).digest('base64url').slice(0, 22)}"`
     const gone = [...before.keys()].filter((kid) => !this.#ring.has(kid))
     for (const kid of gone) this.#codecs.delete(kid)
     if (gone.length > 0) this.#options.onForgotten?.()
   }
 
-  /** Whoever comes while a read is waited for shares it; whoever comes while one is running waits for the next. */
+  /**
+   * Whoever comes while a read is waited for shares it; whoever comes while one is running waits
+   * for the next.
+   */
   #readSoon(): Promise<void> {
     this.#nextRead ??= (async () => {
       const { now } = this.#options
@@ -208,9 +267,13 @@ export class SigningKeys {
     const { keys, openCodec, parties } = this.#options
     const text = state === 'retired' ? null : unseal(keys, privateKey, id)
     if (text === null && state !== 'retired') {
-      throw new ConfigError('AUTH_SECRET_PREVIOUS: a signing key in the store was encrypted under a secret that is not configured')
+      throw new ConfigError(
+        'AUTH_SECRET_PREVIOUS: a signing key in the store was encrypted under a secret that is not configured'
+      )
     }
-    const pem = createPublicKey({ key: { ...publicKey }, format: 'jwk' }).export({ type: 'spki', format: 'pem' }).toString()
+    const pem = createPublicKey({ key: { ...publicKey }, format: 'jwk' })
+      .export({ type: 'spki', format: 'pem' })
+      .toString()
     return openCodec({ kid: id, publicKey: pem, privateKey: text }, parties)
   }
 

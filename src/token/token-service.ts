@@ -8,7 +8,12 @@ import { findSession } from '../session/store.js'
 import type { Peppers } from '../auth/keys.js'
 import { Refusal } from '../errors.js'
 import type { Refreshed, RefreshGrant, RefreshRequest } from './refresh-grant.js'
-import { findRefreshToken, getToken, parseRefreshToken, type ParsedRefreshToken } from './refresh-token.js'
+import {
+  findRefreshToken,
+  getToken,
+  parseRefreshToken,
+  type ParsedRefreshToken
+} from './refresh-token.js'
 import type { TokenSet } from './token-set.js'
 import type { Tally } from '../tally.js'
 
@@ -18,10 +23,17 @@ const JWT = /(?<![\w.-])ey[\w-]+\.[\w-]+\.[\w-]+(?![\w.-])/
 /** Makes and reads access tokens. */
 export interface AccessTokenSource {
   /** For a session and a generation of its refresh token. */
-  issue(subject: { session: SessionRow, roles: string[], generation: number }): Promise<{ token: string, expiresInSeconds: number }>
+  issue(subject: {
+    session: SessionRow
+    roles: string[]
+    generation: number
+  }): Promise<{ token: string; expiresInSeconds: number }>
   /** Makes sure that a token could be issued. @throws StoreUnavailable */
   ensureSigner(): Promise<void>
-  /** The session that an access token of this server names, also when it has lately expired; null for anything else. */
+  /**
+   * The session that an access token of this server names, also when it has lately expired; null
+   * for anything else.
+   */
   endableSessionOf(token: string): Promise<string | null>
   /** The same however long ago it has expired. */
   sessionIdOf(token: string): Promise<string | null>
@@ -51,11 +63,18 @@ export class TokenService {
   }
 
   /** Exchanges a refresh token. @throws Refusal, StoreUnavailable as `RefreshGrant.refresh` */
-  async refresh(request: RefreshRequest): Promise<{ outcome: Refreshed['outcome'], tokens: TokenSet }> {
+  async refresh(
+    request: RefreshRequest
+  ): Promise<{ outcome: Refreshed['outcome']; tokens: TokenSet }> {
     const { grant, accessTokens, tally } = this.#options
     try {
       await accessTokens.ensureSigner()
-      const { outcome, record: { session, user }, generation, refreshToken } = await grant.refresh(request)
+      const {
+        outcome,
+        record: { session, user },
+        generation,
+        refreshToken
+      } = await grant.refresh(request)
       const tokens = await this.#tokensOf(session, rolesOf(user.role), generation, refreshToken)
       tally.refreshed(outcome)
       return { outcome, tokens }
@@ -71,41 +90,56 @@ export class TokenService {
   }
 
   /**
-   * Ends the session of a refresh, access or session token (RFC 7009). An access token that has lately expired and a refresh token that was
-   * used still name their session: ending it is what their holder wants. A token that is none of ours ends nothing, and costs no query
-   * unless it is formed as a session token without its signature, which only the store can tell from a made-up one.
+   * Ends the session of a refresh, access or session token (RFC 7009). An access token that has
+   * lately expired and a refresh token that was used still name their session: ending it is what
+   * their holder wants. A token that is none of ours ends nothing, and costs no query unless it is
+   * formed as a session token without its signature, which only the store can tell from a made-up
+   * one.
    *
    * @param guess does so, and counts: called for a token that does not prove itself
    * @throws StoreUnavailable when nobody knows
    */
-  async revoke(sent: string, guess: (lookUp: () => Promise<string | null>) => Promise<string | null>): Promise<Revoked | null> {
+  async revoke(
+    sent: string,
+    guess: (lookUp: () => Promise<string | null>) => Promise<string | null>
+  ): Promise<Revoked | null> {
     const text = decodePercent(decodePercent(sent)).trim()
-    const sessionId = await this.#provenSessionOf(text) ?? await guess(() => this.#lookUp(text))
+    const sessionId = (await this.#provenSessionOf(text)) ?? (await guess(() => this.#lookUp(text)))
     return sessionId === null ? null : this.#options.revoker.revoke([sessionId], null, 'signed_out')
   }
 
   /**
-   * What shall stand for an access token where only session tokens are known; null for a token that is none of ours. An expired one has a
-   * stand-in as well: whether the session is active is asked of the reader, and it may still sign out. One that expired long ago has one
-   * that names no session: it may end none.
+   * What shall stand for an access token where only session tokens are known; null for a token that
+   * is none of ours. An expired one has a stand-in as well: whether the session is active is asked
+   * of the reader, and it may still sign out. One that expired long ago has one that names no
+   * session: it may end none.
    */
   async standInFor(accessToken: string): Promise<StandIn | null> {
     const { accessTokens } = this.#options
-    if (await accessTokens.sessionIdOf(accessToken) === null) return null
+    if ((await accessTokens.sessionIdOf(accessToken)) === null) return null
     const sessionId = await accessTokens.endableSessionOf(accessToken)
     const { token } = sessionId === null ? mintSessionToken() : mintSessionToken(sessionId)
     return { token, credential: { kind: 'access', value: accessToken } }
   }
 
-  /** The session of a token that proves itself by a MAC or a signature of this server, whatever stands around it in the text. */
+  /**
+   * The session of a token that proves itself by a MAC or a signature of this server, whatever
+   * stands around it in the text.
+   */
   async #provenSessionOf(text: string): Promise<string | null> {
     const { accessTokens, reader } = this.#options
     const refreshToken = findRefreshToken(text)
     if (refreshToken !== null) return getToken(this.parse(refreshToken))?.sessionId ?? null
-    return reader.parse({ kind: 'signed', value: text })?.sessionId ?? accessTokens.endableSessionOf(JWT.exec(text)?.[0] ?? '')
+    return (
+      reader.parse({ kind: 'signed', value: text })?.sessionId ??
+      accessTokens.endableSessionOf(JWT.exec(text)?.[0] ?? '')
+    )
   }
 
-  /** The session of a token without its signature: whoever has the secret in a session token may end its session. */
+  /**
+   * The session of a token without its signature: whoever has the secret in a session token may end
+   * its session.
+   */
   async #lookUp(text: string): Promise<string | null> {
     const parsed = findSessionToken(text)
     if (!parsed) return null
@@ -113,8 +147,23 @@ export class TokenService {
     return record?.session.token === parsed.hash ? parsed.sessionId : null
   }
 
-  async #tokensOf(session: SessionRow, roles: string[], generation: number, refreshToken: string): Promise<TokenSet> {
-    const { token, expiresInSeconds } = await this.#options.accessTokens.issue({ session, roles, generation })
-    return { access_token: token, token_type: 'Bearer', expires_in: expiresInSeconds, refresh_token: refreshToken, session_id: session.id }
+  async #tokensOf(
+    session: SessionRow,
+    roles: string[],
+    generation: number,
+    refreshToken: string
+  ): Promise<TokenSet> {
+    const { token, expiresInSeconds } = await this.#options.accessTokens.issue({
+      session,
+      roles,
+      generation
+    })
+    return {
+      access_token: token,
+      token_type: 'Bearer',
+      expires_in: expiresInSeconds,
+      refresh_token: refreshToken,
+      session_id: session.id
+    }
   }
 }

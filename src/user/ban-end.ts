@@ -2,7 +2,8 @@ import { Refusal } from '../errors.js'
 import { parseTimeSpan } from './time-span.js'
 
 const LASTING = /^(\d{1,5})([mhdw])$/
-// With a zone, or a day alone: a time without one would be another on the server than where it was typed.
+// With a zone, or a day alone: a time without one would be another on the server than where it was
+// typed.
 const TIME = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2}))?$/
 
 /**
@@ -14,7 +15,11 @@ const TIME = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2}))?$/
 export function parseBanEnd(text: string, now: number): Date {
   const lastsMs = parseTimeSpan(text, LASTING)
   const end = lastsMs !== null ? now + lastsMs : TIME.test(text) ? Date.parse(text) : NaN
-  if (!Number.isFinite(end)) throw new Refusal('invalid_input', '--until is a number of m, h, d or w (7d), a day (2027-01-31) or a time with its zone (2027-01-31T18:00Z)')
+  if (!Number.isFinite(end))
+    throw new Refusal(
+      'invalid_input',
+      '--until is a number of m, h, d or w (7d), a day (2027-01-31) or a time with its zone (2027-01-31T18:00Z)'
+    )
   if (end <= now) throw new Refusal('invalid_input', '--until has passed')
   return new Date(end)
 }

@@ -16,7 +16,10 @@ export interface ListedUser {
   createdAt: Date
 }
 
-/** A user as support sees them: who it is, how they sign in, what keeps them from it, and when they were last here. */
+/**
+ * A user as support sees them: who it is, how they sign in, what keeps them from it, and when they
+ * were last here.
+ */
 export interface DescribedUser extends ListedUser {
   image: string | null
   banReason: string | null
@@ -32,7 +35,10 @@ export interface DescribedUser extends ListedUser {
   updatedAt: Date
 }
 
-/** Users that one statement of a search reads, sessions that are counted, and those that are looked at for when somebody was last here. */
+/**
+ * Users that one statement of a search reads, sessions that are counted, and those that are looked
+ * at for when somebody was last here.
+ */
 const SEARCHED = 20_000
 const COUNTED = 1_000
 
@@ -42,10 +48,17 @@ const COUNTED = 1_000
  * @param who an e-mail address, or an id
  * @throws Refusal 404 where there is no such user
  */
-export async function getUser(db: Queryable, who: string): Promise<{ id: string, email: string }> {
+export async function getUser(db: Queryable, who: string): Promise<{ id: string; email: string }> {
   const select = { id: true, email: true } as const
-  const user = await db.user.findUnique({ where: who.includes('@') ? { email: who.toLowerCase() } : { id: who }, select })
-  if (!user) throw new Refusal('not_found', `there is no user ${who}. \`holdfast user list --search <part of the address or name>\` may find them`)
+  const user = await db.user.findUnique({
+    where: who.includes('@') ? { email: who.toLowerCase() } : { id: who },
+    select
+  })
+  if (!user)
+    throw new Refusal(
+      'not_found',
+      `there is no user ${who}. \`holdfast user list --search <part of the address or name>\` may find them`
+    )
   return user
 }
 
@@ -54,25 +67,35 @@ export async function getUserIdOrPast(db: Queryable, who: string): Promise<strin
   return who.includes('@') ? (await getUser(db, who)).id : who
 }
 
-const listedColumns = Prisma.raw(`"id", "email", "name", "emailVerified", "role", COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()) AS "banned",
+const listedColumns =
+  Prisma.raw(`"id", "email", "name", "emailVerified", "role", COALESCE("banned", false) AND ("banExpires" IS NULL OR "banExpires" > clock_timestamp()) AS "banned",
   COALESCE("twoFactorEnabled", false) AS "secondFactor", "createdAt"`)
 
 type ListedRow = Omit<ListedUser, 'roles'> & { role: string | null }
 
 /** A page of the users, latest first. */
-export async function listUsers(db: Queryable, { limit, after }: PageWanted): Promise<ListedUser[]> {
-  const rows = await db.$queryRaw<ListedRow[]>`SELECT ${listedColumns} FROM "user" ${behind(after)} ORDER BY "id" DESC LIMIT ${limit}`
+export async function listUsers(
+  db: Queryable,
+  { limit, after }: PageWanted
+): Promise<ListedUser[]> {
+  const rows = await db.$queryRaw<
+    ListedRow[]
+  >`SELECT ${listedColumns} FROM "user" ${behind(after)} ORDER BY "id" DESC LIMIT ${limit}`
   return rows.map(toListed)
 }
 
 /**
- * A page of the users whose address or name has the text in it, in whatever case, latest first. It looks at all users until the page is full,
- * so many in each statement.
+ * A page of the users whose address or name has the text in it, in whatever case, latest first. It
+ * looks at all users until the page is full, so many in each statement.
  */
-export async function searchUsers(db: Queryable, text: string, { limit, after }: PageWanted): Promise<ListedUser[]> {
+export async function searchUsers(
+  db: Queryable,
+  text: string,
+  { limit, after }: PageWanted
+): Promise<ListedUser[]> {
   const found: ListedUser[] = []
   for (let last = after; ;) {
-    const rows: (ListedRow & { lastId: string, fits: boolean })[] = await db.$queryRaw`
+    const rows: (ListedRow & { lastId: string; fits: boolean })[] = await db.$queryRaw`
       WITH page AS MATERIALIZED (
         SELECT * FROM "user" ${behind(last)} ORDER BY "id" DESC LIMIT ${SEARCHED}
       ), fitting AS (
@@ -81,13 +104,19 @@ export async function searchUsers(db: Queryable, text: string, { limit, after }:
       )
       SELECT last."id" AS "lastId", fitting."id" IS NOT NULL AS "fits", fitting.*
       FROM (SELECT min("id") AS "id" FROM page HAVING count(*) > 0) last LEFT JOIN fitting ON true ORDER BY fitting."id" DESC`
-    found.push(...rows.filter(({ fits }) => fits).map(({ lastId: _lastId, fits: _fits, ...row }) => toListed(row)))
+    found.push(
+      ...rows
+        .filter(({ fits }) => fits)
+        .map(({ lastId: _lastId, fits: _fits, ...row }) => toListed(row))
+    )
     last = rows[0]?.lastId
     if (last === undefined || found.length >= limit) return found
   }
 }
 
-/** Where a page begins. Written so that the index finds the place, however the statement is planned. */
+/**
+ * Where a page begins. Written so that the index finds the place, however the statement is planned.
+ */
 function behind(after: string | undefined): Prisma.Sql {
   return after === undefined ? Prisma.empty : Prisma.sql`WHERE "id" < ${after}`
 }
@@ -108,9 +137,40 @@ export async function describeUser(db: Queryable, userId: string): Promise<Descr
         SELECT "lastSeenAt" FROM "session" WHERE "userId" = ${userId} AND "impersonatedBy" IS NULL ORDER BY "id" DESC LIMIT ${COUNTED}) latest) AS "lastSeenAt"
     FROM "user" WHERE "id" = ${userId}`
   if (!row) return null
-  const { id, email, name, emailVerified, role, image, banned, banReason, banExpires, providers, secondFactor, secondFactorLockedUntil, sessions, lastSeenAt, createdAt, updatedAt } = row
+  const {
+    id,
+    email,
+    name,
+    emailVerified,
+    role,
+    image,
+    banned,
+    banReason,
+    banExpires,
+    providers,
+    secondFactor,
+    secondFactorLockedUntil,
+    sessions,
+    lastSeenAt,
+    createdAt,
+    updatedAt
+  } = row
   return {
-    id, email, name, emailVerified, image, roles: rolesOf(role), banned, banReason, banExpires, providers, secondFactor, secondFactorLockedUntil, sessions, lastSeenAt,
-    createdAt, updatedAt
+    id,
+    email,
+    name,
+    emailVerified,
+    image,
+    roles: rolesOf(role),
+    banned,
+    banReason,
+    banExpires,
+    providers,
+    secondFactor,
+    secondFactorLockedUntil,
+    sessions,
+    lastSeenAt,
+    createdAt,
+    updatedAt
   }
 }

@@ -17,20 +17,34 @@ export interface Difference {
 const ABSENT = 'absent'
 
 /**
- * Finds the differences between two answers. An error is compared by its status, its code and the names of its members; everything
- * else by each value that its body holds. Cookies and headers are compared always.
+ * Finds the differences between two answers. An error is compared by its status, its code and the
+ * names of its members; everything else by each value that its body holds. Cookies and headers are
+ * compared always.
  */
-export function compare(scene: string, step: Step, stock: Normalised, holdfast: Normalised): Difference[] {
+export function compare(
+  scene: string,
+  step: Step,
+  stock: Normalised,
+  holdfast: Normalised
+): Difference[] {
   const found = (what: Difference['what'], at: string, a: string, b: string): Difference[] =>
-    (a === b ? [] : [{ scene, step, what, at, stock: a, holdfast: b }])
+    a === b ? [] : [{ scene, step, what, at, stock: a, holdfast: b }]
   const each = (what: Difference['what'], a: Map<string, string>, b: Map<string, string>) =>
-    [...new Set([...a.keys(), ...b.keys()])].flatMap((at) => found(what, at, a.get(at) ?? ABSENT, b.get(at) ?? ABSENT))
+    [...new Set([...a.keys(), ...b.keys()])].flatMap((at) =>
+      found(what, at, a.get(at) ?? ABSENT, b.get(at) ?? ABSENT)
+    )
   const outcome = found('outcome', '', outcomeOf(stock), outcomeOf(holdfast))
   const errors = [stock, holdfast].filter(({ status }) => status >= 400).length
   return [
     ...outcome,
-    ...(errors === 2 && outcome.length === 0 ? found('members', '', membersOf(stock), membersOf(holdfast)) : []),
-    ...(errors > 0 ? [] : isOther(stock, holdfast) ? found('members', '', membersOf(stock), membersOf(holdfast)) : each('body', stock.body, holdfast.body)),
+    ...(errors === 2 && outcome.length === 0
+      ? found('members', '', membersOf(stock), membersOf(holdfast))
+      : []),
+    ...(errors > 0
+      ? []
+      : isOther(stock, holdfast)
+        ? found('members', '', membersOf(stock), membersOf(holdfast))
+        : each('body', stock.body, holdfast.body)),
     ...(errors > 0 ? [] : found('header', 'content-type', stock.type, holdfast.type)),
     ...each('cookie', stock.cookies, holdfast.cookies),
     ...each('header', stock.headers, holdfast.headers)
@@ -48,7 +62,12 @@ function outcomeOf({ status, code }: Normalised): string {
 
 /** The names at the top of a body, or the body itself where it is no object. */
 function membersOf({ body }: Normalised): string {
-  return body.get('') ?? [...new Set([...body.keys()].map((path) => path.split(/[.[]/, 1)[0] ?? ''))].toSorted().join(', ')
+  return (
+    body.get('') ??
+    [...new Set([...body.keys()].map((path) => path.split(/[.[]/, 1)[0] ?? ''))]
+      .toSorted()
+      .join(', ')
+  )
 }
 
 /** A difference as a line. */

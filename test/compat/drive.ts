@@ -15,7 +15,12 @@ export interface Company {
 
 export async function gather(side: Side): Promise<Company> {
   return {
-    cast: await castOf(side, { name: 'all', people: ['user', 'other'], admins: ['admin'], visitors: [] }),
+    cast: await castOf(side, {
+      name: 'all',
+      people: ['user', 'other'],
+      admins: ['admin'],
+      visitors: []
+    }),
     dead: await deadSession(side)
   }
 }
@@ -34,8 +39,12 @@ export interface Played {
 }
 
 /** Plays a scene on one side, and returns the answers in its order. */
-export async function play(side: Side, scene: Scene, { dead, cast: standing }: Company): Promise<Played[]> {
-  const cast = { ...standing, ...await castOf(side, scene) }
+export async function play(
+  side: Side,
+  scene: Scene,
+  { dead, cast: standing }: Company
+): Promise<Played[]> {
+  const cast = { ...standing, ...(await castOf(side, scene)) }
   const played: Played[] = []
   for (const step of scene.steps) {
     await betweenCodes(step)
@@ -46,13 +55,23 @@ export async function play(side: Side, scene: Scene, { dead, cast: standing }: C
   return played
 }
 
-async function castOf(side: Side, { name, people, admins, visitors }: Omit<Scene, 'steps'>): Promise<Cast> {
-  const local = (actor: string) => `${name}.${actor}`.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').replaceAll(/^-|-$/g, '')
+async function castOf(
+  side: Side,
+  { name, people, admins, visitors }: Omit<Scene, 'steps'>
+): Promise<Cast> {
+  const local = (actor: string) =>
+    `${name}.${actor}`
+      .toLowerCase()
+      .replaceAll(/[^a-z0-9]+/g, '-')
+      .replaceAll(/^-|-$/g, '')
   const pairs = await Promise.all([
     ...people.map(async (actor) => [actor, await side.person(local(actor))] as const),
     ...admins.map(async (actor) => [actor, await side.administrator(local(actor))] as const)
   ])
-  return Object.fromEntries([...pairs, ...visitors.map((actor) => [actor, side.visitor(local(actor))] as const)])
+  return Object.fromEntries([
+    ...pairs,
+    ...visitors.map((actor) => [actor, side.visitor(local(actor))] as const)
+  ])
 }
 
 async function perform(side: Side, step: Step, cast: Cast, dead: Dead): Promise<Answer> {
@@ -70,21 +89,45 @@ async function perform(side: Side, step: Step, cast: Cast, dead: Dead): Promise<
   return answer
 }
 
-function headersOf(side: Side, { as, method, json, form, headers = {} }: Step, actor: Actor, dead: Dead): Record<string, string> {
-  const page: Record<string, string> = method === 'GET' || method === 'HEAD' ? {} : { origin: side.url }
+function headersOf(
+  side: Side,
+  { as, method, json, form, headers = {} }: Step,
+  actor: Actor,
+  dead: Dead
+): Record<string, string> {
+  const page: Record<string, string> =
+    method === 'GET' || method === 'HEAD' ? {} : { origin: side.url }
   const cookie = cookieHeader(actor)
   const credential: Record<Step['as'], Record<string, string>> = {
     nothing: {},
     cookies: { 'user-agent': 'A browser', ...(cookie === '' ? {} : { cookie, ...page }) },
     bearer: { authorization: `Bearer ${actor.bearer}` },
     'dead cookie': { cookie: dead.cookie, ...page },
-    'forged cookie': { cookie: cookie.replace(/(session_token=[^;]{12})(.)/, (_all, before: string, next: string) => before + (next === 'A' ? 'B' : 'A')), ...page },
+    'forged cookie': {
+      cookie: cookie.replace(
+        /(session_token=[^;]{12})(.)/,
+        (_all, before: string, next: string) => before + (next === 'A' ? 'B' : 'A')
+      ),
+      ...page
+    },
     'dead bearer': { authorization: `Bearer ${dead.bearer}` }
   }
-  const type: Record<string, string> = json ? { 'content-type': 'application/json' } : form ? { 'content-type': 'application/x-www-form-urlencoded' } : {}
+  const type: Record<string, string> = json
+    ? { 'content-type': 'application/json' }
+    : form
+      ? { 'content-type': 'application/x-www-form-urlencoded' }
+      : {}
   const own: Record<string, string | null> = { ...type, ...credential[as], ...headers }
-  const places: Record<string, string> = { '<origin>': side.url, '<lower-case bearer>': `bearer ${actor.bearer}`, '<listed token>': `Bearer ${actor.listedToken}` }
-  return Object.fromEntries(Object.entries(own).flatMap(([name, value]) => (value === null ? [] : [[name, places[value] ?? value]])))
+  const places: Record<string, string> = {
+    '<origin>': side.url,
+    '<lower-case bearer>': `bearer ${actor.bearer}`,
+    '<listed token>': `Bearer ${actor.listedToken}`
+  }
+  return Object.fromEntries(
+    Object.entries(own).flatMap(([name, value]) =>
+      value === null ? [] : [[name, places[value] ?? value]]
+    )
+  )
 }
 
 function bodyOf({ json, form, raw }: Step, cast: Cast): string | null {
@@ -94,12 +137,14 @@ function bodyOf({ json, form, raw }: Step, cast: Cast): string | null {
 }
 
 function valuesOf(values: Step['query'], cast: Cast): Record<string, unknown> {
-  return typeof values === 'function' ? values(cast) : values ?? {}
+  return typeof values === 'function' ? values(cast) : (values ?? {})
 }
 
 /** Waits while a one-time code would be out of date before it arrives. */
 async function betweenCodes({ path }: Step): Promise<void> {
-  const left = 30_000 - Date.now() % 30_000
-  if (path === '/two-factor/verify-totp' && left < 500) await new Promise((resolve) => { setTimeout(resolve, left) })
+  const left = 30_000 - (Date.now() % 30_000)
+  if (path === '/two-factor/verify-totp' && left < 500)
+    await new Promise((resolve) => {
+      setTimeout(resolve, left)
+    })
 }
-

@@ -22,14 +22,25 @@ const TEXTS = new Set(['message', 'detail', 'title', 'requestId', 'error'])
 
 /** Replaces ids, tokens, times and the like by placeholders, and keeps everything else. */
 export function normalise(answer: Answer, { url, cookiePrefix }: Side): Normalised {
-  const type = (typeof answer.headers['content-type'] === 'string' ? answer.headers['content-type'] : '').split(';', 1)[0] ?? ''
-  const value = type.includes('json') && answer.body !== '' ? JSON.parse(answer.body) as unknown : undefined
-  const code = typeof value === 'object' && value !== null && 'code' in value && answer.status >= 400 ? String(value.code) : ''
+  const type =
+    (typeof answer.headers['content-type'] === 'string'
+      ? answer.headers['content-type']
+      : ''
+    ).split(';', 1)[0] ?? ''
+  const value =
+    type.includes('json') && answer.body !== '' ? (JSON.parse(answer.body) as unknown) : undefined
+  const code =
+    typeof value === 'object' && value !== null && 'code' in value && answer.status >= 400
+      ? String(value.code)
+      : ''
   return {
     status: answer.status,
     code,
     type,
-    body: value === undefined ? new Map([['', answer.body === '' ? '<nothing>' : '<text>']]) : shapeOf(value, url),
+    body:
+      value === undefined
+        ? new Map([['', answer.body === '' ? '<nothing>' : '<text>']])
+        : shapeOf(value, url),
     cookies: cookiesOf(answer.cookies, cookiePrefix),
     headers: headersOf(answer, url)
   }
@@ -37,7 +48,9 @@ export function normalise(answer: Answer, { url, cookiePrefix }: Side): Normalis
 
 function shapeOf(value: unknown, url: string): Map<string, string> {
   const found = new Map<string, Set<string>>()
-  const note = (path: string, kind: string) => { found.set(path, (found.get(path) ?? new Set()).add(kind)) }
+  const note = (path: string, kind: string) => {
+    found.set(path, (found.get(path) ?? new Set()).add(kind))
+  }
   const visit = (path: string, value: unknown) => {
     if (Array.isArray(value)) {
       if (value.length === 0) note(path, '[]')
@@ -68,17 +81,23 @@ function kindOf(path: string, value: unknown, url: string): string {
 
 /** What a browser has after the answer: the last cookie of a name counts. */
 function cookiesOf(cookies: string[], prefix: string): Map<string, string> {
-  return new Map(cookies.map((cookie) => {
-    const [pair = '', ...attributes] = cookie.split(/; */)
-    const name = pair.slice(0, pair.indexOf('='))
-    const cleared = attributes.some((attribute) => /^max-age=0$/i.test(attribute))
-    return [name.startsWith(`${prefix}.`) ? name.slice(prefix.length + 1) : name, [cleared ? 'cleared' : 'set', ...attributes.toSorted()].join('; ')]
-  }))
+  return new Map(
+    cookies.map((cookie) => {
+      const [pair = '', ...attributes] = cookie.split(/; */)
+      const name = pair.slice(0, pair.indexOf('='))
+      const cleared = attributes.some((attribute) => /^max-age=0$/i.test(attribute))
+      return [
+        name.startsWith(`${prefix}.`) ? name.slice(prefix.length + 1) : name,
+        [cleared ? 'cleared' : 'set', ...attributes.toSorted()].join('; ')
+      ]
+    })
+  )
 }
 
 function headersOf({ headers }: Answer, url: string): Map<string, string> {
   const seen = new Map<string, string>()
   if (headers['set-auth-token'] !== undefined) seen.set('set-auth-token', '<token>')
-  if (headers.location !== undefined) seen.set('location', String(headers.location).replaceAll(url, '<origin>'))
+  if (headers.location !== undefined)
+    seen.set('location', String(headers.location).replaceAll(url, '<origin>'))
   return seen
 }

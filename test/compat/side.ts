@@ -42,7 +42,11 @@ export class Side {
   readonly #agent = new Agent({ keepAlive: true })
   readonly #makeAdmin: (userId: string) => Promise<void>
 
-  constructor({ url, cookiePrefix, makeAdmin }: Pick<Side, 'url' | 'cookiePrefix'> & { makeAdmin: (userId: string) => Promise<void> }) {
+  constructor({
+    url,
+    cookiePrefix,
+    makeAdmin
+  }: Pick<Side, 'url' | 'cookiePrefix'> & { makeAdmin: (userId: string) => Promise<void> }) {
     this.url = url
     this.cookiePrefix = cookiePrefix
     this.#makeAdmin = makeAdmin
@@ -52,11 +56,19 @@ export class Side {
   send({ method, path, headers, body }: WireRequest): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
-      const outgoing = request(new URL(path, this.url), { agent: this.#agent, method, headers: { ...headers, ...length } })
+      const outgoing = request(new URL(path, this.url), {
+        agent: this.#agent,
+        method,
+        headers: { ...headers, ...length }
+      })
       outgoing.on('error', reject)
       outgoing.on('response', (response) => {
         const { statusCode = 0, headers } = response
-        text(response).then((body) => resolve({ status: statusCode, headers, cookies: headers['set-cookie'] ?? [], body }), reject)
+        text(response).then(
+          (body) =>
+            resolve({ status: statusCode, headers, cookies: headers['set-cookie'] ?? [], body }),
+          reject
+        )
       })
       outgoing.end(body)
     })
@@ -65,16 +77,32 @@ export class Side {
   /** Somebody without an account and without cookies. */
   visitor(name: string): Actor {
     const email = `${name}@example.com`
-    return { name, email, id: '', bearer: '', listedToken: '', accountId: '', cookies: new Map(), notes: {} }
+    return {
+      name,
+      email,
+      id: '',
+      bearer: '',
+      listedToken: '',
+      accountId: '',
+      cookies: new Map(),
+      notes: {}
+    }
   }
 
   /** Somebody who has just signed up. */
   async person(name: string): Promise<Actor> {
     const actor = this.visitor(name)
-    const answer = await this.post('/sign-up/email', { name: 'Ada Lovelace', email: actor.email, password })
+    const answer = await this.post('/sign-up/email', {
+      name: 'Ada Lovelace',
+      email: actor.email,
+      password
+    })
     const { user } = JSON.parse(answer.body) as { user: { id: string } }
     keepCookies(actor, answer)
-    const [sessions, accounts] = [await this.get(actor, '/list-sessions'), await this.get(actor, '/list-accounts')]
+    const [sessions, accounts] = [
+      await this.get(actor, '/list-sessions'),
+      await this.get(actor, '/list-accounts')
+    ]
     return {
       ...actor,
       id: user.id,
@@ -93,15 +121,24 @@ export class Side {
   /** Posts JSON as a program does: without cookies and without an origin. */
   async post(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     const answer = await this.send({
-      method: 'POST', path: `/api/auth${path}`, headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body)
+      method: 'POST',
+      path: `/api/auth${path}`,
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify(body)
     })
-    if (answer.status !== 200) throw new Error(`${this.url}${path} answered ${answer.status}: ${answer.body}`)
+    if (answer.status !== 200)
+      throw new Error(`${this.url}${path} answered ${answer.status}: ${answer.body}`)
     return answer
   }
 
   async get(actor: Actor, path: string): Promise<unknown> {
-    const answer = await this.send({ method: 'GET', path: `/api/auth${path}`, headers: { cookie: cookieHeader(actor) } })
-    if (answer.status !== 200) throw new Error(`${this.url}${path} answered ${answer.status}: ${answer.body}`)
+    const answer = await this.send({
+      method: 'GET',
+      path: `/api/auth${path}`,
+      headers: { cookie: cookieHeader(actor) }
+    })
+    if (answer.status !== 200)
+      throw new Error(`${this.url}${path} answered ${answer.status}: ${answer.body}`)
     return JSON.parse(answer.body)
   }
 

@@ -8,8 +8,9 @@ import { Pool } from 'pg'
 import type { StockEndpoint, StockReady } from './stock.js'
 
 /*
- * better-auth 1.7.25 with the plugins that Holdfast offers, on PostgreSQL by its own migrations, behind the Fastify route of its
- * documentation (docs/integrations/fastify). Every other setting is its default.
+ * better-auth 1.7.25 with the plugins that Holdfast offers, on PostgreSQL by its own migrations,
+ * behind the Fastify route of its documentation (docs/integrations/fastify). Every other setting is
+ * its default.
  */
 const url = process.env['BASE_URL'] ?? ''
 const options = {
@@ -19,7 +20,10 @@ const options = {
   emailAndPassword: {
     enabled: true,
     // Which hash it is does not show over HTTP, and scrypt would take most of the time.
-    password: { hash: async (text) => cheapHash(text), verify: async ({ hash, password }) => hash === cheapHash(password) }
+    password: {
+      hash: async (text) => cheapHash(text),
+      verify: async ({ hash, password }) => hash === cheapHash(password)
+    }
   },
   user: { deleteUser: { enabled: true } },
   rateLimit: { enabled: false },
@@ -39,12 +43,18 @@ app.route({
       const target = new URL(request.url, `http://${request.headers.host}`)
       const body = request.body ? { body: JSON.stringify(request.body) } : {}
       const headers = fromNodeHeaders(request.headers)
-      const response = await auth.handler(new Request(target, { method: request.method, headers, ...body }))
+      const response = await auth.handler(
+        new Request(target, { method: request.method, headers, ...body })
+      )
       reply.status(response.status)
-      response.headers.forEach((value, key) => { reply.header(key, value) })
+      response.headers.forEach((value, key) => {
+        reply.header(key, value)
+      })
       return await reply.send(response.body ? await response.text() : null)
     } catch {
-      return reply.status(500).send({ error: 'Internal authentication error', code: 'AUTH_FAILURE' })
+      return reply
+        .status(500)
+        .send({ error: 'Internal authentication error', code: 'AUTH_FAILURE' })
     }
   }
 })
@@ -58,7 +68,7 @@ function cheapHash(text: string): string {
 
 interface Declared {
   path?: string
-  options?: { method?: string | string[], metadata?: { SERVER_ONLY?: boolean } }
+  options?: { method?: string | string[]; metadata?: { SERVER_ONLY?: boolean } }
 }
 
 /** The endpoints that are served over HTTP. */

@@ -24,7 +24,10 @@ export interface StockEndpoint {
   methods: string[]
 }
 
-/** Starts better-auth in a process of its own, where nothing of Holdfast can change it, on a database of its own. */
+/**
+ * Starts better-auth in a process of its own, where nothing of Holdfast can change it, on a
+ * database of its own.
+ */
 export async function startStock(t: Test, server: string): Promise<Stock> {
   const name = `stock_better_auth_${randomUUID().replaceAll('-', '')}`
   await execute(server, `CREATE DATABASE ${name}`)
@@ -51,6 +54,8 @@ export async function startStock(t: Test, server: string): Promise<Stock> {
   return {
     url,
     endpoints,
-    async makeAdmin(userId) { await client.query(`UPDATE "user" SET role = 'admin' WHERE id = $1`, [userId]) }
+    async makeAdmin(userId) {
+      await client.query(`UPDATE "user" SET role = 'admin' WHERE id = $1`, [userId])
+    }
   }
 }

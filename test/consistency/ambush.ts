@@ -27,16 +27,29 @@ const AT_ONCE = 3
 const TEMPLATE = 'holdfast_stage'
 const authSecret = 'a secret for the stages only: 4d7f0a92c6e1b835'
 
-/** Springs every ambush, in an order that the seed decides, some at a time, each on a stage of its own. */
-export async function springAmbushes({ postgres, random, leaveOut, untilViolation }: AmbushOptions): Promise<Sprung[]> {
+/**
+ * Springs every ambush, in an order that the seed decides, some at a time, each on a stage of its
+ * own.
+ */
+export async function springAmbushes({
+  postgres,
+  random,
+  leaveOut,
+  untilViolation
+}: AmbushOptions): Promise<Sprung[]> {
   await makeTemplate(postgres)
   const coming = random.shuffled(Object.keys(ambushes) as (keyof typeof ambushes)[])
   // Whoever waits for the first violation has it sooner so; which are sprung is the same.
-  if (untilViolation) coming.sort((a, b) => Number(leaveOut.includes(b)) - Number(leaveOut.includes(a)))
+  if (untilViolation)
+    coming.sort((a, b) => Number(leaveOut.includes(b)) - Number(leaveOut.includes(a)))
   const sprung: Sprung[] = []
   const next = async (): Promise<void> => {
     const name = coming.shift()
-    if (name === undefined || (untilViolation && sprung.some(({ violations }) => violations.length > 0))) return
+    if (
+      name === undefined ||
+      (untilViolation && sprung.some(({ violations }) => violations.length > 0))
+    )
+      return
     sprung.push(await spring(name, postgres, leaveOut))
     await next()
   }
@@ -44,16 +57,28 @@ export async function springAmbushes({ postgres, random, leaveOut, untilViolatio
   return sprung
 }
 
-async function spring(name: keyof typeof ambushes, postgres: PrivatePostgres, leaveOut: readonly string[]): Promise<Sprung> {
+async function spring(
+  name: keyof typeof ambushes,
+  postgres: PrivatePostgres,
+  leaveOut: readonly string[]
+): Promise<Sprung> {
   const undo: (() => unknown)[] = []
-  const teardowns: Teardowns = { teardown: (step) => { undo.unshift(step) } }
+  const teardowns: Teardowns = {
+    teardown: (step) => {
+      undo.unshift(step)
+    }
+  }
   let stage: Stage | null = null
   let problem: string | null = null
   try {
     const databaseUrl = await makeStore(postgres, teardowns)
-    stage = await Stage.open(teardowns, { leaveOut, store: { databaseUrl, authSecret, databasePoolSize: 5 } })
+    stage = await Stage.open(teardowns, {
+      leaveOut,
+      store: { databaseUrl, authSecret, databasePoolSize: 5 }
+    })
     await ambushes[name](stage)
-    if (stage.history.counts.checksAfterRevocation === 0) problem = 'nobody asked after the revocation'
+    if (stage.history.counts.checksAfterRevocation === 0)
+      problem = 'nobody asked after the revocation'
   } catch (error) {
     problem = error instanceof Error ? error.message : String(error)
   } finally {
@@ -63,8 +88,12 @@ async function spring(name: keyof typeof ambushes, postgres: PrivatePostgres, le
 }
 
 async function makeTemplate({ url }: PrivatePostgres): Promise<void> {
-  await execute(url, `CREATE DATABASE ${TEMPLATE}`).catch(() => {}) // an earlier run on this server has made it
-  const database = await openDatabase(resolveConfig({ databaseUrl: databaseAt(url, TEMPLATE), baseUrl: BASE_URL, authSecret }), { onWarning: () => {} })
+  // an earlier run on this server has made it
+  await execute(url, `CREATE DATABASE ${TEMPLATE}`).catch(() => {})
+  const database = await openDatabase(
+    resolveConfig({ databaseUrl: databaseAt(url, TEMPLATE), baseUrl: BASE_URL, authSecret }),
+    { onWarning: () => {} }
+  )
   await migrate(database)
   await database.close()
 }

@@ -6,23 +6,35 @@ import { command } from './redis-command.js'
 import type { Stage, StageNode } from './stage.js'
 
 /*
- * Random load seldom meets the interleavings that matter. These are arranged, each on a stage of its own: with all protections the history
- * holds, without the one that an ambush is named after it must not. None says what it expects: the history decides.
+ * Random load seldom meets the interleavings that matter. These are arranged, each on a stage of
+ * its own: with all protections the history holds, without the one that an ambush is named after it
+ * must not. None says what it expects: the history decides.
  */
-const holdSubscription = (node: StageNode) => node.redis.watch((_text, direction, wire) => (direction === 'toClient' && isSubscription(wire) ? 'hold' : 'pass'))
+const holdSubscription = (node: StageNode) =>
+  node.redis.watch((_text, direction, wire) =>
+    direction === 'toClient' && isSubscription(wire) ? 'hold' : 'pass'
+  )
 const holdRedis = (node: StageNode) => node.redis.watch(() => 'hold')
 /** The answers to the store reads of one session do not arrive. */
 const holdReads = (node: StageNode, { sessionId }: Ticket) => {
   const reading = new WeakSet<Wire>()
   node.postgres.watch((text, direction, wire) => {
-    if (direction === 'toServer' && text.includes('LEFT JOIN "user"') && text.includes(sessionId)) reading.add(wire)
+    if (direction === 'toServer' && text.includes('LEFT JOIN "user"') && text.includes(sessionId))
+      reading.add(wire)
     return direction === 'toClient' && reading.has(wire) ? 'hold' : 'pass'
   })
 }
-const untilHeld = (node: StageNode, line: 'redis' | 'postgres') => until(`something of ${node.name} to be held`, () => node[line].held > 0)
+const untilHeld = (node: StageNode, line: 'redis' | 'postgres') =>
+  until(`something of ${node.name} to be held`, () => node[line].held > 0)
 
-/** The scene of every ambush: a node and a revoker that use their caches, and a session that nobody has seen. */
-async function scene(stage: Stage, { warm = false, deaf = false } = {}): Promise<{ node: StageNode, revoker: StageNode, session: Ticket, latecomer: StageNode }> {
+/**
+ * The scene of every ambush: a node and a revoker that use their caches, and a session that nobody
+ * has seen.
+ */
+async function scene(
+  stage: Stage,
+  { warm = false, deaf = false } = {}
+): Promise<{ node: StageNode; revoker: StageNode; session: Ticket; latecomer: StageNode }> {
   const [node, revoker] = await stage.pair()
   const latecomer = deaf ? await stage.node({ deaf }) : node
   const session = await stage.session()
@@ -33,19 +45,31 @@ async function scene(stage: Stage, { warm = false, deaf = false } = {}): Promise
   return { node, revoker, session, latecomer }
 }
 
-const copyIn = (port: number, { sessionId }: Ticket) => until('a copy to be there', async () => (await command(port, 'KEYS', `*{${sessionId}}:session`) as Buffer[])[0]?.toString())
+const copyIn = (port: number, { sessionId }: Ticket) =>
+  until('a copy to be there', async () =>
+    ((await command(port, 'KEYS', `*{${sessionId}}:session`)) as Buffer[])[0]?.toString()
+  )
 
 /** A node with a copy, from which something is held back while the session is revoked elsewhere. */
-const revokedUnheard = (hold: (node: StageNode) => void) => async (stage: Stage): Promise<void> => {
-  const { node, revoker, session } = await scene(stage, { warm: true })
-  hold(node)
-  await stage.revoke(revoker, session)
-  await stage.check(node, session)
-}
+const revokedUnheard =
+  (hold: (node: StageNode) => void) =>
+  async (stage: Stage): Promise<void> => {
+    const { node, revoker, session } = await scene(stage, { warm: true })
+    hold(node)
+    await stage.revoke(revoker, session)
+    await stage.check(node, session)
+  }
 
-/** Interleavings by the protection that alone stands between a revocation and a stale answer, and some that no single one stands for. */
-export const ambushes: Record<keyof Protections | 'two servers' | 'second revocation', (stage: Stage) => Promise<void>> = {
-  // The node's fill is on its way while the session is revoked; Redis loses the tombstone; the fill arrives. A new node reads it.
+/**
+ * Interleavings by the protection that alone stands between a revocation and a stale answer, and
+ * some that no single one stands for.
+ */
+export const ambushes: Record<
+  keyof Protections | 'two servers' | 'second revocation',
+  (stage: Stage) => Promise<void>
+> = {
+  // The node's fill is on its way while the session is revoked; Redis loses the tombstone; the fill
+  // arrives. A new node reads it.
   async fillLease(stage) {
     const { node, revoker, session, latecomer } = await scene(stage, { deaf: true })
     node.redis.watch((text, direction, wire) => {
@@ -67,14 +91,15 @@ export const ambushes: Record<keyof Protections | 'two servers' | 'second revoca
     const { node, revoker, session } = await scene(stage)
     await stage.check(node, session)
     const key = await copyIn(stage.primary.port, session)
-    const copy = await command(stage.primary.port, 'DUMP', key) as Buffer
+    const copy = (await command(stage.primary.port, 'DUMP', key)) as Buffer
     for (const each of [node, revoker]) stage.silenceOutbox(each)
     await stage.revoke(revoker, session)
     await command(stage.primary.port, 'RESTORE', key, 60_000, copy, 'REPLACE')
     await stage.check(node, session)
   },
 
-  // A failover loses the tombstone and keeps the copy, which an earlier history wrote. A new node reads it.
+  // A failover loses the tombstone and keeps the copy, which an earlier history wrote. A new node
+  // reads it.
   async stamp(stage) {
     const { node, revoker, session, latecomer } = await scene(stage, { deaf: true })
     const { replica, link, promote } = await stage.replica()
@@ -127,13 +152,19 @@ export const ambushes: Record<keyof Protections | 'two servers' | 'second revoca
     await untilHeld(node, 'postgres')
     await stage.revoke(revoker, session)
     let asked = false
-    const late = stage.check(node, session).finally(() => { asked = true })
-    await until('the second question to be at the node', async () => asked || await stage.check(node, await stage.session()) === 'active')
+    const late = stage.check(node, session).finally(() => {
+      asked = true
+    })
+    await until(
+      'the second question to be at the node',
+      async () => asked || (await stage.check(node, await stage.session())) === 'active'
+    )
     node.postgres.release()
     await Promise.all([early, late])
   },
 
-  // The latecomer's commands reach a promoted replica, which has lost the tombstone, before its subscription has noticed.
+  // The latecomer's commands reach a promoted replica, which has lost the tombstone, before its
+  // subscription has noticed.
   async 'two servers'(stage) {
     const { node, revoker, session, latecomer } = await scene(stage, { deaf: true })
     const { replica, link, promote } = await stage.replica()
@@ -145,15 +176,22 @@ export const ambushes: Record<keyof Protections | 'two servers' | 'second revoca
     await stage.warm(latecomer, await stage.session())
     await promote()
     latecomer.redis.leadTo(replica.port, (wire) => !isSubscription(wire))
-    await until('its commands to reach the other server', async () => {
-      const probe = await stage.session()
-      await stage.check(latecomer, probe)
-      return (await command(replica.port, 'KEYS', `*{${probe.sessionId}}*`) as unknown[]).length > 0
-    }, 2_000).catch(() => {}) // its lease may have ended before: then the store is asked
+    await until(
+      'its commands to reach the other server',
+      async () => {
+        const probe = await stage.session()
+        await stage.check(latecomer, probe)
+        return (
+          ((await command(replica.port, 'KEYS', `*{${probe.sessionId}}*`)) as unknown[]).length > 0
+        )
+      },
+      2_000
+    ).catch(() => {}) // its lease may have ended before: then the store is asked
     await stage.check(latecomer, session)
   },
 
-  // Another node, which has not heard of the first revocation, answers a second one while the first is still under way.
+  // Another node, which has not heard of the first revocation, answers a second one while the first
+  // is still under way.
   async 'second revocation'(stage) {
     const { node, revoker, session } = await scene(stage, { warm: true })
     holdSubscription(node)

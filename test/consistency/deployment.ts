@@ -27,7 +27,10 @@ export class ServerNode implements Target {
   readonly url: string
   readonly line: Line
   readonly #env: Record<string, string>
-  readonly #orders = new Map<number, { resolve: (done: OrderDone) => void, reject: (error: Error) => void }>()
+  readonly #orders = new Map<
+    number,
+    { resolve: (done: OrderDone) => void; reject: (error: Error) => void }
+  >()
   #child: ChildProcess | null = null
   #ordered = 0
   /** What the process wrote on stderr, for when it ends unasked. */
@@ -42,17 +45,26 @@ export class ServerNode implements Target {
 
   /** Starts the process; resolves when it listens. */
   async start(): Promise<void> {
-    const child = fork(entry, [], { env: { PATH: process.env['PATH'] ?? '', ...this.#env }, stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: ['--enable-source-maps'] })
+    const child = fork(entry, [], {
+      env: { PATH: process.env['PATH'] ?? '', ...this.#env },
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      execArgv: ['--enable-source-maps']
+    })
     this.#child = child
-    child.stderr?.on('data', (chunk: Buffer) => { this.#stderr = (this.#stderr + chunk.toString()).slice(-4_000) })
+    child.stderr?.on('data', (chunk: Buffer) => {
+      this.#stderr = (this.#stderr + chunk.toString()).slice(-4_000)
+    })
     const ready = new Promise<void>((resolve, reject) => {
-      child.on('message', (message: { ready?: true, id?: number, done?: OrderDone, error?: string }) => {
-        if (message.ready) resolve()
-        const order = this.#orders.get(message.id ?? 0)
-        this.#orders.delete(message.id ?? 0)
-        if (message.done) order?.resolve(message.done)
-        else order?.reject(new Error(message.error))
-      })
+      child.on(
+        'message',
+        (message: { ready?: true; id?: number; done?: OrderDone; error?: string }) => {
+          if (message.ready) resolve()
+          const order = this.#orders.get(message.id ?? 0)
+          this.#orders.delete(message.id ?? 0)
+          if (message.done) order?.resolve(message.done)
+          else order?.reject(new Error(message.error))
+        }
+      )
       child.once('exit', () => {
         reject(new Error(`${this.name} ended: ${this.#stderr}`))
         for (const order of this.#orders.values()) order.reject(new Error(`${this.name} ended`))
@@ -71,7 +83,9 @@ export class ServerNode implements Target {
         return
       }
       this.#orders.set(id, { resolve, reject })
-      this.#child.send({ id, order }, (error) => { if (error) reject(error) })
+      this.#child.send({ id, order }, (error) => {
+        if (error) reject(error)
+      })
     })
   }
 
@@ -106,7 +120,12 @@ export class Deployment {
   replica: PrivateRedis
   #link: Line
 
-  private constructor(postgres: PrivatePostgres, primary: PrivateRedis, replica: PrivateRedis, link: Line) {
+  private constructor(
+    postgres: PrivatePostgres,
+    primary: PrivateRedis,
+    replica: PrivateRedis,
+    link: Line
+  ) {
     this.postgres = postgres
     this.primary = primary
     this.replica = replica
@@ -115,22 +134,43 @@ export class Deployment {
 
   /** Starts everything on that PostgreSQL; null where redis-server is missing. */
   static async start({ leaveOut, postgres }: DeploymentOptions): Promise<Deployment | null> {
-    const settings = ['--enable-debug-command', 'yes', '--repl-diskless-sync-delay', '0', '--maxmemory-policy', 'allkeys-lru']
+    const settings = [
+      '--enable-debug-command',
+      'yes',
+      '--repl-diskless-sync-delay',
+      '0',
+      '--maxmemory-policy',
+      'allkeys-lru'
+    ]
     const primary = await startRedis(settings)
     const replica = await startRedis(settings)
     if (!primary || !replica) return null
     const deployment = new Deployment(postgres, primary, replica, await Line.to(primary.port))
     try {
-      const settingsOfNodes = { databaseUrl: postgres.url, baseUrl: BASE_URL, authSecret: deployment.authSecret }
+      const settingsOfNodes = {
+        databaseUrl: postgres.url,
+        baseUrl: BASE_URL,
+        authSecret: deployment.authSecret
+      }
       const database = await openDatabase(resolveConfig(settingsOfNodes), { onWarning: () => {} })
       await migrate(database)
       await database.close()
       await deployment.follow()
       const env = {
-        DATABASE_URL: postgres.url, BASE_URL, AUTH_SECRET: deployment.authSecret, RATE_LIMIT: 'off', DATABASE_POOL_SIZE: '8', ROLES: readers.join(),
-        NODE_LEASE_MS: String(LEASE_MS), CACHE_TTL_SECONDS: String(CACHE_TTL_SECONDS), HOLDFAST_TEST_LEAVE_OUT: leaveOut.join()
+        DATABASE_URL: postgres.url,
+        BASE_URL,
+        AUTH_SECRET: deployment.authSecret,
+        RATE_LIMIT: 'off',
+        DATABASE_POOL_SIZE: '8',
+        ROLES: readers.join(),
+        NODE_LEASE_MS: String(LEASE_MS),
+        CACHE_TTL_SECONDS: String(CACHE_TTL_SECONDS),
+        HOLDFAST_TEST_LEAVE_OUT: leaveOut.join()
       }
-      for (let i = 0; i < NODES; i++) deployment.nodes.push(new ServerNode(`node ${i + 1}`, await freePort(), await Line.to(primary.port), env))
+      for (let i = 0; i < NODES; i++)
+        deployment.nodes.push(
+          new ServerNode(`node ${i + 1}`, await freePort(), await Line.to(primary.port), env)
+        )
       await Promise.all(deployment.nodes.map((node) => node.start()))
       return deployment
     } catch (error) {
@@ -144,7 +184,11 @@ export class Deployment {
     this.#link.leadTo(this.primary.port)
     this.#link.mend()
     await command(this.replica.port, 'REPLICAOF', '127.0.0.1', String(this.#link.port))
-    await until('the replica to follow', async () => String(await command(this.replica.port, 'INFO', 'replication')).includes('master_link_status:up'))
+    await until('the replica to follow', async () =>
+      String(await command(this.replica.port, 'INFO', 'replication')).includes(
+        'master_link_status:up'
+      )
+    )
   }
 
   /** From now on what is written to the primary does not reach the replica. */
@@ -152,7 +196,10 @@ export class Deployment {
     this.#link.cut()
   }
 
-  /** Makes the replica the primary, and leads every node to it at once. The old one lives on, and nobody is led to it. */
+  /**
+   * Makes the replica the primary, and leads every node to it at once. The old one lives on, and
+   * nobody is led to it.
+   */
   async failOver(): Promise<PrivateRedis> {
     this.isolate()
     await command(this.replica.port, 'REPLICAOF', 'NO', 'ONE')

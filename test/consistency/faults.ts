@@ -40,7 +40,9 @@ const onNode = {
     line.release()
   },
   'subscription silent': async (_deployment, { line }, random) => {
-    line.watch((_text, direction, wire) => (direction === 'toClient' && isSubscription(wire) ? 'hold' : 'pass'))
+    line.watch((_text, direction, wire) =>
+      direction === 'toClient' && isSubscription(wire) ? 'hold' : 'pass'
+    )
     await sleep(random.between(200, 2_500))
     line.release()
   }
@@ -90,8 +92,16 @@ export type FaultKind = keyof typeof onNode | keyof typeof onServices
 const inflictions: Record<FaultKind, Inflict> = { ...onNode, ...onServices }
 export const faultKinds = Object.keys(inflictions) as FaultKind[]
 
-/** Inflicts one fault after another in an order that the seed decides, each kind once before any comes again, with rests between them, of which a few are long. */
-export async function inflictFaults(deployment: Deployment, random: Random, deadline: number, onFault: (fault: Fault) => void): Promise<void> {
+/**
+ * Inflicts one fault after another in an order that the seed decides, each kind once before any
+ * comes again, with rests between them, of which a few are long.
+ */
+export async function inflictFaults(
+  deployment: Deployment,
+  random: Random,
+  deadline: number,
+  onFault: (fault: Fault) => void
+): Promise<void> {
   let coming: FaultKind[] = []
   await sleep(1_000) // the caches fill first
   while (performance.now() < deadline) {
@@ -99,7 +109,12 @@ export async function inflictFaults(deployment: Deployment, random: Random, dead
     const kind = coming.shift()
     if (!kind) break
     const node = random.pick(deployment.nodes)
-    const fault: Fault = { kind, node: kind in onNode ? node : null, start: performance.now(), end: Infinity }
+    const fault: Fault = {
+      kind,
+      node: kind in onNode ? node : null,
+      start: performance.now(),
+      end: Infinity
+    }
     onFault(fault)
     await inflictions[kind](deployment, node, random)
     fault.end = performance.now()

@@ -7,7 +7,10 @@ export interface Call {
   status: number
 }
 
-/** A call that said something about a session: whether it is active; `unknown` for 503 and for no answer, which are always allowed. */
+/**
+ * A call that said something about a session: whether it is active; `unknown` for 503 and for no
+ * answer, which are always allowed.
+ */
 export interface Check extends Call {
   says: 'active' | 'inactive' | 'unknown'
   /** Numbers that the answer showed of the person, by field: each only ever grows. */
@@ -15,7 +18,11 @@ export interface Check extends Call {
 }
 
 export interface Violation {
-  kind: 'active after an acknowledged revocation' | 'inactive though nobody began to revoke it' | 'an older value after an acknowledged change' | 'a value that nobody wrote'
+  kind:
+    | 'active after an acknowledged revocation'
+    | 'inactive though nobody began to revoke it'
+    | 'an older value after an acknowledged change'
+    | 'a value that nobody wrote'
   subject: string
   /** What had been promised, and from when on it held; absent where nothing had. */
   promise: (Call & { finalAt: number }) | null
@@ -30,19 +37,32 @@ interface Register {
 
 interface Value {
   written: number
-  promises: (Call & { finalAt: number, value: number })[]
+  promises: (Call & { finalAt: number; value: number })[]
 }
 
 /**
- * The history of a run. Each session is a register that goes from active to revoked once: whoever asks after a revocation was answered must
- * not hear "active", and nobody hears "inactive" of a session that no call has begun to revoke. Each field of a person is a number that
- * grows: whoever asks after a change was answered must not see a smaller one.
+ * The history of a run. Each session is a register that goes from active to revoked once: whoever
+ * asks after a revocation was answered must not hear "active", and nobody hears "inactive" of a
+ * session that no call has begun to revoke. Each field of a person is a number that grows: whoever
+ * asks after a change was answered must not see a smaller one.
  *
- * A start is noted before a call is sent and an end after its answer was read, so "starts after the end" is never claimed falsely.
+ * A start is noted before a call is sent and an end after its answer was read, so "starts after the
+ * end" is never claimed falsely.
  */
 export class History {
   readonly violations: Violation[] = []
-  readonly counts = { calls: 0, checks: 0, active: 0, inactive: 0, unknown: 0, checksAfterRevocation: 0, changes: 0, revocations: 0, sessionsRevoked: 0, pending: 0 }
+  readonly counts = {
+    calls: 0,
+    checks: 0,
+    active: 0,
+    inactive: 0,
+    unknown: 0,
+    checksAfterRevocation: 0,
+    changes: 0,
+    revocations: 0,
+    sessionsRevoked: 0,
+    pending: 0
+  }
   readonly #registers = new Map<string, Register>()
   readonly #values = new Map<string, Value>()
 
@@ -62,7 +82,8 @@ export class History {
     for (const id of sessionIds) {
       const register = this.#register(id)
       if (!register.promise) this.counts.sessionsRevoked++
-      if (!register.promise || finalAt < register.promise.finalAt) register.promise = { ...call, finalAt }
+      if (!register.promise || finalAt < register.promise.finalAt)
+        register.promise = { ...call, finalAt }
     }
   }
 
@@ -78,29 +99,65 @@ export class History {
     return ++value.written
   }
 
-  acknowledgeChange(userId: string, field: string, value: number, call: Call, finalAt = call.end): void {
+  acknowledgeChange(
+    userId: string,
+    field: string,
+    value: number,
+    call: Call,
+    finalAt = call.end
+  ): void {
     this.counts.changes++
     this.#value(`${userId} ${field}`).promises.push({ ...call, finalAt, value })
   }
 
-  /** Notes what a call said of a session and of its person, and holds it against what was promised before it began. */
+  /**
+   * Notes what a call said of a session and of its person, and holds it against what was promised
+   * before it began.
+   */
   check(sessionId: string, userId: string, check: Check): void {
     this.counts.checks++
     this.counts[check.says]++
     const { begun, promise } = this.#register(sessionId)
     if (promise && promise.finalAt < check.start) {
       this.counts.checksAfterRevocation++
-      if (check.says === 'active') this.violations.push({ kind: 'active after an acknowledged revocation', subject: sessionId, promise, check })
+      if (check.says === 'active')
+        this.violations.push({
+          kind: 'active after an acknowledged revocation',
+          subject: sessionId,
+          promise,
+          check
+        })
     }
-    if (check.says === 'inactive' && !begun) this.violations.push({ kind: 'inactive though nobody began to revoke it', subject: sessionId, promise: null, check })
-    for (const [field, shown] of Object.entries(check.shows ?? {})) this.#compare(`${userId} ${field}`, shown, check)
+    if (check.says === 'inactive' && !begun)
+      this.violations.push({
+        kind: 'inactive though nobody began to revoke it',
+        subject: sessionId,
+        promise: null,
+        check
+      })
+    for (const [field, shown] of Object.entries(check.shows ?? {}))
+      this.#compare(`${userId} ${field}`, shown, check)
   }
 
   #compare(subject: string, shown: number, check: Check): void {
     const { written, promises } = this.#value(subject)
-    const broken = promises.find((promise) => promise.finalAt < check.start && promise.value > shown)
-    if (broken) this.violations.push({ kind: 'an older value after an acknowledged change', subject: `${subject} = ${shown}, promised ${broken.value}`, promise: broken, check })
-    if (shown > written) this.violations.push({ kind: 'a value that nobody wrote', subject: `${subject} = ${shown}`, promise: null, check })
+    const broken = promises.find(
+      (promise) => promise.finalAt < check.start && promise.value > shown
+    )
+    if (broken)
+      this.violations.push({
+        kind: 'an older value after an acknowledged change',
+        subject: `${subject} = ${shown}, promised ${broken.value}`,
+        promise: broken,
+        check
+      })
+    if (shown > written)
+      this.violations.push({
+        kind: 'a value that nobody wrote',
+        subject: `${subject} = ${shown}`,
+        promise: null,
+        check
+      })
   }
 
   #register(sessionId: string): Register {
@@ -124,7 +181,9 @@ export class History {
 
 /** A violation with its two events, for people. */
 export function describeViolation({ kind, subject, promise, check }: Violation): string {
-  const promised = promise ? `\n    promised  ${describeCall(promise)}${promise.finalAt > promise.end ? `, to hold from ${promise.finalAt.toFixed(1)} ms` : ''}` : ''
+  const promised = promise
+    ? `\n    promised  ${describeCall(promise)}${promise.finalAt > promise.end ? `, to hold from ${promise.finalAt.toFixed(1)} ms` : ''}`
+    : ''
   return `${kind}: ${subject}${promised}\n    then      ${describeCall(check)}, says ${check.says}`
 }
 

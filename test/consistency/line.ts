@@ -11,13 +11,16 @@ export interface Wire {
   marked: boolean
 }
 
-/** Decides on a piece of traffic, in which a prepared statement's name is followed by its SQL: `hold` stops this direction of this connection until the next `release`. */
+/**
+ * Decides on a piece of traffic, in which a prepared statement's name is followed by its SQL:
+ * `hold` stops this direction of this connection until the next `release`.
+ */
 export type Filter = (text: string, direction: Direction, wire: Wire) => 'pass' | 'hold'
 
 interface OpenWire extends Wire {
   near: Socket
   far: Socket
-  queues: Record<Direction, { chunk: Buffer, text: string }[]>
+  queues: Record<Direction, { chunk: Buffer; text: string }[]>
   /** The SQL of PostgreSQL's prepared statements, by name. */
   statements: Map<string, string>
 }
@@ -25,8 +28,9 @@ interface OpenWire extends Wire {
 const SENT_LIMIT = 8_192
 
 /**
- * The line between one node and one service, as a TCP proxy: it can be cut, led to another server, and hold traffic back piece by piece. It
- * never loses or reorders what it lets pass, as TCP would not.
+ * The line between one node and one service, as a TCP proxy: it can be cut, led to another server,
+ * and hold traffic back piece by piece. It never loses or reorders what it lets pass, as TCP would
+ * not.
  */
 export class Line {
   readonly #wires = new Set<OpenWire>()
@@ -87,7 +91,9 @@ export class Line {
   /** Hears everything that comes in, whatever the filter makes of it. @returns what ends it */
   listen(listener: (text: string) => void): () => void {
     this.#listeners.add(listener)
-    return () => { this.#listeners.delete(listener) }
+    return () => {
+      this.#listeners.delete(listener)
+    }
   }
 
   /** Lets everything pass, first of all what was held. */
@@ -116,10 +122,22 @@ export class Line {
     }
     const far = connect({ host: '127.0.0.1', port: this.#target, noDelay: true })
     near.setNoDelay(true)
-    const wire: OpenWire = { near, far, sent: '', marked: false, queues: { toServer: [], toClient: [] }, statements: new Map() }
+    const wire: OpenWire = {
+      near,
+      far,
+      sent: '',
+      marked: false,
+      queues: { toServer: [], toClient: [] },
+      statements: new Map()
+    }
     this.#wires.add(wire)
     // Timers of one length end in the order in which they began.
-    const later = this.#delayMs > 0 ? (step: () => void) => { setTimeout(step, this.#delayMs) } : (step: () => void) => step()
+    const later =
+      this.#delayMs > 0
+        ? (step: () => void) => {
+            setTimeout(step, this.#delayMs)
+          }
+        : (step: () => void) => step()
     near.on('data', (chunk: Buffer) => {
       if (wire.sent.length < SENT_LIMIT) wire.sent += chunk.toString('latin1')
       later(() => this.#take(wire, 'toServer', chunk))
@@ -136,7 +154,9 @@ export class Line {
   }
 
   #take(wire: OpenWire, direction: Direction, chunk: Buffer): void {
-    const text = chunk.toString('latin1') + (direction === 'toServer' ? namedIn(chunk.toString('latin1'), wire.statements) : '')
+    const text =
+      chunk.toString('latin1') +
+      (direction === 'toServer' ? namedIn(chunk.toString('latin1'), wire.statements) : '')
     for (const listener of this.#listeners) listener(text)
     wire.queues[direction].push({ chunk, text })
     this.#pump(wire, direction)
@@ -161,10 +181,14 @@ export class Line {
   }
 }
 
-// PostgreSQL's messages Parse ("P", length, name, SQL) and Bind ("B", length, portal, name): the SQL goes over the wire once.
+// PostgreSQL's messages Parse ("P", length, name, SQL) and Bind ("B", length, portal, name): the
+// SQL goes over the wire once.
 function namedIn(text: string, statements: Map<string, string>): string {
-  for (const [, name = '', sql = ''] of text.matchAll(/P[^]{4}(holdfast_[0-9a-f]+)\0([^\0]*)\0/g)) statements.set(name, sql)
-  return [...text.matchAll(/B[^]{4}\0(holdfast_[0-9a-f]+)\0/g)].map(([, name = '']) => statements.get(name) ?? '').join(' ')
+  for (const [, name = '', sql = ''] of text.matchAll(/P[^]{4}(holdfast_[0-9a-f]+)\0([^\0]*)\0/g))
+    statements.set(name, sql)
+  return [...text.matchAll(/B[^]{4}\0(holdfast_[0-9a-f]+)\0/g)]
+    .map(([, name = '']) => statements.get(name) ?? '')
+    .join(' ')
 }
 
 /** Whether a connection to Redis is the one that carries a node's subscription. */

@@ -23,8 +23,8 @@ export interface PersonWithSessions {
 }
 
 /**
- * Makes people and sessions straight in the store, as a sign-in would leave them: an honest one costs an Argon2id, and a run
- * needs thousands. No cache has seen them before they are used.
+ * Makes people and sessions straight in the store, as a sign-in would leave them: an honest one
+ * costs an Argon2id, and a run needs thousands. No cache has seen them before they are used.
  */
 export class People {
   readonly #pool: Pool
@@ -32,7 +32,12 @@ export class People {
   #passwordHash: Promise<string> | null = null
 
   constructor(databaseUrl: string, authSecret: string) {
-    this.#pool = new Pool({ connectionString: databaseUrl, max: 4, connectionTimeoutMillis: 2_000, query_timeout: 4_000 })
+    this.#pool = new Pool({
+      connectionString: databaseUrl,
+      max: 4,
+      connectionTimeoutMillis: 2_000,
+      query_timeout: 4_000
+    })
     this.#pool.on('error', () => {}) // the database may be restarted under it
     this.#secret = deriveKeys(authSecret).auth
   }
@@ -43,7 +48,8 @@ export class People {
     const email = `${userId}@example.com`
     this.#passwordHash ??= hashPassword(password)
     const minted = Array.from({ length: sessions }, mintSessionToken)
-    await this.#pool.query(`
+    await this.#pool.query(
+      `
       WITH person AS (
         INSERT INTO "user" ("id", "name", "email", "role") VALUES ($1, '0', $2, $3)
       ), secret AS (
@@ -51,13 +57,28 @@ export class People {
       )
       INSERT INTO "session" ("id", "token", "userId", "expiresAt", "absoluteExpiresAt", "amr", "reauthAt")
       SELECT "id", "token", $1, now() + interval '7 days', now() + interval '90 days', '{pwd}', now() FROM unnest($5::text[], $6::text[]) AS s ("id", "token")`,
-    [userId, email, role, await this.#passwordHash, minted.map(({ sessionId }) => sessionId), minted.map(({ hash }) => hash)])
-    return { userId, email, sessions: minted.map(({ sessionId, token }) => this.#ticket(sessionId, userId, token)) }
+      [
+        userId,
+        email,
+        role,
+        await this.#passwordHash,
+        minted.map(({ sessionId }) => sessionId),
+        minted.map(({ hash }) => hash)
+      ]
+    )
+    return {
+      userId,
+      email,
+      sessions: minted.map(({ sessionId, token }) => this.#ticket(sessionId, userId, token))
+    }
   }
 
   /** Whether the store says that a session is revoked. */
   async isRevoked(sessionId: string): Promise<boolean> {
-    const { rows } = await this.#pool.query<{ revoked: boolean }>('SELECT "revokedAt" IS NOT NULL AS "revoked" FROM "session" WHERE "id" = $1', [sessionId])
+    const { rows } = await this.#pool.query<{ revoked: boolean }>(
+      'SELECT "revokedAt" IS NOT NULL AS "revoked" FROM "session" WHERE "id" = $1',
+      [sessionId]
+    )
     return rows[0]?.revoked ?? false
   }
 

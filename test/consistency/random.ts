@@ -29,6 +29,9 @@ export class Random {
   }
 
   shuffled<T>(items: readonly T[]): T[] {
-    return items.map((item) => ({ item, order: this.next() })).toSorted((a, b) => a.order - b.order).map(({ item }) => item)
+    return items
+      .map((item) => ({ item, order: this.next() }))
+      .toSorted((a, b) => a.order - b.order)
+      .map(({ item }) => item)
   }
 }

@@ -30,7 +30,10 @@ export interface StageOptions {
   cacheTtlSeconds?: number
 }
 
-/** A small scene for one interleaving: a store and a Redis of its own, and nodes whose lines the test directs. */
+/**
+ * A small scene for one interleaving: a store and a Redis of its own, and nodes whose lines the
+ * test directs.
+ */
 export class Stage {
   readonly history = new History()
   readonly primary: PrivateRedis
@@ -40,7 +43,12 @@ export class Stage {
   readonly #settings: HoldfastOptions & { protections: Protections }
   #nodes = 0
 
-  private constructor(t: Teardowns, primary: PrivateRedis, store: HoldfastOptions, settings: HoldfastOptions & { protections: Protections }) {
+  private constructor(
+    t: Teardowns,
+    primary: PrivateRedis,
+    store: HoldfastOptions,
+    settings: HoldfastOptions & { protections: Protections }
+  ) {
     this.#t = t
     this.primary = primary
     this.#store = store
@@ -48,10 +56,20 @@ export class Stage {
     this.people = new People(store.databaseUrl ?? '', store.authSecret ?? '')
   }
 
-  static async open(t: Teardowns, { store, leaveOut = [], leaseMs = 600, cacheTtlSeconds = 60 }: StageOptions = {}): Promise<Stage> {
+  static async open(
+    t: Teardowns,
+    { store, leaveOut = [], leaseMs = 600, cacheTtlSeconds = 60 }: StageOptions = {}
+  ): Promise<Stage> {
     const redis = await privateRedis(t)
-    const protections = { ...allProtections, ...Object.fromEntries(leaveOut.map((name) => [name, false])) }
-    const stage = new Stage(t, redis, store ?? await freshStore(t), { nodeLeaseMs: leaseMs, cacheTtlSeconds, protections })
+    const protections = {
+      ...allProtections,
+      ...Object.fromEntries(leaveOut.map((name) => [name, false]))
+    }
+    const stage = new Stage(t, redis, store ?? (await freshStore(t)), {
+      nodeLeaseMs: leaseMs,
+      cacheTtlSeconds,
+      protections
+    })
     t.teardown(() => stage.people.close())
     return stage
   }
@@ -59,7 +77,8 @@ export class Stage {
   /**
    * Starts another node; it answers from its caches a moment later (`warm`).
    *
-   * @param deaf it has read the outbox once, will not again, and reaches Redis only when its line is mended
+   * @param deaf it has read the outbox once, will not again, and reaches Redis only when its line
+   *   is mended
    */
   async node({ deaf = false } = {}): Promise<StageNode> {
     const name = `node ${++this.#nodes}`
@@ -70,8 +89,14 @@ export class Stage {
     if (deaf) redis.cut()
     const app = Fastify({ logger: false })
     await app.register(holdfast, {
-      ...this.#store, databaseUrl: databaseUrl.href, redisUrl: `redis://127.0.0.1:${redis.port}`, baseUrl: BASE_URL,
-      rateLimit: false, logLevel: 'silent', roles: ['reader'], ...this.#settings
+      ...this.#store,
+      databaseUrl: databaseUrl.href,
+      redisUrl: `redis://127.0.0.1:${redis.port}`,
+      baseUrl: BASE_URL,
+      rateLimit: false,
+      logLevel: 'silent',
+      roles: ['reader'],
+      ...this.#settings
     })
     this.#t.teardown(async () => {
       redis.release()
@@ -86,7 +111,9 @@ export class Stage {
 
   /** A session that no node has seen yet. */
   async session(): Promise<Ticket> {
-    const { sessions: [ticket] } = await this.people.make(1)
+    const {
+      sessions: [ticket]
+    } = await this.people.make(1)
     if (!ticket) throw new Error('no session was made')
     return ticket
   }
@@ -101,19 +128,32 @@ export class Stage {
   async revoke(node: Target, ticket: Ticket, way: 'delete' | 'sign-out' = 'delete'): Promise<void> {
     this.history.beginRevocation([ticket.sessionId])
     const timeoutMs = 15_000 // a young lease table is waited for, and a stage may have a long lease
-    const answer = way === 'delete'
-      ? await call(node, `/sessions/${ticket.sessionId}`, { method: 'DELETE', ticket, timeoutMs })
-      : await call(node, '/api/auth/sign-out', { method: 'POST', ticket, as: 'cookie', body: {}, timeoutMs })
+    const answer =
+      way === 'delete'
+        ? await call(node, `/sessions/${ticket.sessionId}`, { method: 'DELETE', ticket, timeoutMs })
+        : await call(node, '/api/auth/sign-out', {
+            method: 'POST',
+            ticket,
+            as: 'cookie',
+            body: {},
+            timeoutMs
+          })
     const final = finalAt(answer)
-    if (final === null || final > answer.end) throw new Error(`the revocation was answered ${answer.status} ${JSON.stringify(answer.body)}`)
+    if (final === null || final > answer.end)
+      throw new Error(`the revocation was answered ${answer.status} ${JSON.stringify(answer.body)}`)
     this.history.acknowledge([ticket.sessionId], answer, final)
   }
 
-  /** Waits until a node answers for this session from its own memory: it holds its lease, and has a copy. */
+  /**
+   * Waits until a node answers for this session from its own memory: it holds its lease, and has a
+   * copy.
+   */
   async warm(node: StageNode, ticket: Ticket): Promise<void> {
     await until(`${node.name} to hold a lease and a copy`, async () => {
       let asked = false
-      const listener = (text: string) => { asked ||= text.includes(ticket.sessionId) }
+      const listener = (text: string) => {
+        asked ||= text.includes(ticket.sessionId)
+      }
       const ends = [node.redis.listen(listener), node.postgres.listen(listener)]
       const says = await this.check(node, ticket)
       for (const end of ends) end()
@@ -129,7 +169,10 @@ export class Stage {
     return nodes
   }
 
-  /** From now on the node learns nothing from the outbox, which would cover up what Redis did not tell it. */
+  /**
+   * From now on the node learns nothing from the outbox, which would cover up what Redis did not
+   * tell it.
+   */
   silenceOutbox(node: Pick<StageNode, 'postgres'>): void {
     node.postgres.watch((text, direction, wire) => {
       if (direction === 'toServer') wire.marked ||= text.includes('pg_snapshot_xmin')
@@ -138,13 +181,21 @@ export class Stage {
   }
 
   /** Starts a replica of the primary; the line between them is `link`. */
-  async replica(): Promise<{ replica: PrivateRedis, link: Line, promote: () => Promise<void> }> {
+  async replica(): Promise<{ replica: PrivateRedis; link: Line; promote: () => Promise<void> }> {
     const replica = await privateRedis(this.#t)
     const link = await Line.to(this.primary.port)
     this.#t.teardown(() => link.close())
     await command(replica.port, 'REPLICAOF', '127.0.0.1', String(link.port))
-    await until('the replica to follow', async () => String(await command(replica.port, 'INFO', 'replication')).includes('master_link_status:up'))
-    return { replica, link, promote: async () => { await command(replica.port, 'REPLICAOF', 'NO', 'ONE') } }
+    await until('the replica to follow', async () =>
+      String(await command(replica.port, 'INFO', 'replication')).includes('master_link_status:up')
+    )
+    return {
+      replica,
+      link,
+      promote: async () => {
+        await command(replica.port, 'REPLICAOF', 'NO', 'ONE')
+      }
+    }
   }
 }
 

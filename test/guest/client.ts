@@ -33,8 +33,12 @@ export function overHttp1(url: string): Client {
       const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
       const outgoing = request1(url, { method, path, agent, headers: { ...length, ...headers } })
       outgoing.end(body)
-      const [incoming] = await once(outgoing, 'response') as [IncomingMessage]
-      return { status: incoming.statusCode ?? 0, headers: incoming.headers as Received['headers'], body: await text(incoming) }
+      const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage]
+      return {
+        status: incoming.statusCode ?? 0,
+        headers: incoming.headers as Received['headers'],
+        body: await text(incoming)
+      }
     },
     close: () => agent.destroy()
   }
@@ -47,9 +51,12 @@ export function overHttp2(url: string): Client {
     url,
     async send({ method, path, headers = {}, body }) {
       if (!session || session.closed) session = connect(url)
-      const stream = session.request({ ':method': method, ':path': path, ...headers }, { endStream: body === undefined })
+      const stream = session.request(
+        { ':method': method, ':path': path, ...headers },
+        { endStream: body === undefined }
+      )
       if (body !== undefined) stream.end(body)
-      const [incoming] = await once(stream, 'response') as [Record<string, string | string[]>]
+      const [incoming] = (await once(stream, 'response')) as [Record<string, string | string[]>]
       const { ':status': status, ...rest } = incoming
       return { status: Number(status), headers: rest, body: await text(stream) }
     },

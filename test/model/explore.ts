@@ -2,11 +2,17 @@ import { beginnings, staleCheck, steps, type Bounds, type Rule, type State } fro
 
 export interface Outcome {
   states: number
-  /** The shortest way to a stale answer, by the names of its steps; null when there is none within the bounds. */
+  /**
+   * The shortest way to a stale answer, by the names of its steps; null when there is none within
+   * the bounds.
+   */
   trace: string[] | null
 }
 
-/** Visits every state that the steps lead to, nearest first, until a check that starts after the 200 would be told a stale answer. */
+/**
+ * Visits every state that the steps lead to, nearest first, until a check that starts after the 200
+ * would be told a stale answer.
+ */
 export function explore(rule: Rule, bounds: Bounds): Outcome {
   const seen = new Set<string>()
   const cameFrom: number[] = []
@@ -20,12 +26,14 @@ export function explore(rule: Rule, bounds: Bounds): Outcome {
     cameFrom.push(from)
     names.push(name)
   }
-  for (const state of beginnings()) add(state, -1, state.entry ? 'begin with a shared copy' : 'begin', frontier)
+  for (const state of beginnings())
+    add(state, -1, state.entry ? 'begin with a shared copy' : 'begin', frontier)
   while (frontier.length > 0) {
     const next: typeof frontier = []
     for (const [state, id] of frontier) {
       const stale = staleCheck(rule, bounds, state)
-      if (stale !== null) return { states: seen.size, trace: [...traceOf(id, cameFrom, names), stale] }
+      if (stale !== null)
+        return { states: seen.size, trace: [...traceOf(id, cameFrom, names), stale] }
       steps(rule, bounds, state, (name, change) => {
         const after = { ...state }
         change(after)

@@ -2,8 +2,8 @@ import { answer, startApp } from './child.js'
 import { until } from './poll.js'
 
 /*
- * A server that tells its parent how many bytes a warm check of a session allocates. Started with --expose-gc and room for the young
- * generation: nothing is collected while it counts.
+ * A server that tells its parent how many bytes a warm check of a session allocates. Started with
+ * --expose-gc and room for the young generation: nothing is collected while it counts.
  */
 const { app, bearer } = await startApp()
 const { reader } = app.holdfast
@@ -15,7 +15,10 @@ function isKnown(): boolean {
   return !(check instanceof Promise) && check.active
 }
 
-/** Bytes for a check; infinite where the lease ended meanwhile, and the session was not known any more. */
+/**
+ * Bytes for a check; infinite where the lease ended meanwhile, and the session was not known any
+ * more.
+ */
 function count(): number {
   globalThis.gc?.()
   const before = process.memoryUsage().heapUsed
@@ -25,11 +28,15 @@ function count(): number {
   return (process.memoryUsage().heapUsed - before) / CHECKS
 }
 
-// Interpreted code allocates what compiled code does not: the least of several counts is the code's own.
+// Interpreted code allocates what compiled code does not: the least of several counts is the code's
+// own.
 let bytes = Infinity
 for (let i = 0; i < 12; i++) {
   // Between the counts the lease is renewed.
-  await until('the session to be known', async () => (await reader.check(credential)).active && isKnown())
+  await until(
+    'the session to be known',
+    async () => (await reader.check(credential)).active && isKnown()
+  )
   bytes = Math.min(bytes, count())
 }
 await app.close()

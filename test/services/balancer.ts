@@ -14,32 +14,47 @@ export interface Balancer {
 const PROBE_MS = 100
 
 /**
- * Starts a balancer in front of `servers`. It keeps connections, asks `/health/ready`, and tries another server only where no
- * connection could be made, which is before anything was sent: what is lost on the way is answered 502.
+ * Starts a balancer in front of `servers`. It keeps connections, asks `/health/ready`, and tries
+ * another server only where no connection could be made, which is before anything was sent: what is
+ * lost on the way is answered 502.
  */
 export async function startBalancer(servers: readonly string[]): Promise<Balancer> {
   const agent = new Agent({ keepAlive: true })
   const ready = new Set<string>()
   const probe = async (url: string) => {
-    const ok = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(1_000) }).then((answer) => answer.ok, () => false)
+    const ok = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(1_000) }).then(
+      (answer) => answer.ok,
+      () => false
+    )
     if (ok) ready.add(url)
     else ready.delete(url)
   }
   await Promise.all(servers.map(probe))
-  const timer = setInterval(() => { for (const url of servers) void probe(url) }, PROBE_MS)
+  const timer = setInterval(() => {
+    for (const url of servers) void probe(url)
+  }, PROBE_MS)
   let turn = 0
 
-  function forward(incoming: IncomingMessage, body: Buffer, outgoing: ServerResponse, tried: readonly string[]): void {
+  function forward(
+    incoming: IncomingMessage,
+    body: Buffer,
+    outgoing: ServerResponse,
+    tried: readonly string[]
+  ): void {
     const candidates = servers.filter((url) => ready.has(url) && !tried.includes(url))
     const url = candidates[turn++ % candidates.length]
     if (url === undefined) {
       outgoing.writeHead(502).end('no server is ready')
       return
     }
-    const onward = request(url + (incoming.url ?? '/'), { method: incoming.method ?? 'GET', headers: incoming.headers, agent }, (answer) => {
-      outgoing.writeHead(answer.statusCode ?? 502, answer.headers)
-      answer.pipe(outgoing)
-    })
+    const onward = request(
+      url + (incoming.url ?? '/'),
+      { method: incoming.method ?? 'GET', headers: incoming.headers, agent },
+      (answer) => {
+        outgoing.writeHead(answer.statusCode ?? 502, answer.headers)
+        answer.pipe(outgoing)
+      }
+    )
     onward.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ECONNREFUSED') forward(incoming, body, outgoing, [...tried, url])
       else if (!outgoing.headersSent) outgoing.writeHead(502).end(String(error.code))

@@ -13,9 +13,20 @@ export interface Setting {
   bearer: string
 }
 
-/** Runs a script of this folder in a process of its own, and returns the one thing that it says (`answer`). */
-export async function askChild<T>(t: Test, script: string, setting: Setting, execArgv: string[] = []): Promise<T> {
-  const child = fork(fileURLToPath(new URL(script, import.meta.url)), [], { execArgv, env: { ...process.env, HOLDFAST_TEST_SETTING: JSON.stringify(setting) } })
+/**
+ * Runs a script of this folder in a process of its own, and returns the one thing that it says
+ * (`answer`).
+ */
+export async function askChild<T>(
+  t: Test,
+  script: string,
+  setting: Setting,
+  execArgv: string[] = []
+): Promise<T> {
+  const child = fork(fileURLToPath(new URL(script, import.meta.url)), [], {
+    execArgv,
+    env: { ...process.env, HOLDFAST_TEST_SETTING: JSON.stringify(setting) }
+  })
   t.teardown(() => child.kill('SIGKILL'))
   return new Promise<T>((resolve, reject) => {
     child.once('message', (message) => resolve(message as T))
@@ -24,7 +35,7 @@ export async function askChild<T>(t: Test, script: string, setting: Setting, exe
 }
 
 /** For the script: the server that it was told to be. */
-export async function startApp(): Promise<{ app: FastifyInstance, bearer: string }> {
+export async function startApp(): Promise<{ app: FastifyInstance; bearer: string }> {
   const { options, bearer } = JSON.parse(process.env['HOLDFAST_TEST_SETTING'] ?? '') as Setting
   const app = await buildApp(resolveConfig(options), { logger: pino({ level: 'silent' }) })
   await app.ready()

@@ -5,7 +5,10 @@ import { Client } from 'pg'
 import { FailedAttempts } from '../../src/account/failed-attempts.js'
 import { Confirmation } from '../../src/cache/confirmation.js'
 
-/** Statements and commands that this process sent. They are counted on the way out, and sent all the same. */
+/**
+ * Statements and commands that this process sent. They are counted on the way out, and sent all the
+ * same.
+ */
 export interface Counts {
   queries: number
   commands: number
@@ -13,17 +16,24 @@ export interface Counts {
 
 const counts: Counts = { queries: 0, commands: 0 }
 
-/** Gateways are read anew every now and then while they are asked about: a test of something else leaves that out. */
+/**
+ * Gateways are read anew every now and then while they are asked about: a test of something else
+ * leaves that out.
+ */
 export const GATEWAY_READS = /FROM "gateway_client"/
 
 let leftOut: RegExp | null = null
 
 /**
- * What `work` sent to the store and to Redis, apart from what runs at its own pace: lease and registration, the outbox's rounds, signing keys, notes of use.
+ * What `work` sent to the store and to Redis, apart from what runs at its own pace: lease and
+ * registration, the outbox's rounds, signing keys, notes of use.
  *
  * @param others statements that run at a pace of their own in this test
  */
-export async function counting(work: () => Promise<unknown>, others: RegExp | null = null): Promise<Counts> {
+export async function counting(
+  work: () => Promise<unknown>,
+  others: RegExp | null = null
+): Promise<Counts> {
   const before = { ...counts }
   leftOut = others
   try {
@@ -36,7 +46,9 @@ export async function counting(work: () => Promise<unknown>, others: RegExp | nu
 
 const texts = new Set<string>()
 
-/** The different statements that `work` sent to the store, with those that run at their own pace. */
+/**
+ * The different statements that `work` sent to the store, with those that run at their own pace.
+ */
 export async function recording(work: () => Promise<unknown>): Promise<string[]> {
   texts.clear()
   await work()
@@ -44,22 +56,31 @@ export async function recording(work: () => Promise<unknown>): Promise<string[]>
 }
 
 /**
- * A look at a new connection is among it: a pool opens them as they are needed. So are the rounds of the outbox, which `inRound` misses
- * where a query waits for a connection: it is then sent by whoever gives one back.
+ * A look at a new connection is among it: a pool opens them as they are needed. So are the rounds
+ * of the outbox, which `inRound` misses where a query waits for a connection: it is then sent by
+ * whoever gives one back.
  */
-const ownPace = /pg_backend_pid\(\)|FROM "erasure" WHERE "sweptAt"|DELETE FROM "outbox"|"node"|FROM "signing_key"|SELECT 1$|GREATEST\(s\."lastSeenAt", free\.|GREATEST\(g\."lastUsedAt"|pg_snapshot_xmin|SET "claimedUntil" = clock_timestamp\(\)|FROM "outbox"\s+WHERE "transactionId"/
+const ownPace =
+  /pg_backend_pid\(\)|FROM "erasure" WHERE "sweptAt"|DELETE FROM "outbox"|"node"|FROM "signing_key"|SELECT 1$|GREATEST\(s\."lastSeenAt", free\.|GREATEST\(g\."lastUsedAt"|pg_snapshot_xmin|SET "claimedUntil" = clock_timestamp\(\)|FROM "outbox"\s+WHERE "transactionId"/
 
 /**
- * Set in what a round does: that of failed sign-ins, and that of the outbox, which tells Redis again of what a request has changed up to a
- * quarter of a second before.
+ * Set in what a round does: that of failed sign-ins, and that of the outbox, which tells Redis
+ * again of what a request has changed up to a quarter of a second before.
  */
 const inRound = new AsyncLocalStorage<true>()
 for (const method of ['tail', 'relay'] as const) {
   const original = Confirmation.prototype[method]
-  Confirmation.prototype[method] = function () { return inRound.run(true, () => original.call(this)) }
+  Confirmation.prototype[method] = function () {
+    return inRound.run(true, () => original.call(this))
+  }
 }
-const flush: (this: FailedAttempts) => Promise<void> = Reflect.get(FailedAttempts.prototype, 'flush')
-FailedAttempts.prototype.flush = function () { return inRound.run(true, () => flush.call(this)) }
+const flush: (this: FailedAttempts) => Promise<void> = Reflect.get(
+  FailedAttempts.prototype,
+  'flush'
+)
+FailedAttempts.prototype.flush = function () {
+  return inRound.run(true, () => flush.call(this))
+}
 
 const watch = (target: object, method: string, seen: (argument: unknown) => void) => {
   const prototype = target as Record<string, (...args: unknown[]) => unknown>
@@ -72,14 +93,15 @@ const watch = (target: object, method: string, seen: (argument: unknown) => void
 }
 
 const countQuery = (query: unknown) => {
-  const text = typeof query === 'string' ? query : (query as { text?: string }).text ?? ''
+  const text = typeof query === 'string' ? query : ((query as { text?: string }).text ?? '')
   texts.add(text)
   if (!ownPace.test(text) && !leftOut?.test(text) && !inRound.getStore()) counts.queries++
 }
 watch(Client.prototype, 'query', countQuery)
 watch(PGlite.prototype, 'query', countQuery)
 watch(Redis.prototype, 'sendCommand', (command) => {
-  const { name, args } = command as { name: string, args: unknown[] }
+  const { name, args } = command as { name: string; args: unknown[] }
   const isLease = args.some((argument) => String(argument).includes('{nodes}'))
-  if (!isLease && !inRound.getStore() && ['eval', 'evalsha', 'get', 'set'].includes(name)) counts.commands++
+  if (!isLease && !inRound.getStore() && ['eval', 'evalsha', 'get', 'set'].includes(name))
+    counts.commands++
 })

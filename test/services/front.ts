@@ -26,7 +26,10 @@ export interface Sent {
   from?: string
 }
 
-/** The public side of a proxy: `https://app.example.com`, whatever its port here. The certificate is verified, as a browser does. */
+/**
+ * The public side of a proxy: `https://app.example.com`, whatever its port here. The certificate is
+ * verified, as a browser does.
+ */
 export class Front {
   readonly #host: string
   readonly #listening: Listening
@@ -45,20 +48,29 @@ export class Front {
 
   /** Sends a request over TLS, on a connection of its own. */
   send(path: string, sent: Sent = {}): Promise<Reply> {
-    return answerOf(request({ ...this.#optionsOf(path, sent), ...this.#tls } as RequestOptions), sent.body)
+    return answerOf(
+      request({ ...this.#optionsOf(path, sent), ...this.#tls } as RequestOptions),
+      sent.body
+    )
   }
 
   /** Sends a request to the port without TLS. */
   sendPlain(path: string, sent: Sent = {}): Promise<Reply> {
     return answerOf(
-      requestPlain({ ...this.#optionsOf(path, sent), host: '127.0.0.1', port: this.#listening.plainPort }),
+      requestPlain({
+        ...this.#optionsOf(path, sent),
+        host: '127.0.0.1',
+        port: this.#listening.plainPort
+      }),
       sent.body
     )
   }
 
   /** Sends a request by HTTP/2, where a browser splits its cookies into fields (RFC 9113 8.2.3). */
   async sendHttp2(path: string, headers: Record<string, string | string[]>): Promise<Reply> {
-    const client = connectHttp2(this.origin, { createConnection: () => connectTls({ ...this.#tls, ALPNProtocols: ['h2'] }) })
+    const client = connectHttp2(this.origin, {
+      createConnection: () => connectTls({ ...this.#tls, ALPNProtocols: ['h2'] })
+    })
     try {
       await once(client, 'connect')
       const stream = client.request({ ':path': path, ':authority': this.#host, ...headers })
@@ -69,7 +81,10 @@ export class Front {
     }
   }
 
-  /** Opens a WebSocket, and says something. @returns the answer, and what came back by it: all in one text */
+  /**
+   * Opens a WebSocket, and says something. @returns the answer, and what came back by it: all in
+   * one text
+   */
   async openWebSocket(path: string, headers: readonly string[]): Promise<Reply> {
     const handshake = [
       'connection',
@@ -85,7 +100,9 @@ export class Front {
       ...this.#optionsOf(path, { headers: [...handshake, ...headers] }, []),
       ...this.#tls
     } as RequestOptions).end()
-    const refused = once(outgoing, 'response').then(async ([response]) => replyOf(response as IncomingMessage))
+    const refused = once(outgoing, 'response').then(async ([response]) =>
+      replyOf(response as IncomingMessage)
+    )
     const opened = once(outgoing, 'upgrade').then(async (event) => {
       const [response, socket, head] = event as [IncomingMessage, Socket, Buffer]
       let heard = head.toString('latin1')
@@ -112,7 +129,13 @@ export class Front {
       path,
       agent: false,
       ...(from === undefined ? {} : { localAddress: from }),
-      headers: ['host', host, ...connection, ...(body ? ['content-length', String(Buffer.byteLength(body))] : []), ...headers]
+      headers: [
+        'host',
+        host,
+        ...connection,
+        ...(body ? ['content-length', String(Buffer.byteLength(body))] : []),
+        ...headers
+      ]
     }
   }
 }
@@ -136,28 +159,53 @@ export class FrontBrowser {
   }
 
   get cookie(): string[] {
-    return this.cookies.size === 0 ? [] : ['cookie', [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ')]
+    return this.cookies.size === 0
+      ? []
+      : ['cookie', [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ')]
   }
 
   /** Opens a page. */
   open(path: string): Promise<Reply> {
     return this.#send(path, {
-      headers: ['accept', 'text/html,application/xhtml+xml', 'sec-fetch-mode', 'navigate', 'sec-fetch-site', 'none']
+      headers: [
+        'accept',
+        'text/html,application/xhtml+xml',
+        'sec-fetch-mode',
+        'navigate',
+        'sec-fetch-site',
+        'none'
+      ]
     })
   }
 
   /** Sends JSON from a page of the site. */
-  post(path: string, body: unknown = {}, headers: readonly string[] = [], from?: string): Promise<Reply> {
+  post(
+    path: string,
+    body: unknown = {},
+    headers: readonly string[] = [],
+    from?: string
+  ): Promise<Reply> {
     return this.#send(path, {
       method: 'POST',
       body: JSON.stringify(body),
       ...(from === undefined ? {} : { from }),
-      headers: ['content-type', 'application/json', 'origin', this.#front.origin, 'sec-fetch-site', 'same-origin', ...headers]
+      headers: [
+        'content-type',
+        'application/json',
+        'origin',
+        this.#front.origin,
+        'sec-fetch-site',
+        'same-origin',
+        ...headers
+      ]
     })
   }
 
   async #send(path: string, sent: Sent): Promise<Reply> {
-    const reply = await this.#front.send(path, { ...sent, headers: [...(sent.headers ?? []), ...this.cookie] })
+    const reply = await this.#front.send(path, {
+      ...sent,
+      headers: [...(sent.headers ?? []), ...this.cookie]
+    })
     for (const cookie of reply.headers['set-cookie'] ?? []) {
       const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(cookie) ?? []
       if (/max-age=0/i.test(cookie)) this.cookies.delete(name)

@@ -1,7 +1,10 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 
-/** A door between a server and a service: shut, it breaks the connections that are open and refuses new ones. */
+/**
+ * A door between a server and a service: shut, it breaks the connections that are open and refuses
+ * new ones.
+ */
 export interface Gate {
   port: number
   shut(): void
@@ -35,7 +38,9 @@ export async function openGate(host: string, targetPort: number): Promise<Gate> 
   return {
     port: (server.address() as AddressInfo).port,
     shut,
-    open: () => { isOpen = true },
+    open: () => {
+      isOpen = true
+    },
     async close() {
       shut()
       server.close()

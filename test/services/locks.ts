@@ -1,18 +1,45 @@
 import type { PrismaClient, Queryable } from '../../src/database/database.js'
 import { until } from './poll.js'
 
-/** Sends two requests that both wait for one session's row, in this order, and lets them have it. On PostgreSQL alone: the embedded store has one connection. */
-export function inTurn(prisma: PrismaClient, sessionId: string, first: () => Promise<Response>, second: () => Promise<Response>): Promise<Response[]> {
-  return sendInTurn(prisma, (transaction) => transaction.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${sessionId} FOR UPDATE`, first, second)
+/**
+ * Sends two requests that both wait for one session's row, in this order, and lets them have it. On
+ * PostgreSQL alone: the embedded store has one connection.
+ */
+export function inTurn(
+  prisma: PrismaClient,
+  sessionId: string,
+  first: () => Promise<Response>,
+  second: () => Promise<Response>
+): Promise<Response[]> {
+  return sendInTurn(
+    prisma,
+    (transaction) =>
+      transaction.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${sessionId} FOR UPDATE`,
+    first,
+    second
+  )
 }
 
 /** As `inTurn`, for requests that wait for a user's row. */
-export function inTurnAtUser(prisma: PrismaClient, userId: string, first: () => Promise<Response>, second: () => Promise<Response>): Promise<Response[]> {
-  return sendInTurn(prisma, (transaction) => transaction.$queryRaw`SELECT 1 FROM "user" WHERE "id" = ${userId} FOR UPDATE`, first, second)
+export function inTurnAtUser(
+  prisma: PrismaClient,
+  userId: string,
+  first: () => Promise<Response>,
+  second: () => Promise<Response>
+): Promise<Response[]> {
+  return sendInTurn(
+    prisma,
+    (transaction) => transaction.$queryRaw`SELECT 1 FROM "user" WHERE "id" = ${userId} FOR UPDATE`,
+    first,
+    second
+  )
 }
 
 async function sendInTurn(
-  prisma: PrismaClient, lock: (transaction: Queryable) => Promise<unknown>, first: () => Promise<Response>, second: () => Promise<Response>
+  prisma: PrismaClient,
+  lock: (transaction: Queryable) => Promise<unknown>,
+  first: () => Promise<Response>,
+  second: () => Promise<Response>
 ): Promise<Response[]> {
   const both = await prisma.$transaction(async (transaction) => {
     await lock(transaction)

@@ -20,7 +20,8 @@ export function filesIn(folder: string): string[] {
 }
 
 /**
- * The documents of a YAML file, as programs in Go read them: YAML 1.1, where `on` and `no` are no texts.
+ * The documents of a YAML file, as programs in Go read them: YAML 1.1, where `on` and `no` are no
+ * texts.
  *
  * @throws Error where it is no YAML, or a key stands twice
  */
@@ -51,30 +52,42 @@ const checked: ts.CompilerOptions = {
 }
 
 /**
- * What is wrong with objects of Kubernetes, by the types that are made of its API: fields that there are not, that must be there, or are
- * of another type. The API server would leave a misspelt field out, and say so nowhere that anybody looks.
+ * What is wrong with objects of Kubernetes, by the types that are made of its API: fields that
+ * there are not, that must be there, or are of another type. The API server would leave a misspelt
+ * field out, and say so nowhere that anybody looks.
  *
  * @returns the messages for each object, in their order
  */
 export function kubernetesErrors(objects: readonly KubernetesObject[]): string[][] {
-  const sources = new Map(objects.map((object, index) => [join(projectRoot, `kubernetes-object-${index}.ts`), sourceOf(object)]))
+  const sources = new Map(
+    objects.map((object, index) => [
+      join(projectRoot, `kubernetes-object-${index}.ts`),
+      sourceOf(object)
+    ])
+  )
   const host = ts.createCompilerHost(checked)
   const [readFromDisk, existsOnDisk] = [host.getSourceFile.bind(host), host.fileExists.bind(host)]
   host.fileExists = (name) => sources.has(name) || existsOnDisk(name)
   host.getSourceFile = (name, ...rest) => {
     const source = sources.get(name)
-    return source === undefined ? readFromDisk(name, ...rest) : ts.createSourceFile(name, source, ts.ScriptTarget.ES2022)
+    return source === undefined
+      ? readFromDisk(name, ...rest)
+      : ts.createSourceFile(name, source, ts.ScriptTarget.ES2022)
   }
   const program = ts.createProgram([...sources.keys()], checked, host)
   return [...sources.keys()].map((name) => {
     const file = program.getSourceFile(name)
     return file
-      ? [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)].map(messageOf)
+      ? [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)].map(
+          messageOf
+        )
       : ['was not read']
   })
 }
 
-/** `apps/v1` is of the module apps/v1, `networking.k8s.io/v1` of networking/v1, and `v1` of core/v1. */
+/**
+ * `apps/v1` is of the module apps/v1, `networking.k8s.io/v1` of networking/v1, and `v1` of core/v1.
+ */
 function sourceOf({ apiVersion, kind, ...rest }: KubernetesObject): string {
   const [version = '', group = 'core'] = apiVersion.split('/').toReversed()
   return [
@@ -87,7 +100,10 @@ function messageOf({ messageText }: ts.Diagnostic): string {
   return ts.flattenDiagnosticMessageText(messageText, ' ')
 }
 
-/** Variables that a text asks for in the way of Docker Compose, and what it says where they are absent. */
+/**
+ * Variables that a text asks for in the way of Docker Compose, and what it says where they are
+ * absent.
+ */
 const VARIABLE = /\$\$|\$\{([A-Z_]+)(?::([-?])([^}]*))?\}/g
 
 /**
@@ -109,7 +125,9 @@ export function interpolate(text: string, env: Readonly<Record<string, string>>)
 export type Settings = Record<string, string>
 
 // .env.example names every setting, and no other: readme.test sees to that.
-const settings = [...readProject('.env.example').matchAll(/^#?([A-Z_]+)=/gm)].map(([, name = '']) => name)
+const settings = [...readProject('.env.example').matchAll(/^#?([A-Z_]+)=/gm)].map(
+  ([, name = '']) => name
+)
 const known = new Set([...settings, ...secretSettings.map((name) => `${name}_FILE`)])
 
 /** Those of the names that are no settings. */
@@ -118,10 +136,12 @@ export function unknownSettings(names: Iterable<string>): string[] {
 }
 
 const [, production = ''] = readProject('docs/deployment.md').split('## Settings for production')
-const rows = production.split('\n## ', 1)[0]?.matchAll(/^\| (`[A-Z_`, ]+`) \|/gm) ?? []
+const rows = production.split('\n## ', 1)[0]?.matchAll(/^\| (`[A-Z_`, ]+`) +\|/gm) ?? []
 
 /** The settings that every deployment makes, by its documentation. */
-export const requiredSettings = [...rows].flatMap(([, names = '']) => [...names.matchAll(/[A-Z_]+/g)].map(([name]) => name))
+export const requiredSettings = [...rows].flatMap(([, names = '']) =>
+  [...names.matchAll(/[A-Z_]+/g)].map(([name]) => name)
+)
 
 /** Those that a deployment should make and does not, by themselves or by a file. */
 export function missingSettings(made: Settings): string[] {
@@ -151,7 +171,8 @@ export function writeSecrets(folder: string, made: Settings, authSecret: string)
 
 /** How long open requests may take to end, in seconds. */
 export const DRAIN_SECONDS =
-  Number(/const DRAIN_MS = ([\d_]+)/.exec(readProject('src/server.ts'))?.[1]?.replaceAll('_', '')) / 1_000
+  Number(/const DRAIN_MS = ([\d_]+)/.exec(readProject('src/server.ts'))?.[1]?.replaceAll('_', '')) /
+  1_000
 
 /** How long a process with these settings may take to end after SIGTERM. */
 export function secondsToEnd(made: Settings): number {

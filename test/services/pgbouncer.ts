@@ -14,16 +14,24 @@ export function findPgbouncer(): string | null {
 }
 
 /**
- * Starts PgBouncer in front of a server, handing its few connections to another client after each transaction. It ends with the test.
+ * Starts PgBouncer in front of a server, handing its few connections to another client after each
+ * transaction. It ends with the test.
  *
  * @returns DATABASE_URL through it
  */
-export async function startPgbouncer(t: Pick<Test, 'teardown'>, program: string, databaseUrl: string, { poolSize = 5, mode = 'transaction' } = {}): Promise<string> {
+export async function startPgbouncer(
+  t: Pick<Test, 'teardown'>,
+  program: string,
+  databaseUrl: string,
+  { poolSize = 5, mode = 'transaction' } = {}
+): Promise<string> {
   const { hostname, port, username, pathname } = new URL(databaseUrl)
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-pgbouncer-'))
   const listenPort = await freePort()
   const file = join(folder, 'pgbouncer.ini')
-  writeFileSync(file, `
+  writeFileSync(
+    file,
+    `
 [databases]
 * = host=${hostname} port=${port || 5432} user=${username}
 [pgbouncer]
@@ -35,7 +43,8 @@ pool_mode = ${mode}
 default_pool_size = ${poolSize}
 max_client_conn = 500
 server_reset_query =
-`)
+`
+  )
   const user = lend(folder, file)
   const child = spawn(program, [file], { ...user, stdio: 'ignore' })
   t.teardown(() => {

@@ -1,8 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 
-/** Asks until the answer is truthy; fails when the deadline passes first. Errors count as "not yet". */
-export async function until<T>(what: string, ask: () => Promise<T> | T, deadlineMs = 20_000): Promise<NonNullable<T>> {
+/**
+ * Asks until the answer is truthy; fails when the deadline passes first. Errors count as "not yet".
+ */
+export async function until<T>(
+  what: string,
+  ask: () => Promise<T> | T,
+  deadlineMs = 20_000
+): Promise<NonNullable<T>> {
   const deadline = Date.now() + deadlineMs
   let last: unknown = 'no answer'
   while (Date.now() < deadline) {
@@ -16,5 +22,7 @@ export async function until<T>(what: string, ask: () => Promise<T> | T, deadline
     await sleep(25)
   }
   const said = (last instanceof Error ? last.message : inspect(last)).replace(/\s+/g, ' ').trim()
-  throw new Error(`waited ${deadlineMs} ms for ${what}, and was last told: ${said}`, { cause: last })
+  throw new Error(`waited ${deadlineMs} ms for ${what}, and was last told: ${said}`, {
+    cause: last
+  })
 }

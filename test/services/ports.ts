@@ -2,7 +2,10 @@ import { once } from 'node:events'
 import { randomInt } from 'node:crypto'
 import { connect, createServer } from 'node:net'
 
-/** A port of loopback that nobody listens on, below those that the system gives to outgoing connections: it stays free when a server is restarted on it. */
+/**
+ * A port of loopback that nobody listens on, below those that the system gives to outgoing
+ * connections: it stays free when a server is restarted on it.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(12_000, 32_000)

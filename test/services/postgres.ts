@@ -1,6 +1,14 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFileSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { Client } from 'pg'
@@ -22,9 +30,17 @@ export interface PrivatePostgres {
 /** Where PostgreSQL's programs are; null where there are none. */
 export function findPostgresPrograms(): string | null {
   const debian = '/usr/lib/postgresql'
-  const versions = existsSync(debian) ? readdirSync(debian).map((version) => join(debian, version, 'bin')).toReversed() : []
+  const versions = existsSync(debian)
+    ? readdirSync(debian)
+        .map((version) => join(debian, version, 'bin'))
+        .toReversed()
+    : []
   const folders = [...versions, ...(process.env['PATH'] ?? '').split(delimiter)]
-  return folders.find((folder) => existsSync(join(folder, 'initdb')) && existsSync(join(folder, 'postgres'))) ?? null
+  return (
+    folders.find(
+      (folder) => existsSync(join(folder, 'initdb')) && existsSync(join(folder, 'postgres'))
+    ) ?? null
+  )
 }
 
 export interface PostgresSettings {
@@ -33,18 +49,35 @@ export interface PostgresSettings {
   settings?: readonly string[]
   /** The server of which it is to be a copy and a standby. */
   standbyOf?: string
-  /** Files to put into its folder, such as keys, by name; settings may name them as `$FOLDER/name`. */
+  /**
+   * Files to put into its folder, such as keys, by name; settings may name them as `$FOLDER/name`.
+   */
   files?: Readonly<Record<string, string>>
 }
 
-/** Creates a cluster on a free port; PostgreSQL refuses to run as root, so root lends it another user. */
-export async function createPostgres(programs: string, { maxConnections = 60, settings = [], standbyOf, files = {} }: PostgresSettings = {}): Promise<PrivatePostgres> {
+/**
+ * Creates a cluster on a free port; PostgreSQL refuses to run as root, so root lends it another
+ * user.
+ */
+export async function createPostgres(
+  programs: string,
+  { maxConnections = 60, settings = [], standbyOf, files = {} }: PostgresSettings = {}
+): Promise<PrivatePostgres> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-postgres-'))
   const user = lend(folder)
   const data = join(folder, 'data')
-  const made = standbyOf === undefined
-    ? spawnSync(join(programs, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync'], { ...user, encoding: 'utf8' })
-    : spawnSync(join(programs, 'pg_basebackup'), ['-d', standbyOf, '-D', data, '-R', '-X', 'stream', '-c', 'fast', '--no-sync'], { ...user, encoding: 'utf8' })
+  const made =
+    standbyOf === undefined
+      ? spawnSync(
+          join(programs, 'initdb'),
+          ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync'],
+          { ...user, encoding: 'utf8' }
+        )
+      : spawnSync(
+          join(programs, 'pg_basebackup'),
+          ['-d', standbyOf, '-D', data, '-R', '-X', 'stream', '-c', 'fast', '--no-sync'],
+          { ...user, encoding: 'utf8' }
+        )
   if (made.status !== 0) throw new Error(`the cluster could not be made: ${made.stderr}`)
   for (const [name, text] of Object.entries(files)) {
     writeFileSync(join(folder, name), text, { mode: 0o600 })
@@ -55,9 +88,27 @@ export async function createPostgres(programs: string, { maxConnections = 60, se
   const postgres: PrivatePostgres = {
     url: `postgresql://postgres@127.0.0.1:${port}/postgres`,
     async start() {
-      // A killed process loses nothing that the system holds for it; without this its recovery syncs every file, which takes a busy disk half a minute.
-      server = spawn(join(programs, 'postgres'), ['-D', data, '-p', String(port), '-k', folder, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off', '-c', `max_connections=${maxConnections}`,
-        ...settings.flatMap((setting) => ['-c', setting.replaceAll('$FOLDER', folder)])], { ...user, stdio: 'ignore' })
+      // A killed process loses nothing that the system holds for it; without this its recovery
+      // syncs every file, which takes a busy disk half a minute.
+      server = spawn(
+        join(programs, 'postgres'),
+        [
+          '-D',
+          data,
+          '-p',
+          String(port),
+          '-k',
+          folder,
+          '-c',
+          'listen_addresses=127.0.0.1',
+          '-c',
+          'fsync=off',
+          '-c',
+          `max_connections=${maxConnections}`,
+          ...settings.flatMap((setting) => ['-c', setting.replaceAll('$FOLDER', folder)])
+        ],
+        { ...user, stdio: 'ignore' }
+      )
       await until('PostgreSQL to start', () => canQuery(postgres.url))
     },
     async stop() {
@@ -81,7 +132,12 @@ export async function createPostgres(programs: string, { maxConnections = 60, se
     signal(signal) {
       if (server?.pid === undefined) return
       // Its children answer the queries: the whole family must pause.
-      const children = spawnSync('ps', ['-o', 'pid=', '--ppid', String(server.pid)], { encoding: 'utf8' }).stdout.split('\n').map(Number).filter(Boolean)
+      const children = spawnSync('ps', ['-o', 'pid=', '--ppid', String(server.pid)], {
+        encoding: 'utf8'
+      })
+        .stdout.split('\n')
+        .map(Number)
+        .filter(Boolean)
       for (const pid of [server.pid, ...children]) process.kill(pid, signal)
     },
     async remove() {
@@ -95,7 +151,7 @@ export async function createPostgres(programs: string, { maxConnections = 60, se
 /** Whether a server answers there. */
 export async function canQuery(url: string): Promise<boolean> {
   const { hostname, port } = new URL(url)
-  if (!await accepts(hostname, Number(port || 5432))) return false
+  if (!(await accepts(hostname, Number(port || 5432)))) return false
   const client = new Client({ connectionString: url, connectionTimeoutMillis: 1_000 })
   try {
     await client.connect()
@@ -130,17 +186,25 @@ export async function query<T>(url: string, statement: string): Promise<T[]> {
   }
 }
 
-/** Gives files to whom servers run as that refuse to run as root; to nobody else where this is not root. */
-export function lend(...paths: string[]): { uid?: number, gid?: number } {
+/**
+ * Gives files to whom servers run as that refuse to run as root; to nobody else where this is not
+ * root.
+ */
+export function lend(...paths: string[]): { uid?: number; gid?: number } {
   const user = process.getuid?.() === 0 ? nobody() : {}
-  for (const path of paths) if (user.uid !== undefined) chownSync(path, user.uid, user.gid ?? user.uid)
+  for (const path of paths)
+    if (user.uid !== undefined) chownSync(path, user.uid, user.gid ?? user.uid)
   return user
 }
 
-function nobody(): { uid?: number, gid?: number } {
+function nobody(): { uid?: number; gid?: number } {
   for (const name of ['postgres', 'nobody']) {
     const id = spawnSync('id', ['-u', name], { encoding: 'utf8' })
-    if (id.status === 0) return { uid: Number(id.stdout), gid: Number(spawnSync('id', ['-g', name], { encoding: 'utf8' }).stdout) }
+    if (id.status === 0)
+      return {
+        uid: Number(id.stdout),
+        gid: Number(spawnSync('id', ['-g', name], { encoding: 'utf8' }).stdout)
+      }
   }
   throw new Error('there is no user to run PostgreSQL as')
 }

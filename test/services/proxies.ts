@@ -1,6 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync
+} from 'node:fs'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,11 +22,27 @@ const examples = fileURLToPath(new URL('../../../examples/', import.meta.url))
 
 const apache =
   (file: string, ...defines: string[]) =>
-  (folder: string) => ['apache2', '-d', folder, '-f', join(folder, file), '-DFOREGROUND', ...defines]
+  (folder: string) => [
+    'apache2',
+    '-d',
+    folder,
+    '-f',
+    join(folder, file),
+    '-DFOREGROUND',
+    ...defines
+  ]
 
 /** The proxies of `examples/` that can be started here, and how. */
 export const proxies = {
-  nginx: (folder: string) => ['nginx', '-p', folder, '-c', join(folder, 'nginx.conf'), '-g', 'daemon off;'],
+  nginx: (folder: string) => [
+    'nginx',
+    '-p',
+    folder,
+    '-c',
+    join(folder, 'nginx.conf'),
+    '-g',
+    'daemon off;'
+  ],
   caddy: (folder: string) => ['caddy', 'run', '--config', join(folder, 'Caddyfile')],
   haproxy: (folder: string) => ['haproxy', '-db', '-f', join(folder, 'haproxy.cfg')],
   apache2: apache('apache.conf'),
@@ -30,12 +54,17 @@ const openidc = ['/usr/lib/apache2/modules/mod_auth_openidc.so']
 
 /** What a proxy's example needs besides the program: any one of these files. */
 const additions: Partial<Record<Proxy, string[]>> = {
-  apache2: ['5.1', '5.2', '5.3', '5.4'].map((version) => `/usr/share/lua/${version}/socket/http.lua`),
+  apache2: ['5.1', '5.2', '5.3', '5.4'].map(
+    (version) => `/usr/share/lua/${version}/socket/http.lua`
+  ),
   'apache2 as a resource server': openidc,
   'apache2 that verifies': openidc
 }
 
-/** Why a proxy's test cannot run here, or false. With REQUIRE_SERVICES=1 a missing proxy is a failure. */
+/**
+ * Why a proxy's test cannot run here, or false. With REQUIRE_SERVICES=1 a missing proxy is a
+ * failure.
+ */
 export function missing(proxy: Proxy): string | false {
   // Debian keeps daemons where other users' shells do not look.
   process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin`
@@ -117,8 +146,13 @@ export interface Listening {
   folder: string
 }
 
-/** How the examples say where they listen, each in its own language, and what stands in its place. */
-function listeningTexts({ port, plainPort }: Omit<Listening, 'folder'>, innerPort: number): Record<string, string> {
+/**
+ * How the examples say where they listen, each in its own language, and what stands in its place.
+ */
+function listeningTexts(
+  { port, plainPort }: Omit<Listening, 'folder'>,
+  innerPort: number
+): Record<string, string> {
   return {
     '127.0.0.1:8080': `127.0.0.1:${port}`,
     // nginx
@@ -142,7 +176,11 @@ function listeningTexts({ port, plainPort }: Omit<Listening, 'folder'>, innerPor
 }
 
 /** Starts a program of `examples/` with the ports put in; it is stopped when the test ends. */
-async function startExample(t: Test, command: (folder: string) => string[], places: Places): Promise<Listening> {
+async function startExample(
+  t: Test,
+  command: (folder: string) => string[],
+  places: Places
+): Promise<Listening> {
   const {
     holdfastPort,
     applicationPort,
@@ -165,7 +203,9 @@ async function startExample(t: Test, command: (folder: string) => string[], plac
     ...(certificate ? { '# tls fullchain.pem': 'tls fullchain.pem' } : {}),
     ...replace
   }
-  for (const { name } of readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile())) {
+  for (const { name } of readdirSync(folder, { withFileTypes: true }).filter((entry) =>
+    entry.isFile()
+  )) {
     let text = readFileSync(join(folder, name), 'utf8')
     for (const [from, to] of Object.entries(texts)) text = text.replaceAll(from, to)
     writeFileSync(join(folder, name), text)
@@ -208,7 +248,11 @@ async function startExample(t: Test, command: (folder: string) => string[], plac
 }
 
 /** TLS in front of a port: mod_auth_openidc asks nobody without it. @returns its port */
-export async function startTls(t: Test, targetPort: number, certificate: Certificate): Promise<number> {
+export async function startTls(
+  t: Test,
+  targetPort: number,
+  certificate: Certificate
+): Promise<number> {
   const sockets = new Set<Socket>()
   const server = createServer(certificate, (client) => {
     const target = connect(targetPort, '127.0.0.1')
@@ -237,12 +281,19 @@ export async function startProxy(t: Test, proxy: Proxy, places: Places): Promise
   return startExample(t, proxies[proxy], places)
 }
 
-/** Starts the application of the examples, which answers with the request headers that reached it. @returns its port */
+/**
+ * Starts the application of the examples, which answers with the request headers that reached it.
+ * @returns its port
+ */
 export async function startUpstream(t: Test): Promise<number> {
-  const { port } = await startExample(t, (folder) => [process.execPath, join(folder, 'upstream.mjs')], {
-    holdfastPort: 0,
-    applicationPort: 0
-  })
+  const { port } = await startExample(
+    t,
+    (folder) => [process.execPath, join(folder, 'upstream.mjs')],
+    {
+      holdfastPort: 0,
+      applicationPort: 0
+    }
+  )
   return port
 }
 

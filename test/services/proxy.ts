@@ -8,7 +8,10 @@ export interface Proxy {
   swallow(): void
   /** What was held back arrives late, as TCP would repeat it. */
   deliver(): void
-  /** Leads new connections to another port, and leaves those that stand: as a name does whose address changes. */
+  /**
+   * Leads new connections to another port, and leaves those that stand: as a name does whose
+   * address changes.
+   */
   leadTo(target: number): void
   close(): Promise<void>
 }
@@ -20,9 +23,14 @@ export async function startProxy(target: number): Promise<Proxy> {
   let current = target
   const server = createServer({ pauseOnConnect: true }, (near) => {
     const far = connect({ host: '127.0.0.1', port: current })
-    for (const [from, to] of [[near, far], [far, near]] as const) {
+    for (const [from, to] of [
+      [near, far],
+      [far, near]
+    ] as const) {
       sockets.add(from)
-      from.on('data', (chunk: Buffer) => { to.write(chunk) })
+      from.on('data', (chunk: Buffer) => {
+        to.write(chunk)
+      })
       from.on('error', () => {})
       from.once('close', () => {
         sockets.delete(from)
@@ -43,7 +51,9 @@ export async function startProxy(target: number): Promise<Proxy> {
       swallowing = false
       for (const socket of sockets) socket.resume()
     },
-    leadTo(next) { current = next },
+    leadTo(next) {
+      current = next
+    },
     async close() {
       for (const socket of sockets) socket.destroy()
       server.close()

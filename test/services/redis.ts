@@ -15,7 +15,10 @@ export interface PrivateRedis {
   flush(): Promise<void>
 }
 
-/** Starts redis-server on a free port, with further settings, keeping nothing on disk; null where there is none on the PATH. */
+/**
+ * Starts redis-server on a free port, with further settings, keeping nothing on disk; null where
+ * there is none on the PATH.
+ */
 export async function startRedis(settings: string[] = []): Promise<PrivateRedis | null> {
   if (spawnSync('redis-server', ['--version']).status !== 0) return null
   const port = await freePort()
@@ -24,7 +27,23 @@ export async function startRedis(settings: string[] = []): Promise<PrivateRedis 
     url: `redis://127.0.0.1:${port}`,
     port,
     async start() {
-      server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--repl-diskless-load', 'swapdb', ...settings], { stdio: 'ignore', cwd: tmpdir() })
+      server = spawn(
+        'redis-server',
+        [
+          '--port',
+          String(port),
+          '--bind',
+          '127.0.0.1',
+          '--save',
+          '',
+          '--appendonly',
+          'no',
+          '--repl-diskless-load',
+          'swapdb',
+          ...settings
+        ],
+        { stdio: 'ignore', cwd: tmpdir() }
+      )
       await until('Redis to start', () => accepts('127.0.0.1', port))
     },
     async stop() {

@@ -26,11 +26,20 @@ export interface ServerProcess extends CliProcess {
 }
 
 /**
- * Runs `holdfast <args>` with settings as environment variables, and those of `env`, and nothing else of this process's environment, in a
- * directory without `.env`. It ends with the test.
+ * Runs `holdfast <args>` with settings as environment variables, and those of `env`, and nothing
+ * else of this process's environment, in a directory without `.env`. It ends with the test.
  */
-export function runCli(t: Test, args: string[], options: HoldfastOptions, { env = {}, cwd = tmpdir() }: { env?: Record<string, string>, cwd?: string } = {}): CliProcess {
-  const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'], cwd, env: { PATH: process.env['PATH'], ...environmentOf(options), ...env } })
+export function runCli(
+  t: Test,
+  args: string[],
+  options: HoldfastOptions,
+  { env = {}, cwd = tmpdir() }: { env?: Record<string, string>; cwd?: string } = {}
+): CliProcess {
+  const child = spawn(process.execPath, [cli, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    cwd,
+    env: { PATH: process.env['PATH'], ...environmentOf(options), ...env }
+  })
   const exited = once(child, 'close').then(([code]) => code as number | null)
   const running: CliProcess = {
     pid: child.pid ?? 0,
@@ -42,19 +51,38 @@ export function runCli(t: Test, args: string[], options: HoldfastOptions, { env 
       return exited
     }
   }
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => { running.stdout += chunk })
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => { running.stderr += chunk })
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    running.stdout += chunk
+  })
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    running.stderr += chunk
+  })
   t.teardown(() => running.kill())
   return running
 }
 
-/** Runs `holdfast start`, and waits until it is alive; whether its store answers is another question. */
+/**
+ * Runs `holdfast start`, and waits until it is alive; whether its store answers is another
+ * question.
+ */
 export async function startServer(t: Test, options: HoldfastOptions): Promise<ServerProcess> {
-  const port = options.port ?? await freePort()
+  const port = options.port ?? (await freePort())
   const url = `http://127.0.0.1:${port}`
-  const server = runCli(t, ['start'], { baseUrl: url, rateLimit: false, logLevel: 'warn', ...options, port })
-  const alive = until('the server to start', async () => (await fetch(`${url}/health/live`)).ok, 60_000)
-  const ended = server.exited.then(() => { throw new Error(`the server ended: ${server.stderr}`) })
+  const server = runCli(t, ['start'], {
+    baseUrl: url,
+    rateLimit: false,
+    logLevel: 'warn',
+    ...options,
+    port
+  })
+  const alive = until(
+    'the server to start',
+    async () => (await fetch(`${url}/health/live`)).ok,
+    60_000
+  )
+  const ended = server.exited.then(() => {
+    throw new Error(`the server ended: ${server.stderr}`)
+  })
   ended.catch(() => {}) // it ends some time after it was alive
   await Promise.race([alive, ended])
   return Object.assign(server, { url })
@@ -62,8 +90,10 @@ export async function startServer(t: Test, options: HoldfastOptions): Promise<Se
 
 /** `databaseUrl` is DATABASE_URL, `rateLimit: false` is RATE_LIMIT=off, and so on. */
 function environmentOf(options: HoldfastOptions): Record<string, string> {
-  return Object.fromEntries(Object.entries(options).map(([key, value]) => [
-    key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase(),
-    typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value)
-  ]))
+  return Object.fromEntries(
+    Object.entries(options).map(([key, value]) => [
+      key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase(),
+      typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value)
+    ])
+  )
 }

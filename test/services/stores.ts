@@ -1,5 +1,13 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync
+} from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { resolveConfig } from '../../src/config.js'
@@ -13,7 +21,10 @@ export const TEST_SECRET = 'a secret for tests only: 3f9c1e7a5b2d8046'
 /** Kept between runs; "npm ci" and a new migration begin it anew. */
 const cache = fileURLToPath(new URL('../../../node_modules/.cache/holdfast-test/', import.meta.url))
 
-/** An embedded store that has all migrations and no row, to be copied: made once, and kept until the migrations change. */
+/**
+ * An embedded store that has all migrations and no row, to be copied: made once, and kept until the
+ * migrations change.
+ */
 export async function embeddedTemplate(): Promise<string> {
   const template = join(cache, `embedded-${fingerprint()}`)
   if (existsSync(template)) return template
@@ -29,7 +40,10 @@ export async function embeddedTemplate(): Promise<string> {
   return template
 }
 
-/** The name of a database on this server that has all migrations and no row, to be copied: made once, and kept until the migrations change. */
+/**
+ * The name of a database on this server that has all migrations and no row, to be copied: made
+ * once, and kept until the migrations change.
+ */
 export async function postgresTemplate(server: string): Promise<string> {
   const template = `holdfast_template_${fingerprint()}`
   const url = new URL(server)
@@ -38,12 +52,21 @@ export async function postgresTemplate(server: string): Promise<string> {
   const making = `${template}_${process.pid}`
   await createPostgresTemplate(server, making)
   // Where another process was faster, its template is as good.
-  await execute(server, `ALTER DATABASE ${making} RENAME TO ${template}`).catch(() => execute(server, `DROP DATABASE IF EXISTS ${making} WITH (FORCE)`))
+  await execute(server, `ALTER DATABASE ${making} RENAME TO ${template}`).catch(() =>
+    execute(server, `DROP DATABASE IF EXISTS ${making} WITH (FORCE)`)
+  )
   return template
 }
 
-/** A database that has all migrations and no row, to be copied. It is made anew. @param role owns a schema of its own, with everything in it */
-export async function createPostgresTemplate(server: string, name: string, role?: string): Promise<void> {
+/**
+ * A database that has all migrations and no row, to be copied. It is made anew. @param role owns a
+ * schema of its own, with everything in it
+ */
+export async function createPostgresTemplate(
+  server: string,
+  name: string,
+  role?: string
+): Promise<void> {
   await execute(server, `DROP DATABASE IF EXISTS ${name}`, `CREATE DATABASE ${name}`)
   const url = new URL(server)
   url.pathname = `/${name}`
@@ -51,7 +74,11 @@ export async function createPostgresTemplate(server: string, name: string, role?
     await execute(url.href, `CREATE SCHEMA ${role} AUTHORIZATION ${role}`)
     url.username = role
   }
-  await migrated({ databaseUrl: url.href, baseUrl: 'http://localhost:3000', authSecret: TEST_SECRET })
+  await migrated({
+    databaseUrl: url.href,
+    baseUrl: 'http://localhost:3000',
+    authSecret: TEST_SECRET
+  })
 }
 
 async function migrated(options: Parameters<typeof resolveConfig>[0]): Promise<void> {
@@ -62,7 +89,9 @@ async function migrated(options: Parameters<typeof resolveConfig>[0]): Promise<v
 
 /** What changes when a migration, or the embedded database, does. */
 function fingerprint(): string {
-  const { dependencies } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { dependencies: Record<string, string> }
+  const { dependencies } = JSON.parse(
+    readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
+  ) as { dependencies: Record<string, string> }
   const hash = createHash('sha256').update(`${dependencies['@electric-sql/pglite']}`)
   for (const name of readdirSync(migrationsDirectory).toSorted()) {
     const file = join(migrationsDirectory, name, 'migration.sql')

@@ -3,8 +3,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { answer, startApp } from './child.js'
 
 /*
- * A server that tells its parent whether Node watches its promises, which makes everything dearer: before better-auth has answered
- * anybody, while it does, and after it has.
+ * A server that tells its parent whether Node watches its promises, which makes everything dearer:
+ * before better-auth has answered anybody, while it does, and after it has.
  */
 const { app, bearer } = await startApp()
 
