@@ -21,5 +21,5 @@ RUN mkdir -m 0700 /data && chown 1000:1000 /data
 USER 1000:1000
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["bash", "docker/health.sh"]
-ENTRYPOINT ["node", "--enable-source-maps", "dist/src/cli.js"]
+ENTRYPOINT ["node", "--enable-source-maps", "dist/src/cli/main.js"]
 CMD ["start"]

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { Client } from 'pg'
-import { deriveKeys } from '../src/auth/keys.js'
+import { deriveKeys } from '../src/secrets/keys.js'
 import { hashPassword } from '../src/auth/password.js'
 import { mintSessionToken, signToken } from '../src/session/session-token.js'
 import { firstRefreshToken } from '../src/token/refresh-token.js'

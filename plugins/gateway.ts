@@ -12,9 +12,9 @@ import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import { limits } from '../src/limits.js'
 import { hashToken } from '../src/session/session-token.js'
-import { clientNetwork } from './budgets.js'
-import { countHeaders } from './credential.js'
-import type { FastQuestion } from './fast-path.js'
+import { clientNetwork } from './limits/budgets.js'
+import { countHeaders } from './http/credential.js'
+import type { FastQuestion } from './fast-path/fast-path.js'
 
 /** An id with a secret, as a form may have them. */
 export interface ClientCredentials {

@@ -3,10 +3,10 @@ import { reportError } from '../src/error-report.js'
 import { Refusal } from '../src/errors.js'
 import type { Holdfast } from '../src/public.js'
 import type { Session, User } from '../src/session/session.js'
-import { noteFacts } from './answer-facts.js'
-import { asked, credentialOf } from './credential.js'
-import { refuseForgery } from './csrf.js'
-import { sendRefusal } from './errors.js'
+import { noteFacts } from './http/answer-facts.js'
+import { asked, credentialOf } from './http/credential.js'
+import { refuseForgery } from './http/csrf.js'
+import { sendRefusal } from './http/refusals.js'
 
 /** Who sent a request, as a guard found it. */
 export interface Identity {

@@ -1,20 +1,16 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import {
-  ConfigError,
-  refuseForeignVariables,
-  resolveConfig,
-  type HoldfastOptions
-} from '../src/config.js'
+import { ConfigError } from '../src/errors.js'
+import { refuseForeignVariables, resolveConfig, type HoldfastOptions } from '../src/config.js'
 import { errorLine, redact, reportError } from '../src/error-report.js'
-import { openHoldfast } from '../src/holdfast.js'
+import { openWithControl } from '../src/operator/control.js'
 import type { Holdfast } from '../src/public.js'
-import { addAllRoutes } from './all-routes.js'
-import { addGuest } from './guest.js'
+import { addAllRoutes } from './routes/all-routes.js'
+import { addGuest } from './host-application/guest.js'
 import { addGuards, identityOf } from './guard.js'
 import { openCodec } from './jwt.js'
-import type { PluginOptions } from './plugin-options.js'
-import { mostHeadersOf } from './request-headers.js'
+import type { PluginOptions } from './host-application/plugin-options.js'
+import { mostHeadersOf } from './http/request-headers.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -39,7 +35,7 @@ async function holdfastPlugin(
   if (prefix !== '' && !prefix.startsWith('/'))
     throw new ConfigError(`prefix: must begin with a slash (it is ${JSON.stringify(below)})`)
   const config = resolveConfig(options)
-  const holdfast = await openHoldfast(
+  const holdfast = await openWithControl(
     config,
     app.prefix + prefix,
     {

@@ -2,10 +2,11 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { Type, type Static, type TSchema } from 'typebox'
 import { Value } from 'typebox/value'
-import { ROLE } from './auth/roles.js'
-import { parseRedisUrl, RedisUrlError, type RedisTarget } from './cache/redis-url.js'
+import { ROLE } from './roles.js'
+import { parseRedisUrl, RedisUrlError, type RedisTarget } from './redis/redis-url.js'
 import { parseDatabaseUrl } from './database/database-url.js'
 import { ConfigError } from './errors.js'
+import { LONGEST_ACCESS_TOKEN_SECONDS } from './limits.js'
 import { neverReport } from './error-report.js'
 import { parseGatewayClients } from './gateway/gateway.js'
 import { nearNames } from './near-names.js'
@@ -21,9 +22,6 @@ const hostOptions = {
 // A colon separates the name from the account where authenticator apps are told both.
 const APP_NAME = '^(?=.*\\S)[^:\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]{1,64}$'
 const list = (env: string) => Type.Array(Type.String({ minLength: 1 }), { env, default: [] })
-
-/** The longest life that ACCESS_TOKEN_TTL_SECONDS may give an access token. */
-export const LONGEST_ACCESS_TOKEN_SECONDS = 3_600
 
 /** Every setting, its type, its limits, its default and the environment variable that sets it. */
 const Settings = Type.Object({
@@ -180,8 +178,6 @@ export type HoldfastOptions = {
 
 /** Settings that have been checked, with their defaults. Times are in seconds. */
 export type Config = Readonly<Settings & { baseUrl: string }>
-
-export { ConfigError }
 
 const storeSettings = [
   'databaseUrl',

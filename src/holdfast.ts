@@ -1,4 +1,3 @@
-import type { Server } from 'node:net'
 import type { Config, StoreConfig } from './config.js'
 import { ATTEMPTS_FLUSH_MS, FailedAttempts } from './account/failed-attempts.js'
 import { Erasures } from './account/erasure.js'
@@ -7,9 +6,8 @@ import { purgeAccountEvents } from './account/store.js'
 import { Attempts } from './auth/attempts.js'
 import { createAuth, type Auth } from './auth/auth.js'
 import { accountKey, Devices } from './auth/device.js'
-import { deriveKeys, keptSecret } from './auth/keys.js'
+import { deriveKeys, keptSecret } from './secrets/keys.js'
 import { encryptFactorsAnew } from './auth/previous-secrets.js'
-import { listenForControl } from './control-socket.js'
 import type { Database, PrismaClient } from './database/database.js'
 import { openEmbedded } from './database/embedded.js'
 import { openPostgres } from './database/postgres.js'
@@ -17,27 +15,26 @@ import { checkStore, prepareStore, untilPrepared } from './database/readiness.js
 import { StoreUnavailable } from './errors.js'
 import { GatewayAuthenticator } from './gateway/authenticator.js'
 import { parseGatewayClients } from './gateway/gateway.js'
-import { startJob } from './job.js'
-import { operate } from './operator.js'
+import { startJob } from './jobs.js'
 import type { Holdfast } from './public.js'
 import { RecentAnswer } from './recent-answer.js'
 import { RefusedOrigins } from './refused-origins.js'
-import { openCaches, type Caches } from './cache/cache.js'
-import { forgetCounts } from './cache/counts.js'
-import { countUnconfirmed } from './cache/outbox.js'
-import type { Protections } from './cache/protections.js'
+import { openCaches, type Caches } from './check/check-path.js'
+import { forgetCounts } from './redis/counts.js'
+import { countUnconfirmed } from './session/outbox.js'
+import type { Protections } from './cluster/protections.js'
 import { Activity } from './session/activity.js'
-import { SessionReader } from './session/reader.js'
+import { SessionReader } from './check/session-checker.js'
 import { SessionNames } from './session/session-names.js'
 import { RefreshGrant } from './token/refresh-grant.js'
 import { TokenService } from './token/token-service.js'
 import { purgeEnded } from './session/retention.js'
-import { Revoker } from './session/revoker.js'
-import { Thinning } from './session/thinning.js'
+import { Revoker } from './revocation/revoker.js'
+import { Thinning } from './revocation/thinning.js'
 import { AccessTokens } from './token/access-token.js'
 import { noCodec, type OpenCodec, type TokenParties } from './token/codec.js'
 import { KEYS_POLL_MS, SigningKeys } from './token/signing-keys.js'
-import { Tally, type Stats } from './tally.js'
+import { Tally, type Stats } from './counters.js'
 
 /** How often notes of use are written, and ended sessions looked for, in milliseconds. */
 const ACTIVITY_FLUSH_MS = 5_000
@@ -132,6 +129,8 @@ declare module './public.js' {
      * and takes writes. @throws StoreUnavailable
      */
     ping(): Promise<void>
+    /** Has `step` called when this is closed, before the store is. */
+    onClose(step: () => void): void
     close(): Promise<void>
   }
 
@@ -248,7 +247,7 @@ export async function openHoldfast(
       prisma: database.prisma,
       grant,
       accessTokens,
-      reader,
+      sessionTokens: reader,
       revoker,
       peppers: keys.peppers,
       tally
@@ -403,9 +402,11 @@ export async function openHoldfast(
         return draining
       },
       ping: () => ping.ask(),
+      onClose: (step) => {
+        closing.signal.addEventListener('abort', step)
+      },
       async close() {
         closing.abort()
-        control?.close()
         activity.stop()
         await Promise.all(jobs.map((job) => job.stop()))
         await opened.close()
@@ -422,25 +423,11 @@ export async function openHoldfast(
         await database.close()
       }
     }
-    const control = database.kind === 'embedded' ? await openControl(holdfast, events) : null
     return holdfast
   } catch (error) {
     await caches?.close()
     await database.close()
     throw error
-  }
-}
-
-// A path that is too long for a socket costs the command line, not the start.
-async function openControl(holdfast: Holdfast, events: Events): Promise<Server | null> {
-  try {
-    return await listenForControl(holdfast.config.dataDir, (request) => operate(holdfast, request))
-  } catch (error) {
-    events.onWarning(
-      'the command line cannot reach this server: no socket could be made in DATA_DIR',
-      error
-    )
-    return null
   }
 }
 

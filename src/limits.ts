@@ -89,3 +89,6 @@ export const limits = {
  * locked for the window.
  */
 export const secondFactorLockout = { maxFailedAttempts: 10, durationSeconds: QUARTER / 1000 }
+
+/** The longest life that ACCESS_TOKEN_TTL_SECONDS may give an access token. */
+export const LONGEST_ACCESS_TOKEN_SECONDS = 3_600

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { findAccountEvents } from './services/account-events.js'
 import { build, makeAdmin, password, signIn, signUp, type Person, type Running } from './helper.js'
-import { operate } from '../src/operator.js'
+import { operate } from '../src/operator/commands.js'
 import { totpOf } from './services/totp.js'
 
 const NEW_PASSWORD = 'Tr0ub4dor & three more words'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { createAuthClient } from 'better-auth/client'
 import t from 'tap'
-import { expiredSessionCookies } from '../plugins/credential.js'
+import { expiredSessionCookies } from '../plugins/http/credential.js'
 import { findPasswordFault } from '../src/auth/new-password.js'
 import { limits } from '../src/limits.js'
 import { newAdmin } from './device.js'

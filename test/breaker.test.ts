@@ -1,6 +1,6 @@
 import { ReplyError } from 'ioredis'
 import t from 'tap'
-import { Breaker } from '../src/cache/breaker.js'
+import { Breaker } from '../src/redis/breaker.js'
 import { call, finalAt } from './consistency/client.js'
 import { describeViolation } from './consistency/history.js'
 import { isSubscription, type Wire } from './consistency/line.js'

@@ -1,12 +1,12 @@
 import t from 'tap'
-import { Tally } from '../src/tally.js'
-import { DatabaseClock } from '../src/cache/database-clock.js'
-import { decodeCopy, encodeRecord, encodeUnknown } from '../src/cache/entry.js'
+import { Tally } from '../src/counters.js'
+import { DatabaseClock } from '../src/cluster/database-clock.js'
+import { decodeCopy, encodeRecord, encodeUnknown } from '../src/cache/session-codec.js'
 import { BoundedMap } from '../src/bounded-map.js'
-import { isRevoked } from '../src/cache/found.js'
+import { isRevoked } from '../src/cache/store-lookup.js'
 import { LocalCache } from '../src/cache/local-cache.js'
-import { allProtections } from '../src/cache/protections.js'
-import { connectRedis } from '../src/cache/redis.js'
+import { allProtections } from '../src/cluster/protections.js'
+import { connectRedis } from '../src/redis/redis.js'
 import { SessionCache } from '../src/cache/session-cache.js'
 import {
   build,

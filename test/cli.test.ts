@@ -1,10 +1,10 @@
 import t from 'tap'
 import { build, freshStore, password, sessionState, signIn, signUp } from './helper.js'
 import { command, hasTerminal } from './services/command.js'
-import { commands, helpFor, usage } from '../src/help.js'
-import { operate } from '../src/operator.js'
+import { commands, helpFor, usage } from '../src/cli/help.js'
+import { operate } from '../src/operator/commands.js'
 import { deviceInWords } from '../src/session/device-words.js'
-import { toTable } from '../src/terminal.js'
+import { toTable } from '../src/cli/terminal.js'
 
 // A command is a process of a second or more: those that do not wait for each other run at once.
 const running = await build(t, { sessionRetentionSeconds: 3_600, roles: ['auditor'] })

@@ -1,10 +1,10 @@
 import { createHmac } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { deriveKeys } from '../src/auth/keys.js'
+import { deriveKeys } from '../src/secrets/keys.js'
 import { CopyMac, type CopyPlace } from '../src/cache/copy-mac.js'
-import { DatabaseClock } from '../src/cache/database-clock.js'
-import { encodeRecord } from '../src/cache/entry.js'
-import { connectRedis } from '../src/cache/redis.js'
+import { DatabaseClock } from '../src/cluster/database-clock.js'
+import { encodeRecord } from '../src/cache/session-codec.js'
+import { connectRedis } from '../src/redis/redis.js'
 import { findSession } from '../src/session/store.js'
 import {
   build,

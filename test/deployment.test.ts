@@ -88,7 +88,7 @@ t.test(
       trustedProxies: ['127.0.0.1']
     })
 
-    const cli = 'dist/src/cli.js'
+    const cli = 'dist/src/cli/main.js'
     t.ok(existsSync(join(projectRoot, cli)), cli)
     t.strictSame(
       [...valuesOf('ExecStartPre'), ...valuesOf('ExecStart')],

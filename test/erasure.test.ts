@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { hashName } from '../src/account/name-hash.js'
 import { accountKey } from '../src/auth/device.js'
-import { deriveKeys } from '../src/auth/keys.js'
-import { connectRedis, isCluster } from '../src/cache/redis.js'
-import { operate } from '../src/operator.js'
+import { deriveKeys } from '../src/secrets/keys.js'
+import { connectRedis, isCluster } from '../src/redis/redis.js'
+import { operate } from '../src/operator/commands.js'
 import { enrol, newAdmin, newPerson, nextStep, totp, type Device } from './device.js'
 import {
   build,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { operate } from '../src/operator.js'
+import { operate } from '../src/operator/commands.js'
 import {
   authSecret,
   Browser,

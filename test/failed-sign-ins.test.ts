@@ -3,7 +3,7 @@ import t from 'tap'
 import { FailedAttempts, ROWS_OF_WINDOW } from '../src/account/failed-attempts.js'
 import { hashName } from '../src/account/name-hash.js'
 import { eraseAccountEvents } from '../src/account/store.js'
-import { deriveKeys } from '../src/auth/keys.js'
+import { deriveKeys } from '../src/secrets/keys.js'
 import {
   authSecret,
   Browser,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { decodeJwt } from 'jose'
-import { deriveKeys } from '../src/auth/keys.js'
+import { deriveKeys } from '../src/secrets/keys.js'
 import type { PrismaClient } from '../src/database/database.js'
 import { mintSessionToken } from '../src/session/session-token.js'
 import { insertSession } from '../src/session/store.js'

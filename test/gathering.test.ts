@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import t from 'tap'
-import { Gathering, type GatheringOptions } from '../src/cache/gathering.js'
+import { Gathering, type GatheringOptions } from '../src/cache/batcher.js'
 import { until } from './services/poll.js'
 
 /**

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { disableWhenIdle } from '../src/idle-storage.js'
+import { disableWhenIdle } from '../src/async-local-storage-node20.js'
 
 t.test('a call finds its value wherever it goes on, whoever else comes and goes', async (t) => {
   const storage = disableWhenIdle(new AsyncLocalStorage<string>())

@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { deriveKeys } from '../src/auth/keys.js'
-import { unseal } from '../src/auth/seal.js'
+import { deriveKeys } from '../src/secrets/keys.js'
+import { unseal } from '../src/secrets/seal.js'
 import type { HoldfastOptions } from '../src/config.js'
 import {
   Browser,
@@ -223,7 +223,7 @@ async function drill(): Promise<string> {
   }
   const server = spawn(
     process.execPath,
-    [fileURLToPath(new URL('../src/cli.js', import.meta.url)), 'start'],
+    [fileURLToPath(new URL('../src/cli/main.js', import.meta.url)), 'start'],
     { env, stdio: ['ignore', 'pipe', 'pipe'], cwd: tmpdir() }
   )
   let written = ''

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import t from 'tap'
-import { parseMessage } from '../src/cache/lease-messages.js'
+import { parseMessage } from '../src/cluster/lease-messages.js'
 
 const messages = [
   { kind: 'heartbeat', sent: '1', replid: 'a', birth: '1795750394469', seq: 3 },

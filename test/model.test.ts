@@ -1,5 +1,5 @@
 import t from 'tap'
-import { allProtections, type Protections } from '../src/cache/protections.js'
+import { allProtections, type Protections } from '../src/cluster/protections.js'
 import { explore } from './model/explore.js'
 import type { Bounds, Rule } from './model/protocol.js'
 

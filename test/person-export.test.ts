@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
-import { recordKinds, type ExportPage } from '../src/account/person-export.js'
+import { recordKinds, type ExportPage } from '../src/user/person-export.js'
 import { enrol, newAdmin, newPerson } from './device.js'
 import { Browser, build, password, signIn, signUp } from './helper.js'
 import { command } from './services/command.js'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { allProtections } from '../src/cache/protections.js'
+import { allProtections } from '../src/cluster/protections.js'
 import { runChecker } from './consistency/run.js'
 import { storage } from './helper.js'
 import { createPostgres, findPostgresPrograms } from './services/postgres.js'

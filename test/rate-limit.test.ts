@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { limits } from '../src/limits.js'
-import { LocalBudgetStore, SharedBudgetStore, type BudgetStore } from '../plugins/budgets.js'
+import { LocalBudgetStore, SharedBudgetStore, type BudgetStore } from '../plugins/limits/budgets.js'
 import { enrol, newPerson } from './device.js'
 import { makeFamily, refresh } from './families.js'
 import {

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
 import t from 'tap'
-import { parseRedisUrl, RedisUrlError } from '../src/cache/redis-url.js'
-import { ConfigError, resolveConfig } from '../src/config.js'
+import { parseRedisUrl, RedisUrlError } from '../src/redis/redis-url.js'
+import { ConfigError } from '../src/errors.js'
+import { resolveConfig } from '../src/config.js'
 
 const single = { kind: 'single', tls: false, login: null, database: 0, family: 0, sentinel: null }
 

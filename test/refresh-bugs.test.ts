@@ -1,5 +1,5 @@
 import t from 'tap'
-import { deriveKeys } from '../src/auth/keys.js'
+import { deriveKeys } from '../src/secrets/keys.js'
 import { firstRefreshToken } from '../src/token/refresh-token.js'
 import { enrol, newPerson, totp } from './device.js'
 import { Browser, build, password, start } from './helper.js'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { deriveKeys } from '../src/auth/keys.js'
+import { deriveKeys } from '../src/secrets/keys.js'
 import { build, restart } from './helper.js'
 import { elapse, makeFamily, outcomeOf, refresh } from './families.js'
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { deriveKeys } from '../src/auth/keys.js'
+import { deriveKeys } from '../src/secrets/keys.js'
 import { encryptFactorsAnew, secretVersion } from '../src/auth/previous-secrets.js'
 import { anotherDevice, enrol, newPerson, nextStep, totp } from './device.js'
 import { Browser, build, makeAdmin, password, restart, type Running } from './helper.js'

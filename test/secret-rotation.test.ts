@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { deriveKeys } from '../src/auth/keys.js'
-import { seal, unseal } from '../src/auth/seal.js'
+import { deriveKeys } from '../src/secrets/keys.js'
+import { seal, unseal } from '../src/secrets/seal.js'
 import { optionsFromEnvironment, resolveConfig, type HoldfastOptions } from '../src/config.js'
 import { withCookiesOf } from './device.js'
 import {

@@ -1,4 +1,4 @@
-import { buildApp } from '../../src/app.js'
+import { buildApp } from '../../src/server/app.js'
 import { optionsFromEnvironment, resolveConfig } from '../../src/config.js'
 import { serve } from './child.js'
 

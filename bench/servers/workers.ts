@@ -1,7 +1,7 @@
 import cluster from 'node:cluster'
-import { buildApp } from '../../src/app.js'
+import { buildApp } from '../../src/server/app.js'
 import { optionsFromEnvironment, resolveConfig } from '../../src/config.js'
-import { superviseWorkers } from '../../src/workers.js'
+import { superviseWorkers } from '../../src/server/workers.js'
 import type { Question, Usage } from './child.js'
 
 /*

@@ -1,7 +1,7 @@
-import { recordKinds } from '../../src/account/person-export.js'
+import { recordKinds } from '../../src/user/person-export.js'
 import type { ApiDescription } from '../../src/auth/auth.js'
-import { isOff, ruleOf } from '../routes/auth-rules.js'
-import { refusals } from '../problem-schema.js'
+import { isOff, ruleOf } from '../routes/auth/endpoint-rules.js'
+import { refusals } from '../http/problem-schema.js'
 import { eventAnswers } from './events.js'
 import {
   headerRef,

@@ -1,5 +1,5 @@
 import type { ApiDescription } from '../../src/auth/auth.js'
-import { refusals } from '../problem-schema.js'
+import { refusals } from '../http/problem-schema.js'
 import { readBetterAuth } from './better-auth.js'
 import {
   schemaRef,

@@ -1,6 +1,6 @@
 import { causes, problemOf, Refusal, type Cause } from '../../src/errors.js'
-import { oauthFormOf } from '../oauth-errors.js'
-import { AuthProblemSchema, ProblemSchema } from '../problem-schema.js'
+import { oauthFormOf } from '../http/oauth-errors.js'
+import { AuthProblemSchema, ProblemSchema } from '../http/problem-schema.js'
 import { headerRef, schemaRef, type Components, type Operation, type Schema } from './document.js'
 
 /** How the routes of one kind refuse. */

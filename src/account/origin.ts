@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { disableWhenIdle } from '../idle-storage.js'
+import { disableWhenIdle } from '../async-local-storage-node20.js'
 
 /** Who did something to an account: `unknown` is whoever failed to sign in. */
 export type ActorKind = 'person' | 'administrator' | 'operator' | 'system' | 'unknown'

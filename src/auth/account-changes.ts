@@ -1,7 +1,7 @@
 import type { EventDetail, NewAccountEvent } from '../account/account-event.js'
 import { systemOrigin, type Origin } from '../account/origin.js'
-import { rolesOf } from '../session/session.js'
-import { normalizeRole } from './roles.js'
+import { rolesOf } from '../roles.js'
+import { normalizeRole } from '../roles.js'
 
 /*
  * What a write of better-auth's adapter means to whoever reads later what happened: the events are

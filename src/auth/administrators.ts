@@ -1,6 +1,6 @@
 import { APIError, createAuthMiddleware, sessionMiddleware } from 'better-auth/api'
 import * as z from 'zod'
-import { rolesOf } from '../session/session.js'
+import { rolesOf } from '../roles.js'
 
 /** Of whom administrators ask. */
 export const anyUserId = z

@@ -1,5 +1,5 @@
 import type { FailedAttempt, FailedAttempts } from '../account/failed-attempts.js'
-import type { Tally } from '../tally.js'
+import type { Tally } from '../counters.js'
 import type { AuthScope } from './scope.js'
 
 /** How a sign-in by password may end. */

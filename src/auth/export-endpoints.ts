@@ -1,7 +1,7 @@
 import type { BetterAuthPlugin } from 'better-auth'
 import { APIError, createAuthEndpoint, sessionMiddleware } from 'better-auth/api'
 import * as z from 'zod'
-import { exportPerson, isExportCursor, type ExportPage } from '../account/person-export.js'
+import { exportPerson, isExportCursor, type ExportPage } from '../user/person-export.js'
 import { writeAccountEvents } from '../account/store.js'
 import type { PrismaClient } from '../database/database.js'
 import { administratorsOnly, anyUserId } from './administrators.js'

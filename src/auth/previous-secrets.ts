@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { symmetricDecrypt, symmetricEncrypt } from 'better-auth/crypto'
 import type { PrismaClient } from '../database/database.js'
-import type { Keys, SecretKeys } from './keys.js'
+import type { Keys, SecretKeys } from '../secrets/keys.js'
 
 /** Rows that are encrypted anew between two looks at the store. */
 const BATCH = 200

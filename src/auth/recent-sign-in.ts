@@ -1,6 +1,6 @@
 import type { BetterAuthPlugin } from 'better-auth'
 import { createAuthMiddleware, isAPIError } from 'better-auth/api'
-import type { Confirmation } from '../cache/confirmation.js'
+import type { Confirmation } from '../revocation/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
 import { giveBackFactorAttempts, noteFactor, notePassword } from '../session/recent-sign-in.js'

@@ -1,11 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { Confirmation, Unconfirmed } from '../cache/confirmation.js'
-import type { Change } from '../cache/outbox.js'
+import type { Confirmation, Unconfirmed } from '../revocation/confirmation.js'
+import type { Change } from '../session/outbox.js'
 import type { Cause, InactiveCause } from '../errors.js'
-import { disableWhenIdle } from '../idle-storage.js'
-import type { Credential } from '../session/reader.js'
+import { disableWhenIdle } from '../async-local-storage-node20.js'
+import type { Family, StandIn } from '../token/token-service.js'
 import type { ParsedToken } from '../session/session-token.js'
-import type { Session, SessionRow } from '../session/session.js'
+import type { Session } from '../session/session.js'
 import type { Actor } from './acting-session.js'
 import type { EndpointCall } from './endpoint-rules.js'
 import type { HashClient } from './hash-queue.js'
@@ -14,30 +14,6 @@ import type { HashClient } from './hash-queue.js'
  * How the client wants its credentials: in cookies (and bearer's header), or as tokens in the body.
  */
 export type TokenTransport = 'cookie' | 'body'
-
-/**
- * What stands for an access token inside one call: better-auth knows sessions by session tokens
- * alone.
- */
-export interface StandIn {
-  /**
-   * In a session token's form, made for this call and known to nobody else; the store's hash is of
-   * another.
-   */
-  token: string
-  credential: Credential
-}
-
-/** A refresh family that the call has begun. */
-export interface Family {
-  session: SessionRow
-  refreshToken: string
-  /**
-   * The user's roles when it began. What was read before the credential was verified may have
-   * changed since.
-   */
-  roles: string[]
-}
 
 /** What one call of better-auth must remember between the adapter calls that it makes. */
 export interface AuthScope {

@@ -2,11 +2,11 @@ import type { Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
 import { writeAccountEvents, writeRevokedSessions } from '../account/store.js'
 import { parseAddress } from '../address.js'
-import type { Change } from '../cache/outbox.js'
+import type { Change } from '../session/outbox.js'
 import type { Queryable } from '../database/database.js'
 import { currentTransaction } from '../database/transaction.js'
 import { Refusal, type Cause } from '../errors.js'
-import type { SessionReader } from '../session/reader.js'
+import type { SessionReader } from '../check/session-checker.js'
 import { findRecentSignIn, takeFactorAttempt } from '../session/recent-sign-in.js'
 import {
   endsAll,
@@ -15,9 +15,9 @@ import {
   type BulkRevocation
 } from '../session/revocation.js'
 import { makeRoom } from '../session/room.js'
+import { rolesOf } from '../roles.js'
 import {
   isRevocation,
-  rolesOf,
   type RevocationReason,
   type Session,
   type SessionRow,
@@ -41,14 +41,14 @@ import { firstRefreshToken } from '../token/refresh-token.js'
 import { credentialChanged, lockUser } from './account-writes.js'
 import { acceptActor, actorToHold, holdActorsUser } from './acting-session.js'
 import { allowsAccessToken, carriesPassword, guessesFactor, isGrave } from './endpoint-rules.js'
-import type { Peppers } from './keys.js'
+import type { Peppers } from '../secrets/keys.js'
 import {
   authenticationMethods,
   credentialShown,
   replacementReason,
   revocationReason
 } from './reasons.js'
-import { storedRole } from './roles.js'
+import { storedRole } from '../roles.js'
 import { currentOrigin } from './event-origin.js'
 import { currentScope } from './scope.js'
 

@@ -1,6 +1,6 @@
 import { evict } from '../bounded-map.js'
 import { showActive, validFor, type ActiveCheck, type SessionRecord } from '../session/session.js'
-import { decodeCopy } from './entry.js'
+import { decodeCopy } from './session-codec.js'
 
 /** A copy of a session in this process. Times are monotonic milliseconds. */
 export interface LocalEntry {

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import type { Breaker } from './breaker.js'
+import type { Breaker } from '../redis/breaker.js'
 import type { CopyMac } from './copy-mac.js'
-import { piecesOf } from './pieces.js'
-import { isCluster, type RedisConnection } from './redis.js'
-import type { Protections } from './protections.js'
+import { piecesOf } from '../chunk.js'
+import { isCluster, type RedisConnection } from '../redis/redis.js'
+import type { Protections } from '../cluster/protections.js'
 
 /*
  * The shared cache (L2). Two keys for a session, in one hash slot:

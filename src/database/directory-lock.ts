@@ -1,6 +1,6 @@
 import { closeSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { ConfigError } from '../config.js'
+import { ConfigError } from '../errors.js'
 import { tryLock, unlock } from 'fs-native-extensions'
 
 export interface DirectoryLock {

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import { PrismaPGlite } from 'pglite-prisma-adapter'
-import { ConfigError } from '../config.js'
+import { ConfigError } from '../errors.js'
 import { createPrisma, type Database } from './database.js'
 import { lockDirectory } from './directory-lock.js'
 

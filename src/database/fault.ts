@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { StoreUnavailable, type Refusal } from '../errors.js'
-import { disableWhenIdle } from '../idle-storage.js'
+import { disableWhenIdle } from '../async-local-storage-node20.js'
 
 /**
  * What happened during one request that must be its answer. better-auth swallows errors; this does

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { StoreUnavailable } from '../errors.js'
-import { disableWhenIdle } from '../idle-storage.js'
+import { disableWhenIdle } from '../async-local-storage-node20.js'
 import type { PrismaClient, Queryable } from './database.js'
 import { callStore, watchStatements, type StatementWatch } from './fault.js'
 

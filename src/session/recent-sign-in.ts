@@ -1,4 +1,4 @@
-import { intoOutbox, type Change } from '../cache/outbox.js'
+import { intoOutbox, type Change } from './outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import { secondFactorLockout } from '../limits.js'
 import { live } from './store.js'

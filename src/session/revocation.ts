@@ -1,5 +1,5 @@
 import { intoImpersonationsEnded } from '../account/store.js'
-import { intoOutbox, withDerived, type Change, type Ended } from '../cache/outbox.js'
+import { intoOutbox, withDerived, type Change, type Ended } from './outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import type { RevocationReason } from './session.js'
 import { endable, oldestOf, ONE_STATEMENT } from './store.js'

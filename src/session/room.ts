@@ -1,4 +1,4 @@
-import type { Change } from '../cache/outbox.js'
+import type { Change } from './outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import { networkOf } from '../network.js'
 import { revokeSessions } from './revocation.js'

@@ -1,5 +1,4 @@
-import type { Confirmation } from '../cache/confirmation.js'
-import { intoOutbox, type Change } from '../cache/outbox.js'
+import { intoOutbox, type Change } from './outbox.js'
 import type { PrismaClient, Queryable } from '../database/database.js'
 import { judge, type ListedSession, type Session } from './session.js'
 import { findSession, listSessions, live } from './store.js'
@@ -15,15 +14,21 @@ export interface Renamed {
   effectiveBy: Date | null
 }
 
+/** Makes changes known to every cache. */
+interface Confirms {
+  /** @returns null when every cache knows; else when every older copy has ended */
+  confirm(changes: readonly Change[]): Promise<Date | null>
+}
+
 /**
  * Names that people give to their sessions, to know their devices by. Copies show them, so that
  * caches are told of a change.
  */
 export class SessionNames {
   readonly #prisma: PrismaClient
-  readonly #confirmation: Confirmation
+  readonly #confirmation: Confirms
 
-  constructor(prisma: PrismaClient, confirmation: Confirmation) {
+  constructor(prisma: PrismaClient, confirmation: Confirms) {
     this.#prisma = prisma
     this.#confirmation = confirmation
   }

@@ -1,5 +1,6 @@
+import { rolesOf } from '../roles.js'
 import type { InactiveCause } from '../errors.js'
-import type { AccessTokenClaims } from '../token/codec.js'
+import type { AccessTokenClaims } from './access-token-claims.js'
 
 /** A session as it is shown: never with a token. */
 export interface Session {
@@ -139,16 +140,6 @@ export interface SessionRecord {
    * How long ago the store was read, at most and in milliseconds; absent where that was just now.
    */
   ageMs?: number
-}
-
-/** The roles in better-auth's comma-separated form. */
-export function rolesOf(role: string | null): string[] {
-  return role
-    ? role
-        .split(',')
-        .map((name) => name.trim())
-        .filter(Boolean)
-    : []
 }
 
 /**

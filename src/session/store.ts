@@ -1,5 +1,5 @@
 import { intoImpersonationsEnded } from '../account/store.js'
-import { intoOutbox, withDerived, type Change } from '../cache/outbox.js'
+import { intoOutbox, withDerived, type Change } from './outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import { networkOf } from '../network.js'
 import type { PageWanted } from '../page.js'

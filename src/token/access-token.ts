@@ -2,10 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { BoundedMap, type Evictable } from '../bounded-map.js'
 import { StoreUnavailable } from '../errors.js'
 import type { SessionRow } from '../session/session.js'
-import { ALGORITHM, type AccessTokenClaims, type TokenParties, type TokenType } from './codec.js'
+import type { AccessTokenClaims } from '../session/access-token-claims.js'
+import { ALGORITHM, type TokenParties, type TokenType } from './codec.js'
 import type { SigningKeys } from './signing-keys.js'
-
-export type { AccessTokenClaims }
 
 /** What a token turned out to be. */
 export type VerifiedToken =

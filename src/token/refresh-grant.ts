@@ -1,5 +1,5 @@
-import type { Peppers } from '../auth/keys.js'
-import type { Confirmation } from '../cache/confirmation.js'
+import type { Peppers } from '../secrets/keys.js'
+import type { Confirmation } from '../revocation/confirmation.js'
 import type { SessionCache } from '../cache/session-cache.js'
 import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'

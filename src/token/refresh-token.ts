@@ -1,6 +1,6 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { parse as parseUuid, stringify as stringifyUuid } from 'uuid'
-import type { Pepper, Peppers } from '../auth/keys.js'
+import type { Pepper, Peppers } from '../secrets/keys.js'
 import { StoreUnavailable } from '../errors.js'
 import { hashToken } from '../session/session-token.js'
 

@@ -1,11 +1,15 @@
-import type { Family, StandIn } from '../auth/scope.js'
 import type { PrismaClient } from '../database/database.js'
-import type { SessionReader } from '../session/reader.js'
-import type { Revoked, Revoker } from '../session/revoker.js'
-import { rolesOf, type SessionRow } from '../session/session.js'
-import { decodePercent, findSessionToken, mintSessionToken } from '../session/session-token.js'
+import type { Revoked, Revoker } from '../revocation/revoker.js'
+import { rolesOf } from '../roles.js'
+import type { Credential, SessionRow } from '../session/session.js'
+import {
+  decodePercent,
+  findSessionToken,
+  mintSessionToken,
+  type ParsedToken
+} from '../session/session-token.js'
 import { findSession } from '../session/store.js'
-import type { Peppers } from '../auth/keys.js'
+import type { Peppers } from '../secrets/keys.js'
 import { Refusal } from '../errors.js'
 import type { Refreshed, RefreshGrant, RefreshRequest } from './refresh-grant.js'
 import {
@@ -15,7 +19,31 @@ import {
   type ParsedRefreshToken
 } from './refresh-token.js'
 import type { TokenSet } from './token-set.js'
-import type { Tally } from '../tally.js'
+import type { Tally } from '../counters.js'
+
+/**
+ * What stands for an access token inside one call: better-auth knows sessions by session tokens
+ * alone.
+ */
+export interface StandIn {
+  /**
+   * In a session token's form, made for this call and known to nobody else; the store's hash is of
+   * another.
+   */
+  token: string
+  credential: Credential
+}
+
+/** A refresh family that the call has begun. */
+export interface Family {
+  session: SessionRow
+  refreshToken: string
+  /**
+   * The user's roles when it began. What was read before the credential was verified may have
+   * changed since.
+   */
+  roles: string[]
+}
 
 /** A token in JWT's form, whatever stands around it. */
 const JWT = /(?<![\w.-])ey[\w-]+\.[\w-]+\.[\w-]+(?![\w.-])/
@@ -39,11 +67,17 @@ export interface AccessTokenSource {
   sessionIdOf(token: string): Promise<string | null>
 }
 
+/** Verifies signature and shape of a session token without asking anybody. */
+export interface SessionTokenParser {
+  /** @returns null for what this server never issued */
+  parse(credential: Credential): ParsedToken | null
+}
+
 export interface TokenServiceOptions {
   prisma: PrismaClient
   grant: RefreshGrant
   accessTokens: AccessTokenSource
-  reader: SessionReader
+  sessionTokens: SessionTokenParser
   revoker: Revoker
   peppers: Peppers
   tally: Tally
@@ -127,11 +161,11 @@ export class TokenService {
    * stands around it in the text.
    */
   async #provenSessionOf(text: string): Promise<string | null> {
-    const { accessTokens, reader } = this.#options
+    const { accessTokens, sessionTokens } = this.#options
     const refreshToken = findRefreshToken(text)
     if (refreshToken !== null) return getToken(this.parse(refreshToken))?.sessionId ?? null
     return (
-      reader.parse({ kind: 'signed', value: text })?.sessionId ??
+      sessionTokens.parse({ kind: 'signed', value: text })?.sessionId ??
       accessTokens.endableSessionOf(JWT.exec(text)?.[0] ?? '')
     )
   }

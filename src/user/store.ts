@@ -1,7 +1,7 @@
 import { Prisma, type Queryable } from '../database/database.js'
 import { Refusal } from '../errors.js'
 import type { PageWanted } from '../page.js'
-import { rolesOf } from '../session/session.js'
+import { rolesOf } from '../roles.js'
 import { live } from '../session/store.js'
 
 /** A user as lists show them. */

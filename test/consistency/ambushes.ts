@@ -1,4 +1,4 @@
-import type { Protections } from '../../src/cache/protections.js'
+import type { Protections } from '../../src/cluster/protections.js'
 import { until } from '../services/poll.js'
 import { isSubscription, type Wire } from './line.js'
 import type { Ticket } from './people.js'

@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import holdfast from '../../plugins/holdfast.js'
-import { allProtections, type Protections } from '../../src/cache/protections.js'
+import { allProtections, type Protections } from '../../src/cluster/protections.js'
 import { optionsFromEnvironment } from '../../src/config.js'
 
 /*

@@ -1,6 +1,6 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import { Pool } from 'pg'
-import { deriveKeys } from '../../src/auth/keys.js'
+import { deriveKeys } from '../../src/secrets/keys.js'
 import { hashPassword } from '../../src/auth/password.js'
 import { mintSessionToken } from '../../src/session/session-token.js'
 

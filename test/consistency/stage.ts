@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import type { Test } from 'tap'
 import holdfast from '../../plugins/holdfast.js'
-import { allProtections, type Protections } from '../../src/cache/protections.js'
+import { allProtections, type Protections } from '../../src/cluster/protections.js'
 import type { HoldfastOptions } from '../../src/config.js'
 import { freshStore } from '../helper.js'
 import { until } from '../services/poll.js'

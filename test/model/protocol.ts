@@ -1,4 +1,4 @@
-import type { Protections } from '../../src/cache/protections.js'
+import type { Protections } from '../../src/cluster/protections.js'
 
 /*
  * The session cache's protocol as steps on a small state: one session, one Redis, a node with both

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
-import { buildApp } from '../../src/app.js'
+import { buildApp } from '../../src/server/app.js'
 import { resolveConfig, type HoldfastOptions } from '../../src/config.js'
 
 /** What a script in a process of its own is given. */

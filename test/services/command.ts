@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { HoldfastOptions } from '../../src/config.js'
 import { storage } from '../helper.js'
 
-const cli = fileURLToPath(new URL('../../src/cli.js', import.meta.url))
+const cli = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 
 /** For tests that want a terminal, which util-linux's script gives to a command. */
 export const hasTerminal = {

@@ -3,7 +3,7 @@ import { PGlite } from '@electric-sql/pglite'
 import { Redis } from 'ioredis'
 import { Client } from 'pg'
 import { FailedAttempts } from '../../src/account/failed-attempts.js'
-import { Confirmation } from '../../src/cache/confirmation.js'
+import { Confirmation } from '../../src/revocation/confirmation.js'
 
 /**
  * Statements and commands that this process sent. They are counted on the way out, and sent all the

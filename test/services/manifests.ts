@@ -171,8 +171,9 @@ export function writeSecrets(folder: string, made: Settings, authSecret: string)
 
 /** How long open requests may take to end, in seconds. */
 export const DRAIN_SECONDS =
-  Number(/const DRAIN_MS = ([\d_]+)/.exec(readProject('src/server.ts'))?.[1]?.replaceAll('_', '')) /
-  1_000
+  Number(
+    /const DRAIN_MS = ([\d_]+)/.exec(readProject('src/server/serve.ts'))?.[1]?.replaceAll('_', '')
+  ) / 1_000
 
 /** How long a process with these settings may take to end after SIGTERM. */
 export function secondsToEnd(made: Settings): number {

@@ -7,7 +7,7 @@ import type { HoldfastOptions } from '../../src/config.js'
 import { until } from './poll.js'
 import { freePort } from './ports.js'
 
-const cli = fileURLToPath(new URL('../../src/cli.js', import.meta.url))
+const cli = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 
 /** A process of the command line, with what it has written so far. */
 export interface CliProcess {

@@ -1,0 +1,131 @@
+import type { IncomingMessage } from 'node:http'
+import { fastifyCookie } from '@fastify/cookie'
+import type { FastifyRequest } from 'fastify'
+import type { Auth } from '../../src/auth/auth.js'
+import { Refusal } from '../../src/errors.js'
+import type { Credential } from '../../src/session/session.js'
+import { decodePercent, looksLikeSessionToken } from '../../src/session/session-token.js'
+import { looksLikeAccessToken } from '../../src/token/access-token.js'
+
+/**
+ * A credential with where it came from: what a cookie authenticates needs protection from forged
+ * requests.
+ */
+export interface PresentedCredential {
+  from: 'cookie' | 'bearer'
+  credential: Credential
+}
+
+/**
+ * A request, as far as credentials and their protection are concerned; not every one is Fastify's.
+ */
+export type Asked = Pick<IncomingMessage, 'method' | 'headers' | 'rawHeaders' | 'socket'>
+
+/** A request of Fastify's, with the headers as its hooks have left them. */
+export function asked({ method, headers, raw }: FastifyRequest): Asked {
+  return { method, headers, rawHeaders: raw.rawHeaders, socket: raw.socket }
+}
+
+/**
+ * Which credential of a request counts. A bearer token in Holdfast's form, session token or access
+ * token, decides alone; otherwise the session cookie does; other schemes and foreign tokens are
+ * ignored.
+ *
+ * @throws Refusal 400 `credential_ambiguous` for more than one Authorization header, or session
+ *   cookies that differ: two parties that read different ones would see different people
+ */
+export function credentialOf(request: Asked, cookieName: string): PresentedCredential | null {
+  const { authorization, cookie } = request.headers
+  if (authorization !== undefined && countHeaders(request, 'authorization') > 1)
+    throw new Refusal('credential_ambiguous')
+  if (cookie !== undefined && namesTwoSessions(cookie, cookieName))
+    throw new Refusal('credential_ambiguous')
+  const bearer = authorization === undefined ? undefined : bearerOf(authorization)
+  const shown = bearer === undefined ? null : credentialOfToken(bearer)
+  if (shown) return { from: 'bearer', credential: shown }
+  const sent = cookie === undefined ? undefined : fastifyCookie.parse(cookie)[cookieName]
+  // a quoted value is the same value (RFC 6265 4.1.1), and better-auth takes it so
+  const value = sent?.replace(/^"(.*)"$/, '$1')
+  return value ? { from: 'cookie', credential: { kind: 'signed', value } } : null
+}
+
+const SCHEME = 'bearer '
+// A session token in its old form may have blanks in it, where a form decoder has read it before.
+const BEARER = /^bearer +(hst1_[ -~]*|\S+) *$/i
+
+/** The token of an Authorization header; undefined for another scheme. */
+function bearerOf(authorization: string): string | undefined {
+  const token = authorization.slice(SCHEME.length)
+  // As nearly all send it: one blank, and all the rest is the token. To look through a JWT
+  // character by character takes longer than to find its session.
+  const isPlain =
+    token !== '' && !token.includes(' ') && !token.includes('\t') && !token.includes('\u00a0')
+  if (isPlain && authorization.slice(0, SCHEME.length).toLowerCase() === SCHEME) return token
+  return BEARER.exec(authorization)?.[1]?.trimEnd()
+}
+
+/** A token in one of Holdfast's forms, as a credential; null for a foreign one. */
+export function credentialOfToken(token: string): Credential | null {
+  if (looksLikeSessionToken(token)) return { kind: 'signed', value: token }
+  return looksLikeAccessToken(token) ? { kind: 'access', value: token } : null
+}
+
+/** The host that a request names: HTTP/2 has another header for it (RFC 9113 8.3.1). */
+export function hostOf({ headers }: Pick<Asked, 'headers'>): string | undefined {
+  const authority = headers[':authority']
+  return typeof authority === 'string' ? authority : headers.host
+}
+
+/**
+ * How often a header was sent: Node keeps the first of several Authorization headers and says
+ * nothing.
+ */
+export function countHeaders({ rawHeaders }: Pick<Asked, 'rawHeaders'>, name: string): number {
+  let count = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const sent = rawHeaders[i]
+    if (sent?.length === name.length && sent.toLowerCase() === name) count++
+  }
+  return count
+}
+
+/**
+ * Whether a Cookie header has this cookie twice, with values that differ: one of the host and one
+ * of its domain, say.
+ */
+export function namesTwoSessions(cookie: string, name: string): boolean {
+  const pairs = cookie.split(';').filter((pair) => isCookie(pair, name))
+  return (
+    pairs.length > 1 &&
+    new Set(
+      pairs.map((pair) =>
+        decodePercent(
+          pair
+            .slice(pair.indexOf('=') + 1)
+            .trim()
+            .replace(/^"(.*)"$/, '$1')
+        )
+      )
+    ).size > 1
+  )
+}
+
+/**
+ * What makes a browser forget every session cookie that it may have of this server: a cookie of the
+ * host and one of COOKIE_DOMAIN are two, and the domain may have been set later.
+ */
+export function expiredSessionCookies({ cookieName, deviceCookie }: Auth): string[] {
+  const { domain, ...attributes } = deviceCookie.attributes
+  const forms = domain === undefined ? [{}] : [{}, { domain }]
+  return forms.map((form) =>
+    fastifyCookie.serialize(cookieName, '', { ...attributes, ...form, maxAge: 0 })
+  )
+}
+
+/**
+ * Whether a pair of a Cookie header has this name. Parsers trim names, so `name =value` counts as
+ * well.
+ */
+export function isCookie(pair: string, name: string): boolean {
+  return pair.includes('=') && pair.split('=', 1)[0]?.trim() === name
+}

@@ -1,0 +1,146 @@
+import cluster from 'node:cluster'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { FastifyInstance, FastifyRequest, onResponseHookHandler } from 'fastify'
+import fp from 'fastify-plugin'
+import { AggregatorRegistry, Registry } from 'prom-client'
+import { parseAddress } from '../../src/address.js'
+import { isLoopback, type Config } from '../../src/config.js'
+import { errorLine, reportError } from '../../src/error-report.js'
+import { Refusal } from '../../src/errors.js'
+import { listenProblem } from '../../src/listen-problem.js'
+import type { Holdfast } from '../../src/holdfast.js'
+import { hostOf } from '../http/credential.js'
+import type { FastPath } from '../fast-path/fast-path.js'
+import { createMetrics, NO_ROUTE } from './prometheus.js'
+
+/**
+ * Counts the requests of Holdfast's routes, and serves `/metrics`: on METRICS_PORT where it is set,
+ * else on the main port of a server that nobody but this machine can reach. A server with a public
+ * address has a proxy in front, and may not be able to tell that by a request.
+ */
+async function metrics(
+  app: FastifyInstance,
+  { holdfast, fastPath }: { holdfast: Holdfast; fastPath: FastPath | null }
+): Promise<void> {
+  const { metricsPort, metricsHost } = holdfast.config
+  const { registry, note } = createMetrics(holdfast)
+  fastPath?.noteTo(note)
+  const noting =
+    (url: string): onResponseHookHandler =>
+    (request, reply, done) => {
+      // before Fastify's clock began
+      const waitedMs = fastPath?.handedOn(request.raw)?.waitedMs ?? 0
+      note(request.method, url, reply.statusCode, (waitedMs + reply.elapsedTime) / 1000)
+      done()
+    }
+  // Not one hook for all: a request tells its route by an object that is made for the question.
+  app.addHook('onRoute', (route) => {
+    route.onResponse = [noting(route.url), ...[route.onResponse ?? []].flat()]
+  })
+  const notingNoRoute = noting(NO_ROUTE)
+  app.addHook('onResponse', function (request, reply, done) {
+    if (request.is404) notingNoRoute.call(this, request, reply, done)
+    else done()
+  })
+  const isWorker = holdfast.config.workers > 1 && cluster.isWorker
+  if (isWorker) answerSupervisor(registry)
+  if (metricsPort !== undefined) {
+    if (isWorker) return
+    const close = await listenApart(
+      metricsHost,
+      metricsPort,
+      () => registry.metrics(),
+      (error) => app.log.error({ err: reportError(error) }, 'the metrics could not be read')
+    )
+    app.addHook('onClose', async () => close())
+    return
+  }
+  if (!isForThisMachine(holdfast.config)) return
+  app.get('/metrics', { schema: { hide: true } }, async (request, reply) => {
+    if (!isFromThisMachine(request)) throw new Refusal('not_found')
+    return reply
+      .type(registry.contentType)
+      .header('cache-control', 'no-store')
+      .send(await registry.metrics())
+  })
+}
+
+function isForThisMachine({ host, baseUrl }: Config): boolean {
+  return isLoopback(host) && isLoopback(new URL(baseUrl).hostname)
+}
+
+// A reverse proxy of this machine connects from loopback as well, and says for whom. A page whose
+// name was bound to loopback says its name.
+function isFromThisMachine({ raw, headers }: FastifyRequest): boolean {
+  const isForwarded = ['x-forwarded-for', 'forwarded', 'via'].some(
+    (name) => headers[name] !== undefined
+  )
+  const named = `http://${hostOf({ headers }) ?? ''}`
+  const host = URL.canParse(named) ? new URL(named).hostname : ''
+  return (
+    isLoopback(parseAddress(raw.socket.remoteAddress ?? '') ?? '') &&
+    isLoopback(host) &&
+    !isForwarded
+  )
+}
+
+/** The process above the workers asks each of them, and serves the sums. */
+function answerSupervisor(registry: Registry): void {
+  AggregatorRegistry.setRegistries(registry)
+  void new AggregatorRegistry() // it is the constructor that begins to listen
+}
+
+/**
+ * Serves the metrics of all workers, summed up, from the process above them.
+ *
+ * @returns what ends it
+ */
+export function serveWorkersMetrics(host: string, port: number): Promise<() => void> {
+  const workers = new AggregatorRegistry()
+  return listenApart(
+    host,
+    port,
+    () => workers.clusterMetrics(),
+    (error) => {
+      process.stderr.write(`holdfast: the metrics could not be read: ${errorLine(error)}\n`)
+    }
+  )
+}
+
+async function listenApart(
+  host: string,
+  port: number,
+  read: () => Promise<string>,
+  onError: (error: unknown) => void
+): Promise<() => void> {
+  const server = createServer({ requestTimeout: 10_000 }, (request, response) => {
+    if (request.method !== 'GET' || request.url?.split('?', 1)[0] !== '/metrics') {
+      response.writeHead(404).end()
+      return
+    }
+    read().then(
+      (text) =>
+        response
+          .writeHead(200, {
+            'content-type': Registry.PROMETHEUS_CONTENT_TYPE,
+            'cache-control': 'no-store'
+          })
+          .end(text),
+      (error: unknown) => {
+        onError(error)
+        response.writeHead(500).end()
+      }
+    )
+  })
+  server.listen(port, host)
+  await once(server, 'listening').catch((error: unknown) => {
+    throw listenProblem(error, { host, port }, ['METRICS_HOST', 'METRICS_PORT'])
+  })
+  return () => {
+    server.closeAllConnections()
+    server.close()
+  }
+}
+
+export default fp(metrics, { name: 'metrics' })

@@ -1,0 +1,159 @@
+import type { FastifyRequest, onSendAsyncHookHandler, preHandlerAsyncHookHandler } from 'fastify'
+import { accountKey } from '../../../src/auth/device.js'
+import { Refusal } from '../../../src/errors.js'
+import type { Holdfast } from '../../../src/holdfast.js'
+import { limits, type Limit } from '../../../src/limits.js'
+import { noteFacts } from '../../http/answer-facts.js'
+import { authBody, setAuthBody } from './body.js'
+import { clientNetwork, type Budgets, type Taking } from '../../limits/budgets.js'
+import { asked, credentialOf } from '../../http/credential.js'
+import { knownDevice } from './known-device.js'
+
+/** Budgets to take from, in order. */
+type Wanted = [limit: Limit, of: string][]
+
+/** Requests whose guess has been counted. */
+const counted = new WeakSet<FastifyRequest>()
+
+/**
+ * Whether a hook of this file has counted what the request guesses at: without that, no guess may
+ * reach better-auth.
+ */
+export function isCounted(request: FastifyRequest): boolean {
+  return counted.has(request)
+}
+
+/** What the hooks need; `budgets` is null where RATE_LIMIT is off. */
+export interface AccountLimitOptions {
+  holdfast: Holdfast
+  budgets: Budgets | null
+}
+
+export interface AccountHooks {
+  preHandler: preHandlerAsyncHookHandler
+  onSend: onSendAsyncHookHandler
+}
+
+/**
+ * Hooks for routes where an account's password is guessed. A failure is spent from the account's
+ * budget at this address, then from that of the account; or, on a device that signed in to it
+ * before, from the device's own and that of all known devices. Known and unknown accounts are
+ * treated alike.
+ */
+export function limitGuesses({ holdfast, budgets }: AccountLimitOptions): AccountHooks {
+  return takeAndGiveBack(budgets, [401], async (request) => {
+    const email = takeEmail(request)
+    if (!budgets) return []
+    const account = accountKey(email)
+    const device = await knownDevice(holdfast, request, email)
+    return device === null
+      ? [
+          [limits.accountFromAddress, `${account}:${clientNetwork(request)}`],
+          [limits.account, account]
+        ]
+      : [
+          [limits.accountFromDevice, `${account}:${device}`],
+          [limits.accountFromDevices, account]
+        ]
+  })
+}
+
+/**
+ * As `limitGuesses`, for sign-up: 422 tells that the address has an account. What is asked so often
+ * is apart from its owner's sign-in.
+ */
+export function limitProbes({ budgets }: AccountLimitOptions): AccountHooks {
+  return takeAndGiveBack(budgets, [422], async (request) => {
+    const account = accountKey(takeEmail(request))
+    return [
+      [limits.probeFromAddress, `${account}:${clientNetwork(request)}`],
+      [limits.probe, account]
+    ]
+  })
+}
+
+/**
+ * As `limitGuesses`, for passwords and codes that a signed-in user is asked for again: failures are
+ * spent from the session's budget, then from that of its user. better-auth answers them with 400
+ * (INVALID_PASSWORD) or 401 (INVALID_CODE).
+ */
+export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): AccountHooks {
+  return takeAndGiveBack(budgets, [400, 401], async (request) => {
+    const presented = budgets && credentialOf(asked(request), holdfast.auth.cookieName)
+    const check = presented && (await holdfast.reader.check(presented.credential))
+    // Without a session there is nobody whose secret could be guessed; a pending second factor is
+    // counted in the store.
+    if (!check?.active) return []
+    noteFacts(request, { userId: check.session.userId, sessionId: check.session.id })
+    return [
+      [limits.passwordBySession, check.session.id],
+      [limits.passwordByUser, check.session.userId]
+    ]
+  })
+}
+
+/** A hook for routes that send mail to an account: each request counts, whatever becomes of it. */
+export function limitMails({ budgets }: AccountLimitOptions): Pick<AccountHooks, 'preHandler'> {
+  return {
+    async preHandler(request, reply) {
+      await budgets?.take(reply, limits.resetByAccount, accountKey(takeEmail(request)))
+      counted.add(request)
+    }
+  }
+}
+
+/**
+ * A hook for routes that take a token too long to guess: the limit by address, which Fastify's hook
+ * has counted, is enough.
+ */
+export const limitTokens: Pick<AccountHooks, 'preHandler'> = {
+  async preHandler(request) {
+    counted.add(request)
+  }
+}
+
+/**
+ * Takes from budgets before a request is looked at, and gives back what was no failure.
+ *
+ * @param wrong the statuses of a wrong guess. All else is no guess (400), a right one (200, 403),
+ *   or nobody knows (503).
+ */
+function takeAndGiveBack(
+  budgets: Budgets | null,
+  wrong: readonly number[],
+  wanted: (request: FastifyRequest) => Promise<Wanted>
+): AccountHooks {
+  const taken = new WeakMap<FastifyRequest, Taking[]>()
+  return {
+    async preHandler(request, reply) {
+      const takings: Taking[] = []
+      taken.set(request, takings)
+      for (const [limit, of] of await wanted(request))
+        if (budgets) takings.push(await budgets.take(reply, limit, of))
+      counted.add(request)
+    },
+    async onSend(request, reply, payload) {
+      const takings = taken.get(request) ?? []
+      if (!wrong.includes(reply.statusCode)) {
+        taken.delete(request)
+        for (const taking of takings) await budgets?.giveBack(taking)
+      }
+      return payload
+    }
+  }
+}
+
+/**
+ * The e-mail address that a request is about, in the one spelling that is counted here and looked
+ * up by better-auth.
+ *
+ * @throws Refusal 400 where there is none: what cannot be counted must not be guessed at
+ */
+function takeEmail(request: FastifyRequest): string {
+  const body = authBody(request)
+  const email = body?.['email']
+  if (typeof email !== 'string') throw new Refusal('invalid_input', 'email must be a string')
+  const spelled = email.toLowerCase()
+  setAuthBody(request, { ...body, email: spelled })
+  return spelled
+}

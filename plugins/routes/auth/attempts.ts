@@ -1,0 +1,35 @@
+import type { FastifyRequest, onResponseHookHandler } from 'fastify'
+import type { Shown } from '../../../src/auth/attempts.js'
+import type { AuthScope } from '../../../src/auth/scope.js'
+import type { Holdfast } from '../../../src/holdfast.js'
+import { factsOf } from '../../http/answer-facts.js'
+import { authBody } from './body.js'
+import { fromWhere } from './web-request.js'
+
+const scopes = new WeakMap<FastifyRequest, AuthScope>()
+
+/** Keeps what a call of better-auth finds out, for the hook behind its answer. */
+export function noteScope(request: FastifyRequest, scope: AuthScope): void {
+  scopes.set(request, scope)
+}
+
+/**
+ * A hook for routes where somebody proves who they are: behind the answer, whatever refused or gave
+ * it, the attempt is noted.
+ */
+export function noteAttempts({ attempts }: Holdfast, shown: Shown): onResponseHookHandler {
+  return (request, reply, done) => {
+    const { cause, code, userId, sessionId } = factsOf(request)
+    const name = shown === 'sign_in' ? authBody(request)?.['email'] : undefined
+    attempts.note({
+      shown,
+      status: reply.statusCode,
+      code: cause ?? code ?? null,
+      name: typeof name === 'string' ? name : null,
+      from: fromWhere(request),
+      scope: scopes.get(request) ?? null,
+      signedIn: userId !== undefined && sessionId !== undefined ? { userId, sessionId } : null
+    })
+    done()
+  }
+}

@@ -1,0 +1,445 @@
+import { Readable } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { shownTo } from '../../../src/auth/attempts.js'
+import type { Auth } from '../../../src/auth/auth.js'
+import type { AuthEndpoint } from '../../../src/auth/endpoints.js'
+import { createAuthScope, runInScope, type AuthScope } from '../../../src/auth/scope.js'
+import { watchFaults, type FaultScope } from '../../../src/database/fault.js'
+import { Refusal, refusalFor, type Cause } from '../../../src/errors.js'
+import type { Holdfast } from '../../../src/holdfast.js'
+import { withoutTokens } from '../../../src/session/session-token.js'
+import { limits, secondFactorLockout } from '../../../src/limits.js'
+import {
+  isCounted,
+  limitGuesses,
+  limitMails,
+  limitPasswords,
+  limitProbes,
+  limitTokens,
+  type AccountLimitOptions
+} from './account-limit.js'
+import { noteFacts, type AnswerFacts } from '../../http/answer-facts.js'
+import { noteAttempts, noteScope } from './attempts.js'
+import { authBody, readAuthBody } from './body.js'
+import { checkFields } from './fields.js'
+import { clientNetwork } from '../../limits/budgets.js'
+import {
+  asked,
+  credentialOf,
+  expiredSessionCookies,
+  namesTwoSessions,
+  type PresentedCredential
+} from '../../http/credential.js'
+import { deviceNameOf } from './device-name.js'
+import { newDeviceProof, SET_DEVICE_TOKEN_HEADER, setDeviceCookie } from './known-device.js'
+import { limitedBy } from '../../limits/rate-limit.js'
+import { noteOriginOf } from './refused-origins.js'
+import { additionTo, transportOf } from './token-transport.js'
+import {
+  clientOf,
+  fromWhere,
+  isFromPage,
+  toWebRequest,
+  toWireHeaders,
+  withoutCookie
+} from './web-request.js'
+import { allowOf, methodsOf, ruleOf, type EndpointRule } from './endpoint-rules.js'
+
+/** Largest request body of better-auth's endpoints, in bytes. */
+const BODY_LIMIT = 128 * 1024
+
+const knownMethods = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT']
+
+/**
+ * better-auth behind Fastify: one route for each of its endpoints, under the endpoint's own path
+ * and methods, with the limits that its rule names. There is no other way to better-auth.
+ */
+export default async function auth(
+  app: FastifyInstance,
+  { holdfast }: { holdfast: Holdfast }
+): Promise<void> {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser(
+    '*',
+    { parseAs: 'buffer', bodyLimit: BODY_LIMIT },
+    (_request, body, done) => done(null, body)
+  )
+  for (const endpoint of holdfast.auth.endpoints) {
+    const rule = ruleOf(endpoint)
+    if (rule.kind !== 'off') addEndpoint(app, holdfast, endpoint, rule)
+  }
+  app.route({
+    method: knownMethods,
+    url: '/api/auth/*',
+    schema: { hide: true },
+    bodyLimit: BODY_LIMIT,
+    handler: refuseUnknown
+  })
+}
+
+function addEndpoint(
+  app: FastifyInstance,
+  holdfast: Holdfast,
+  endpoint: AuthEndpoint,
+  rule: EndpointRule
+): void {
+  const url = `/api/auth${endpoint.path}`
+  const allowed = methodsOf(endpoint)
+  const shown = shownTo(endpoint.path)
+  app.route({
+    url,
+    method: allowed,
+    exposeHeadRoute: false, // HEAD is among the methods where it is allowed
+    schema: { hide: true }, // described by better-auth itself
+    bodyLimit: BODY_LIMIT,
+    preValidation: async (request) => {
+      if (!(request.body instanceof Buffer) || request.body.length === 0) return
+      await checkFields(
+        endpoint.path,
+        readAuthBody(request, request.body, endpoint),
+        holdfast.config
+      )
+    },
+    ...limitsOf(rule, { holdfast, budgets: app.budgets }),
+    ...(shown === null ? {} : { onResponse: noteAttempts(holdfast, shown) }),
+    handler: (request, reply) => {
+      if (rule.kind !== 'open' && !isCounted(request))
+        throw new Error(`${endpoint.path} was asked without being counted`)
+      return forward(holdfast, endpoint, request, reply)
+    }
+  })
+  app.route({
+    url,
+    method: knownMethods.filter((method) => !allowed.includes(method)),
+    schema: { hide: true },
+    bodyLimit: BODY_LIMIT,
+    handler: (_request, reply) => {
+      reply.header('allow', allowOf(endpoint))
+      throw new Refusal('method_not_allowed')
+    }
+  })
+}
+
+/** Endpoints where somebody signs in or up: whoever they were before does not matter. */
+const needsNoSession = new Set<EndpointRule['kind']>(['account', 'probe'])
+
+/**
+ * Two session cookies that differ are refused wherever it matters whose session it is. Somebody who
+ * signs in needs neither: they are taken out of the request. Whether there were two.
+ */
+function dropTwoSessions({ raw }: FastifyRequest, { cookieName }: Auth): boolean {
+  const { cookie } = raw.headers
+  if (cookie === undefined || !namesTwoSessions(cookie, cookieName)) return false
+  raw.headers.cookie = withoutCookie(cookie, cookieName)
+  return true
+}
+
+function limitsOf(
+  rule: EndpointRule,
+  options: AccountLimitOptions
+): Pick<RouteOptions, 'config' | 'onSend' | 'preHandler'> {
+  if (rule.kind === 'open' || rule.kind === 'off') return {}
+  const config = limitedBy(rule.limit)
+  if (rule.kind === 'account') return { ...limitGuesses(options), config }
+  if (rule.kind === 'probe') return { ...limitProbes(options), config }
+  if (rule.kind === 'session') return { ...limitPasswords(options), config }
+  return { ...(rule.kind === 'mail' ? limitMails(options) : limitTokens), config }
+}
+
+/**
+ * Answers where better-auth has no endpoint. As with any unknown route, who looks for what is not
+ * there is counted.
+ */
+async function refuseUnknown(request: FastifyRequest, reply: FastifyReply): Promise<never> {
+  await request.server.budgets?.take(reply, limits.notFoundByAddress, clientNetwork(request))
+  throw new Refusal('not_found')
+}
+
+async function forward(
+  holdfast: Holdfast,
+  endpoint: AuthEndpoint,
+  request: FastifyRequest,
+  reply: FastifyReply
+): Promise<FastifyReply> {
+  if (!holdfast.ready()) throw new Refusal('store_unavailable')
+  // Fastify has found the route, and with it the limits, by what the path means to Fastify:
+  // better-auth must see that endpoint and no other.
+  const { pathname } = new URL(request.raw.url ?? '/', holdfast.config.baseUrl)
+  if (pathname !== pathOf(request) || !isPathOf(holdfast.auth.basePath, endpoint, pathname))
+    throw new Refusal('not_found')
+  const { auth, tokens } = holdfast
+  const hadTwoSessions = needsNoSession.has(ruleOf(endpoint).kind) && dropTwoSessions(request, auth)
+  const presented = credentialOf(asked(request), auth.cookieName)
+  const transport = transportOf(request, presented, pathname)
+  if (transport === 'body' && pathname.endsWith('/one-time-token/verify') && isFromPage(request))
+    throw new Refusal('invalid_input', 'A page is given no tokens for a one-time token')
+  const scope = createAuthScope({
+    presented: presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null,
+    transport,
+    client: clientOf(request, reply),
+    from: fromWhere(request),
+    deviceName: deviceNameOf(request),
+    standIn:
+      presented?.credential.kind === 'access'
+        ? await tokens.standInFor(presented.credential.value)
+        : null
+  })
+  noteScope(request, scope)
+  try {
+    const response = await answer(
+      holdfast,
+      scope,
+      toWebRequest(holdfast, request, presented, scope)
+    )
+    if (response.status >= 400) await abandonSession(holdfast, scope, request)
+    if (response.status === 405) reply.header('allow', allowOf(endpoint))
+    return await pass(holdfast, {
+      request,
+      reply,
+      response,
+      scope,
+      presented,
+      hadTwoSessions,
+      pathname
+    })
+  } catch (error) {
+    await abandonSession(holdfast, scope, request)
+    throw error
+  } finally {
+    noteFacts(request, aboutWhom(scope))
+  }
+}
+
+/** Whom a call was about, for the log: who is signed in, or whose account was named. */
+function aboutWhom({ actor, epochs }: AuthScope): AnswerFacts {
+  if (actor) return { userId: actor.session.userId, sessionId: actor.session.id }
+  const [userId] = epochs.keys()
+  return userId === undefined ? {} : { userId }
+}
+
+/**
+ * Ends the session that a call has begun and then failed: nobody was given its token. Where the
+ * store does not answer, nothing can be ended, and the session is one that nobody can use.
+ */
+async function abandonSession(
+  { revoker }: Holdfast,
+  scope: AuthScope,
+  request: FastifyRequest
+): Promise<void> {
+  const sessionId = scope.insertedSession
+  if (sessionId === null) return
+  scope.insertedSession = null
+  try {
+    await revoker.revoke([sessionId], null, 'sign_in_failed')
+  } catch (error) {
+    request.log.error(
+      { err: error, sessionId },
+      'a session that nobody was given could not be ended'
+    )
+  }
+}
+
+interface Call {
+  request: FastifyRequest
+  reply: FastifyReply
+  response: Response
+  scope: AuthScope
+  presented: PresentedCredential | null
+  /** Whether the request had two session cookies that differ, at an endpoint that needs neither. */
+  hadTwoSessions: boolean
+  pathname: string
+}
+
+/** Passes an answer of better-auth's on, as far as the credential that was shown allows. */
+async function pass(
+  holdfast: Holdfast,
+  { request, reply, response, scope, presented, hadTwoSessions, pathname }: Call
+): Promise<FastifyReply> {
+  const { auth, tokens } = holdfast
+  const { transport } = scope
+  if (scope.pendingUntil)
+    reply.header(
+      'session-revocation',
+      `pending; effective-by="${scope.pendingUntil.toISOString()}"`
+    )
+  // better-auth says "nobody" to a dead credential: a client that could use its refresh token must
+  // not take that for a sign-out.
+  if (
+    scope.standInRefused &&
+    request.headers['two-factor-challenge'] === undefined &&
+    (response.status === 401 || pathname.endsWith('/get-session'))
+  )
+    throw new Refusal(scope.standInRefused)
+  if (scope.insufficient && !response.ok) {
+    if (scope.insufficient === 'rate_limited')
+      reply.header('retry-after', secondFactorLockout.durationSeconds)
+    throw new Refusal(scope.insufficient)
+  }
+  const mayCarryTokens =
+    scope.insertedSession !== null &&
+    presented?.from !== 'cookie' &&
+    !(scope.source && isFromPage(request))
+  const addition = {
+    ...(await additionTo(
+      { transport, begun: mayCarryTokens ? scope.begun : null },
+      response.headers.getSetCookie(),
+      auth.cookiePrefix,
+      tokens
+    )),
+    ...causeOf(scope)
+  }
+  // Who is given tokens needs no session token besides, which does not rotate.
+  const answering = {
+    ...toWireHeaders(response.headers, auth),
+    mayCarryTokens: mayCarryTokens && !('tokens' in addition),
+    mayCarryCookies: transport === 'cookie',
+    forgotten: hadTwoSessions ? expiredSessionCookies(auth) : [],
+    noRoom: scope.noRoom,
+    unauthorized: presented ? ('session_unknown' as const) : ('credential_missing' as const)
+  }
+  const begunHere =
+    transport === 'body' ? 'tokens' in addition : setsCookie(response, auth.cookieName)
+  const proof =
+    request.server.budgets && response.status === 200
+      ? newDeviceProof(holdfast, { request, scope, pathname, begunHere })
+      : null
+  if (proof === null) return send(request, reply, response, { ...answering, addition })
+  if (transport === 'cookie') setDeviceCookie(holdfast, reply, proof)
+  if (answering.mayCarryTokens) reply.header(SET_DEVICE_TOKEN_HEADER, proof)
+  return send(request, reply, response, {
+    ...answering,
+    addition: transport === 'body' ? { ...addition, device_token: proof } : addition
+  })
+}
+
+/**
+ * Calls better-auth. It swallows errors of its database (a sign-out in an outage says "done" and
+ * clears the cookie), so the first fault of the store is the answer, at once and whatever
+ * better-auth makes of it: 503, with no cookie set or cleared.
+ */
+async function answer(holdfast: Holdfast, scope: AuthScope, request: Request): Promise<Response> {
+  const faults: FaultScope = { fault: null, refusedValue: false, onFault: () => {} }
+  const faulted = new Promise<never>((_resolve, reject) => {
+    faults.onFault = reject
+  })
+  const handled = watchFaults(faults, () => runInScope(scope, () => holdfast.auth.handler(request)))
+  handled.catch(() => {}) // when the fault wins the race, nobody else listens
+  const outcome = await Promise.race([handled, faulted]).catch((error: unknown) => error)
+  if (faults.fault) throw faults.fault
+  // better-auth makes a failure of its own of such an error, or an empty list and "done".
+  const isAnswered = outcome instanceof Response && !outcome.ok && outcome.status < 500
+  if ((scope.invalidInput || faults.refusedValue) && !isAnswered) throw new Refusal('invalid_input')
+  if (scope.authorityEnded && !isAnswered) throw new Refusal(scope.authorityEnded)
+  if (!(outcome instanceof Response)) throw outcome
+  return outcome
+}
+
+/** The stable cause, where it is one of ours. */
+function causeOf({ noRoom }: AuthScope): { cause?: Cause } {
+  return noRoom ? { cause: 'too_many_sessions' } : {}
+}
+
+interface Answering {
+  /**
+   * The cause of a 401 that says nothing itself: better-auth's guard of admin/* gives the bare
+   * status.
+   */
+  unauthorized: 'session_unknown' | 'credential_missing'
+  cookies: string[]
+  /** The session token for who keeps no cookies. */
+  bearer: string | null
+  mayCarryTokens: boolean
+  mayCarryCookies: boolean
+  /** Cookies that a new one replaces; without a new one they stay. */
+  forgotten: readonly string[]
+  /** What a JSON answer says besides. */
+  addition: Record<string, unknown>
+  /** Present where a sign-in has met the cap of sessions. */
+  noRoom: AuthScope['noRoom']
+}
+
+/**
+ * Passes better-auth's answer on. A session token leaves only in the answer to a request that began
+ * a session and showed no session cookie: script on a page could otherwise turn an httpOnly cookie
+ * into a credential that it can carry away.
+ */
+async function send(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  response: Response,
+  {
+    cookies,
+    bearer,
+    mayCarryTokens,
+    mayCarryCookies,
+    forgotten,
+    addition,
+    noRoom,
+    unauthorized
+  }: Answering
+): Promise<FastifyReply> {
+  if (response.status >= 500) {
+    request.log.error({ status: response.status }, 'better-auth failed')
+    throw refusalFor(500)
+  }
+  reply.code(response.status)
+  // A second factor that is locked, or no room for a session: nobody need ask again before.
+  if (response.status === 429)
+    reply.header('retry-after', noRoom?.retryAfterSeconds ?? secondFactorLockout.durationSeconds)
+  for (const [name, value] of response.headers) {
+    if (name !== 'set-cookie' && name !== 'content-length' && name !== 'set-auth-token')
+      reply.header(name, value)
+  }
+  if (bearer !== null && mayCarryTokens) reply.header('set-auth-token', bearer)
+  if (cookies.length > 0 && mayCarryCookies) reply.header('set-cookie', [...forgotten, ...cookies])
+  reply.header('cache-control', response.headers.get('cache-control') ?? 'no-store')
+  // better-auth answers an unknown path with a status and nothing else: say what it means.
+  if (!response.body && response.status >= 400)
+    throw response.status === 401 ? new Refusal(unauthorized) : refusalFor(response.status)
+  if (!response.body) return reply.send()
+  if (!isJson(response)) return reply.send(Readable.fromWeb(response.body as ReadableStream))
+  const text = await response.text()
+  if (response.status >= 400) noteError(request, text)
+  const shown = mayCarryTokens ? text : withoutTokens(text)
+  return reply.send(
+    Object.keys(addition).length > 0
+      ? JSON.stringify({ ...(JSON.parse(shown) as object), ...addition })
+      : shown
+  )
+}
+
+/** Notes the code of an error of better-auth's, for the log, and the origin that it is about. */
+function noteError(request: FastifyRequest, text: string): void {
+  const error = JSON.parse(text) as { code?: unknown } | null
+  if (typeof error?.code !== 'string') return
+  noteFacts(request, { code: error.code })
+  noteOriginOf(request.server.holdfast, request, error.code, authBody(request))
+}
+
+// The path as it was sent; a request may name a whole address (RFC 9112 3.2.2).
+function pathOf({ raw }: FastifyRequest): string {
+  return (raw.url ?? '/').replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] || '/'
+}
+
+/**
+ * Fastify takes more spellings of a path than better-auth: percent-encoded letters, and what a host
+ * application allows.
+ */
+function isPathOf(basePath: string, { path }: AuthEndpoint, pathname: string): boolean {
+  const fixed = `${basePath}${path}`
+  return fixed.includes(':')
+    ? pathname.startsWith(fixed.slice(0, fixed.indexOf(':')))
+    : pathname === fixed
+}
+
+/** Whether an answer has the client keep a cookie, and not drop it. */
+function setsCookie(response: Response, name: string): boolean {
+  return response.headers
+    .getSetCookie()
+    .some((cookie) => cookie.startsWith(`${name}=`) && !/; Max-Age=0/i.test(cookie))
+}
+
+function isJson(response: Response): boolean {
+  return /\bjson\b/i.test(response.headers.get('content-type') ?? '')
+}

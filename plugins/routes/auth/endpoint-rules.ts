@@ -1,0 +1,137 @@
+import type { AuthEndpoint } from '../../../src/auth/endpoints.js'
+import { limits, type Limit } from '../../../src/limits.js'
+
+/**
+ * What a request to an endpoint of better-auth costs before better-auth sees it.
+ *
+ * - `open`: it guesses at nothing. It needs a session, or tells nothing about anybody.
+ * - `account`: it guesses at an account's password, and is counted by the e-mail address in its
+ *   body.
+ * - `probe`: it tells whether an e-mail address has an account, and is counted by it.
+ * - `session`: it asks a signed-in user for a secret again, and is counted by session and user.
+ *   Without one, better-auth knows nobody to ask; a pending second factor has its own count in the
+ *   store.
+ * - `mail`: it sends mail to an account, and is counted by account.
+ * - `token`: it takes or makes a token that is too long to guess, and is counted by address alone.
+ * - `off`: it can do nothing as this server is configured, and is answered 404 without asking
+ *   anybody.
+ */
+export type EndpointRule =
+  | { kind: 'open' }
+  | { kind: 'off' }
+  | { kind: 'account' | 'probe' | 'session' | 'mail' | 'token'; limit: Limit }
+
+const open: EndpointRule = { kind: 'open' }
+/** Works with a social provider, of which there is none. */
+const needsProvider: EndpointRule = { kind: 'off' }
+const confirms: EndpointRule = { kind: 'session', limit: limits.confirmByAddress }
+const mails: EndpointRule = { kind: 'mail', limit: limits.resetByAddress }
+const resets: EndpointRule = { kind: 'token', limit: limits.resetByAddress }
+
+const rules: Record<string, EndpointRule> = {
+  '/ok': open,
+  '/error': open,
+  '/get-session': open,
+  '/list-sessions': open,
+  '/list-accounts': open,
+  '/account-info': open,
+  '/export-account': open,
+  '/sign-out': open,
+  '/update-session': open,
+  '/update-user': open,
+  '/change-email': open,
+  '/unlink-account': open,
+  '/revoke-session': open,
+  '/revoke-sessions': open,
+  '/revoke-other-sessions': open,
+  '/sign-in/email': { kind: 'account', limit: limits.signInByAddress },
+  '/sign-up/email': { kind: 'probe', limit: limits.signUpByAddress },
+  '/change-password': confirms,
+  '/verify-password': confirms,
+  '/delete-user': confirms,
+  '/two-factor/enable': confirms,
+  '/two-factor/disable': confirms,
+  '/two-factor/get-totp-uri': confirms,
+  '/two-factor/generate-backup-codes': confirms,
+  '/two-factor/verify-totp': confirms,
+  '/two-factor/verify-otp': confirms,
+  '/two-factor/verify-backup-code': confirms,
+  '/two-factor/send-otp': confirms,
+  '/one-time-token/generate': { kind: 'token', limit: limits.newOneTimeTokenByAddress },
+  '/one-time-token/verify': { kind: 'token', limit: limits.oneTimeTokenByAddress },
+  '/request-password-reset': mails,
+  '/send-verification-email': mails,
+  '/reset-password': resets,
+  '/reset-password/:token': resets,
+  '/verify-email': resets,
+  '/delete-user/callback': resets,
+  '/sign-in/social': needsProvider,
+  '/link-social': needsProvider,
+  '/callback/:id': needsProvider,
+  '/refresh-token': needsProvider,
+  '/get-access-token': needsProvider,
+  '/admin/get-user': open,
+  '/admin/list-users': open,
+  '/admin/list-user-sessions': open,
+  '/admin/list-user-session-history': open,
+  '/admin/list-session-events': open,
+  '/admin/list-user-events': open,
+  '/admin/list-events': open,
+  '/admin/create-user': open,
+  '/admin/update-user': open,
+  '/admin/set-role': open,
+  '/admin/set-user-password': open,
+  '/admin/ban-user': open,
+  '/admin/unban-user': open,
+  '/admin/impersonate-user': open,
+  '/admin/stop-impersonating': open,
+  '/admin/revoke-user-session': open,
+  '/admin/revoke-user-sessions': open,
+  '/admin/remove-user': open,
+  '/admin/erase-user': open,
+  '/admin/export-user': open,
+  '/admin/has-permission': open
+}
+
+/** The GET endpoints that change something: HEAD must not (RFC 9110 9.2.1). */
+const changedByGet = new Set([
+  '/one-time-token/generate',
+  '/verify-email',
+  '/delete-user/callback',
+  '/callback/:id'
+])
+
+/**
+ * The rule of an endpoint.
+ *
+ * @throws Error at the start for an endpoint without one: what a new endpoint costs is decided when
+ *   it is added
+ */
+export function ruleOf({ path }: Pick<AuthEndpoint, 'path'>): EndpointRule {
+  const rule = rules[path]
+  if (!rule)
+    throw new Error(
+      `better-auth has an endpoint ${path}, and no rule says what a request to it costs`
+    )
+  return rule
+}
+
+/** Whether an endpoint is answered 404. */
+export function isOff(path: string): boolean {
+  return rules[path]?.kind === 'off'
+}
+
+/** The methods that an endpoint answers. */
+export function methodsOf({ path, methods }: AuthEndpoint): string[] {
+  return methods.includes('GET') && !changedByGet.has(path) ? [...methods, 'HEAD'] : [...methods]
+}
+
+/**
+ * What `Allow` names. By POST, `/get-session` refreshes a session, which is off: better-auth knows
+ * the method, and answers 405.
+ */
+export function allowOf(endpoint: AuthEndpoint): string {
+  return methodsOf(endpoint)
+    .filter((method) => method !== 'POST' || endpoint.path !== '/get-session')
+    .join(', ')
+}

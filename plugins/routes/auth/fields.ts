@@ -1,0 +1,83 @@
+import { findInputFault, findTextFault, isEmailAddress } from '../../../src/auth/input.js'
+import { findPasswordFault } from '../../../src/auth/new-password.js'
+import type { Config } from '../../../src/config.js'
+import { Refusal } from '../../../src/errors.js'
+import type { AuthBody } from './body.js'
+
+/** Endpoints that write what they are sent into a user. */
+const writesUser = new Set([
+  '/sign-up/email',
+  '/update-user',
+  '/admin/create-user',
+  '/admin/update-user'
+])
+
+/** Where a password is set, and in which field. */
+const setsPassword: Record<string, string> = {
+  '/sign-up/email': 'password',
+  '/change-password': 'newPassword',
+  '/reset-password': 'newPassword',
+  '/admin/create-user': 'password',
+  '/admin/set-user-password': 'newPassword'
+}
+
+const texts = ['name', 'image', 'banReason']
+/** Where a client is sent on to: better-auth puts it into a header as it is. */
+const addresses = ['callbackURL', 'errorCallbackURL', 'newUserCallbackURL', 'redirectTo']
+
+/**
+ * Checks the fields of a body before anything is looked up: else an address with an account and one
+ * without are answered differently, by whether the fault is found before or after. What is missing
+ * is for better-auth to say.
+ *
+ * @param path of the endpoint
+ * @throws Refusal 400
+ */
+export async function checkFields(
+  path: string,
+  body: AuthBody,
+  { appName }: Pick<Config, 'appName'>
+): Promise<void> {
+  refuseFor(findTextFault(body, 'the body'))
+  const { data } = body
+  const groups = [body, ...(isObject(data) ? [data] : [])]
+  for (const fields of groups) {
+    for (const field of ['email', 'newEmail']) checkEmail(fields[field])
+    if (writesUser.has(path)) checkUser(fields)
+  }
+  for (const field of addresses) {
+    const address = body[field]
+    if (typeof address === 'string' && /[^\0-\x7f]/.test(address))
+      throw new Refusal('invalid_input', `${field} must be percent-encoded`)
+  }
+  const field = setsPassword[path]
+  const password = field === undefined ? undefined : body[field]
+  if (typeof password !== 'string') return
+  const fault = await findPasswordFault(password, {
+    email: typeof body['email'] === 'string' ? body['email'] : undefined,
+    appName
+  })
+  if (fault !== null) throw new Refusal(fault)
+}
+
+/** Before it is put into lower case. */
+function checkEmail(email: unknown): void {
+  if (typeof email === 'string' && !isEmailAddress(email)) throw new Refusal('invalid_email')
+}
+
+function checkUser({ data: _data, ...fields }: AuthBody): void {
+  for (const field of texts) {
+    const value = fields[field] ?? null
+    if (value !== null && typeof value !== 'string')
+      throw new Refusal('invalid_input', `${field} must be a string`)
+  }
+  refuseFor(findInputFault('user', fields))
+}
+
+function isObject(value: unknown): value is AuthBody {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function refuseFor(fault: string | null): void {
+  if (fault !== null) throw new Refusal('invalid_input', fault)
+}

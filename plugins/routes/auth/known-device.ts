@@ -1,0 +1,83 @@
+import { fastifyCookie } from '@fastify/cookie'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AuthScope } from '../../../src/auth/scope.js'
+import { isDeviceProof } from '../../../src/auth/device.js'
+import type { Holdfast } from '../../../src/holdfast.js'
+
+/** The header in which an app without cookies sends back its `device_token`. */
+export const DEVICE_TOKEN_HEADER = 'device-token'
+/** Where the answer has it for a client that reads its session token from `set-auth-token`. */
+export const SET_DEVICE_TOKEN_HEADER = 'set-device-token'
+
+/** Device cookies live as long as browsers allow. */
+const DEVICE_COOKIE_SECONDS = 400 * 86_400
+
+/**
+ * Calls that show the password of the acting session's user and change its credentials, whether or
+ * not they begin a new session.
+ */
+const PROVES_PASSWORD = /\/(change-password|two-factor\/(enable|generate-backup-codes))$/
+
+/** What a request sends to be recognised by; undefined where that has not even the form. */
+export function deviceProofOf({ auth }: Holdfast, { headers }: FastifyRequest): string | undefined {
+  const token = headers[DEVICE_TOKEN_HEADER]
+  const proof =
+    typeof token === 'string'
+      ? token
+      : headers.cookie === undefined
+        ? undefined
+        : fastifyCookie.parse(headers.cookie)[auth.deviceCookie.name]
+  return proof !== undefined && isDeviceProof(proof) ? proof : undefined
+}
+
+/**
+ * The device of a request, if it is known to the account with this e-mail address.
+ *
+ * @throws StoreUnavailable
+ */
+export async function knownDevice(
+  holdfast: Holdfast,
+  request: FastifyRequest,
+  email: string
+): Promise<string | null> {
+  const proof = deviceProofOf(holdfast, request)
+  if (proof === undefined) return null
+  const user = await holdfast.prisma.user.findUnique({
+    where: { email: email.toLowerCase() },
+    select: { id: true, credentialEpoch: true }
+  })
+  return (
+    user && holdfast.devices.find(proof, { userId: user.id, credentialEpoch: user.credentialEpoch })
+  )
+}
+
+/**
+ * A proof for the device on which the call has begun a session, or shown the password of one that
+ * it goes on with. It is of the epoch that the call has seen: a password that changes at this
+ * moment is not vouched for.
+ *
+ * @param call `begunHere`: whether its answer gives the client a session
+ */
+export function newDeviceProof(
+  holdfast: Holdfast,
+  call: { request: FastifyRequest; scope: AuthScope; pathname: string; begunHere: boolean }
+): string | null {
+  const { request, scope, pathname, begunHere } = call
+  const userId = begunHere
+    ? scope.insertedFor
+    : PROVES_PASSWORD.test(pathname)
+      ? (scope.actor?.session.userId ?? null)
+      : null
+  const credentialEpoch = userId === null ? undefined : scope.epochs.get(userId)
+  if (userId === null || credentialEpoch === undefined) return null
+  return holdfast.devices.remember(deviceProofOf(holdfast, request), { userId, credentialEpoch })
+}
+
+/** Has a browser keep the proof. */
+export function setDeviceCookie({ auth }: Holdfast, reply: FastifyReply, proof: string): void {
+  const { name, attributes } = auth.deviceCookie
+  void reply.header(
+    'set-cookie',
+    fastifyCookie.serialize(name, proof, { ...attributes, maxAge: DEVICE_COOKIE_SECONDS })
+  )
+}

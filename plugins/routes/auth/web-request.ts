@@ -1,0 +1,186 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { CLIENT_ADDRESS_HEADER, type Auth } from '../../../src/auth/auth.js'
+import type { HashClient } from '../../../src/auth/hash-queue.js'
+import type { AuthScope } from '../../../src/auth/scope.js'
+import type { Holdfast } from '../../../src/holdfast.js'
+import { networksOf } from '../../../src/network.js'
+import { decodePercent, toWireForm } from '../../../src/session/session-token.js'
+import { authBody } from './body.js'
+import { isCookie, type PresentedCredential } from '../../http/credential.js'
+import { DEVICE_NAME_HEADER } from './device-name.js'
+import { DEVICE_TOKEN_HEADER } from './known-device.js'
+import { cookiesOfChallenge } from './token-transport.js'
+import { clientAddress } from '../../http/client-address.js'
+
+// Not forwarded: what belongs to one connection (RFC 9110 7.6.1), what the body decides, and what a
+// client could forge.
+const ownHeaders = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'content-length',
+  'content-type',
+  'content-encoding',
+  'expect',
+  'host',
+  'forwarded',
+  'via',
+  'x-real-ip',
+  'x-client-ip',
+  'true-client-ip',
+  'cf-connecting-ip',
+  DEVICE_TOKEN_HEADER,
+  DEVICE_NAME_HEADER,
+  CLIENT_ADDRESS_HEADER
+])
+
+/**
+ * A request as better-auth's handler takes it: with the credential that counts, and nothing that a
+ * client could forge.
+ */
+export function toWebRequest(
+  { config, auth }: Holdfast,
+  request: FastifyRequest,
+  presented: PresentedCredential | null,
+  { standIn }: AuthScope
+): Request {
+  const headers = new Headers()
+  const { rawHeaders } = request.raw
+  // What remembers a device authenticates nobody: with it alone, a program needs no Origin.
+  const cookie = withoutCookie(request.headers.cookie ?? '', auth.deviceCookie.name)
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]?.toLowerCase() ?? ''
+    if (name.startsWith(':')) continue // HTTP/2 has the request line among them (RFC 9113 8.3)
+    if (name === 'authorization' && presented?.from !== 'bearer') continue
+    if (name === 'sec-fetch-mode' && isFromProgram(request, cookie)) continue
+    if (!ownHeaders.has(name) && !name.startsWith('x-forwarded-'))
+      headers.append(name, rawHeaders[i + 1] ?? '')
+  }
+  // The header that counts decides alone: the other one must not reach better-auth, which would let
+  // the cookie win.
+  setCookieHeader(
+    headers,
+    presented?.from === 'bearer' ? withoutCookie(cookie, auth.cookieName) : cookie
+  )
+  if (presented?.credential.kind === 'access') headers.delete('authorization')
+  if (standIn) headers.set('authorization', `Bearer ${auth.signForBetterAuth(standIn.token)}`)
+  const challenge = cookiesOfChallenge(request, auth.cookiePrefix)
+  if (challenge !== null) {
+    headers.append('cookie', challenge)
+    // No page of another origin can send that header unasked, and better-auth wants an Origin with
+    // every cookie.
+    if (!headers.has('origin')) headers.set('origin', config.baseUrl)
+  }
+  signHeadersAnew(headers, auth, presented)
+  headers.set(CLIENT_ADDRESS_HEADER, clientAddress(request))
+  // What was parsed, and not what was sent: a second parser could read something else.
+  const body = authBody(request)
+  if (body) headers.set('content-type', 'application/json')
+  // A request may name a whole address (RFC 9112 3.2.2): its host is the client's word.
+  const { pathname, search } = new URL(request.raw.url ?? '/', config.baseUrl)
+  return new Request(`${config.baseUrl}${pathname}${search}`, {
+    method: request.method === 'HEAD' ? 'GET' : request.method,
+    headers,
+    ...(body ? { body: JSON.stringify(body) } : {})
+  })
+}
+
+/** From where a request came, and whether somebody still waits for its answer. */
+export function clientOf(request: FastifyRequest, { raw }: FastifyReply): HashClient {
+  const gone = new AbortController()
+  // A response that has been written closes as well.
+  raw.once('close', () => {
+    if (!raw.writableFinished) gone.abort()
+  })
+  return { networks: networksOf(clientAddress(request)), gone: gone.signal }
+}
+
+/** Where events say that a request came from. */
+export function fromWhere(request: FastifyRequest): AuthScope['from'] {
+  return {
+    address: clientAddress(request) || null,
+    userAgent: request.headers['user-agent'] ?? null
+  }
+}
+
+/**
+ * better-auth knows the current secret and base64 only: what a previous secret has signed, and
+ * session tokens as they travel, are good all the same. Its own answers take the way back through
+ * `toWireHeaders`.
+ */
+function signHeadersAnew(
+  headers: Headers,
+  auth: Auth,
+  presented: PresentedCredential | null
+): void {
+  const token =
+    presented?.from === 'bearer' && presented.credential.kind === 'signed'
+      ? auth.toBetterAuth(presented.credential.value)
+      : null
+  if (token !== null) headers.set('authorization', `Bearer ${token}`)
+  const cookie = headers.get('cookie')
+  if (cookie === null) return
+  const pairs = cookie.split(';').map((pair) => {
+    const [name = '', ...rest] = pair.split('=')
+    const sent = decodePercent(
+      rest
+        .join('=')
+        .trim()
+        .replace(/^"(.*)"$/, '$1')
+    )
+    const value = isCookie(pair, auth.cookieName) ? auth.toBetterAuth(sent) : auth.signAnew(sent)
+    return value === null ? pair : `${name}=${encodeURIComponent(value)}`
+  })
+  headers.set('cookie', pairs.join(';'))
+}
+
+/**
+ * What better-auth answers, with session tokens in the form in which they travel: in the cookie,
+ * and in bearer's header.
+ */
+export function toWireHeaders(
+  headers: Headers,
+  { cookieName }: Auth
+): { cookies: string[]; bearer: string | null } {
+  const bearer = headers.get('set-auth-token')
+  const cookies = headers.getSetCookie().map((cookie) => {
+    const [, value = '', attributes = ''] = /^[^=]+=([^;]*)(.*)$/.exec(cookie) ?? []
+    return isCookie(cookie, cookieName) && value !== ''
+      ? `${cookieName}=${toWireForm(value)}${attributes}`
+      : cookie
+  })
+  return { cookies, bearer: bearer === null ? null : toWireForm(bearer) }
+}
+
+// Script cannot keep a browser from sending these. A page that may ask for a one-time token must
+// not get from it the credential that its httpOnly cookie withholds; the cookie of the new session
+// it may have.
+export function isFromPage({ headers }: FastifyRequest): boolean {
+  return headers.origin !== undefined || headers['sec-fetch-site'] !== undefined
+}
+
+// Node's own fetch sends this one header of a browser, for which better-auth would want an Origin.
+// A browser sends Sec-Fetch-Site with it.
+function isFromProgram({ headers }: FastifyRequest, cookie: string): boolean {
+  return headers['sec-fetch-site'] === undefined && headers.origin === undefined && cookie === ''
+}
+
+/** A Cookie header without the cookies of this name. */
+export function withoutCookie(cookie: string, name: string): string {
+  return cookie
+    .split(';')
+    .filter((pair) => !isCookie(pair, name))
+    .join(';')
+    .trim()
+}
+
+function setCookieHeader(headers: Headers, cookie: string): void {
+  if (cookie === '') headers.delete('cookie')
+  else headers.set('cookie', cookie)
+}

@@ -1,0 +1,99 @@
+import { Type, type Static } from 'typebox'
+import type { Check } from '../../../src/session/session.js'
+import type { TokenParties } from '../../../src/token/codec.js'
+import { jsonAnswer, type FastAnswer } from '../../fast-path/fast-path.js'
+
+const seconds = Type.Integer()
+
+/** A token as a gateway is told of it (RFC 7662 2.2). Times are seconds since the epoch. */
+export const IntrospectionSchema = Type.Object({
+  active: Type.Boolean(),
+  iss: Type.Optional(Type.String()),
+  sub: Type.Optional(Type.String()),
+  sid: Type.Optional(Type.String()),
+  aud: Type.Optional(Type.String()),
+  client_id: Type.Optional(Type.String()),
+  token_type: Type.Optional(Type.String()),
+  jti: Type.Optional(Type.String()),
+  iat: Type.Optional(seconds),
+  exp: Type.Optional(seconds),
+  auth_time: Type.Optional(seconds),
+  amr: Type.Optional(Type.Array(Type.String())),
+  roles: Type.Optional(Type.Array(Type.String())),
+  username: Type.Optional(Type.String()),
+  name: Type.Optional(Type.String()),
+  email: Type.Optional(Type.String()),
+  act: Type.Optional(Type.Object({ sub: Type.String() }))
+})
+
+export type Introspection = Static<typeof IntrospectionSchema>
+
+/** What a gateway is told of a token. Why one is inactive is not told here (RFC 7662 2.2). */
+export function introspectionOf(check: Check, { issuer, audience }: TokenParties): Introspection {
+  if (!check.active) return { active: false }
+  const { session, user, token } = check
+  // An address that nobody has verified could be somebody else's, and a display name anybody's.
+  const email = user.emailVerified ? { email: user.email } : {}
+  return {
+    active: true,
+    iss: issuer,
+    sub: user.id,
+    sid: session.id,
+    aud: token?.aud ?? audience,
+    client_id: token?.client_id ?? session.clientId,
+    token_type: 'Bearer',
+    ...(token ? { jti: token.jti } : {}),
+    iat: token?.iat ?? inSeconds(session.issuedAt),
+    exp: Math.min(
+      token?.exp ?? Infinity,
+      inSeconds(session.expiresAt),
+      inSeconds(session.absoluteExpiresAt)
+    ),
+    auth_time: inSeconds(session.authTime),
+    amr: session.amr,
+    roles: user.roles,
+    username: user.emailVerified ? user.email : user.id,
+    name: user.name,
+    ...email,
+    ...(session.impersonatedBy === null ? {} : { act: { sub: session.impersonatedBy } })
+  }
+}
+
+const INACTIVE = '{"active":false'
+const inactive = jsonAnswer(`${INACTIVE}}`)
+
+/**
+ * Where a check that is shown again and again keeps what was made of it: the beginning of the text,
+ * and the answer around it.
+ */
+const BEGINNING = Symbol('introspection')
+const ANSWER = Symbol('introspection answer')
+
+/**
+ * The same as JSON, but for the last brace: more members may follow. It is remembered for as long
+ * as the check is, for nothing in it changes before that.
+ *
+ * @param parties the same at every call: a process has one issuer
+ */
+export function introspectionBeginning(
+  check: Check & { [BEGINNING]?: string },
+  parties: TokenParties
+): string {
+  if (!check.active) return INACTIVE
+  check[BEGINNING] ??= JSON.stringify(introspectionOf(check, parties)).slice(0, -1)
+  return check[BEGINNING]
+}
+
+/** That text, ended, as a whole answer, remembered alike. */
+export function introspectionAnswer(
+  check: Check & { [ANSWER]?: FastAnswer },
+  parties: TokenParties
+): FastAnswer {
+  if (!check.active) return inactive
+  check[ANSWER] ??= jsonAnswer(`${introspectionBeginning(check, parties)}}`)
+  return check[ANSWER]
+}
+
+function inSeconds(date: Date): number {
+  return Math.floor(date.getTime() / 1000)
+}

@@ -1,0 +1,133 @@
+import {
+  Type,
+  TypeBoxValidatorCompiler,
+  type FastifyPluginAsyncTypebox
+} from '@fastify/type-provider-typebox'
+import { Compile } from 'typebox/compile'
+import type { Holdfast } from '../../../src/holdfast.js'
+import type { AgedCheck } from '../../../src/check/session-checker.js'
+import type { TokenParties } from '../../../src/token/codec.js'
+import { credentialOfToken } from '../../http/credential.js'
+import { sendNotFound } from '../../limits/not-found.js'
+import { jsonAnswer, type FastAnswer, type FastPath } from '../../fast-path/fast-path.js'
+import type { GatewaysQuestion } from '../../gateway.js'
+import { quiet } from '../../http/log-only-failures.js'
+import { refusals } from '../../http/problem-schema.js'
+import { IntrospectionSchema, introspectionBeginning } from '../introspection/claims.js'
+
+/** Room for a thousand access tokens. */
+const BODY_LIMIT = 2 * 1024 * 1024
+/**
+ * Room for some hundred session tokens: longer bodies are for the route to read, a piece at a time.
+ */
+const FAST_BODY_LIMIT = 64 * 1024
+const JSON_TYPE = /^application\/json(?:; ?charset=utf-8)?$/i
+
+const Body = Type.Object(
+  { tokens: Type.Array(Type.String({ maxLength: 8192 }), { maxItems: 1000 }) },
+  { additionalProperties: false }
+)
+const isBody = Compile(Body)
+const Query = Type.Object(
+  {
+    /** `strict` reads the store for every token. */
+    consistency: Type.Optional(Type.Union([Type.Literal('strict'), Type.Literal('bounded')])),
+    /** How old the knowledge behind an answer may be; without it, as old as copies get. */
+    max_age_ms: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600_000 }))
+  },
+  { additionalProperties: false }
+)
+
+const Answer = Type.Object({
+  consistency: Type.String(),
+  /** When the question arrived: nothing that was revoked before is active here. */
+  checked_at: Type.String({ format: 'date-time' }),
+  results: Type.Array(
+    Type.Object({
+      ...IntrospectionSchema.properties,
+      cause: Type.Optional(Type.String()),
+      /** How long before `checked_at` the store was read for this one, at most. */
+      age_ms: Type.Integer()
+    })
+  )
+})
+
+/** Many tokens in one question, asked by a gateway. */
+const sessionCheck: FastifyPluginAsyncTypebox<{
+  holdfast: Holdfast
+  fastPath: FastPath | null
+}> = async (app, { holdfast, fastPath }) => {
+  app.setValidatorCompiler(TypeBoxValidatorCompiler)
+  if (fastPath) app.addHook('preParsing', fastPath.bodyAgain)
+  const url = '/sessions/check'
+  const schema = {
+    summary: 'What many tokens stand for',
+    tags: ['Gateways'],
+    security: [{ gateway: [] }],
+    body: Body,
+    querystring: Query,
+    response: {
+      200: {
+        description: 'In the order of the tokens.',
+        content: { 'application/json': { schema: Type.Unsafe<string>(Answer) } }
+      },
+      ...refusals(400, 401, 413, 415, 429, 503)
+    }
+  }
+  // no page asks this: no preflight of one is let through
+  app.options(url, { schema: { hide: true } }, sendNotFound)
+  const check = async (
+    tokens: readonly string[],
+    consistency: 'strict' | 'bounded',
+    maxAgeMs: number
+  ): Promise<FastAnswer> => {
+    const checkedAt = new Date().toISOString()
+    const answers = await holdfast.reader.checkAll(tokens.map(credentialOfToken), { maxAgeMs })
+    const results = answers.map((answer) => textOf(answer, holdfast.parties)).join(',')
+    // Written by hand, of parts that are remembered: to build objects and write them took most of
+    // the time.
+    return jsonAnswer(
+      `{"consistency":"${consistency}","checked_at":"${checkedAt}","results":[${results}]}`
+    )
+  }
+  app.post(
+    url,
+    { ...quiet(app), bodyLimit: BODY_LIMIT, onRequest: app.requireGateway, schema },
+    async (request, reply) => {
+      const reason = fastPath?.handedOn(request.raw)?.reason
+      if (reason !== undefined) throw reason
+      const { consistency = 'bounded', max_age_ms: maxAgeMs = Infinity } = request.query
+      const { headers, body } = await check(
+        request.body.tokens,
+        consistency,
+        consistency === 'strict' ? 0 : maxAgeMs
+      )
+      return reply.headers(headers).send(body)
+    }
+  )
+
+  const form = { route: app.prefix + url, type: JSON_TYPE, limit: FAST_BODY_LIMIT }
+  fastPath?.add<GatewaysQuestion>({
+    find: (request) => app.questionOfGateway(request, form),
+    async answer(_request, { gateway }, body) {
+      const tokens = (await app.isStillRight(gateway)) ? tokensIn(body) : null
+      return tokens && check(tokens, 'bounded', Infinity)
+    }
+  })
+}
+
+/** The tokens of a body that is as it should be; null for any other, which its route refuses. */
+function tokensIn(body: Buffer): string[] | null {
+  try {
+    const sent: unknown = JSON.parse(body.toString())
+    return isBody.Check(sent) ? sent.tokens : null
+  } catch {
+    return null
+  }
+}
+
+function textOf({ check, ageMs }: AgedCheck, parties: TokenParties): string {
+  return `${introspectionBeginning(check, parties)}${check.active ? '' : `,"cause":"${check.cause}"`},"age_ms":${Math.ceil(ageMs)}}`
+}
+
+export default sessionCheck

@@ -1,0 +1,147 @@
+import formBody from '@fastify/formbody'
+import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyError, FastifyRequest } from 'fastify'
+import { Refusal, RETRY_AFTER_SECONDS } from '../../../src/errors.js'
+import { limits } from '../../../src/limits.js'
+import type { Holdfast } from '../../../src/holdfast.js'
+import { noteFacts } from '../../http/answer-facts.js'
+import { clientNetwork } from '../../limits/budgets.js'
+import { oauthErrors, omitEmptyParameters, sendOAuthError } from '../../http/oauth-errors.js'
+import { clientAddress } from '../../http/client-address.js'
+
+/** No token is longer; a body that is cannot be one. */
+const Token = Type.String({ minLength: 1, maxLength: 8192 })
+
+const RefreshBody = Type.Object({
+  grant_type: Type.String(),
+  refresh_token: Type.Optional(Token),
+  client_id: Type.Optional(Type.String({ minLength: 1, maxLength: 256 }))
+})
+
+const TokenAnswer = Type.Object({
+  access_token: Type.String(),
+  token_type: Type.Literal('Bearer'),
+  expires_in: Type.Integer(),
+  refresh_token: Type.String(),
+  session_id: Type.String()
+})
+
+const RevocationBody = Type.Object({
+  token: Token,
+  token_type_hint: Type.Optional(Type.String()),
+  client_id: Type.Optional(Type.String())
+})
+
+const consumes = ['application/x-www-form-urlencoded', 'application/json']
+const described = (summary: string, description: string) => ({
+  summary,
+  description,
+  tags: ['Tokens'],
+  consumes
+})
+const done: object = { description: 'Done.', type: 'null' }
+const refused = oauthErrors(400, 413, 415, 429, 503)
+
+/** Chosen by the client for one refresh and its retries. */
+const Headers = Type.Object({ 'idempotency-key': Type.Optional(Type.String()) })
+
+// Printable ASCII: what a header can carry unchanged everywhere.
+const IDEMPOTENCY_KEY = /^[\x20-\x7e]{8,128}$/
+
+/** The token plane: refresh tokens are exchanged and given back. Cookies count for nothing here. */
+const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
+  app.removeContentTypeParser('text/plain')
+  await app.register(formBody)
+  app.setErrorHandler<FastifyError | Refusal>(sendOAuthError)
+  app.addHook('onRequest', async () => {
+    if (!holdfast.ready()) throw new Refusal('store_unavailable')
+  })
+  app.addHook('preValidation', omitEmptyParameters)
+  app.addHook('onSend', async (_request, reply) => {
+    reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' })
+  })
+
+  app.post(
+    '/oauth2/token',
+    {
+      schema: {
+        ...described(
+          'Exchanges a refresh token',
+          'Once; a retry is given the same successor. See docs/tokens.md.'
+        ),
+        headers: Headers,
+        body: RefreshBody,
+        response: { 200: TokenAnswer, ...refused }
+      }
+    },
+    async (request, reply) => {
+      const {
+        grant_type: grantType,
+        refresh_token: sent,
+        client_id: clientId = null
+      } = request.body
+      if (grantType !== 'refresh_token') throw new Refusal('grant_type_unsupported')
+      if (sent === undefined) throw new Refusal('invalid_input', 'refresh_token is missing')
+      const idempotencyKey = idempotencyKeyOf(request)
+      const shown = holdfast.tokens.parse(sent)
+      if (typeof shown !== 'string') noteFacts(request, { sessionId: shown.sessionId })
+      if (typeof shown !== 'string')
+        await app.budgets?.take(reply, limits.refreshBySession, shown.sessionId)
+      const { tokens } = await holdfast.tokens.refresh({
+        shown,
+        clientId,
+        idempotencyKey,
+        ipAddress: clientAddress(request) || null
+      })
+      return tokens
+    }
+  )
+
+  app.post(
+    '/oauth2/revoke',
+    {
+      schema: {
+        ...described(
+          'Ends the session of a refresh, access or session token',
+          'RFC 7009: 200 also for a token that is none; an access token may have expired up to twelve hours ago. Who sends many that are none is told 429. 200 means that no check says "active" any more; 503 that this could not be confirmed yet.'
+        ),
+        body: RevocationBody,
+        response: { 200: done, ...refused }
+      }
+    },
+    async (request, reply) => {
+      const revoked = await holdfast.tokens.revoke(request.body.token, async (lookUp) => {
+        const taking = await app.budgets?.take(
+          reply,
+          limits.revocationByAddress,
+          clientNetwork(request)
+        )
+        const sessionId = await lookUp()
+        if (taking && sessionId !== null) await app.budgets?.giveBack(taking)
+        return sessionId
+      })
+      // RFC 7009 2.2.1: the client must take the token to exist still, and try again. The row is
+      // revoked all the same.
+      if (revoked?.effectiveBy) {
+        reply
+          .header(
+            'session-revocation',
+            `pending; effective-by="${revoked.effectiveBy.toISOString()}"`
+          )
+          .header('retry-after', RETRY_AFTER_SECONDS)
+        throw new Refusal('revocation_pending')
+      }
+      return reply.code(200).send()
+    }
+  )
+}
+
+function idempotencyKeyOf({ headers }: FastifyRequest): string | null {
+  const key = headers['idempotency-key']
+  if (key === undefined) return null
+  if (typeof key !== 'string' || !IDEMPOTENCY_KEY.test(key))
+    throw new Refusal('invalid_input', 'Idempotency-Key must be 8 to 128 printable characters')
+  return key
+}
+
+export default token

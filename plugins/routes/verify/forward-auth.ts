@@ -1,0 +1,109 @@
+import { Refusal } from '../../../src/errors.js'
+import type { Holdfast } from '../../../src/holdfast.js'
+import type { Check } from '../../../src/session/session.js'
+import { credentialOf, type Asked } from '../../http/credential.js'
+import { refuseForwardedForgery } from '../../http/csrf.js'
+import type { FastAnswer } from '../../fast-path/fast-path.js'
+import type { ForwardedRequest } from '../../http/forwarded-request.js'
+import { identityOf, noIdentity } from './identity-headers.js'
+
+/** What a proxy's configuration asks for. */
+export interface Wanted {
+  /** All of them are required. */
+  roles: readonly string[]
+  /** Where the credential must stand; anywhere where absent. */
+  credential?: 'cookie' | 'bearer'
+  /** Whether a CORS preflight passes, without identity. */
+  preflight?: 'allow'
+  /** Where a browser is sent to sign in. */
+  redirect?: string
+  /** What that is answered with; 302 where absent. nginx passes nothing but 401 and 403 on. */
+  redirectStatus?: 302 | 401
+}
+
+/**
+ * Decides for proxies whether a request may pass. It knows nothing of Fastify's requests, for not
+ * all that it judges become one.
+ */
+export class ForwardAuth {
+  readonly #holdfast: Holdfast
+  readonly #forwardedRequest: (request: Asked) => ForwardedRequest
+
+  /**
+   * @param forwardedRequest what the proxy says of the request that it asks about; looked for where
+   *   it counts
+   */
+  constructor(holdfast: Holdfast, forwardedRequest: (request: Asked) => ForwardedRequest) {
+    this.#holdfast = holdfast
+    this.#forwardedRequest = forwardedRequest
+  }
+
+  /**
+   * Whom a request comes from that may pass. At once where this process knows; a promise is made
+   * only where somebody must be asked.
+   *
+   * @throws Refusal (or rejects with it) where the request may not pass, or nobody knows
+   */
+  identify(request: Asked, wanted: Wanted): FastAnswer | Promise<FastAnswer> {
+    if (wanted.preflight && this.#isPreflight(request)) return noIdentity
+    const { auth, reader } = this.#holdfast
+    if (!this.#holdfast.ready()) throw new Refusal('store_unavailable')
+    const presented = credentialOf(request, auth.cookieName)
+    if (!presented || (wanted.credential && presented.from !== wanted.credential))
+      throw new Refusal('credential_missing')
+    if (presented.from === 'cookie')
+      refuseForwardedForgery(request, this.#forwardedRequest(request), auth.trustedOrigins)
+    const answer = reader.answer(presented.credential)
+    return answer instanceof Promise
+      ? answer.then((check) => identityFor(check, wanted))
+      : identityFor(answer, wanted)
+  }
+
+  /**
+   * Where a browser that opens a page shall sign in, and come back to; null where nobody is
+   * looking.
+   *
+   * @throws Refusal 400 `invalid_input` for a page of an origin that is not trusted
+   */
+  signInPage(redirect: string, request: Asked): string | null {
+    const { headers } = request
+    const { address } = this.#forwardedRequest(request)
+    const methods = this.#methodsOf(request)
+    const { trustedOrigins } = this.#holdfast.auth
+    const page = URL.canParse(redirect) ? new URL(redirect) : null
+    if (!page || !trustedOrigins.includes(page.origin)) throw new Refusal('invalid_input')
+    if (
+      !methods.every((method) => method === 'GET' || method === 'HEAD') ||
+      !/\btext\/html\b/i.test(headers.accept ?? '')
+    )
+      return null
+    if (address && trustedOrigins.includes(address.origin))
+      page.searchParams.set('return_to', address.href)
+    return page.href
+  }
+
+  /**
+   * Where one of several methods that were named is another, it is no preflight: that passes
+   * without a credential.
+   */
+  #isPreflight(request: Asked): boolean {
+    const { origin, 'access-control-request-method': wanted } = request.headers
+    return (
+      Boolean(origin && wanted) && this.#methodsOf(request).every((method) => method === 'OPTIONS')
+    )
+  }
+
+  /** How the application is asked: as the proxy says, and else as the proxy asks. */
+  #methodsOf(request: Asked): readonly string[] {
+    const { methods } = this.#forwardedRequest(request)
+    return methods.length > 0 ? methods : [request.method ?? '']
+  }
+}
+
+function identityFor(check: Check, { roles }: Wanted): FastAnswer {
+  if (!check.active) throw new Refusal(check.cause)
+  for (const role of roles) {
+    if (!check.user.roles.includes(role)) throw new Refusal('role_missing')
+  }
+  return identityOf(check)
+}

@@ -1,0 +1,184 @@
+import { METHODS } from 'node:http'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
+import { Compile } from 'typebox/compile'
+import { BoundedMap, type Evictable } from '../../../src/bounded-map.js'
+import { Refusal } from '../../../src/errors.js'
+import type { Holdfast } from '../../../src/holdfast.js'
+import { VERIFY_FOR } from '../../http/http-options.js'
+import { asked } from '../../http/credential.js'
+import { beginRefusal, refusalOf } from '../../http/refusals.js'
+import type { FastPath, FastQuestion } from '../../fast-path/fast-path.js'
+import { quiet } from '../../http/log-only-failures.js'
+import { ForwardAuth, type Wanted } from './forward-auth.js'
+
+const Role = Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$' })
+
+/**
+ * What the proxy's configuration asks for. A name that is not here is refused: a misspelt `role`
+ * would let everybody in.
+ */
+const Query = Type.Object(
+  {
+    role: Type.Optional(Type.Union([Role, Type.Array(Role)])),
+    credential: Type.Optional(Type.Union([Type.Literal('cookie'), Type.Literal('bearer')])),
+    preflight: Type.Optional(Type.Literal('allow')),
+    redirect: Type.Optional(Type.String({ minLength: 1 })),
+    redirect_status: Type.Optional(Type.Union([Type.Literal('302'), Type.Literal('401')]))
+  },
+  { additionalProperties: false }
+)
+const query = Compile(Query)
+const roles = Compile(Type.Array(Role))
+
+const empty = (description: string) => ({ description, type: 'null' })
+const schema = {
+  summary: 'May this request pass?',
+  tags: ['Gateways'],
+  security: [{ cookie: [] }, { bearer: [] }] as Record<string, string[]>[],
+  response: {
+    200: empty(
+      'Yes; the identity is in the headers Remote-User, Remote-Email, Remote-Name, Remote-Groups and X-Session-Id.'
+    ),
+    302: empty('To the sign-in address that `redirect` names.'),
+    400: empty('The question is not valid.'),
+    401: empty('No session. With `redirect_status=401`, `Location` says where a browser signs in.'),
+    403: empty('A role is missing, or another site asks with a cookie.'),
+    503: empty('Nobody knows.')
+  }
+}
+
+/** Where a proxy must require nothing but a session. No role is called so. */
+const ANY = '*'
+const nothingButASession: Wanted = { roles: [] }
+const methods = METHODS.filter((method) => method !== 'CONNECT')
+
+/** Addresses that are remembered, and how long they may be: proxies ask by a handful. */
+const REMEMBERED = 1_000
+const LONGEST_REMEMBERED = 256
+
+/** A question that was asked before by the same address. */
+interface Question extends FastQuestion, Evictable {
+  wanted: Wanted
+}
+
+/**
+ * Forward auth: may this request pass? Asked by proxies for every request, by any method. It is
+ * answered in `onRequest`, before anything looks at a body, and never with a body of its own, which
+ * some proxies would pass on.
+ *
+ * @param options.fastPath where a yes may be said ahead of Fastify: to questions that a route here
+ *   has read before
+ */
+export default async function verify(
+  app: FastifyInstance,
+  { holdfast, fastPath }: { holdfast: Holdfast; fastPath: FastPath | null }
+): Promise<void> {
+  for (const method of methods) {
+    if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
+  }
+  app.setErrorHandler<FastifyError | Refusal>((error, request, reply) =>
+    beginRefusal(reply, refusalOf(error, request)).send()
+  )
+
+  const forwardAuth = new ForwardAuth(holdfast, app.forwardedRequest)
+  const questions = new BoundedMap<Question>(REMEMBERED)
+  const below = app.prefix + VERIFY_FOR
+
+  const remember = (address: string, question: Question) => {
+    if (address.length > LONGEST_REMEMBERED || questions.get(address)) return
+    // Copied: a slice would keep the whole of what it was cut from, with the tail, where one-time
+    // tokens travel.
+    questions.set(Buffer.from(address, 'latin1').toString('latin1'), question)
+  }
+  const answer =
+    (url: string, read: (request: FastifyRequest) => Wanted) =>
+    async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+      const wanted = read(request)
+      if (fastPath)
+        remember(withoutTail(request.raw.url ?? '', below), {
+          route: app.prefix + url,
+          hasBody: false,
+          wanted,
+          used: false
+        })
+      try {
+        const reason = fastPath?.handedOn(request.raw)?.reason
+        if (reason !== undefined) throw reason
+        const { headers } = await forwardAuth.identify(asked(request), wanted)
+        return reply.headers(headers).send()
+      } catch (error) {
+        const isSignedOut = error instanceof Refusal && error.statusCode === 401
+        const page =
+          isSignedOut && wanted.redirect !== undefined
+            ? forwardAuth.signInPage(wanted.redirect, asked(request))
+            : null
+        if (page === null) throw error
+        reply.header('location', page)
+        if (wanted.redirectStatus === 401) throw error
+        return reply.code(302).header('cache-control', 'no-store').send()
+      }
+    }
+  const route = (url: string, read: (request: FastifyRequest) => Wanted) =>
+    app.route({
+      method: methods,
+      url,
+      ...quiet(app),
+      schema,
+      onRequest: answer(url, read),
+      handler: () => {
+        throw new Error('answered before')
+      }
+    })
+  route('/verify', wantedByQuery)
+  // For proxies that append the original path and query to what they ask (Envoy): all of that is
+  // ignored.
+  route(`${VERIFY_FOR}:roles`, wantedByPath)
+  route(`${VERIFY_FOR}:roles/*`, wantedByPath)
+
+  fastPath?.add<Question>({
+    find: ({ url = '' }) => questions.get(withoutTail(url, below)),
+    answer: (request, { wanted }) => forwardAuth.identify(request, wanted)
+  })
+}
+
+/**
+ * What of a request's address tells what is asked: all of it, or all before the tail that is
+ * ignored. Such a tail may be no address at all (`/100%`): what it was in the application's address
+ * is not for this server to read.
+ *
+ * @param below where the routes stand that ignore it
+ */
+export function withoutTail(url: string, below: string): string {
+  if (!url.startsWith(below)) return url
+  for (let i = below.length; i < url.length; i++) {
+    const character = url[i]
+    if (character === '/' || character === '?' || character === '#') return url.slice(0, i + 1)
+  }
+  return url
+}
+
+function wantedByQuery({ query: sent }: FastifyRequest): Wanted {
+  if (isEmpty(sent)) return nothingButASession
+  if (!query.Check(sent)) throw new Refusal('invalid_input')
+  const { role, redirect_status: status, ...wanted } = sent
+  if (status !== undefined && wanted.redirect === undefined) throw new Refusal('invalid_input')
+  return {
+    ...wanted,
+    redirectStatus: status === '401' ? 401 : 302,
+    roles: role === undefined ? [] : typeof role === 'string' ? [role] : role
+  }
+}
+
+function wantedByPath({ params }: FastifyRequest): Wanted {
+  const named = (params as { roles: string }).roles
+  if (named === ANY) return nothingButASession
+  const listed = named.split(',')
+  if (!roles.Check(listed)) throw new Refusal('invalid_input')
+  return { roles: listed }
+}
+
+function isEmpty(object: unknown): boolean {
+  for (const _key in object as object) return false
+  return true
+}

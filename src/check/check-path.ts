@@ -1,0 +1,267 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { SecretKeys } from '../secrets/keys.js'
+import type { Config } from '../config.js'
+import type { Database } from '../database/database.js'
+import { Breaker } from '../redis/breaker.js'
+import { Confirmation } from '../revocation/confirmation.js'
+import { CopyMac } from '../cache/copy-mac.js'
+import { DatabaseClock } from '../cluster/database-clock.js'
+import { LocalCache } from '../cache/local-cache.js'
+import { NodeLease } from '../cluster/node-lease.js'
+import { purgeOutbox } from '../session/outbox.js'
+import { isAnyCaching, Registration, type NodeMode } from '../cluster/node-registry.js'
+import { allProtections, type Protections } from '../cluster/protections.js'
+import { connectRedis, type RedisConnection } from '../redis/redis.js'
+import { RedisRefusals } from '../redis/redis-refusals.js'
+import { SessionCache, type Authority } from '../cache/session-cache.js'
+import { SharedCache } from '../cache/shared-cache.js'
+import type { Stats, Tally } from '../counters.js'
+
+/** Sessions that one process keeps, and what they may weigh. */
+const LOCAL_ENTRIES = 100_000
+const LOCAL_BYTES = 128 * 1024 * 1024
+
+/**
+ * How long a start waits for Redis: a command of the command line should find it, an outage must
+ * not hold a server up.
+ */
+const CONNECT_WAIT_MS = 1_000
+
+/** The session cache of one process, with what keeps it true. */
+export interface Caches {
+  readonly cache: SessionCache
+  readonly confirmation: Confirmation
+  /** Null where there is none. */
+  readonly redis: RedisConnection | null
+  /**
+   * Joins the nodes that work on the store. May be called again after it failed.
+   *
+   * @throws ConfigError when another node is at work beside which this one cannot
+   * @throws StoreUnavailable when the store does not answer
+   */
+  join(storeId: string): Promise<void>
+  stats(): Omit<Stats, 'pool'>
+  /**
+   * Applies what others committed, and confirms what they could not: each to be called every
+   * quarter of a second, neither to wait for the other.
+   */
+  tailOutbox(): Promise<void>
+  relayOutbox(): Promise<void>
+  purgeOutbox(): Promise<void>
+  /** Resolves when Redis answers, or a second has passed. */
+  connected(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface CacheEvents {
+  onRedisLost: (error: Error) => void
+  onRedisBack: () => void
+  onWarning: (message: string) => void
+}
+
+export interface CacheOptions {
+  config: Config
+  /** Those of every known secret, the current one first: what is kept in Redis is authenticated. */
+  keys: readonly [SecretKeys, ...SecretKeys[]]
+  database: Database
+  events: CacheEvents
+  /**
+   * Whether this process serves. The command line does not: without Redis it leaves the telling to
+   * those that do.
+   */
+  serves: boolean
+  tally: Tally
+  protections?: Protections | undefined
+}
+
+/**
+ * The only process on an embedded store, whose directory it has locked: nobody else changes
+ * anything.
+ */
+const alone: Authority = { held: () => true, epoch: 0, stamp: '' }
+
+/**
+ * Opens the caches that the configuration allows: local and shared with Redis, local alone for the
+ * only node of a store.
+ */
+export function openCaches({
+  config,
+  keys,
+  database,
+  events,
+  serves,
+  tally,
+  protections = allProtections
+}: CacheOptions): Caches {
+  const db = database.prisma
+  const ttlMs = config.cacheTtlSeconds * 1000
+  const embedded = database.kind === 'embedded'
+  const refusals = new RedisRefusals(events.onWarning)
+  const connected =
+    !embedded && config.redisUrl !== undefined
+      ? connect(config.redisUrl, config.redisCaFile, events, refusals)
+      : null
+  const mode: NodeMode = connected ? 'shared' : config.localCache ? 'sole' : 'uncached'
+  const breaker = new Breaker()
+  const clock = new DatabaseClock()
+  const shared = connected
+    ? new SharedCache(connected.redis, breaker, protections, new CopyMac(keys))
+    : null
+  const hasLocal = config.localCache && (embedded || connected || serves)
+  const local = hasLocal
+    ? new LocalCache({ maxEntries: LOCAL_ENTRIES, maxBytes: LOCAL_BYTES })
+    : null
+  const onNewEpoch = () => cache.clear()
+  const lease = connected
+    ? new NodeLease({
+        ...connected,
+        breaker,
+        leaseMs: config.nodeLeaseMs,
+        protections,
+        onInvalidation: (changes) => cache.invalidate(changes),
+        onNewEpoch,
+        onRefused: (error) => refusals.note(error),
+        onGranted: () => refusals.clear()
+      })
+    : null
+  const registration =
+    embedded || !(connected || serves)
+      ? null
+      : new Registration({
+          prisma: db,
+          node: lease?.node ?? randomUUID(),
+          mode,
+          leaseMs: config.nodeLeaseMs,
+          cacheTtlSeconds: config.cacheTtlSeconds,
+          history: () => lease?.history ?? null,
+          onNewEpoch,
+          onWarning: events.onWarning
+        })
+  const mayConfirm = async () =>
+    registration ? registration.held() : embedded || !(await isAnyCaching(db))
+  const authority: Authority = embedded
+    ? alone
+    : lease && registration
+      ? both(lease, registration, () => confirmation.caughtUp)
+      : (registration ?? { ...alone, held: () => false })
+  const cache: SessionCache = new SessionCache({
+    db,
+    local,
+    shared,
+    ttlMs,
+    protections,
+    authority,
+    tally,
+    clock,
+    onWarning: events.onWarning
+  })
+  const confirmation: Confirmation = new Confirmation({
+    db,
+    cache,
+    shared,
+    lease,
+    ttlMs,
+    mayConfirm,
+    alone: embedded,
+    tally,
+    clock
+  })
+  let started = false
+  return {
+    cache,
+    confirmation,
+    redis: connected?.redis ?? null,
+    stats: () => ({
+      local: local && { entries: local.size, bytes: local.bytes },
+      leaseHeld: local || shared ? authority.held() : null,
+      breaker: connected ? breaker.state : null
+    }),
+    async join(storeId) {
+      await registration?.start()
+      if (!shared || !lease || !registration) return
+      shared.namespace = storeId
+      if (!started) lease.start(storeId)
+      started = true
+      if (connected?.redis.status === 'ready') await untilHeld(lease)
+      await registration.compare()
+    },
+    async tailOutbox() {
+      if (local || shared) await confirmation.tail()
+    },
+    async relayOutbox() {
+      if (registration?.held()) await confirmation.relay()
+    },
+    async connected() {
+      if (connected)
+        await Promise.race([
+          isReady(connected.redis),
+          sleep(CONNECT_WAIT_MS, undefined, { ref: false })
+        ])
+    },
+    purgeOutbox: () => purgeOutbox(db, 2 * ttlMs, { confirmed: !embedded }),
+    async close() {
+      await lease?.stop()
+      await registration?.stop()
+      connected?.redis.disconnect()
+      connected?.subscriber.disconnect()
+    }
+  }
+}
+
+/**
+ * The right to copies in Redis: to hear of every change, to be where the others are, and to have
+ * heard what was said before.
+ */
+function both(lease: NodeLease, registration: Registration, caughtUp: () => boolean): Authority {
+  return {
+    held: (now) => lease.held(now) && registration.held(now) && caughtUp(),
+    get epoch() {
+      return lease.epoch + registration.epoch
+    },
+    get stamp() {
+      return lease.stamp
+    }
+  }
+}
+
+async function untilHeld(lease: NodeLease): Promise<void> {
+  const deadline = performance.now() + CONNECT_WAIT_MS
+  while (!lease.held() && performance.now() < deadline) await sleep(5)
+}
+
+// Not events.once: it would reject with the first error, and a server starts without Redis.
+async function isReady(redis: RedisConnection): Promise<void> {
+  if (redis.status !== 'ready')
+    await new Promise<void>((resolve) => {
+      redis.once('ready', () => resolve())
+    })
+}
+
+function connect(
+  url: string,
+  caFile: string | undefined,
+  { onRedisLost, onRedisBack }: Pick<CacheEvents, 'onRedisLost' | 'onRedisBack'>,
+  refusals: RedisRefusals
+): { redis: RedisConnection; subscriber: RedisConnection } {
+  const onLeave = (error: Error) => refusals.note(error)
+  const redis = connectRedis(url, {
+    caFile,
+    onLeave,
+    enableAutoPipelining: true,
+    autoPipeliningIgnoredCommands: ['hfRead', 'hfFill']
+  })
+  const subscriber = connectRedis(url, { caFile, onLeave, autoResubscribe: false })
+  let lost = false
+  for (const connection of [redis, subscriber]) {
+    connection.on('error', (error: Error) => {
+      if (!lost) onRedisLost(error)
+      lost = true
+    })
+    connection.on('ready', () => {
+      if (lost) onRedisBack()
+      lost = false
+    })
+  }
+  return { redis, subscriber }
+}

@@ -1,0 +1,247 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ConfigError } from '../errors.js'
+import type { PrismaClient } from '../database/database.js'
+import { callStore } from '../database/fault.js'
+import { StoreUnavailable } from '../errors.js'
+import { DRIFT, StepWatch } from './clock-jump.js'
+
+/**
+ * How a node keeps copies. `shared`: with Redis, beside others. `sole`: in this process, as the
+ * only node. `uncached`: not at all.
+ */
+export type NodeMode = 'shared' | 'sole' | 'uncached'
+
+export interface RegistrationOptions {
+  prisma: PrismaClient
+  node: string
+  mode: NodeMode
+  leaseMs: number
+  cacheTtlSeconds: number
+  /** The Redis that this node hears others through; null while it hears nobody. */
+  history: () => string | null
+  /** Forget everything: for a while this node had no right to its copies. */
+  onNewEpoch: () => void
+  onWarning: (message: string) => void
+}
+
+interface Other {
+  id: string
+  mode: NodeMode
+  leaseMs: number
+  cacheTtlSeconds: number
+  renewedAt: Date
+}
+
+const RENEW_MS = 1_000
+/**
+ * A row that was renewed longer ago says nothing of now: three renewals, less what two may be late.
+ */
+const CURRENT_MS = 2_500
+/**
+ * A lost Redis gives every node a new history at a time of its own: only a difference that lasts is
+ * one.
+ */
+const DIFFERENCES = 3
+/** How long a start looks whether a node in its way is alive or has left its row behind. */
+const LOOK_MS = 3_000
+const RETRY_MS = 100
+const SHORT_LIFE_MS = 5_000
+
+/**
+ * This node's row in the store, among those that work on it. Rows of nodes that could not hear each
+ * other exclude each other, and a node's caches, and what it confirms, count only while it holds
+ * its row, on the clock as it stood *before* the renewal was sent.
+ *
+ * With Redis the row lives longer than any copy: while PostgreSQL is gone nobody else can register,
+ * and copies may be answered until they end.
+ */
+export class Registration {
+  readonly #options: RegistrationOptions
+  readonly #lifeMs: number
+  readonly #steps = new StepWatch()
+  #heldUntil = -Infinity
+  #agreed: boolean
+  #differences = 0
+  #inTheWay: Other | null = null
+  #timer: NodeJS.Timeout | null = null
+  #renewing: Promise<void> | null = null
+  epoch = 0
+  readonly stamp = ''
+
+  constructor(options: RegistrationOptions) {
+    this.#options = options
+    this.#lifeMs =
+      options.mode === 'shared' ? 1_000 * options.cacheTtlSeconds + SHORT_LIFE_MS : SHORT_LIFE_MS
+    this.#agreed = options.mode !== 'shared'
+  }
+
+  /**
+   * Whether at this moment no other node can be at work that would not hear of this one's changes,
+   * nor this one of its.
+   */
+  held(now = performance.now()): boolean {
+    return this.#agreed && now < this.#heldUntil && !this.#steps.stepped(now)
+  }
+
+  /**
+   * Registers, and stays registered until `stop`. May be called again after it failed.
+   *
+   * @throws ConfigError when a node is at work beside which this one cannot
+   * @throws StoreUnavailable when that is not known yet
+   */
+  async start(): Promise<void> {
+    const deadline = performance.now() + LOOK_MS
+    for (;;) {
+      const other = await this.#register()
+      if (!other) break
+      // Its row may outlive it: only a row that is renewed has a node behind it.
+      if (this.#inTheWay?.id === other.id && other.renewedAt > this.#inTheWay.renewedAt)
+        throw new ConfigError(describe(this.#options, other))
+      if (this.#inTheWay?.id !== other.id) this.#inTheWay = other
+      if (performance.now() > deadline)
+        throw new StoreUnavailable(
+          new Error(`waiting for the row of a node that is gone: ${describe(this.#options, other)}`)
+        )
+      await sleep(RETRY_MS)
+    }
+    this.#timer ??= setInterval(() => {
+      this.#renewing ??= this.#renew()
+        .catch(() => {})
+        .finally(() => {
+          this.#renewing = null
+        })
+    }, RENEW_MS)
+    this.#timer.unref()
+  }
+
+  /**
+   * Compares the Redis of this node with that of the others, once it has one.
+   *
+   * @throws ConfigError when they differ
+   */
+  async compare(): Promise<void> {
+    const deadline = performance.now() + DIFFERENCES * RENEW_MS + LOOK_MS
+    while (!this.#agreed && performance.now() < deadline && this.#options.history() !== null) {
+      await this.#renew()
+      if (this.#differences >= DIFFERENCES)
+        throw new ConfigError(
+          'REDIS_URL: names another Redis than the nodes that are at work on this store: set the same on every node'
+        )
+      if (!this.#agreed) await sleep(RENEW_MS)
+    }
+  }
+
+  /** Takes the row away, so that nobody waits for it. */
+  async stop(): Promise<void> {
+    if (this.#timer) clearInterval(this.#timer)
+    await this.#renewing
+    this.#heldUntil = -Infinity
+    await // it runs out by itself
+    this.#options.prisma.$executeRaw`DELETE FROM "node" WHERE "id" = ${this.#options.node}`.catch(
+      () => {}
+    )
+  }
+
+  /** @returns a node that is in the way */
+  async #register(): Promise<Other | null> {
+    const { prisma, node, mode, leaseMs, cacheTtlSeconds } = this.#options
+    const sentAt = performance.now()
+    const other = await callStore(() =>
+      prisma.$transaction(async (db) => {
+        // One registers at a time, and no renewal is under way: a row that looks ended here stays
+        // so.
+        // a node that is paused here would hold up all the others
+        await db.$executeRaw`SET LOCAL idle_in_transaction_session_timeout = 2000`
+        await db.$executeRaw`LOCK TABLE "node" IN SHARE ROW EXCLUSIVE MODE`
+        await db.$executeRaw`DELETE FROM "node" WHERE "expiresAt" <= clock_timestamp()`
+        const [inTheWay] = await db.$queryRaw<Other[]>`
+        SELECT "id", "mode", "leaseMs", "cacheTtlSeconds", "renewedAt" FROM "node"
+        WHERE "id" <> ${node} AND ("mode" <> ${mode} OR ${mode} = 'sole'
+          OR (${mode} = 'shared' AND ("leaseMs" <> ${leaseMs} OR "cacheTtlSeconds" <> ${cacheTtlSeconds})))
+        ORDER BY "startedAt" LIMIT 1`
+        if (inTheWay) return inTheWay
+        await db.$executeRaw`
+        INSERT INTO "node" ("id", "mode", "leaseMs", "cacheTtlSeconds", "startedAt", "renewedAt", "expiresAt")
+        SELECT ${node}, ${mode}, ${leaseMs}, ${cacheTtlSeconds}, now, now, now + ${this.#lifeMs}::int * interval '1 millisecond' FROM clock_timestamp() now
+        ON CONFLICT ("id") DO UPDATE SET "renewedAt" = EXCLUDED."renewedAt", "expiresAt" = EXCLUDED."expiresAt"`
+        return null
+      })
+    )
+    if (!other) this.#hold(sentAt)
+    return other
+  }
+
+  async #renew(): Promise<void> {
+    const { prisma, node, history, onWarning } = this.#options
+    const sentAt = performance.now()
+    const mine = history()
+    // Compared with nodes that were here before: of two groups that cannot hear each other the
+    // newer one gives way.
+    const [row] = await prisma.$queryRaw<{ renewed: boolean; differs: boolean | null }[]>`
+      WITH renewed AS (
+        UPDATE "node" SET "renewedAt" = clock_timestamp(), "expiresAt" = clock_timestamp() + ${this.#lifeMs}::int * interval '1 millisecond', "redis" = ${mine}
+        WHERE "id" = ${node} AND "expiresAt" > clock_timestamp() RETURNING "id", "startedAt"
+      )
+      SELECT EXISTS (SELECT 1 FROM renewed) AS "renewed", EXISTS (
+        SELECT 1 FROM "node" other, renewed WHERE (other."startedAt", other."id") < (renewed."startedAt", renewed."id")
+          AND other."redis" <> ${mine} AND other."renewedAt" > clock_timestamp() - ${CURRENT_MS}::int * interval '1 millisecond'
+      ) AS "differs"`
+    if (row?.renewed) {
+      if (mine !== null) this.#note(row.differs === true)
+      this.#hold(sentAt)
+      return
+    }
+    const other = await this.#register()
+    if (other && this.#inTheWay?.id !== other.id)
+      onWarning(
+        `the caches are off, for this node has lost its registration: ${describe(this.#options, other)}`
+      )
+    this.#inTheWay = other
+  }
+
+  #note(differs: boolean): void {
+    this.#differences = differs ? this.#differences + 1 : 0
+    if (differs && this.#differences === DIFFERENCES) {
+      if (this.#agreed)
+        this.#options.onWarning(
+          'the caches are off: this node reaches another Redis than the other nodes'
+        )
+      this.#agreed = false
+    }
+    if (!differs && !this.#agreed) {
+      this.#newEpoch()
+      this.#agreed = true
+    }
+  }
+
+  #hold(sentAt: number): void {
+    if (performance.now() >= this.#heldUntil || this.#steps.stepped()) this.#newEpoch()
+    this.#steps.reset()
+    this.#heldUntil = Math.max(this.#heldUntil, sentAt + this.#lifeMs * (1 - DRIFT))
+  }
+
+  #newEpoch(): void {
+    this.epoch++
+    this.#options.onNewEpoch()
+  }
+}
+
+function describe(mine: RegistrationOptions, other: Other): string {
+  if (mine.mode !== other.mode || mine.mode === 'sole') {
+    if (other.mode === 'shared')
+      return 'REDIS_URL: another node is at work on this store with Redis, and would not hear of what this one revokes: set the same REDIS_URL on every node'
+    if (mine.mode === 'shared')
+      return 'REDIS_URL: another node is at work on this store without Redis: set the same REDIS_URL on every node'
+    return 'REDIS_URL: another node is at work on this store: several need the same REDIS_URL, or LOCAL_CACHE=off on every one'
+  }
+  if (mine.leaseMs !== other.leaseMs)
+    return `NODE_LEASE_MS: is ${mine.leaseMs}, and ${other.leaseMs} on a node that is at work on this store: to change it, stop them all`
+  return `CACHE_TTL_SECONDS: is ${mine.cacheTtlSeconds}, and ${other.cacheTtlSeconds} on a node that is at work on this store: to change it, stop them all`
+}
+
+/** Whether a node is at work that may hold copies. */
+export async function isAnyCaching(prisma: PrismaClient): Promise<boolean> {
+  const [row] = await prisma.$queryRaw<{ caching: boolean }[]>`
+    SELECT EXISTS (SELECT 1 FROM "node" WHERE "mode" <> 'uncached' AND "expiresAt" > clock_timestamp()) AS "caching"`
+  return row?.caching ?? true
+}

@@ -1,0 +1,212 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Queryable } from '../database/database.js'
+import type { DatabaseClock } from '../cluster/database-clock.js'
+import type { NodeLease } from '../cluster/node-lease.js'
+import {
+  claimUnconfirmed,
+  confirmChanges,
+  findUnconfirmed,
+  releaseClaims,
+  tailOutbox,
+  type Change
+} from '../session/outbox.js'
+import { piecesOf } from '../chunk.js'
+import type { SessionCache } from '../cache/session-cache.js'
+import type { SharedCache } from '../cache/shared-cache.js'
+import type { Tally } from '../counters.js'
+
+/** How long a caller waits for another node to confirm what this one could not, in milliseconds. */
+const RELAY_WAIT_MS = 2_000
+const RELAY_POLL_MS = 50
+/** Changes written to Redis at once: more would not be answered within a command's time. */
+const BATCH = 500
+/** Changes announced in one message: a larger one could break a subscriber's output buffer. */
+const ANNOUNCED = 5_000
+/**
+ * What a bound on time allows: 2 s for clocks that differ, and 2 s, a fill lease, that a copy may
+ * reach Redis late.
+ */
+const MARGIN_MS = 4_000
+
+export interface ConfirmationOptions {
+  db: Queryable
+  cache: SessionCache
+  /** Absent where one process alone has caches. */
+  shared: SharedCache | null
+  lease: NodeLease | null
+  ttlMs: number
+  /** Whether this process is the only one that its store can have. */
+  alone: boolean
+  /**
+   * Whether every node that may hold copies hears of this one's changes. Asked after they were
+   * spread.
+   */
+  mayConfirm: () => Promise<boolean>
+  tally: Tally
+  /** Hears the database's time with each round of the tail: copies in Redis are aged by it. */
+  clock: DatabaseClock
+}
+
+/** What a call has changed, and whose changes by others it must wait for. */
+export interface Unconfirmed {
+  changes?: readonly Change[]
+  sessionIds?: readonly string[]
+  userIds?: readonly string[]
+}
+
+/** Makes committed changes known to every cache before they are answered. */
+export class Confirmation {
+  readonly #options: ConfirmationOptions
+  /**
+   * The first round reads all that is kept: this node may have joined a Redis that never heard of
+   * it.
+   */
+  #tailFrom = 0n
+  readonly #tailed = new Map<string, number>()
+  /**
+   * Whether everything that is kept has been applied once. Before that a copy in Redis may be older
+   * than what a node without Redis has changed.
+   */
+  caughtUp = false
+
+  constructor(options: ConfirmationOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Waits until no cache can answer with a copy from before these changes. Call it after their
+   * commit.
+   *
+   * @returns null when that is so; else the time by which every such copy has ended
+   */
+  async confirm(changes: readonly Change[]): Promise<Date | null> {
+    return this.#timed(changes, [])
+  }
+
+  /** @param others changes that somebody else has made, and counted */
+  async #timed(own: readonly Change[], others: readonly Change[]): Promise<Date | null> {
+    const changes = join(own, others)
+    if (changes.length === 0) return null
+    const { tally } = this.#options
+    for (const { reason } of own) if (reason !== null) tally.revoked(reason)
+    const began = performance.now()
+    const effectiveBy = await this.#confirm(changes)
+    tally.onConfirmed(performance.now() - began, effectiveBy ? 'pending' : 'confirmed')
+    return effectiveBy
+  }
+
+  async #confirm(changes: readonly Change[]): Promise<Date | null> {
+    const { cache, alone, shared, ttlMs, db } = this.#options
+    const effectiveBy = new Date(Date.now() + ttlMs + MARGIN_MS)
+    cache.invalidate(changes)
+    if (alone) return null
+    try {
+      await this.#spread(changes)
+    } catch {
+      return (await this.#waitForRelay(changes)) ? null : effectiveBy
+    }
+    // confirmed all the same; a relay will say so again
+    if (shared) await confirmChanges(db, changes).catch(() => {})
+    return null
+  }
+
+  /**
+   * Forgets copies of this node at once; the others hear of the changes when they are confirmed.
+   */
+  forget(changes: readonly Change[]): void {
+    this.#options.cache.invalidate(changes)
+  }
+
+  /**
+   * As `confirm`, together with what somebody else has changed of these sessions and not confirmed
+   * yet: an answer of "already done" must be as final. All of it is one announcement, so that a
+   * node which does not answer is waited for once.
+   */
+  async settle({ changes = [], sessionIds = [], userIds = [] }: Unconfirmed): Promise<Date | null> {
+    if (this.#options.alone || sessionIds.length + userIds.length === 0)
+      return this.confirm(changes)
+    return this.#timed(changes, await findUnconfirmed(this.#options.db, sessionIds, userIds))
+  }
+
+  /** Confirms what others could not: run by every node that reaches both stores. */
+  async relay(): Promise<void> {
+    const { db, cache } = this.#options
+    const rows = await claimUnconfirmed(db)
+    if (rows.length === 0) return
+    cache.invalidate(rows)
+    try {
+      await this.#spread(rows)
+    } catch (error) {
+      await releaseClaims(db, rows).catch(() => {}) // they run out by themselves
+      throw error
+    }
+    await confirmChanges(db, rows)
+  }
+
+  /**
+   * Applies what anybody committed to this node's own cache, and through its own connection to the
+   * shared one: so that even two Redis primaries at once show a revoked session for one round of
+   * this at most.
+   */
+  async tail(): Promise<void> {
+    const { db, shared, cache, ttlMs, clock } = this.#options
+    const now = performance.now()
+    const { next, now: time } = await tailOutbox(db, this.#tailFrom, async (rows) => {
+      const fresh = rows.filter((row) => !this.#tailed.has(row.id))
+      cache.invalidate(fresh)
+      const invalidatedAt = performance.now()
+      if (shared) await this.#writeAll(fresh, shared)
+      for (const row of fresh) this.#tailed.set(row.id, invalidatedAt)
+    })
+    if (time) clock.note(time, now)
+    this.caughtUp = true
+    this.#tailFrom = next // not before: what could not be applied is read again
+    for (const [id, at] of this.#tailed) {
+      if (at > now - 2 * ttlMs) break
+      this.#tailed.delete(id)
+    }
+  }
+
+  async #spread(changes: readonly Change[]): Promise<void> {
+    const { shared, lease, mayConfirm } = this.#options
+    if (shared && lease) {
+      await this.#writeAll(changes, shared)
+      // All at once: a node that does not answer is waited for once.
+      await Promise.all(piecesOf(changes, ANNOUNCED).map((piece) => lease.announce(piece)))
+    }
+    // Asked at the end: whoever registers after this moment reads what was committed before it.
+    if (!(await mayConfirm())) throw new Error('another node may hold copies, and has not heard')
+  }
+
+  async #writeAll(changes: readonly Change[], shared: SharedCache): Promise<void> {
+    for (const piece of piecesOf(changes, BATCH))
+      await Promise.all(piece.map((change) => this.#write(change, shared)))
+  }
+
+  async #write({ sessionId, version, reason }: Change, shared: SharedCache): Promise<void> {
+    if (reason === null) await shared.drop(sessionId, version)
+    else await shared.bury(sessionId, version, reason, 2 * this.#options.ttlMs)
+  }
+
+  async #waitForRelay(changes: readonly Change[]): Promise<boolean> {
+    const deadline = performance.now() + RELAY_WAIT_MS
+    await releaseClaims(this.#options.db, changes).catch(() => {}) // they run out by themselves
+    while (performance.now() < deadline) {
+      await sleep(RELAY_POLL_MS)
+      const open = await findUnconfirmed(
+        this.#options.db,
+        changes.map((change) => change.sessionId)
+      ).catch(() => null)
+      if (open?.length === 0) return true
+    }
+    return false
+  }
+}
+
+function join(own: readonly Change[], others: readonly Change[]): Change[] {
+  const known = new Set(own.map(({ sessionId, version }) => `${sessionId} ${version}`))
+  return [
+    ...own,
+    ...others.filter(({ sessionId, version }) => !known.has(`${sessionId} ${version}`))
+  ]
+}

@@ -1,0 +1,125 @@
+import { originOutsideRequests } from '../account/origin.js'
+import { writeRevokedSessions } from '../account/store.js'
+import type { Confirmation } from './confirmation.js'
+import type { Change } from '../session/outbox.js'
+import type { PrismaClient, Queryable } from '../database/database.js'
+import { withTransaction } from '../database/transaction.js'
+import {
+  advanceCredentialEpoch,
+  endsAll,
+  revokeSessions,
+  revokeSessionsOf,
+  type BulkRevocation
+} from '../session/revocation.js'
+import { judge, type RevocationReason } from '../session/session.js'
+import { findSession, holdSessionsOf } from '../session/store.js'
+import type { Thinning } from './thinning.js'
+
+/** What a revocation did. */
+export interface Revoked {
+  /** How many sessions this call ended: of those that were named, where they were. */
+  count: number
+  /** Null when it is final everywhere; else the time by which every cached copy has ended. */
+  effectiveBy: Date | null
+}
+
+/** Revokes sessions and waits until no cache can say otherwise. */
+export class Revoker {
+  readonly #prisma: PrismaClient
+  readonly #confirmation: Confirmation
+  readonly #thinning: Thinning
+
+  constructor(prisma: PrismaClient, confirmation: Confirmation, thinning: Thinning) {
+    this.#prisma = prisma
+    this.#confirmation = confirmation
+    this.#thinning = thinning
+  }
+
+  /**
+   * Revokes the named sessions of a user; anybody's where `userId` is null.
+   *
+   * @param authorityId the session on whose authority, where it is another one
+   * @returns null when that session has itself ended
+   */
+  async revoke(
+    sessionIds: readonly string[],
+    userId: string | null,
+    reason: RevocationReason,
+    authorityId: string | null = null
+  ): Promise<Revoked | null> {
+    const changes =
+      reason === 'revoked_by_operator'
+        ? await withTransaction(this.#prisma, async (transaction) => {
+            const db = await transaction.forWrite()
+            return tellOperators(
+              db,
+              await revokeSessions(db, sessionIds, userId, reason, authorityId)
+            )
+          })
+        : await revokeSessions(this.#prisma, sessionIds, userId, reason, authorityId)
+    if (changes.length === 0 && authorityId !== null) {
+      const authority = await findSession(this.#prisma, authorityId)
+      if (!authority || !judge(authority).active) return null
+    }
+    // Where somebody else has ended them, and may not have been answered yet, this answer must be
+    // as final as theirs.
+    const effectiveBy = await (endsAll(changes, sessionIds)
+      ? this.#confirmation.confirm(changes)
+      : this.#confirmation.settle({ changes, sessionIds }))
+    return {
+      count: changes.filter(({ sessionId }) => sessionIds.includes(sessionId)).length,
+      effectiveBy
+    }
+  }
+
+  /**
+   * Revokes all sessions of a user, or all but one, on the authority of one of that user's
+   * sessions, or an operator's (null). Where there are very many, some may have ended by then even
+   * if it fails.
+   *
+   * @returns null when the authorising session has itself ended
+   */
+  async revokeAll(
+    authority: { sessionId: string } | null,
+    bulk: BulkRevocation
+  ): Promise<Revoked | null> {
+    const spared = [authority?.sessionId, bulk.exceptSessionId].filter(
+      (id) => id !== undefined && id !== null
+    )
+    const thinned = await this.#thinning.thinOut({
+      bulk,
+      spared,
+      authorityId: authority?.sessionId ?? null
+    })
+    const changes = await withTransaction<Change[] | null>(this.#prisma, async (transaction) => {
+      const db = await transaction.forWrite()
+      await advanceCredentialEpoch(db, bulk.userId)
+      if (authority) {
+        const record = await holdSessionsOf(db, bulk.userId, authority.sessionId, {
+          impersonations: true
+        })
+        if (!record || !judge(record).active) return null
+      }
+      return tellOperators(db, await revokeSessionsOf(db, bulk))
+    })
+    if (!changes) return null
+    const effectiveBy = await this.#confirmation.settle({
+      changes,
+      sessionIds: thinned.unconfirmed,
+      userIds: [bulk.userId]
+    })
+    return { count: thinned.count + changes.length, effectiveBy }
+  }
+}
+
+/**
+ * Tells of the sessions that an operator has ended, in the transaction that ended them; sessions'
+ * own events tell of all others. @returns the changes
+ */
+async function tellOperators(db: Queryable, changes: Change[]): Promise<Change[]> {
+  const theirs = changes
+    .filter(({ reason }) => reason === 'revoked_by_operator')
+    .map(({ sessionId }) => sessionId)
+  await writeRevokedSessions(db, originOutsideRequests(), theirs, 'revoked_by_operator')
+  return changes
+}

@@ -1,0 +1,124 @@
+import { createHash, hkdfSync, randomBytes } from 'node:crypto'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ConfigError } from '../errors.js'
+
+/**
+ * A key for each purpose, all derived from one secret (HKDF-SHA256, RFC 5869), so that none can
+ * stand in for another.
+ */
+export interface SecretKeys {
+  /** Names the secret, and tells nothing about it: eight hexadecimal digits. */
+  readonly id: string
+  /** better-auth's secret: signs cookies and bearer tokens, encrypts second-factor secrets. */
+  readonly auth: string
+  /** Proves that a device signed in before. */
+  readonly device: string
+  /**
+   * Kept in the store: tells whether a node has the secret that the store's sessions were signed
+   * with.
+   */
+  readonly check: string
+  /** Encrypts the private parts of signing keys. */
+  readonly seal: Buffer
+  /** Authenticates the names of signing keys. */
+  readonly keyId: Buffer
+  /** Authenticates copies of sessions in Redis. */
+  readonly copies: Buffer
+  /** Hashes the names that people try to sign in with, for `account_event`. */
+  readonly eventNames: Buffer
+  readonly pepper: Pepper
+}
+
+/**
+ * The keys of AUTH_SECRET, with which everything new is made, and of AUTH_SECRET_PREVIOUS, which
+ * verify and decrypt.
+ */
+export interface Keys extends SecretKeys {
+  /** Those of every known secret, the current one first. */
+  readonly all: readonly [SecretKeys, ...SecretKeys[]]
+  /** What refresh tokens are made with. */
+  readonly peppers: Peppers
+}
+
+/**
+ * The keys of one secret for refresh tokens; tokens and rows name it by `id` (eight hexadecimal
+ * digits).
+ */
+export interface Pepper {
+  readonly id: string
+  /** Makes successors. */
+  readonly rotation: Buffer
+  /** Authenticates tokens. */
+  readonly mac: Buffer
+}
+
+/** The pepper that makes new tokens, and those whose tokens still count. */
+export interface Peppers {
+  readonly current: Pepper
+  find(id: string): Pepper | null
+}
+
+/** Derives the keys. The same secrets give the same keys on every node. */
+export function deriveKeys(authSecret: string, previousSecrets: readonly string[] = []): Keys {
+  const current = keysOf(authSecret)
+  const all = [current, ...previousSecrets.map(keysOf)] as const
+  const peppers = new Map(all.map(({ pepper }) => [pepper.id, pepper]))
+  return {
+    ...current,
+    all: [...all],
+    peppers: { current: current.pepper, find: (id) => peppers.get(id) ?? null }
+  }
+}
+
+function keysOf(secret: string): SecretKeys {
+  const derive = (purpose: string) => deriveKey(secret, purpose).toString('base64url')
+  return {
+    id: nameOf(deriveKey(secret, 'secret id')),
+    auth: derive('better-auth'),
+    device: derive('device'),
+    check: createHash('sha256').update(derive('key check')).digest('base64url'),
+    seal: deriveKey(secret, 'signing key encryption'),
+    keyId: deriveKey(secret, 'signing key id'),
+    copies: deriveKey(secret, 'session copies'),
+    eventNames: deriveKey(secret, 'account event names'),
+    pepper: derivePepper(secret)
+  }
+}
+
+function derivePepper(authSecret: string): Pepper {
+  return {
+    id: nameOf(deriveKey(authSecret, 'refresh token pepper id')),
+    rotation: deriveKey(authSecret, 'refresh token rotation'),
+    mac: deriveKey(authSecret, 'refresh token mac')
+  }
+}
+
+function nameOf(key: Buffer): string {
+  return createHash('sha256').update(key).digest('hex').slice(0, 8)
+}
+
+function deriveKey(authSecret: string, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', authSecret, '', `holdfast ${purpose}`, 32))
+}
+
+/**
+ * The secret of an embedded store: made once, kept beside the data with mode 0600. Call it while
+ * holding the directory's lock. It is written under another name first, so that a crash leaves a
+ * whole secret or none.
+ */
+export function keptSecret(dataDir: string): string {
+  const path = join(dataDir, 'auth-secret')
+  if (existsSync(path)) {
+    const kept = readFileSync(path, 'utf8').trim()
+    if (Buffer.byteLength(kept) < 32)
+      throw new ConfigError(
+        `DATA_DIR: the secret in ${path} is damaged; without it the store's sessions cannot be read`
+      )
+    return kept
+  }
+  const secret = randomBytes(48).toString('base64url')
+  writeFileSync(`${path}.new`, `${secret}\n`, { mode: 0o600, flush: true })
+  renameSync(`${path}.new`, path)
+  return secret
+}

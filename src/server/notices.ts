@@ -1,0 +1,79 @@
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { isLoopback, type Config } from '../config.js'
+import { parseDatabaseUrl } from '../database/database-url.js'
+import { version } from '../version.js'
+
+/** What becomes of a server, for the person who started it; the log is for machines. */
+export type Notice = 'starting' | 'waiting' | 'serving' | 'stopping' | 'stopped early'
+
+/** Tells it: that it serves on stdout, all else in a line on stderr. */
+export function announce(notice: Notice, config: Config): void {
+  const line = notice === 'serving' ? null : lineOf(notice, config)
+  if (notice === 'serving') process.stdout.write(banner(config))
+  else if (line !== null) process.stderr.write(`holdfast: ${line}\n`)
+}
+
+function lineOf(notice: Exclude<Notice, 'serving'>, config: Config): string | null {
+  if (notice === 'starting')
+    return isFirstStart(config)
+      ? `making a store in ${resolve(config.dataDir)}: this takes some seconds, once`
+      : null
+  if (notice === 'waiting')
+    return `waiting for ${describeStore(config)}: until it answers, requests are answered 503`
+  return notice === 'stopping'
+    ? 'stopping: open requests may end; a second signal stops at once'
+    : 'stopped before it served: nothing is left half done'
+}
+
+function isFirstStart({ databaseUrl, dataDir }: Config): boolean {
+  return databaseUrl === undefined && !existsSync(join(dataDir, 'pglite', 'PG_VERSION'))
+}
+
+function describeStore({ databaseUrl, dataDir }: Config): string {
+  if (databaseUrl === undefined) return `the embedded store in ${resolve(dataDir)}`
+  const { places, database } = parseDatabaseUrl(databaseUrl)
+  const servers = new Set(
+    places.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`)
+  )
+  return `PostgreSQL at ${[...servers].join(', ')}, database ${database}`
+}
+
+/**
+ * What a person should know on the first screen. What to try is for somebody who looks at it on
+ * their own machine.
+ */
+export function banner(config: Config): string {
+  const { baseUrl, host, port, databaseUrl, redisUrl } = config
+  const isTrial = databaseUrl === undefined && isLoopback(new URL(baseUrl).hostname)
+  const lines = [
+    `Holdfast ${version}: an authentication server whose sessions hold.`,
+    '',
+    `serving  ${baseUrl}${isTrial ? '' : ` (listening on ${host.includes(':') ? `[${host}]` : host}:${port})`}`,
+    `data     ${describeStore(config)}${isTrial ? ' (delete it to start anew)' : ''}`,
+    ...(databaseUrl === undefined
+      ? []
+      : [`cache    ${redisUrl === undefined ? 'in this process (no REDIS_URL)' : 'Redis'}`]),
+    ...(isTrial ? [`docs     ${baseUrl}/docs`, '', ...trial(config)] : [])
+  ]
+  return `\n${lines.map((line) => (line === '' ? '' : `  ${line}`)).join('\n')}\n\n`
+}
+
+function trial({ baseUrl, signUp }: Config): string[] {
+  if (signUp === 'closed') {
+    return [
+      'users    SIGN_UP is closed: nobody can make an account but you',
+      '         npm run --silent holdfast -- user create ada@example.com --role admin'
+    ]
+  }
+  return [
+    `try      curl -i -c cookies.txt ${baseUrl}/api/auth/sign-up/email \\`,
+    "           -H 'content-type: application/json' \\",
+    '           -d \'{"name":"Ada","email":"ada@example.com","password":"correct horse battery"}\'',
+    `         curl -b cookies.txt ${baseUrl}/session`,
+    `         curl -b cookies.txt -X POST ${baseUrl}/api/auth/sign-out -H 'origin: ${baseUrl}'`,
+    '',
+    'admin    npm run --silent holdfast -- user set-role ada@example.com admin',
+    '         makes her the first administrator, once she has signed up'
+  ]
+}

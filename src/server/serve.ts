@@ -1,0 +1,78 @@
+import cluster from 'node:cluster'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { buildApp } from './app.js'
+import { ConfigError } from '../errors.js'
+import type { Config } from '../config.js'
+import { listenProblem } from '../listen-problem.js'
+import { announce, type Notice } from './notices.js'
+import { stopOnSignal } from './signals.js'
+import { superviseWorkers } from './workers.js'
+
+/** How long open requests may take to end after SIGTERM, in milliseconds. */
+const DRAIN_MS = 10_000
+
+/**
+ * Starts the server, or its workers, and keeps them running until SIGINT or SIGTERM, which let open
+ * requests end.
+ */
+export async function serve(config: Config): Promise<void> {
+  if (config.workers === 1) return serveHere(config, (notice) => announce(notice, config))
+  if (cluster.isWorker) return serveHere(config, (notice) => process.send?.({ notice }))
+  process.exit(await superviseWorkers(config, (notice) => announce(notice, config)))
+}
+
+async function serveHere(config: Config, onNotice: (notice: Notice) => void): Promise<void> {
+  let [stopping, serving] = [false, false]
+  const stop = (status: number) => {
+    if (stopping) return
+    stopping = true
+    setTimeout(() => process.exit(status || 1), DRAIN_MS + config.drainDelayMs).unref()
+    building
+      .then((app) => drain(app, config))
+      .then(
+        () => process.exit(status),
+        () => process.exit(1)
+      )
+  }
+  onNotice('starting')
+  const building = buildApp(config, {
+    onUnfit: (error) => {
+      if (!cluster.isWorker) process.stderr.write(`holdfast: ${error.message}\n`)
+      stop(error instanceof ConfigError ? 2 : 1)
+    }
+  })
+  stopOnSignal({
+    onFirst: () => {
+      onNotice(serving ? 'stopping' : 'stopped early')
+      // An embedded store bears to be left at any moment, and making one takes a while.
+      if (!serving && config.databaseUrl === undefined) process.exit(0)
+      stop(0)
+    },
+    onSecond: () => process.exit(1)
+  })
+  const app = await building
+  if (stopping) return
+  try {
+    await app.listen({ host: config.host, port: config.port })
+  } catch (error) {
+    await app.close()
+    throw listenProblem(error, config, ['HOST', 'PORT'])
+  }
+  serving = true
+  if (!app.holdfast.ready()) onNotice('waiting')
+  await app.holdfast.prepared
+  if (!stopping) onNotice('serving')
+}
+
+/**
+ * Ends without losing a request: not ready at once, then, where somebody has been asking about
+ * that, a while in which requests are still taken, each told to use another connection; then
+ * nothing new, and what is open ends.
+ */
+async function drain(
+  app: Awaited<ReturnType<typeof buildApp>>,
+  { drainDelayMs }: Config
+): Promise<void> {
+  if (app.holdfast.drain().watched) await sleep(drainDelayMs)
+  await app.close()
+}

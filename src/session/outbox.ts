@@ -1,0 +1,205 @@
+import { Prisma, type Queryable } from '../database/database.js'
+import { piecesOf } from '../chunk.js'
+
+/** A change of a session that is committed, and that cached copies must not outlive. */
+export interface Change {
+  sessionId: string
+  version: number
+  /** Why it was revoked; null where only what it shows has changed. */
+  reason: string | null
+}
+
+/** A change in the outbox. */
+export interface OutboxRow extends Change {
+  id: string
+}
+
+type Paged = OutboxRow & { transactionId: bigint }
+
+/** Rows that one statement of the tail, or of the clean-up, takes at most. */
+const PAGE = 5_000
+/** Changes that one statement looks for, releases or confirms. */
+const CHANGES = 1_000
+/** As many open changes are counted at most. */
+const COUNTED = 100_000
+
+/** The writer of a row confirms it itself for this long; then any node may. */
+const CLAIM_MS = 3_000
+
+/**
+ * The part of a statement that writes outbox rows for the sessions that its step `changed` returned
+ * (columns id, userId, version). It stands in the statement of the change itself: whoever commits
+ * the one commits the other.
+ *
+ * @param reason why they were revoked: one for all, or a column of that step; null where they were
+ *   not
+ */
+export function intoOutbox(changed: string, reason: string | Prisma.Sql | null): Prisma.Sql {
+  return Prisma.sql`
+    INSERT INTO "outbox" ("sessionId", "userId", "version", "reason", "transactionId", "claimedUntil")
+    SELECT "id", "userId", "version", ${reason}, pg_current_xact_id()::text::bigint, clock_timestamp() + ${CLAIM_MS}::int * interval '1 millisecond'
+    FROM ${Prisma.raw(`"${changed}"`)}`
+}
+
+/**
+ * Takes rows that nobody has confirmed and whose writer has had its time, for a while and without
+ * holding a transaction.
+ */
+export async function claimUnconfirmed(db: Queryable): Promise<OutboxRow[]> {
+  return db.$queryRaw<OutboxRow[]>`
+    UPDATE "outbox" SET "claimedUntil" = clock_timestamp() + ${CLAIM_MS}::int * interval '1 millisecond'
+    WHERE "id" IN (
+      SELECT "id" FROM "outbox" WHERE "doneAt" IS NULL AND ("claimedUntil" IS NULL OR "claimedUntil" < clock_timestamp())
+      ORDER BY "createdAt" LIMIT 500 FOR UPDATE SKIP LOCKED
+    )
+    RETURNING "id", "sessionId", "version", "reason"`
+}
+
+/** Lets any node confirm these changes at once. */
+export async function releaseClaims(db: Queryable, changes: readonly Change[]): Promise<void> {
+  for (const piece of piecesOf(changes, CHANGES)) {
+    await db.$executeRaw`
+      UPDATE "outbox" SET "claimedUntil" = NULL WHERE "sessionId" = ANY(${piece.map((change) => change.sessionId)}::text[]) AND "doneAt" IS NULL`
+  }
+}
+
+/** Notes that every cache has heard of these changes. */
+export async function confirmChanges(db: Queryable, changes: readonly Change[]): Promise<void> {
+  for (const piece of piecesOf(changes, CHANGES)) {
+    await db.$executeRaw`
+      UPDATE "outbox" o SET "doneAt" = clock_timestamp()
+      FROM unnest(${piece.map((change) => change.sessionId)}::text[], ${piece.map((change) => change.version)}::int[]) AS c ("sessionId", "version")
+      WHERE o."sessionId" = c."sessionId" AND o."version" <= c."version" AND o."doneAt" IS NULL`
+  }
+}
+
+/**
+ * How many changes no node has confirmed yet; where there are more than a hundred thousand, that
+ * many.
+ */
+export async function countUnconfirmed(db: Queryable): Promise<number> {
+  const [row] = await db.$queryRaw<{ count: number }[]>`
+    SELECT count(*)::int AS "count" FROM (SELECT 1 FROM "outbox" WHERE "doneAt" IS NULL LIMIT ${COUNTED}) open`
+  return row?.count ?? 0
+}
+
+/**
+ * The changes of these sessions, of those that ended with them, and of all sessions of these users,
+ * that no node has confirmed yet.
+ */
+export async function findUnconfirmed(
+  db: Queryable,
+  sessionIds: readonly string[],
+  userIds: readonly string[] = []
+): Promise<Change[]> {
+  const found: Change[] = []
+  for (const piece of piecesOf(sessionIds, CHANGES)) {
+    found.push(
+      ...(await db.$queryRaw<Change[]>`
+      SELECT "sessionId", "version", "reason" FROM "outbox"
+      WHERE ("sessionId" = ANY(${piece}::text[]) OR "sourceSessionId" = ANY(${piece}::text[])) AND "doneAt" IS NULL`)
+    )
+  }
+  if (userIds.length > 0) found.push(...(await findUnconfirmedOf(db, userIds)))
+  return found
+}
+
+/**
+ * A session that a statement has ended, and whether others may have ended with it: sessions that
+ * began by its one-time tokens.
+ */
+export type Ended = Change & { hasDerived: boolean }
+
+/**
+ * What a statement has ended, with what ended through it (`holdfast_source_ended` in the
+ * migrations). Call it before the transaction commits, or right after it: what is missing then has
+ * been confirmed by another node.
+ */
+export async function withDerived(db: Queryable, ended: readonly Ended[]): Promise<Change[]> {
+  const changes = ended.map(({ sessionId, version, reason }): Change => ({
+    sessionId,
+    version,
+    reason
+  }))
+  const sources = ended.flatMap(({ sessionId, hasDerived }) => (hasDerived ? [sessionId] : []))
+  for (const piece of piecesOf(sources, CHANGES)) {
+    changes.push(
+      ...(await db.$queryRaw<Change[]>`
+      SELECT "sessionId", "version", "reason" FROM "outbox" WHERE "sourceSessionId" = ANY(${piece}::text[]) AND "doneAt" IS NULL`)
+    )
+  }
+  return changes
+}
+
+/** In pages. Rows of nodes from before `userId` was kept are found by their session. */
+async function findUnconfirmedOf(db: Queryable, userIds: readonly string[]): Promise<Change[]> {
+  const found: Change[] = []
+  let after: string | undefined = ''
+  while (after !== undefined) {
+    const page: OutboxRow[] = await db.$queryRaw<OutboxRow[]>`
+      (SELECT "id", "sessionId", "version", "reason" FROM "outbox"
+        WHERE "userId" = ANY(${userIds}::text[]) AND "doneAt" IS NULL AND "id" > ${after} ORDER BY "id" LIMIT ${CHANGES})
+      UNION ALL
+      (SELECT o."id", o."sessionId", o."version", o."reason" FROM "outbox" o JOIN "session" s ON s."id" = o."sessionId"
+        WHERE o."userId" IS NULL AND o."doneAt" IS NULL AND o."id" > ${after} AND s."userId" = ANY(${userIds}::text[]) ORDER BY o."id" LIMIT ${CHANGES})
+      ORDER BY "id" LIMIT ${CHANGES}`
+    found.push(...page.map(({ sessionId, version, reason }) => ({ sessionId, version, reason })))
+    after = page.length === CHANGES ? page.at(-1)?.id : undefined
+  }
+  return found
+}
+
+/**
+ * Reads what was committed since the last call, confirmed or not. It goes by transaction ids from
+ * the last snapshot's xmin, never by "id greater than the last seen": ids are given before commit,
+ * and a late committer would be skipped. Rows may come twice.
+ *
+ * @param since the `next` of the last call; 0 reads all that is kept
+ * @param apply is given one page after the other, so that what ends a hundred thousand sessions is
+ *   never read, or held, as a whole
+ * @returns with it what the database's clock showed when the read began
+ */
+export async function tailOutbox(
+  db: Queryable,
+  since: bigint,
+  apply: (rows: OutboxRow[]) => Promise<void>
+): Promise<{ next: bigint; now: Date | null }> {
+  // The snapshot's edge is read first: what commits between the two statements is read twice, not
+  // never.
+  const [edge] = await db.$queryRaw<{ xmin: bigint; now: Date }[]>`
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "xmin", clock_timestamp() AS "now"`
+  let last: Paged | undefined
+  do {
+    const page: Paged[] = await db.$queryRaw<Paged[]>`
+      SELECT "id", "sessionId", "version", "reason", "transactionId" FROM "outbox"
+      WHERE "transactionId" >= ${since}::bigint AND ("transactionId", "id") > (${last?.transactionId ?? -1n}::bigint, ${last?.id ?? ''})
+      ORDER BY "transactionId", "id" LIMIT ${PAGE}`
+    await apply(page)
+    last = page.length === PAGE ? page.at(-1) : undefined
+  } while (last)
+  return { next: edge?.xmin ?? since, now: edge?.now ?? null }
+}
+
+/**
+ * Removes rows that are older than any copy of their time can be.
+ *
+ * @param confirmed whether only confirmed rows may go; a lone process has nobody to confirm to
+ */
+export async function purgeOutbox(
+  db: Queryable,
+  keepMs: number,
+  { confirmed }: { confirmed: boolean }
+): Promise<void> {
+  const old = Prisma.sql`statement_timestamp() - ${keepMs}::int * interval '1 millisecond'`
+  // Each by the index on "doneAt", "createdAt". A row is never confirmed before it is made.
+  await purgeWhere(db, Prisma.sql`"doneAt" < ${old} AND "createdAt" < ${old}`)
+  if (!confirmed) await purgeWhere(db, Prisma.sql`"doneAt" IS NULL AND "createdAt" < ${old}`)
+}
+
+async function purgeWhere(db: Queryable, removable: Prisma.Sql): Promise<void> {
+  for (;;) {
+    const removed = await db.$executeRaw`
+      DELETE FROM "outbox" WHERE ctid = ANY(ARRAY(SELECT ctid FROM "outbox" WHERE ${removable} LIMIT ${PAGE} FOR UPDATE SKIP LOCKED))`
+    if (removed < PAGE) return
+  }
+}

@@ -1,0 +1,203 @@
+import { Prisma, type Queryable } from '../database/database.js'
+import type { PageWanted } from '../page.js'
+import { rolesOf } from '../roles.js'
+
+/*
+ * All that is stored of a person, for the person: in pages, so that neither a statement nor an
+ * answer grows with what has piled up. No hash, no secret and no token is among it; nor is what
+ * names somebody else: from where an administrator acted, or which one.
+ */
+
+/** What a record is about, in the order of the export. */
+export const recordKinds = [
+  'user',
+  'accounts',
+  'secondFactors',
+  'pendingProofs',
+  'sessions',
+  'sessionEvents',
+  'accountEvents'
+] as const
+
+export type RecordKind = (typeof recordKinds)[number]
+
+/** Something that is stored of a person. */
+export interface PersonRecord {
+  kind: RecordKind
+  record: Record<string, unknown>
+}
+
+export interface ExportPage {
+  records: PersonRecord[]
+  /** For `after`: where the export goes on; null at its end. */
+  next: string | null
+}
+
+/** A part of one kind. */
+interface Part {
+  records: Record<string, unknown>[]
+  /** Behind which key the kind goes on; null at its end. */
+  next: string | null
+}
+
+type ReadPart = (
+  db: Queryable,
+  userId: string,
+  page: PageWanted & { after: string }
+) => Promise<Part>
+
+/** Sessions whose events one statement looks for. */
+const SESSIONS = 200
+/** Behind all keys of events. */
+const END = '~'
+
+/** A place in an export: a kind, and behind which key in it. */
+const CURSOR = new RegExp(`^(${recordKinds.join('|')}):([\\w./~-]*)$`)
+
+/** Whether a text is a place in an export. */
+export function isExportCursor(text: string): boolean {
+  return CURSOR.test(text)
+}
+
+/** A page of what is stored of a person, who may be no user any more. */
+export async function exportPerson(
+  db: Queryable,
+  userId: string,
+  { limit, after = '' }: PageWanted
+): Promise<ExportPage> {
+  const [, begun, behind = ''] = CURSOR.exec(after) ?? []
+  const records: PersonRecord[] = []
+  let key = behind
+  for (const kind of recordKinds.slice(Math.max(0, recordKinds.indexOf(begun as RecordKind)))) {
+    const { records: found, next } = await parts[kind](db, userId, {
+      limit: limit - records.length,
+      after: key
+    })
+    records.push(...found.map((record) => ({ kind, record })))
+    if (next !== null) return { records, next: `${kind}:${next}` }
+    if (records.length === limit) return { records, next: followerOf(kind) }
+    key = ''
+  }
+  return { records, next: null }
+}
+
+function followerOf(kind: RecordKind): string | null {
+  const follower = recordKinds[recordKinds.indexOf(kind) + 1]
+  return follower === undefined ? null : `${follower}:`
+}
+
+/** A part that ends where it was not filled; rows that were read in the order of their ids. */
+function partOf(records: Record<string, unknown>[], limit: number): Part {
+  const last = records.at(-1)?.['id']
+  return { records, next: records.length === limit && typeof last === 'string' ? last : null }
+}
+
+const parts: Record<RecordKind, ReadPart> = {
+  async user(db, userId) {
+    const user = await db.user.findUnique({
+      where: { id: userId },
+      omit: { credentialEpoch: true }
+    })
+    if (!user) return { records: [], next: null }
+    const { role, ...shown } = user
+    return { records: [{ ...shown, roles: rolesOf(role) }], next: null }
+  },
+  async accounts(db, userId, { limit, after }) {
+    const select = {
+      id: true,
+      providerId: true,
+      accountId: true,
+      scope: true,
+      createdAt: true,
+      updatedAt: true
+    } as const
+    return partOf(
+      await db.account.findMany({
+        where: { userId, id: { gt: after } },
+        select,
+        orderBy: { id: 'asc' },
+        take: limit
+      }),
+      limit
+    )
+  },
+  async secondFactors(db, userId, { limit, after }) {
+    const select = {
+      id: true,
+      verified: true,
+      failedVerificationCount: true,
+      lockedUntil: true
+    } as const
+    return partOf(
+      await db.twoFactor.findMany({
+        where: { userId, id: { gt: after } },
+        select,
+        orderBy: { id: 'asc' },
+        take: limit
+      }),
+      limit
+    )
+  },
+  async pendingProofs(db, userId, { limit, after }) {
+    const select = { id: true, createdAt: true, expiresAt: true } as const
+    return partOf(
+      await db.verification.findMany({
+        where: { value: userId, id: { gt: after } },
+        select,
+        orderBy: { id: 'asc' },
+        take: limit
+      }),
+      limit
+    )
+  },
+  async sessions(db, userId, { limit, after }) {
+    const rows = await db.$queryRaw<(Record<string, unknown> & { id: string })[]>`
+      SELECT "id", "issuedAt", "lastSeenAt", "expiresAt", "absoluteExpiresAt", "revokedAt", "revokedReason", "clientId", "amr", "authTime", "reauthAt",
+        ${theirs('name')}, ${theirs('ipAddress')}, ${theirs('network')}, ${theirs('userAgent')}, "impersonatedBy" IS NOT NULL AS "impersonation",
+        "refreshGeneration" AS "refreshCount", "firstRefreshAt", "firstRefreshAddress", "rotatedAt" AS "lastRefreshAt", "lastRefreshAddress", "replayCount"
+      FROM "session" WHERE "userId" = ${userId} AND "id" > ${after} ORDER BY "id" LIMIT ${limit}`
+    return partOf(rows, limit)
+  },
+  async sessionEvents(db, userId, { limit, after }) {
+    const [afterSession = '', afterEvent = ''] = after.split('/')
+    const rows = await db.$queryRaw<
+      (Record<string, unknown> & { id: string | null; sessionId: string })[]
+    >`
+      WITH sessions AS MATERIALIZED (
+        SELECT "id", "impersonatedBy" FROM "session" WHERE "userId" = ${userId} AND "id" >= ${afterSession} ORDER BY "id" LIMIT ${SESSIONS}
+      ), events AS (
+        SELECT e."id", s."id" AS "sessionId", e."type", e."at", CASE WHEN s."impersonatedBy" IS NULL OR e."type" <> 'new_network' THEN e."cause" END AS "cause",
+          CASE WHEN s."impersonatedBy" IS NULL THEN e."ipAddress" END AS "ipAddress"
+        FROM sessions s CROSS JOIN LATERAL (
+          SELECT * FROM "session_event" WHERE "sessionId" = s."id" AND (s."id" > ${afterSession} OR "id" > ${afterEvent}) ORDER BY "id" LIMIT ${limit}
+        ) e ORDER BY s."id", e."id" LIMIT ${limit}
+      )
+      SELECT last."id" AS "lastSession", last."count" AS "sessions", events.* FROM (SELECT max("id") AS "id", count(*)::int AS "count" FROM sessions) last LEFT JOIN events ON true
+      WHERE last."count" > 0 ORDER BY events."sessionId", events."id"`
+    const records = rows
+      .filter(({ id }) => id !== null)
+      .map(({ lastSession: _lastSession, sessions: _sessions, ...record }) => record)
+    const [first] = rows
+    if (!first) return { records, next: null }
+    const last = records.at(-1)
+    if (last && records.length === limit) return { records, next: `${last.sessionId}/${last.id}` }
+    // All events of these sessions: there may be more sessions.
+    return {
+      records,
+      next: first['sessions'] === SESSIONS ? `${String(first['lastSession'])}/${END}` : null
+    }
+  },
+  async accountEvents(db, userId, { limit, after }) {
+    const rows = await db.$queryRaw<(Record<string, unknown> & { id: string })[]>`
+      SELECT "id", "at", "kind", "cause", "actor", "count", "lastAt", "detail" - 'administrator' AS "detail",
+        CASE WHEN ${own} THEN "sessionId" END AS "sessionId", CASE WHEN ${own} THEN "ipAddress" END AS "ipAddress", CASE WHEN ${own} THEN "userAgent" END AS "userAgent"
+      FROM "account_event" WHERE "userId" = ${userId} AND "id" > ${after} ORDER BY "id" LIMIT ${limit}`
+    return partOf(rows, limit)
+  }
+}
+
+/** In an impersonation the device is the administrator's. */
+const theirs = (column: string) =>
+  Prisma.raw(`CASE WHEN "impersonatedBy" IS NULL THEN "${column}" END AS "${column}"`)
+/** Where somebody else did it, from where is no part of what is stored of the person. */
+const own = Prisma.raw(`("actorId" IS NULL OR "actorId" = "userId")`)
