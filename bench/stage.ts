@@ -6,8 +6,8 @@ import {
   createPostgres,
   findPostgresPrograms,
   type PrivatePostgres
-} from '../test/services/postgres.js'
-import { startRedis, type PrivateRedis } from '../test/services/redis.js'
+} from '../test/support/postgres.js'
+import { startRedis, type PrivateRedis } from '../test/support/redis.js'
 import { BenchServer, type Program } from './server.js'
 
 export const authSecret = 'a secret for the bench only: 5d2c8e0a9b7f4163'

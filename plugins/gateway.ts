@@ -8,13 +8,13 @@ import type {
 } from 'fastify'
 import fp from 'fastify-plugin'
 import { BoundedMap, type Evictable } from '../src/bounded-map.js'
-import { Refusal } from '../src/errors.js'
+import { AppError } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import { limits } from '../src/limits.js'
 import { hashToken } from '../src/session/session-token.js'
 import { clientNetwork } from './limits/budgets.js'
 import { countHeaders } from './http/credential.js'
-import type { FastQuestion } from './fast-path/fast-path.js'
+import type { FastRequest } from './fast-path/fast-path.js'
 
 /** An id with a secret, as a form may have them. */
 export interface ClientCredentials {
@@ -47,7 +47,7 @@ export interface GatewaysForm {
 }
 
 /** A question of a gateway that is answered ahead of Fastify. */
-export interface GatewaysQuestion extends FastQuestion {
+export interface GatewaysQuestion extends FastRequest {
   gateway: KnownGateway
 }
 
@@ -98,10 +98,10 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
     reply: FastifyReply,
     form: Partial<ClientCredentials> = {}
   ): Promise<string> {
-    if (!holdfast.ready()) throw new Refusal('store_unavailable')
+    if (!holdfast.ready()) throw new AppError('store_unavailable')
     const presented = presentedBy(request, form, known)
     // No guess: some clients send nothing until they are challenged, with every request anew.
-    if (!presented) throw new Refusal('gateway_unknown')
+    if (!presented) throw new AppError('gateway_unknown')
     if (await holdfast.gateways.authenticate(presented.id, presented.hash)) {
       if (presented.key !== undefined && !known.get(presented.key))
         known.set(presented.key, {
@@ -115,7 +115,7 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
     // Only after the fact: who shows the right secret is never limited, whatever else comes from
     // that address.
     await app.budgets?.take(reply, limits.gatewayByAddress, clientNetwork(request))
-    throw new Refusal('gateway_unknown')
+    throw new AppError('gateway_unknown')
   }
   app.decorate('authenticateGateway', authenticate)
   app.decorate(
@@ -170,13 +170,13 @@ function presentedBy(
 ): Presented | null {
   const { authorization } = request.headers
   if (authorization !== undefined && countHeaders(request.raw, 'authorization') > 1)
-    throw new Refusal('credential_ambiguous')
+    throw new AppError('credential_ambiguous')
   if (authorization === undefined)
     return id === undefined || secret === undefined ? null : { id, hash: hashToken(secret) }
   const key = hash('sha256', authorization, 'base64')
   const basic = known.get(key) ?? parseBasic(authorization, key)
   if (secret !== undefined || (id !== undefined && id !== basic?.id))
-    throw new Refusal('credential_ambiguous', 'Client credentials were sent in more than one way.')
+    throw new AppError('credential_ambiguous', 'Client credentials were sent in more than one way.')
   return basic
 }
 

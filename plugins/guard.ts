@@ -1,12 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { reportError } from '../src/error-report.js'
-import { Refusal } from '../src/errors.js'
+import { AppError } from '../src/errors.js'
 import type { Holdfast } from '../src/public.js'
 import type { Session, User } from '../src/session/session.js'
 import { noteFacts } from './http/answer-facts.js'
 import { asked, credentialOf } from './http/credential.js'
 import { refuseForgery } from './http/csrf.js'
-import { sendRefusal } from './http/refusals.js'
+import { sendError } from './http/send-error.js'
 
 /** Who sent a request, as a guard found it. */
 export interface Identity {
@@ -45,9 +45,9 @@ const identities = new WeakMap<object, Identity>()
  */
 export function addGuards(app: FastifyInstance, holdfast: Holdfast): void {
   async function identify(request: FastifyRequest, roles: readonly string[]): Promise<Identity> {
-    if (!holdfast.ready()) throw new Refusal('store_unavailable')
+    if (!holdfast.ready()) throw new AppError('store_unavailable')
     const presented = credentialOf(asked(request), holdfast.auth.cookieName)
-    if (!presented) throw new Refusal('credential_missing')
+    if (!presented) throw new AppError('credential_missing')
     if (presented.from === 'cookie') refuseForgery(request, holdfast.auth.trustedOrigins)
     const check = await holdfast.reader.check(presented.credential)
     if (!check.active) {
@@ -57,10 +57,10 @@ export function addGuards(app: FastifyInstance, holdfast: Holdfast): void {
           ? await holdfast.accessTokens.sessionIdOf(value)
           : holdfast.reader.parse(presented.credential)?.sessionId
       if (sessionId) noteFacts(request, { sessionId })
-      throw new Refusal(check.cause)
+      throw new AppError(check.cause)
     }
     noteFacts(request, { userId: check.user.id, sessionId: check.session.id })
-    if (!roles.every((role) => check.user.roles.includes(role))) throw new Refusal('role_missing')
+    if (!roles.every((role) => check.user.roles.includes(role))) throw new AppError('role_missing')
     return { session: check.session, user: check.user }
   }
 
@@ -74,9 +74,9 @@ export function addGuards(app: FastifyInstance, holdfast: Holdfast): void {
         identities.set(request, identity)
         return undefined
       } catch (error) {
-        if (!(error instanceof Refusal)) throw error
+        if (!(error instanceof AppError)) throw error
         if (error.cause) request.log.error({ err: reportError(error.cause) }, error.message)
-        return sendRefusal(request, reply, error)
+        return sendError(request, reply, error)
       }
     }
   app.decorate('requireSession', requiring([]) as Guard)

@@ -10,9 +10,9 @@ export type Layer = 'local' | 'shared' | 'store' | 'none'
  * What a check found. `refused`: a session that has expired, whose user may not act, or whose
  * secret is another.
  */
-export type Answer = 'active' | 'refused' | 'revoked' | 'unknown' | 'unavailable'
+export type CheckResult = 'active' | 'refused' | 'revoked' | 'unknown' | 'unavailable'
 
-type Row = Record<Answer, number>
+type Row = Record<CheckResult, number>
 
 const row = (): Row => ({ active: 0, refused: 0, revoked: 0, unknown: 0, unavailable: 0 })
 
@@ -21,7 +21,7 @@ const row = (): Row => ({ active: 0, refused: 0, revoked: 0, unknown: 0, unavail
  * request adds one and nothing else, and whoever wants to show them reads them. Times are given to
  * whoever listens.
  */
-export class Tally {
+export class Counters {
   readonly checks: Record<Layer, Row> = { local: row(), shared: row(), store: row(), none: row() }
   /**
    * Copies in Redis that did not count: of no node of this store, older than a copy may be, or of

@@ -3,7 +3,7 @@
  * text. 401 means "this credential is no good, sign in again"; 503 means "nobody knows, try again,
  * keep your cookie".
  */
-const refusals = {
+const definitions = {
   credential_missing: [401, 'No session credential was sent.'],
   credential_malformed: [401, 'The credential is not one that this server issued.'],
   session_unknown: [401, 'There is no such session.'],
@@ -70,12 +70,12 @@ const refusals = {
 } as const satisfies Record<string, readonly [number, string]>
 
 /** The stable causes. */
-export type Cause = keyof typeof refusals
+export type ErrorCode = keyof typeof definitions
 
-export const causes = Object.keys(refusals) as Cause[]
+export const errorCodes = Object.keys(definitions) as ErrorCode[]
 
 /** Causes for which a credential is refused with 401. */
-export type InactiveCause =
+export type InactiveCode =
   | 'credential_malformed'
   | 'session_unknown'
   | 'session_revoked'
@@ -90,20 +90,20 @@ export const RETRY_AFTER_SECONDS = 1
 export const OVERLOADED_RETRY_AFTER_SECONDS = 2
 
 /** A refusal with its HTTP status and stable cause; `message` is safe to show. */
-export class Refusal extends Error {
+export class AppError extends Error {
   override readonly name = 'Refusal'
-  readonly code: Cause
+  readonly code: ErrorCode
   readonly statusCode: number
 
-  constructor(code: Cause, detail?: string, options?: ErrorOptions) {
-    super(detail ?? refusals[code][1], options)
+  constructor(code: ErrorCode, detail?: string, options?: ErrorOptions) {
+    super(detail ?? definitions[code][1], options)
     this.code = code
-    this.statusCode = refusals[code][0]
+    this.statusCode = definitions[code][0]
   }
 }
 
 /** The store did not answer, or answered that it cannot: nobody knows, so nobody is signed out. */
-export class StoreUnavailable extends Refusal {
+export class StoreUnavailable extends AppError {
   constructor(cause: unknown) {
     super('store_unavailable', undefined, { cause })
   }
@@ -113,12 +113,12 @@ export class StoreUnavailable extends Refusal {
  * The refusal that fits an HTTP status that was decided elsewhere (Fastify, Node's parser), where
  * nobody looked at credentials.
  */
-export function refusalFor(statusCode: number): Refusal {
-  for (const [code, [status]] of Object.entries(refusals)) {
+export function appErrorForStatus(statusCode: number): AppError {
+  for (const [code, [status]] of Object.entries(definitions)) {
     if (status === statusCode && status !== 401 && code !== 'credential_ambiguous')
-      return new Refusal(code as Cause)
+      return new AppError(code as ErrorCode)
   }
-  return new Refusal(statusCode >= 400 && statusCode < 500 ? 'invalid_input' : 'internal')
+  return new AppError(statusCode >= 400 && statusCode < 500 ? 'invalid_input' : 'internal')
 }
 
 /** RFC 9457 problem details, with the stable cause and the request's id. */
@@ -127,7 +127,7 @@ export interface Problem {
   title: string
   status: number
   detail: string
-  cause: Cause
+  cause: ErrorCode
   /** better-auth's own code for it, where its clients switch on that. */
   code?: string
   requestId: string
@@ -149,12 +149,12 @@ const titles: Record<number, string> = {
   503: 'Service Unavailable'
 }
 
-const betterAuthCodes: Partial<Record<Cause, string>> = {
+const betterAuthCodes: Partial<Record<ErrorCode, string>> = {
   reauthentication_required: 'SESSION_NOT_FRESH'
 }
 
 /** The body of a refusal as RFC 9457 problem details (`application/problem+json`). */
-export function problemOf(refusal: Refusal, requestId: string): Problem {
+export function toProblem(refusal: AppError, requestId: string): Problem {
   const status = refusal.statusCode
   const code = betterAuthCodes[refusal.code]
   return {

@@ -7,7 +7,7 @@ import { Attempts } from './auth/attempts.js'
 import { createAuth, type Auth } from './auth/auth.js'
 import { accountKey, Devices } from './auth/device.js'
 import { deriveKeys, keptSecret } from './secrets/keys.js'
-import { encryptFactorsAnew } from './auth/previous-secrets.js'
+import { reencryptSecondFactors } from './auth/reencrypt-second-factors.js'
 import type { Database, PrismaClient } from './database/database.js'
 import { openEmbedded } from './database/embedded.js'
 import { openPostgres } from './database/postgres.js'
@@ -24,7 +24,7 @@ import { forgetCounts } from './redis/counts.js'
 import { countUnconfirmed } from './session/outbox.js'
 import type { Protections } from './cluster/protections.js'
 import { Activity } from './session/activity.js'
-import { SessionReader } from './check/session-checker.js'
+import { SessionChecker } from './check/session-checker.js'
 import { SessionNames } from './session/session-names.js'
 import { RefreshGrant } from './token/refresh-grant.js'
 import { TokenService } from './token/token-service.js'
@@ -34,7 +34,7 @@ import { Thinning } from './revocation/thinning.js'
 import { AccessTokens } from './token/access-token.js'
 import { noCodec, type OpenCodec, type TokenParties } from './token/codec.js'
 import { KEYS_POLL_MS, SigningKeys } from './token/signing-keys.js'
-import { Tally, type Stats } from './counters.js'
+import { Counters, type Stats } from './counters.js'
 
 /** How often notes of use are written, and ended sessions looked for, in milliseconds. */
 const ACTIVITY_FLUSH_MS = 5_000
@@ -110,7 +110,7 @@ declare module './public.js' {
     /** Whom access tokens are from and for. */
     readonly parties: TokenParties
     /** What this process has done, and what it holds. */
-    readonly tally: Tally
+    readonly counters: Counters
     stats(): Stats
     /** Changes that are committed and not known everywhere yet. @throws StoreUnavailable */
     outboxDepth(): Promise<number>
@@ -134,7 +134,7 @@ declare module './public.js' {
     close(): Promise<void>
   }
 
-  interface SessionChecks extends SessionReader {}
+  interface SessionChecks extends SessionChecker {}
 }
 
 /**
@@ -162,7 +162,7 @@ export async function openHoldfast(
       idleTtlSeconds: config.sessionIdleTtlSeconds,
       now: () => performance.now()
     })
-    const tally = new Tally()
+    const counters = new Counters()
     const failedAttempts = new FailedAttempts({
       prisma: database.prisma,
       now: () => performance.now()
@@ -172,7 +172,7 @@ export async function openHoldfast(
       keys: keys.all,
       database,
       serves,
-      tally,
+      counters,
       protections,
       events: {
         onRedisLost: (error) =>
@@ -201,12 +201,12 @@ export async function openHoldfast(
       ttlSeconds: config.accessTokenTtlSeconds,
       now: () => Date.now()
     })
-    const reader = new SessionReader({
+    const reader = new SessionChecker({
       cache,
       secrets: keys.all.map(({ auth }) => auth),
       accessTokens,
       activity,
-      tally
+      counters
     })
     const thinning = new Thinning(database.prisma, confirmation)
     const revoker = new Revoker(database.prisma, confirmation, thinning)
@@ -250,7 +250,7 @@ export async function openHoldfast(
       sessionTokens: reader,
       revoker,
       peppers: keys.peppers,
-      tally
+      counters
     })
     const gateways = new GatewayAuthenticator({
       db: database.prisma,
@@ -349,7 +349,7 @@ export async function openHoldfast(
       startJob(
         PREVIOUS_SECRETS_MS,
         async () => {
-          if (ready && keys.all.length > 1) await encryptFactorsAnew(database.prisma, keys)
+          if (ready && keys.all.length > 1) await reencryptSecondFactors(database.prisma, keys)
         },
         (error) => events.onError('second factors could not be encrypted anew', error),
         FIRST_PREVIOUS_SECRETS_MS
@@ -369,12 +369,12 @@ export async function openHoldfast(
       gateways,
       prefix,
       parties,
-      tally,
+      counters,
       stats: () => ({ ...opened.stats(), pool: database.pool() }),
       outboxDepth: () => countUnconfirmed(database.prisma),
       attempts: new Attempts({
         failed: failedAttempts,
-        tally,
+        counters,
         hashName: (name) => hashName(keys.eventNames, name)
       }),
       hashesOf: (name) => hashesOfName(keys.all, name),

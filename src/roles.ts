@@ -12,7 +12,7 @@ export const ROLE = /^[A-Za-z0-9._:-]{1,64}$/
  * at commas and compares; a blank would make another role of them for it than for `/verify`.
  */
 export function normalizeRole(role: string): string {
-  return [...new Set(rolesOf(role))].join(',')
+  return [...new Set(parseRoles(role))].join(',')
 }
 
 /**
@@ -35,7 +35,7 @@ export function storedRole(role: string | null): string | null {
 }
 
 /** The roles in better-auth's comma-separated form. */
-export function rolesOf(role: string | null): string[] {
+export function parseRoles(role: string | null): string[] {
   return role
     ? role
         .split(',')

@@ -2,6 +2,6 @@
 const USER_AGENT_LENGTH = 512
 
 /** A user agent as it is kept. */
-export function userAgentOf(userAgent: string | null): string | null {
+export function userAgentFrom(userAgent: string | null): string | null {
   return userAgent?.slice(0, USER_AGENT_LENGTH) ?? null
 }

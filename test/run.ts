@@ -2,14 +2,16 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { basename, join } from 'node:path'
+import { join, sep } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { findPgbouncer, startPgbouncer } from './services/pgbouncer.js'
-import { canQuery, createPostgres, execute, findPostgresPrograms } from './services/postgres.js'
-import { accepts } from './services/ports.js'
-import { startRedis } from './services/redis.js'
-import { createPostgresTemplate, embeddedTemplate } from './services/stores.js'
+import { parseArgs } from 'node:util'
+import { planFor, type Plan } from './plan.js'
+import { findPgbouncer, startPgbouncer } from './support/pgbouncer.js'
+import { canQuery, createPostgres, execute, findPostgresPrograms } from './support/postgres.js'
+import { accepts } from './support/ports.js'
+import { startRedis } from './support/redis.js'
+import { createPostgresTemplate, embeddedTemplate } from './support/stores.js'
 
 /*
  * `npm test`: the same tests on every storage mode that can be had here. PostgreSQL and Redis are
@@ -19,62 +21,27 @@ import { createPostgresTemplate, embeddedTemplate } from './services/stores.js'
 const required = process.env['REQUIRE_SERVICES'] === '1'
 /** Asks for one mode alone: `embedded` or `postgres`. */
 const only = process.env['TEST_ONLY_MODE']
-/** What asks no store is tested once, in the first mode. */
-const storeless = new Set([
-  'model.test.js',
-  'config.test.js',
-  'password.test.js',
-  'hash-queue.test.js',
-  'totp.test.js',
-  'gathering.test.js',
-  'idle-storage.test.js',
-  'redis-url.test.js',
-  'lease-messages.test.js',
-  'database-url.test.js',
-  'compose.test.js',
-  'kubernetes.test.js',
-  'deployment.test.js',
-  'guest.test.js',
-  'guest-hosts.test.js'
-])
 /** How many files run at a time. */
 const JOBS = Number(process.env['TEST_JOBS'] ?? availableParallelism())
 const FILE_TIMEOUT_SECONDS = 600
+const here = fileURLToPath(new URL('.', import.meta.url))
 const cleanUp: (() => unknown)[] = []
 const children = new Set<ChildProcess>()
 process.once('SIGINT', () => {
   for (const child of children) child.kill()
 })
 
-/** What depends on the store most. It runs once more on a database as operators have them. */
-const storage = new Set(
-  [
-    'account-events',
-    'concurrency',
-    'credential-rights',
-    'derived-sessions',
-    'recent-sign-in',
-    'refresh',
-    'refresh-races',
-    'second-factors',
-    'session-check',
-    'sessions',
-    'signing-keys'
-  ].map((name) => `${name}.test.js`)
-)
-
 interface Mode {
   name: string
   env: Record<string, string>
-  /** Whether a file runs in this mode. */
-  runs: (name: string) => boolean
+  kind: 'embedded' | 'production' | 'pooled'
 }
 
 async function embedded(): Promise<Mode> {
   return {
     name: 'embedded (PGlite)',
     env: { TEST_STORAGE: 'embedded', TEST_TEMPLATE: await embeddedTemplate() },
-    runs: () => true
+    kind: 'embedded'
   }
 }
 
@@ -94,7 +61,7 @@ async function production(): Promise<Mode[] | null> {
   const mode: Mode = {
     name: 'PostgreSQL and Redis',
     env,
-    runs: (file) => only === 'postgres' || !storeless.has(file)
+    kind: 'production'
   }
   const pooled = await behindPooler(server, env)
   return pooled ? [mode, pooled] : [mode]
@@ -135,7 +102,7 @@ async function behindPooler(server: string, env: Mode['env']): Promise<Mode | nu
   return {
     name: 'PgBouncer, another schema and time zone',
     env: { ...env, TEST_TEMPLATE: name, TEST_DATABASE_ACCESS: access },
-    runs: (file) => storage.has(file)
+    kind: 'pooled'
   }
 }
 
@@ -178,14 +145,14 @@ interface Result {
  */
 async function run({ mode, file }: Job): Promise<Result> {
   const began = performance.now()
-  const name = `${basename(file, '.test.js')} (${mode.name})`
+  const name = `${file} (${mode.name})`
   const env = {
     ...process.env,
     ...mode.env,
     TAP_TIMEOUT: String(FILE_TIMEOUT_SECONDS),
     TAP_BAIL: '0'
   }
-  const child = spawn(process.execPath, ['--enable-source-maps', file], {
+  const child = spawn(process.execPath, ['--enable-source-maps', join(here, `${file}.test.js`)], {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: FILE_TIMEOUT_SECONDS * 1_000,
@@ -247,24 +214,55 @@ function count(tap: string): { passed: number; failed: number } {
   return { passed, failed }
 }
 
+/** What the command line asks for: a suite, or files by parts of their paths. */
+const { values: wanted, positionals: parts } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: 'boolean', default: false },
+    long: { type: 'boolean', default: false },
+    all: { type: 'boolean', default: false }
+  }
+})
+
+/** The files and modes to run, the slowest files first. */
+function jobsFor(files: readonly string[], modes: readonly Mode[]): Job[] {
+  return files.flatMap((file) => {
+    const plan = planFor(file)
+    return modesFor(plan, modes).map((mode) => ({ mode, file }))
+  })
+}
+
+function modesFor({ suite, stores, pooled }: Plan, modes: readonly Mode[]): Mode[] {
+  const own = modes.filter(({ kind }) => kind !== 'pooled' || pooled === true)
+  const [first] = own
+  const other = own.filter(({ kind }) => kind !== 'embedded')
+  const isWhole = wanted.all || parts.length > 0
+  if (wanted.quick) return suite === 'quick' && first ? [first] : []
+  if (wanted.long && !isWhole) {
+    if (suite === 'long') return stores === 'none' && first ? [first] : own
+    return stores === 'either' ? own.filter(({ kind }) => kind === 'embedded') : []
+  }
+  if (suite === 'long' && !isWhole) return []
+  if (stores === 'none') return first ? [first] : []
+  return stores === 'either' && !isWhole && other.length > 0 ? other : own
+}
+
 try {
-  const here = fileURLToPath(new URL('.', import.meta.url))
-  const wanted = process.argv.slice(2)
-  const files = readdirSync(here)
-    .filter((name) => name.endsWith('.test.js'))
-    .filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
-  if (files.length === 0) throw new Error(`no test file has ${wanted.join(' or ')} in its name`)
-  const services = only === 'embedded' ? null : await production()
-  if (!services && required)
+  const files = readdirSync(here, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.test.js'))
+    .map((path) => path.replaceAll(sep, '/').slice(0, -'.test.js'.length))
+    .filter((path) => parts.length === 0 || parts.some((part) => path.includes(part)))
+    .toSorted()
+  if (files.length === 0) throw new Error(`no test file has ${parts.join(' or ')} in its path`)
+  const services = only === 'embedded' || wanted.quick ? null : await production()
+  if (!services && required && only !== 'embedded')
     throw new Error('REQUIRE_SERVICES=1, and PostgreSQL or Redis is missing')
   const modes = [...(only === 'postgres' ? [] : [await embedded()]), ...(services ?? [])]
-  const jobs = files.flatMap((name) =>
-    modes.filter(({ runs }) => runs(name)).map((mode) => ({ mode, file: join(here, name) }))
-  )
+  const jobs = jobsFor(files, modes)
   const { passed, failed } = await runAll(jobs)
   const ran = modes.filter((mode) => jobs.some((job) => job.mode === mode))
   process.stdout.write(`\nmodes that ran: ${ran.map(({ name }) => name).join('; ')}\n`)
-  if (!services)
+  if (!services && !wanted.quick)
     process.stdout.write(
       'modes that did not run: PostgreSQL and Redis (not found; set TEST_DATABASE_URL and TEST_REDIS_URL)\n'
     )

@@ -10,6 +10,8 @@ const { findBrokenWalls, readModules, rooms } = (await import(
 }
 const files = readModules(fileURLToPath(new URL('../../', import.meta.url)))
 
+const pathIn = (room: string) => (room.endsWith('/') ? `${room}planted.ts` : room)
+
 t.test('no module imports what stands above it, types included', async (t) => {
   t.ok(files.size > 150, `${files.size} modules`)
   t.strictSame(findBrokenWalls(files), [])
@@ -24,7 +26,6 @@ t.test('every room is lived in', async (t) => {
 })
 
 t.test('a planted import into the room above is found, for each room and each kind', async (t) => {
-  const pathIn = (room: string) => (room.endsWith('/') ? `${room}planted.ts` : room)
   for (const [i, room] of rooms.entries()) {
     const above = rooms[i - 1]
     if (above === undefined) continue

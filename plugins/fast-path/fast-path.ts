@@ -7,13 +7,13 @@ import { faultOfHeaders, MOST_HEADERS } from '../http/request-headers.js'
 export type NoteAnswer = (method: string, route: string, status: number, seconds: number) => void
 
 /** An answer with status 200. */
-export interface FastAnswer {
+export interface FastResponse {
   headers: Record<string, string>
   body: string
 }
 
 /** A body of JSON as an answer. */
-export function jsonAnswer(body: string): FastAnswer {
+export function jsonAnswer(body: string): FastResponse {
   return {
     headers: {
       'cache-control': 'no-store',
@@ -25,7 +25,7 @@ export function jsonAnswer(body: string): FastAnswer {
 }
 
 /** What a request asks. */
-export interface FastQuestion {
+export interface FastRequest {
   /** The route, as metrics name it. */
   readonly route: string
   /** Whether the answer depends on the body, whose length was announced and is within bounds. */
@@ -33,7 +33,7 @@ export interface FastQuestion {
 }
 
 /** What a route can answer without Fastify. */
-export interface FastRoute<Question extends FastQuestion> {
+export interface FastRoute<Question extends FastRequest> {
   /**
    * What a request asks; undefined for what is not to be answered here, a stranger's body above
    * all. Costs next to nothing.
@@ -49,20 +49,20 @@ export interface FastRoute<Question extends FastQuestion> {
     request: IncomingMessage,
     question: Question,
     body: Buffer
-  ): FastAnswer | null | Promise<FastAnswer | null>
+  ): FastResponse | null | Promise<FastResponse | null>
 }
 
 /** A request that waits for its answer. */
 interface Waiting {
   request: IncomingMessage
   response: ServerResponse
-  route: FastRoute<FastQuestion>
-  question: FastQuestion
+  route: FastRoute<FastRequest>
+  question: FastRequest
   body: Buffer
   /** When it came: monotonic milliseconds. */
   began: number
   /** Null until it is known. */
-  answer: FastAnswer | null
+  answer: FastResponse | null
   /** Why there is none. */
   reason: unknown
 }
@@ -96,7 +96,7 @@ const TOGETHER = 64
  * less (Larus and Parkes, Using Cohort Scheduling to Enhance Server Performance, 2002).
  */
 export class FastPath {
-  readonly #routes: FastRoute<FastQuestion>[] = []
+  readonly #routes: FastRoute<FastRequest>[] = []
   readonly #mostHeaders: () => number
   #next: RequestListener = () => {}
   #note: NoteAnswer = () => {}
@@ -131,7 +131,7 @@ export class FastPath {
     this.#next = next
   }
 
-  add<Question extends FastQuestion>(route: FastRoute<Question>): void {
+  add<Question extends FastRequest>(route: FastRoute<Question>): void {
     this.#routes.push(route)
   }
 
@@ -238,7 +238,7 @@ export class FastPath {
     else this.#conclude(waiting, answer)
   }
 
-  #ask(waiting: Waiting): FastAnswer | null | Promise<FastAnswer | null> {
+  #ask(waiting: Waiting): FastResponse | null | Promise<FastResponse | null> {
     try {
       return waiting.route.answer(waiting.request, waiting.question, waiting.body)
     } catch (reason) {
@@ -247,13 +247,13 @@ export class FastPath {
     }
   }
 
-  #concludeLater(waiting: Waiting, answer: FastAnswer | null, reason: unknown): void {
+  #concludeLater(waiting: Waiting, answer: FastResponse | null, reason: unknown): void {
     waiting.reason = reason
     this.#conclude(waiting, answer)
     this.#schedule()
   }
 
-  #conclude(waiting: Waiting, answer: FastAnswer | null): void {
+  #conclude(waiting: Waiting, answer: FastResponse | null): void {
     waiting.answer = answer
     if (answer) this.#outgoing.push(waiting)
     else this.#handOn(waiting)

@@ -15,7 +15,7 @@ import { FastPath } from '../fast-path/fast-path.js'
 import { httpOptions } from '../http/http-options.js'
 import { mostHeadersOf } from '../http/request-headers.js'
 import { VERIFY_FOR } from '../http/http-options.js'
-import { withoutTail } from '../routes/verify/verify.js'
+import { questionKey } from '../routes/verify/verify.js'
 import { restateCors } from '../security.js'
 
 export interface GuestOptions {
@@ -234,7 +234,7 @@ function readOddTails(server: Server, below: string): void {
   server.prependListener('request', (request: IncomingMessage) => {
     const { url = '' } = request
     if (url.includes('%', below.length) && url.startsWith(below) && !isReadable(url))
-      request.url = withoutTail(url, below)
+      request.url = questionKey(url, below)
   })
 }
 

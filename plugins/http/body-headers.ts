@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { Refusal } from '../../src/errors.js'
+import { AppError } from '../../src/errors.js'
 
 /**
  * What a request's headers say about its body. A request without a body has no media type: clients
@@ -13,7 +13,7 @@ async function bodyHeaders(app: FastifyInstance): Promise<void> {
   app.addHook('onRequest', async ({ raw }) => {
     if (!hasBody(raw)) delete raw.headers['content-type']
     else if (isEncoded(raw.headers))
-      throw new Refusal('unsupported_media_type', 'A body must not be compressed')
+      throw new AppError('unsupported_media_type', 'A body must not be compressed')
   })
 }
 

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { fastifyCookie } from '@fastify/cookie'
 import type { FastifyRequest } from 'fastify'
 import type { Auth } from '../../src/auth/auth.js'
-import { Refusal } from '../../src/errors.js'
+import { AppError } from '../../src/errors.js'
 import type { Credential } from '../../src/session/session.js'
 import { decodePercent, looksLikeSessionToken } from '../../src/session/session-token.js'
 import { looksLikeAccessToken } from '../../src/token/access-token.js'
@@ -37,9 +37,9 @@ export function asked({ method, headers, raw }: FastifyRequest): Asked {
 export function credentialOf(request: Asked, cookieName: string): PresentedCredential | null {
   const { authorization, cookie } = request.headers
   if (authorization !== undefined && countHeaders(request, 'authorization') > 1)
-    throw new Refusal('credential_ambiguous')
+    throw new AppError('credential_ambiguous')
   if (cookie !== undefined && namesTwoSessions(cookie, cookieName))
-    throw new Refusal('credential_ambiguous')
+    throw new AppError('credential_ambiguous')
   const bearer = authorization === undefined ? undefined : bearerOf(authorization)
   const shown = bearer === undefined ? null : credentialOfToken(bearer)
   if (shown) return { from: 'bearer', credential: shown }

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import { Refusal } from '../../src/errors.js'
+import { AppError } from '../../src/errors.js'
 import { hostOf, type Asked } from './credential.js'
 import type { ForwardedRequest } from './forwarded-request.js'
 
@@ -64,7 +64,7 @@ export function refuseForgery(request: FastifyRequest, trustedOrigins: readonly 
   const site = sent(request.headers['sec-fetch-site'])
   if (isOwnPage(site)) return
   const isOwn = origin === undefined ? site === undefined : trustedOrigins.includes(origin)
-  if (!isOwn) throw new Refusal('origin_refused')
+  if (!isOwn) throw new AppError('origin_refused')
 }
 
 /**
@@ -87,7 +87,7 @@ export function refuseForwardedForgery(
   const isOwn =
     origin !== undefined &&
     (trustedOrigins.includes(origin) || origin === address?.origin || hostOfOrigin(origin) === host)
-  if (!isOwn) throw new Refusal('origin_refused')
+  if (!isOwn) throw new AppError('origin_refused')
 }
 
 /**

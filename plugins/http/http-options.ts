@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
 import type { FastifyHttpOptions, FastifyServerOptions } from 'fastify'
-import { refusalFor } from '../../src/errors.js'
-import { beginRefusal, sendRefusal } from './refusals.js'
+import { appErrorForStatus } from '../../src/errors.js'
+import { beginError, sendError } from './send-error.js'
 
 /** Below this stand the routes that ignore what follows the roles. */
 export const VERIFY_FOR = '/verify/for/'
@@ -16,9 +16,9 @@ export function httpOptions(prefix: string): FastifyHttpOptions<Server> {
   // An address that has no route because it is none. A proxy that asks may pass a body on: it gets
   // none.
   const frameworkErrors: FastifyServerOptions['frameworkErrors'] = (error, request, reply) => {
-    const refusal = refusalFor(error.statusCode ?? 400)
-    if (request.url.startsWith(prefix + VERIFY_FOR)) beginRefusal(reply, refusal).send()
-    else sendRefusal(request, reply, refusal)
+    const refusal = appErrorForStatus(error.statusCode ?? 400)
+    if (request.url.startsWith(prefix + VERIFY_FOR)) beginError(reply, refusal).send()
+    else sendError(request, reply, refusal)
   }
   return {
     bodyLimit: 64 * 1024,

@@ -5,9 +5,9 @@ import type {
   FastifyRequest,
   preValidationAsyncHookHandler
 } from 'fastify'
-import type { Cause, Refusal } from '../../src/errors.js'
+import type { ErrorCode, AppError } from '../../src/errors.js'
 import { noteFacts } from './answer-facts.js'
-import { beginRefusal, refusalOf } from './refusals.js'
+import { beginError, toAppError } from './send-error.js'
 
 const OAuthErrorSchema = Type.Object({
   error: Type.String(),
@@ -49,11 +49,11 @@ export interface OAuthError {
     | 'temporarily_unavailable'
     | 'server_error'
   error_description: string
-  cause: Cause
+  cause: ErrorCode
 }
 
 // What has another name than its status would give it.
-const names: Partial<Record<Cause, OAuthError['error']>> = {
+const names: Partial<Record<ErrorCode, OAuthError['error']>> = {
   gateway_unknown: 'invalid_client',
   grant_type_unsupported: 'unsupported_grant_type',
   refresh_malformed: 'invalid_grant',
@@ -69,18 +69,18 @@ const names: Partial<Record<Cause, OAuthError['error']>> = {
  * and limits are 503 and 429 with `Retry-After`, never 400.
  */
 export function sendOAuthError(
-  error: FastifyError | Refusal,
+  error: FastifyError | AppError,
   request: FastifyRequest,
   reply: FastifyReply
 ): FastifyReply {
-  const refusal = refusalOf(error, request)
+  const refusal = toAppError(error, request)
   const { error: name, status } = oauthFormOf(refusal)
   const body: OAuthError = {
     error: name,
     error_description: describe(refusal),
     cause: refusal.code
   }
-  if (status === refusal.statusCode) beginRefusal(reply, refusal)
+  if (status === refusal.statusCode) beginError(reply, refusal)
   else {
     noteFacts(request, { cause: refusal.code })
     void reply.code(status).header('cache-control', 'no-store')
@@ -92,12 +92,12 @@ export function sendOAuthError(
  * The name and the status of a refusal at an OAuth endpoint. RFC 6749 has one status for a grant
  * that is no good; 401 is for clients.
  */
-export function oauthFormOf(refusal: Refusal): { error: OAuthError['error']; status: number } {
+export function oauthFormOf(refusal: AppError): { error: OAuthError['error']; status: number } {
   const error = nameOf(refusal)
   return { error, status: error === 'invalid_grant' ? 400 : refusal.statusCode }
 }
 
-function nameOf({ code, statusCode }: Refusal): OAuthError['error'] {
+function nameOf({ code, statusCode }: AppError): OAuthError['error'] {
   const name = names[code]
   if (name) return name
   if (statusCode === 401) return 'invalid_grant'
@@ -106,7 +106,7 @@ function nameOf({ code, statusCode }: Refusal): OAuthError['error'] {
 }
 
 // No quotes and no backslashes may stand in it (RFC 6749 5.2).
-function describe({ message }: Refusal): string {
+function describe({ message }: AppError): string {
   return message.replace(/["\\]/g, "'")
 }
 

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { Refusal } from '../../src/errors.js'
+import { AppError } from '../../src/errors.js'
 
 const methods = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT']
 
@@ -29,7 +29,7 @@ export function noteMethods(app: FastifyInstance): () => void {
         // Before anything looks at a body, or for a session.
         onRequest: async (_request, reply) => {
           reply.header('allow', allow)
-          throw new Refusal('method_not_allowed')
+          throw new AppError('method_not_allowed')
         },
         handler: () => {
           throw new Error('answered before')

@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { Refusal } from '../../src/errors.js'
+import { AppError } from '../../src/errors.js'
 
 /**
  * As many headers as Node takes by default before it drops the rest: the client's address may be
@@ -22,9 +22,9 @@ const TYPE = 'content-type'
 export function faultOfHeaders(
   { rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>,
   most: number
-): Refusal | null {
+): AppError | null {
   if (rawHeaders.length >= 2 * Math.min(most, MOST_HEADERS))
-    return new Refusal('headers_too_large', 'The request has too many headers.')
+    return new AppError('headers_too_large', 'The request has too many headers.')
   let hosts = 0
   let types = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -33,9 +33,9 @@ export function faultOfHeaders(
     if (name.length === HOST.length && name.toLowerCase() === HOST) hosts++
     else if (name.length === TYPE.length && name.toLowerCase() === TYPE) types++
   }
-  if (hosts > 1) return new Refusal('invalid_input', 'More than one Host header was sent.')
+  if (hosts > 1) return new AppError('invalid_input', 'More than one Host header was sent.')
   if (types > 1)
-    return new Refusal('unsupported_media_type', 'More than one Content-Type header was sent.')
+    return new AppError('unsupported_media_type', 'More than one Content-Type header was sent.')
   return null
 }
 

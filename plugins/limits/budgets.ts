@@ -3,7 +3,7 @@ import { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { countsOf } from '../../src/redis/counts.js'
 import type { RedisConnection } from '../../src/redis/redis.js'
-import { Refusal } from '../../src/errors.js'
+import { AppError } from '../../src/errors.js'
 import type { Limit } from '../../src/limits.js'
 import { clientAddress } from '../http/client-address.js'
 
@@ -230,7 +230,7 @@ function refuse(reply: FastifyReply, { max }: Limit, waitMs: number): never {
     'ratelimit-reset': seconds,
     'retry-after': seconds
   })
-  throw new Refusal('rate_limited')
+  throw new AppError('rate_limited')
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { Refusal } from '../../src/errors.js'
+import { AppError } from '../../src/errors.js'
 import { limits } from '../../src/limits.js'
-import { sendRefusal } from '../http/refusals.js'
+import { sendError } from '../http/send-error.js'
 import { clientNetwork } from './budgets.js'
 
 /** Answers where there is no route. Whoever looks for what is not there is counted, by address. */
@@ -12,8 +12,8 @@ export async function sendNotFound(
   try {
     await request.server.budgets?.take(reply, limits.notFoundByAddress, clientNetwork(request))
   } catch (error) {
-    if (error instanceof Refusal) return sendRefusal(request, reply, error)
+    if (error instanceof AppError) return sendError(request, reply, error)
     throw error
   }
-  return sendRefusal(request, reply, new Refusal('not_found'))
+  return sendError(request, reply, new AppError('not_found'))
 }

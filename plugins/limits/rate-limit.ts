@@ -8,7 +8,7 @@ import type { FastifyInstance, RouteShorthandOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { connectRedis, type RedisConnection } from '../../src/redis/redis.js'
 import { reportError } from '../../src/error-report.js'
-import { Refusal } from '../../src/errors.js'
+import { AppError } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { Budgets, clientNetwork, SharedBudgetStore, LocalBudgetStore } from './budgets.js'
 import type { Limit } from '../../src/limits.js'
@@ -111,7 +111,7 @@ async function rateLimit(
     enableDraftSpec: true,
     keyGenerator: clientNetwork,
     store: Store,
-    errorResponseBuilder: () => new Refusal('rate_limited')
+    errorResponseBuilder: () => new AppError('rate_limited')
   } satisfies RateLimitPluginOptions)
 }
 

@@ -7,7 +7,7 @@ import { AggregatorRegistry, Registry } from 'prom-client'
 import { parseAddress } from '../../src/address.js'
 import { isLoopback, type Config } from '../../src/config.js'
 import { errorLine, reportError } from '../../src/error-report.js'
-import { Refusal } from '../../src/errors.js'
+import { AppError } from '../../src/errors.js'
 import { listenProblem } from '../../src/listen-problem.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { hostOf } from '../http/credential.js'
@@ -58,7 +58,7 @@ async function metrics(
   }
   if (!isForThisMachine(holdfast.config)) return
   app.get('/metrics', { schema: { hide: true } }, async (request, reply) => {
-    if (!isFromThisMachine(request)) throw new Refusal('not_found')
+    if (!isFromThisMachine(request)) throw new AppError('not_found')
     return reply
       .type(registry.contentType)
       .header('cache-control', 'no-store')

@@ -2,7 +2,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import { factorOutcomes, factors, signInOutcomes } from '../../src/auth/attempts.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import type { NoteAnswer } from '../fast-path/fast-path.js'
-import { Durations } from './request-histogram.js'
+import { RequestHistogram } from './request-histogram.js'
 
 /**
  * The metrics of one Holdfast, in a registry of their own: an application around it may have
@@ -18,13 +18,13 @@ export interface Metrics {
 export const NO_ROUTE = 'none'
 
 /**
- * Makes the metrics. Most are read from the tally when somebody asks, so that counting costs a
+ * Makes the metrics. Most are read from the counters when somebody asks, so that counting costs a
  * request next to nothing.
  */
 export function createMetrics(holdfast: Holdfast): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  const requests = new Durations({
+  const requests = new RequestHistogram({
     name: 'holdfast_http_request_duration_seconds',
     help: 'Requests answered, by route and status.',
     bounds: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
@@ -38,7 +38,7 @@ export function createMetrics(holdfast: Holdfast): Metrics {
   }
 }
 
-function countTally(registry: Registry, { tally }: Holdfast): void {
+function countTally(registry: Registry, { counters }: Holdfast): void {
   const counter = (
     name: string,
     help: string,
@@ -60,7 +60,7 @@ function countTally(registry: Registry, { tally }: Holdfast): void {
     'Session checks, by what was answered and by the layer that knew.',
     ['answer', 'layer'],
     (set) => {
-      for (const [layer, answers] of Object.entries(tally.checks)) {
+      for (const [layer, answers] of Object.entries(counters.checks)) {
         for (const [answer, value] of Object.entries(answers)) set({ layer, answer }, value)
       }
     }
@@ -70,7 +70,7 @@ function countTally(registry: Registry, { tally }: Holdfast): void {
     "Copies in Redis that did not count: forged, older than any copy may be, or in another version's form.",
     ['why'],
     (set) => {
-      for (const [why, value] of Object.entries(tally.copiesRefused)) set({ why }, value)
+      for (const [why, value] of Object.entries(counters.copiesRefused)) set({ why }, value)
     }
   )
   counter(
@@ -78,18 +78,18 @@ function countTally(registry: Registry, { tally }: Holdfast): void {
     'Sessions revoked through this process, by reason.',
     ['reason'],
     (set) => {
-      for (const [reason, value] of tally.revocations) set({ reason }, value)
+      for (const [reason, value] of counters.revocations) set({ reason }, value)
     }
   )
   counter('holdfast_refreshes_total', 'Refreshes, by outcome.', ['outcome'], (set) => {
-    for (const [outcome, value] of tally.refreshes) set({ outcome }, value)
+    for (const [outcome, value] of counters.refreshes) set({ outcome }, value)
   })
   counter(
     'holdfast_sign_ins_total',
     'Sign-ins by password, by how they ended.',
     ['outcome'],
     (set) => {
-      for (const outcome of signInOutcomes) set({ outcome }, tally.signIns.get(outcome) ?? 0)
+      for (const outcome of signInOutcomes) set({ outcome }, counters.signIns.get(outcome) ?? 0)
     }
   )
   counter(
@@ -99,7 +99,7 @@ function countTally(registry: Registry, { tally }: Holdfast): void {
     (set) => {
       for (const factor of factors)
         for (const outcome of factorOutcomes)
-          set({ factor, outcome }, tally.factors.get(factor)?.get(outcome) ?? 0)
+          set({ factor, outcome }, counters.factors.get(factor)?.get(outcome) ?? 0)
     }
   )
   const confirmations = new Histogram({
@@ -109,7 +109,7 @@ function countTally(registry: Registry, { tally }: Holdfast): void {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
     registers: [registry]
   })
-  tally.onConfirmed = (ms, outcome) => confirmations.observe({ outcome }, ms / 1000)
+  counters.onConfirmed = (ms, outcome) => confirmations.observe({ outcome }, ms / 1000)
 }
 
 function gaugeStats(registry: Registry, holdfast: Holdfast): void {

@@ -17,7 +17,7 @@ interface Series {
  * and validate the labels of every request anew, which costs as much as the look-up of a session;
  * this one adds two numbers.
  */
-export class Durations {
+export class RequestHistogram {
   readonly name: string
   readonly help: string
   readonly type = 'histogram'

@@ -1,4 +1,4 @@
-import { causes, problemOf, Refusal, type Cause } from '../../src/errors.js'
+import { errorCodes, toProblem, AppError, type ErrorCode } from '../../src/errors.js'
 import { oauthFormOf } from '../http/oauth-errors.js'
 import { AuthProblemSchema, ProblemSchema } from '../http/problem-schema.js'
 import { headerRef, schemaRef, type Components, type Operation, type Schema } from './document.js'
@@ -11,7 +11,7 @@ const JSON_TYPE = 'application/json'
 const REQUEST_ID = '0f6a7f5e-8f0a-4c7e-9a51-2d9c1f8e7b34'
 
 /** Causes that only some routes have. */
-const onlyOAuth: readonly Cause[] = [
+const onlyOAuth: readonly ErrorCode[] = [
   'grant_type_unsupported',
   'refresh_malformed',
   'refresh_unknown',
@@ -19,14 +19,18 @@ const onlyOAuth: readonly Cause[] = [
   'client_mismatch',
   'revocation_pending'
 ]
-const onlyBetterAuth: readonly Cause[] = ['too_many_sessions', 'overloaded']
+const onlyBetterAuth: readonly ErrorCode[] = ['too_many_sessions', 'overloaded']
 /** About a session's credential in a header or cookie: OAuth's tokens are in the body. */
-const neverOAuth: readonly Cause[] = ['credential_missing', 'credential_malformed', 'token_expired']
-const onlyGateway: readonly Cause[] = ['gateway_unknown']
+const neverOAuth: readonly ErrorCode[] = [
+  'credential_missing',
+  'credential_malformed',
+  'token_expired'
+]
+const onlyGateway: readonly ErrorCode[] = ['gateway_unknown']
 
 /** The causes that a status can have. */
-function causesFor(kind: Kind, status: number): Cause[] {
-  const possible = causes.filter((cause) => {
+function causesFor(kind: Kind, status: number): ErrorCode[] {
+  const possible = errorCodes.filter((cause) => {
     if (onlyOAuth.includes(cause)) return kind === 'oauth'
     if (onlyBetterAuth.includes(cause)) return kind === 'better-auth'
     if (onlyGateway.includes(cause)) return kind === 'gateway' || kind === 'oauth'
@@ -35,14 +39,14 @@ function causesFor(kind: Kind, status: number): Cause[] {
   const withStatus = possible.filter(
     (cause) =>
       (kind === 'oauth'
-        ? oauthFormOf(new Refusal(cause)).status
-        : new Refusal(cause).statusCode) === status
+        ? oauthFormOf(new AppError(cause)).status
+        : new AppError(cause).statusCode) === status
   )
   // A gateway's own secret is what its 401 is about; whether a token is good stands in the 200.
   return kind === 'gateway' && status === 401 ? [...onlyGateway] : withStatus
 }
 
-const causeSchema = (names: readonly Cause[]): Schema => ({
+const causeSchema = (names: readonly ErrorCode[]): Schema => ({
   type: 'string',
   enum: [...names],
   description: 'Stable: switch on it. Take one that you do not know by its status.'
@@ -51,7 +55,7 @@ const causeSchema = (names: readonly Cause[]): Schema => ({
 /**
  * A problem with the causes that it can have, and an example of each, made as the server makes it.
  */
-function problemSchema(kind: Kind, status: number, names: readonly Cause[]): Schema {
+function problemSchema(kind: Kind, status: number, names: readonly ErrorCode[]): Schema {
   const isBetterAuths = kind === 'better-auth'
   const { properties, required } = JSON.parse(
     JSON.stringify(isBetterAuths ? AuthProblemSchema : ProblemSchema)
@@ -65,7 +69,7 @@ function problemSchema(kind: Kind, status: number, names: readonly Cause[]): Sch
       cause: causeSchema(names)
     },
     examples: names.map((cause) => {
-      const problem = problemOf(new Refusal(cause), REQUEST_ID)
+      const problem = toProblem(new AppError(cause), REQUEST_ID)
       return isBetterAuths
         ? { code: cause.toUpperCase(), message: problem.detail, ...problem }
         : problem
@@ -73,8 +77,8 @@ function problemSchema(kind: Kind, status: number, names: readonly Cause[]): Sch
   }
 }
 
-function oauthSchema(names: readonly Cause[]): Schema {
-  const errors = new Set(names.map((cause) => oauthFormOf(new Refusal(cause)).error))
+function oauthSchema(names: readonly ErrorCode[]): Schema {
+  const errors = new Set(names.map((cause) => oauthFormOf(new AppError(cause)).error))
   return {
     type: 'object',
     required: ['error', 'error_description', 'cause'],
@@ -88,8 +92,8 @@ function oauthSchema(names: readonly Cause[]): Schema {
       cause: causeSchema(names)
     },
     examples: names.map((cause) => ({
-      error: oauthFormOf(new Refusal(cause)).error,
-      error_description: new Refusal(cause).message,
+      error: oauthFormOf(new AppError(cause)).error,
+      error_description: new AppError(cause).message,
       cause
     }))
   }
@@ -147,7 +151,7 @@ export function authErrorSchema(codes: readonly string[]): Schema {
       },
       message: { type: 'string', description: 'For people.' },
       cause: {
-        ...causeSchema(causes),
+        ...causeSchema(errorCodes),
         description:
           'Present where a cause of this server is behind it, such as `too_many_sessions`.'
       }

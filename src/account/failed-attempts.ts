@@ -1,7 +1,7 @@
 import type { PrismaClient, Queryable } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
 import { networkOf } from '../network.js'
-import { userAgentOf } from '../user-agent.js'
+import { userAgentFrom } from '../user-agent.js'
 
 /*
  * Failed attempts to prove who one is, summed up: one row of `account_event` for a name, network,
@@ -218,7 +218,7 @@ async function upsert(db: Queryable, rows: readonly SumRow[], now: number): Prom
     SELECT "kind", "cause", 'unknown', "userId", "nameHash", "sessionId", "ipAddress", "userAgent", "count",
       clock_timestamp() - "firstAgo" * interval '1 millisecond', clock_timestamp() - "lastAgo" * interval '1 millisecond', "sumKey"
     FROM unnest(${column('kind')}::text[], ${column('cause')}::text[], ${column('userId')}::text[], ${column('nameHash')}::text[], ${column('sessionId')}::text[],
-      ${column('ipAddress')}::text[], ${rows.map(({ userAgent }) => userAgentOf(userAgent))}::text[], ${column('count')}::int[],
+      ${column('ipAddress')}::text[], ${rows.map(({ userAgent }) => userAgentFrom(userAgent))}::text[], ${column('count')}::int[],
       ${rows.map(({ firstAt }) => ago(firstAt))}::int[], ${rows.map(({ lastAt }) => ago(lastAt))}::int[], ${column('sumKey')}::text[])
       AS sums ("kind", "cause", "userId", "nameHash", "sessionId", "ipAddress", "userAgent", "count", "firstAgo", "lastAgo", "sumKey")
     ON CONFLICT ("sumKey") DO UPDATE SET

@@ -1,6 +1,6 @@
 import { Prisma, type Queryable } from '../database/database.js'
 import { inBatches } from '../database/pace.js'
-import { userAgentOf } from '../user-agent.js'
+import { userAgentFrom } from '../user-agent.js'
 import type { NewAccountEvent } from './account-event.js'
 import type { Origin } from './origin.js'
 
@@ -17,7 +17,7 @@ export async function writeAccountEvents(
 ): Promise<void> {
   if (events.length === 0) return
   const { actor, actorId, ipAddress } = origin
-  const userAgent = userAgentOf(origin.userAgent)
+  const userAgent = userAgentFrom(origin.userAgent)
   await db.accountEvent.createMany({
     data: events.map(
       ({ userId, kind, cause = null, sessionId = origin.sessionId, nameHash = null, detail }) => ({
@@ -52,7 +52,7 @@ export async function writeRevokedSessions(
   await db.$executeRaw`
     INSERT INTO "account_event" ("userId", "kind", "cause", "actor", "actorId", "sessionId", "ipAddress", "userAgent", "detail")
     SELECT "userId", 'sessions_revoked', ${cause}::text, ${origin.actor}::text, ${origin.actorId}::text, CASE WHEN count(*) = 1 THEN min("id") END,
-      ${origin.ipAddress}::text, ${userAgentOf(origin.userAgent)}::text, jsonb_build_object('sessions', count(*))
+      ${origin.ipAddress}::text, ${userAgentFrom(origin.userAgent)}::text, jsonb_build_object('sessions', count(*))
     FROM "session" WHERE "id" = ANY(${sessionIds}::text[]) GROUP BY "userId"`
 }
 

@@ -1,6 +1,6 @@
 import type { EventDetail, NewAccountEvent } from '../account/account-event.js'
 import { systemOrigin, type Origin } from '../account/origin.js'
-import { rolesOf } from '../roles.js'
+import { parseRoles } from '../roles.js'
 import { normalizeRole } from '../roles.js'
 
 /*
@@ -62,7 +62,7 @@ export function eventsOfUser(
   if (emailVerified === true && !before.emailVerified) add('email_verified')
   if (role !== undefined) {
     const [from, to] = [before.role, typeof role === 'string' ? role : null].map((roles) =>
-      rolesOf(roles === null ? null : normalizeRole(roles))
+      parseRoles(roles === null ? null : normalizeRole(roles))
     )
     if (from?.join() !== to?.join())
       add('role_changed', { detail: { from: from ?? [], to: to ?? [] } })

@@ -14,13 +14,13 @@ import {
   dropPendingFactors,
   endImpersonationsBy,
   holdCredential,
-  revokeSessionsOf,
+  revokeUserSessions,
   type BulkRevocation
 } from '../session/revocation.js'
 import type { RevocationReason } from '../session/session.js'
 import { endFamily } from '../token/rotation.js'
 import { forgetRecentSignIns } from '../session/recent-sign-in.js'
-import { bumpSessionsOf, notBanned, type BumpedPage } from '../session/store.js'
+import { bumpUserSessions, notBanned, type BumpedPage } from '../session/store.js'
 import {
   eventOfLostWayIn,
   eventOfNewWayIn,
@@ -33,7 +33,7 @@ import {
 import { actorToHold, holdActor, holdActorWith, holdActorsUser } from './acting-session.js'
 import { currentOrigin } from './event-origin.js'
 import { endpointPath } from './reasons.js'
-import { currentScope } from './scope.js'
+import { currentCall } from './call-context.js'
 
 interface Write {
   model: string
@@ -120,7 +120,7 @@ export class AccountWrites {
   ): Promise<Record<string, unknown>> {
     const { model, data } = creation
     const userId = typeof data['userId'] === 'string' ? data['userId'] : null
-    const { createdUsers } = currentScope()
+    const { createdUsers } = currentCall()
     // The first account of a user who is made by this call: there is nothing that it could change
     // yet.
     if (model === 'account' && userId !== null && !createdUsers.has(userId)) {
@@ -160,7 +160,7 @@ export class AccountWrites {
     if (
       model === 'account' &&
       typeof userId === 'string' &&
-      !currentScope().createdUsers.has(userId)
+      !currentCall().createdUsers.has(userId)
     )
       await this.#options.thinOut({ userId, reason: 'password_changed' })
   }
@@ -188,7 +188,7 @@ export class AccountWrites {
       if (model === 'user') {
         await this.#endAll(db, userId, 'user_deleted')
         await tell(db, { userId, kind: 'user_deleted' })
-        if (currentScope().erasing) {
+        if (currentCall().erasing) {
           await this.#options.requestErasure(db, userId)
           await tell(db, { userId, kind: 'user_erased' })
         }
@@ -239,7 +239,7 @@ export class AccountWrites {
     db: Queryable,
     { value, expiresAt }: Record<string, unknown>
   ): Promise<void> {
-    const epoch = typeof value === 'string' ? currentScope().epochs.get(value) : undefined
+    const epoch = typeof value === 'string' ? currentCall().epochs.get(value) : undefined
     if (epoch === undefined) return
     const userId = String(value)
     if (!(await holdCredential(db, userId, epoch))) throw credentialChanged()
@@ -271,7 +271,7 @@ export class AccountWrites {
    * others show the user as before until they end.
    */
   async #bump(db: Queryable, userId: string): Promise<void> {
-    const { changes, lastId } = await bumpSessionsOf(db, userId)
+    const { changes, lastId } = await bumpUserSessions(db, userId)
     await this.#changed(changes)
     if (lastId === null) return
     await afterCommit(async () => {
@@ -280,7 +280,9 @@ export class AccountWrites {
       while (left.lastId !== null) {
         const before = left.lastId
         left = (
-          await pace.keep((rows) => bumpSessionsOf(this.#options.prisma, userId, { before, rows }))
+          await pace.keep((rows) =>
+            bumpUserSessions(this.#options.prisma, userId, { before, rows })
+          )
         ).result
         await this.#changed(left.changes)
       }
@@ -314,7 +316,7 @@ export class AccountWrites {
       await this.#tellOfUser(db, userId, update)
       await this.#bump(db, userId)
       if ('twoFactorEnabled' in update)
-        await forgetRecentSignIns(db, userId, currentScope().actor?.session.id ?? null)
+        await forgetRecentSignIns(db, userId, currentCall().actor?.session.id ?? null)
       if ('role' in update) await this.#changed(await endImpersonationsBy(db, userId))
       if ('twoFactorEnabled' in update)
         await this.#switchFactors(db, userId, update['twoFactorEnabled'] === true)
@@ -363,16 +365,16 @@ export class AccountWrites {
     reason: 'user_banned' | 'user_deleted'
   ): Promise<void> {
     await lockUser(db, userId, 'credentials')
-    await this.#ended(userId, await revokeSessionsOf(db, { userId, reason }))
+    await this.#ended(userId, await revokeUserSessions(db, { userId, reason }))
   }
 
   async #changeCredentials(db: Queryable, userId: string): Promise<void> {
     await lockUser(db, userId, 'credentials')
-    const { actor } = currentScope()
+    const { actor } = currentCall()
     const exceptSessionId = actor?.session.userId === userId ? actor.session.id : null
     await this.#ended(
       userId,
-      await revokeSessionsOf(db, { userId, exceptSessionId, reason: 'password_changed' })
+      await revokeUserSessions(db, { userId, exceptSessionId, reason: 'password_changed' })
     )
     // Whoever has copied its refresh token must not keep the session by it; a client that lives by
     // tokens is given a new session.
@@ -458,7 +460,7 @@ async function holdShown(db: Queryable, userId: string): Promise<void> {
   const {
     actor,
     shown: { password, factor }
-  } = currentScope()
+  } = currentCall()
   if (actor?.session.userId !== userId || (password === null && factor === null)) return
   const [still] = await db.$queryRaw<{ password: boolean; factor: boolean }[]>`
     SELECT ${password}::text IS NULL OR EXISTS (SELECT 1 FROM "account" WHERE "userId" = ${userId} AND "password" = ${password}) AS "password",
@@ -489,7 +491,7 @@ function isChangeOfFactors(update: Record<string, unknown>): boolean {
   return (
     'secret' in update ||
     'backupCodes' in update ||
-    ('verified' in update && currentScope().actor !== null)
+    ('verified' in update && currentCall().actor !== null)
   )
 }
 
@@ -533,7 +535,7 @@ export async function lockUser(
   if (change === 'sessions' || change === 'credentials') {
     const epoch = await advanceCredentialEpoch(db, userId)
     // This call's own change must not fail the session that it is about to begin.
-    if (epoch !== null) currentScope().epochs.set(userId, epoch)
+    if (epoch !== null) currentCall().epochs.set(userId, epoch)
     if (change === 'credentials') await dropPendingFactors(db, userId)
   } else {
     // The caller bumps the sessions: the trigger that does so for changes made by hand is told to

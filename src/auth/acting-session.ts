@@ -2,8 +2,8 @@ import { APIError } from 'better-auth/api'
 import type { Queryable } from '../database/database.js'
 import { currentTransaction } from '../database/transaction.js'
 import { judge, type Session, type SessionRecord } from '../session/session.js'
-import { holdSession, holdSessionsOf } from '../session/store.js'
-import { currentScope } from './scope.js'
+import { holdSession, holdUserSessions } from '../session/store.js'
+import { currentCall } from './call-context.js'
 
 /** Who acts in a call: the session that authenticated it, and the role that its user had then. */
 export interface Actor {
@@ -17,7 +17,7 @@ export interface Actor {
  * so does a new password that begins another one.
  */
 export function actorToHold(): Actor | null {
-  const { actor, heldIn, endedHere } = currentScope()
+  const { actor, heldIn, endedHere } = currentCall()
   if (!actor || endedHere.has(actor.session.id)) return null
   return heldIn !== null && heldIn === currentTransaction() ? null : actor
 }
@@ -47,7 +47,7 @@ export async function holdActorWith(
   actor: Actor,
   { userId, impersonations }: { userId: string; impersonations: boolean }
 ): Promise<void> {
-  acceptActor(await holdSessionsOf(db, userId, actor.session.id, { impersonations }))
+  acceptActor(await holdUserSessions(db, userId, actor.session.id, { impersonations }))
 }
 
 /**
@@ -60,7 +60,7 @@ export async function holdActorsUser(db: Queryable, { session, role }: Actor): P
   const [row] = await db.$queryRaw<
     { role: string | null }[]
   >`SELECT "role" FROM "user" WHERE "id" = ${session.userId} FOR SHARE`
-  const scope = currentScope()
+  const scope = currentCall()
   if (!scope.call?.path.startsWith('/admin/') || !row || row.role === role) return
   scope.authorityEnded = 'right_changed'
   throw new APIError('FORBIDDEN', {
@@ -79,7 +79,7 @@ async function lockOwner(db: Queryable, userId: string): Promise<void> {
  * @throws APIError 401 when it has ended
  */
 export function acceptActor(record: SessionRecord | null): void {
-  const scope = currentScope()
+  const scope = currentCall()
   const check = record ? judge(record) : null
   scope.authorityEnded = check?.active ? null : (check?.cause ?? 'session_unknown')
   if (scope.authorityEnded)

@@ -8,19 +8,19 @@ import type { PrismaClient, Queryable } from '../database/database.js'
 import { isDuplicate } from '../database/fault.js'
 import { afterCommit, currentTransaction, withTransaction } from '../database/transaction.js'
 import { withoutTokens } from '../session/session-token.js'
-import type { SessionReader } from '../check/session-checker.js'
+import type { SessionChecker } from '../check/session-checker.js'
 import type { BulkRevocation } from '../session/revocation.js'
 import type { Thinning } from '../revocation/thinning.js'
 import { AccountWrites } from './account-writes.js'
 import { checkInput, checkPage, checkUserFields, refuse } from './input.js'
 import type { Peppers } from '../secrets/keys.js'
 import { normalizeRole, wrongRole } from '../roles.js'
-import { confirmBeforeAnswer, currentScope } from './scope.js'
+import { confirmBeforeAnswer, currentCall } from './call-context.js'
 import { SessionModel } from './session-model.js'
 
 export interface AdapterOptions {
   prisma: PrismaClient
-  reader: SessionReader
+  reader: SessionChecker
   peppers: Peppers
   confirmation: Confirmation
   thinning: Thinning
@@ -68,7 +68,7 @@ export function createAdapter(
       fields: T
     ): T => (model === 'user' ? toStoredUser(use, fields, options.roles) : fields)
     const announce = ({ changes = [], ...others }: Unconfirmed) => {
-      const { endedHere } = currentScope()
+      const { endedHere } = currentCall()
       for (const { sessionId, reason } of changes) if (reason !== null) endedHere.add(sessionId)
       return confirmLater({ changes, ...others })
     }
@@ -84,9 +84,9 @@ export function createAdapter(
       // In a transaction that holds locks already, the statements that end the sessions go on in
       // batches instead.
       if (currentTransaction()?.isOpen) return
-      const authorityId = currentScope().actor?.session.id ?? null
-      const spared = authorityId === null ? [] : [authorityId]
-      const { unconfirmed } = await options.thinning.thinOut({ bulk, spared, authorityId })
+      const actingSessionId = currentCall().actor?.session.id ?? null
+      const spared = actingSessionId === null ? [] : [actingSessionId]
+      const { unconfirmed } = await options.thinning.thinOut({ bulk, spared, actingSessionId })
       if (unconfirmed.length > 0) await settle(unconfirmed)
     }
     const sessions = new SessionModel({
@@ -225,7 +225,7 @@ async function orTaken<T>({ model }: { model: string }, write: Promise<T>): Prom
   try {
     return await write
   } catch (error) {
-    const { call } = currentScope()
+    const { call } = currentCall()
     if (call === null || !isDuplicate(error)) throw error
     if (model === 'account') throw new APIError('CONFLICT', credentialExists)
     if (model !== 'user') throw error
@@ -262,7 +262,7 @@ const deleting: readonly string[] = ['/delete-user', '/delete-user/callback', '/
  */
 function goesWithUser({ model, where }: { model: string; where: Where[] }): boolean {
   return (
-    deleting.includes(currentScope().call?.path ?? '') &&
+    deleting.includes(currentCall().call?.path ?? '') &&
     (model === 'session' || model === 'account') &&
     where.some(({ field }) => field === 'userId')
   )
@@ -275,7 +275,7 @@ function goesWithUser({ model, where }: { model: string; where: Where[] }): bool
 function remember<T>(model: string, row: T): T {
   if (model === 'user' && row) {
     const { id, email, credentialEpoch, role } = row as Record<string, unknown>
-    const { epochs, userIds } = currentScope()
+    const { epochs, userIds } = currentCall()
     if (typeof id === 'string' && typeof email === 'string') userIds.set(email, id)
     if (typeof id === 'string' && typeof credentialEpoch === 'number' && !epochs.has(id))
       epochs.set(id, credentialEpoch)

@@ -1,6 +1,6 @@
 import { APIError, createAuthMiddleware, sessionMiddleware } from 'better-auth/api'
 import * as z from 'zod'
-import { rolesOf } from '../roles.js'
+import { parseRoles } from '../roles.js'
 
 /** Of whom administrators ask. */
 export const anyUserId = z
@@ -18,7 +18,7 @@ export const anyUserId = z
 export function administratorsOnly(refusal: { code: string; message: string }) {
   return createAuthMiddleware({ use: [sessionMiddleware] }, async (ctx) => {
     const { role } = ctx.context.session.user as { role?: unknown }
-    if (!rolesOf(typeof role === 'string' ? role : null).includes('admin'))
+    if (!parseRoles(typeof role === 'string' ? role : null).includes('admin'))
       throw new APIError('FORBIDDEN', refusal)
   })
 }

@@ -1,6 +1,6 @@
 import type { FailedAttempt, FailedAttempts } from '../account/failed-attempts.js'
-import type { Tally } from '../counters.js'
-import type { AuthScope } from './scope.js'
+import type { Counters } from '../counters.js'
+import type { AuthCallContext } from './call-context.js'
 
 /** How a sign-in by password may end. */
 export const signInOutcomes = [
@@ -75,9 +75,9 @@ export interface AnsweredAttempt {
   code: string | null
   /** The name that was given. */
   name: string | null
-  from: AuthScope['from']
+  from: AuthCallContext['from']
   /** What the call has found out; null where it was refused before. */
-  scope: AuthScope | null
+  scope: AuthCallContext | null
   /** Whose session it was, where that was known before the call. */
   signedIn: { userId: string; sessionId: string } | null
 }
@@ -122,7 +122,7 @@ const factorCauses: Partial<Record<FactorOutcome, string>> = {
 
 export interface AttemptsOptions {
   failed: FailedAttempts
-  tally: Tally
+  counters: Counters
   hashName: (name: string) => string
 }
 
@@ -145,7 +145,7 @@ export class Attempts {
     const { name, scope } = attempt
     const userId = name === null ? null : (scope?.userIds.get(name.toLowerCase()) ?? null)
     const outcome = outcomeOfSignIn(attempt, userId !== null)
-    this.#options.tally.signedIn(outcome)
+    this.#options.counters.signedIn(outcome)
     const cause = signInCauses[outcome]
     if (cause !== undefined)
       this.#tell(attempt, { kind: 'sign_in_failed', cause, userId, sessionId: null })
@@ -169,7 +169,7 @@ export class Attempts {
 
   #noteFactor(attempt: AnsweredAttempt, factor: Factor): void {
     const outcome = outcomeOfFactor(attempt)
-    this.#options.tally.factorShown(factor, outcome)
+    this.#options.counters.factorShown(factor, outcome)
     const cause = factorCauses[outcome]
     if (cause === undefined) return
     const signedIn = whoIsSignedIn(attempt)

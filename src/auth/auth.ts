@@ -12,7 +12,7 @@ import { isLoopback, type Config } from '../config.js'
 import type { Confirmation } from '../revocation/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
 import { disableWhenIdle } from '../async-local-storage-node20.js'
-import type { SessionReader } from '../check/session-checker.js'
+import type { SessionChecker } from '../check/session-checker.js'
 import { signToken, toWireForm, verifySignedToken } from '../session/session-token.js'
 import type { Revoker } from '../revocation/revoker.js'
 import type { Thinning } from '../revocation/thinning.js'
@@ -25,9 +25,9 @@ import { eventEndpoints } from './event-endpoints.js'
 import type { Keys } from '../secrets/keys.js'
 import { passwordLengths } from './new-password.js'
 import { hashPassword, verifyPassword } from './password.js'
-import { secretVersion, signAnew } from './previous-secrets.js'
+import { secretVersion, resign } from './reencrypt-second-factors.js'
 import { recentSignIn } from './recent-sign-in.js'
-import { confirmNow } from './scope.js'
+import { confirmNow } from './call-context.js'
 import { secondFactors } from './second-factors.js'
 import { LONGEST_COOKIE_SECONDS } from './session-model.js'
 import { generateOneTimeToken, sessionEndpoints, verifyOneTimeToken } from './session-endpoints.js'
@@ -46,7 +46,7 @@ export interface AuthOptions {
   prefix: string
   keys: Keys
   prisma: PrismaClient
-  reader: SessionReader
+  reader: SessionChecker
   revoker: Revoker
   confirmation: Confirmation
   thinning: Thinning
@@ -74,7 +74,7 @@ export interface Auth {
    * Signs a cookie's value or a bearer token anew that a previous secret has signed; null for any
    * other.
    */
-  signAnew(signed: string): string | null
+  resign(signed: string): string | null
   /** Describes the handler's endpoints (OpenAPI 3.1); paths are below `basePath`. */
   describe(): Promise<ApiDescription>
   /** The endpoints that the handler answers. */
@@ -244,7 +244,7 @@ export async function createAuth({
       roles: config.roles,
       writer: async () => userWriter(await auth.$context)
     }),
-    signAnew: (signed) => (keys.all.length > 1 ? signAnew(keys, signed) : null),
+    resign: (signed) => (keys.all.length > 1 ? resign(keys, signed) : null),
     async describe() {
       // Called, not registered: as a plugin it would offer pages of its own.
       const { generateOpenAPISchema } = openAPI().endpoints

@@ -1,7 +1,7 @@
 import type { BetterAuthPlugin } from 'better-auth'
 import { createAuthMiddleware } from 'better-auth/api'
 import { checkClientFields } from './input.js'
-import { currentScope } from './scope.js'
+import { currentCall } from './call-context.js'
 
 /**
  * Notes which endpoint better-auth has routed a call to, before anything is looked up: what the
@@ -17,7 +17,7 @@ export function callRules(): BetterAuthPlugin {
           matcher: () => true,
           handler: createAuthMiddleware(async (ctx) => {
             const { path, body, query } = ctx as { path: string; body?: unknown; query?: unknown }
-            currentScope().call = { path, body }
+            currentCall().call = { path, body }
             checkClientFields(path, body, query)
           })
         }

@@ -9,7 +9,7 @@ import { withTransaction } from '../database/transaction.js'
 import { holdActor } from './acting-session.js'
 import { administratorsOnly, anyUserId } from './administrators.js'
 import { currentOrigin } from './event-origin.js'
-import { confirmNow, currentScope } from './scope.js'
+import { confirmNow, currentCall } from './call-context.js'
 
 /** How long an answer waits for the end of an erasure; the rest is done behind it. */
 const MAX_ERASING_MS = 5_000
@@ -48,7 +48,7 @@ export function eraseEndpoint({ prisma, erasures, confirmation }: EraseEndpointO
               code: 'YOU_CANNOT_REMOVE_YOURSELF',
               message: 'You cannot remove yourself'
             })
-          currentScope().erasing = true
+          currentCall().erasing = true
           const deleted = await ctx.context.adapter.deleteMany({
             model: 'user',
             where: [{ field: 'id', value: userId }]

@@ -1,5 +1,5 @@
 import { originOutsideRequests, type Origin } from '../account/origin.js'
-import { currentScope } from './scope.js'
+import { currentCall } from './call-context.js'
 
 /**
  * Who does what the running code does: the person of the call, or the administrator who acts
@@ -7,7 +7,7 @@ import { currentScope } from './scope.js'
  * impersonation is its administrator's doing.
  */
 export function currentOrigin(): Origin {
-  const { call, actor, from } = currentScope()
+  const { call, actor, from } = currentCall()
   if (!call) return originOutsideRequests()
   const session = actor?.session
   const actorId =

@@ -1,6 +1,6 @@
 import { APIError } from 'better-auth/api'
 import * as z from 'zod'
-import { currentScope } from './scope.js'
+import { currentCall } from './call-context.js'
 
 const longest: Record<string, number> = {
   name: 256,
@@ -172,6 +172,6 @@ export function checkPage(page: { limit?: number | undefined; offset?: number | 
 
 /** @throws APIError 400 INVALID_INPUT, and marks the scope */
 export function refuse(message: string): never {
-  currentScope().invalidInput = true
+  currentCall().invalidInput = true
   throw new APIError('BAD_REQUEST', { code: 'INVALID_INPUT', message })
 }

@@ -1,4 +1,4 @@
-import type { Cause } from '../errors.js'
+import type { ErrorCode } from '../errors.js'
 
 /** In Unicode characters, not in bytes or UTF-16 units (NIST SP 800-63B-4 3.1.1.2). */
 const MIN_LENGTH = 8
@@ -12,7 +12,7 @@ const MAX_LENGTH = 128
 export const passwordLengths = { minPasswordLength: 1, maxPasswordLength: 1024 }
 
 /** Why a password must not be set. */
-export type PasswordFault = Extract<Cause, `password_${string}`>
+export type PasswordFault = Extract<ErrorCode, `password_${string}`>
 
 let commonPasswords: Promise<Set<string>> | undefined
 

@@ -1,9 +1,9 @@
 import { availableParallelism } from 'node:os'
 import { hash, verify } from '@node-rs/argon2'
 import { reportFault } from '../database/fault.js'
-import { Refusal } from '../errors.js'
+import { AppError } from '../errors.js'
 import { HashQueue } from './hash-queue.js'
-import { currentScope } from './scope.js'
+import { currentCall } from './call-context.js'
 
 /**
  * Argon2id with OWASP's first recommendation (Password Storage Cheat Sheet): 19 MiB, 2 passes, 1
@@ -30,7 +30,7 @@ const queue = new HashQueue({
   atOnce: hashesAtOnce(availableParallelism()),
   maxWaitMs: MAX_WAIT_MS,
   now: () => performance.now(),
-  refused: (why) => new Refusal('overloaded', why === 'gone' ? 'The client went away.' : undefined)
+  refused: (why) => new AppError('overloaded', why === 'gone' ? 'The client went away.' : undefined)
 })
 
 /**
@@ -70,7 +70,7 @@ export async function verifyPassword({
   }
   try {
     const isRight = await inTurn(() => verify(stored, password.normalize('NFKC')))
-    if (isRight) currentScope().shown.password = stored
+    if (isRight) currentCall().shown.password = stored
     return isRight
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'InvalidArg') return false
@@ -80,10 +80,10 @@ export async function verifyPassword({
 
 async function inTurn<T>(compute: () => Promise<T>): Promise<T> {
   try {
-    return await queue.run(currentScope().client, compute)
+    return await queue.run(currentCall().client, compute)
   } catch (error) {
     // better-auth would make a wrong password of it, or a failure of its own.
-    if (error instanceof Refusal) reportFault(error)
+    if (error instanceof AppError) reportFault(error)
     throw error
   }
 }

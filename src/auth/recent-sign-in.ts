@@ -5,7 +5,7 @@ import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
 import { giveBackFactorAttempts, noteFactor, notePassword } from '../session/recent-sign-in.js'
 import { guessesFactor } from './endpoint-rules.js'
-import { confirmBeforeAnswer, currentScope } from './scope.js'
+import { confirmBeforeAnswer, currentCall } from './call-context.js'
 
 /**
  * Notes the credentials that a signed-in user shows again: the password at `verify-password`, then
@@ -26,7 +26,7 @@ export function recentSignIn({
           matcher: ({ path = '' }) =>
             path === '/verify-password' || guessesFactor({ path, body: null }),
           handler: createAuthMiddleware(async (ctx) => {
-            const { actor, challenged, shown } = currentScope()
+            const { actor, challenged, shown } = currentCall()
             if (isAPIError(ctx.context.returned)) return
             const isFactor = guessesFactor(ctx)
             const userId = actor?.session.userId ?? challenged

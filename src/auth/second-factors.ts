@@ -3,7 +3,7 @@ import { symmetricDecrypt } from 'better-auth/crypto'
 import { TWO_FACTOR_ERROR_CODES, twoFactor } from 'better-auth/plugins'
 import type { PrismaClient } from '../database/database.js'
 import { takeFactorAttempt } from '../session/recent-sign-in.js'
-import { currentScope } from './scope.js'
+import { currentCall } from './call-context.js'
 import { codeAt, matchingStep, stepAt } from './totp.js'
 
 /** What better-auth refuses and counts as a wrong code. */
@@ -85,7 +85,7 @@ async function decideCode(
   )
   const step = matchingStep(secret, code, now())
   if (step === null || !(await takeStep(prisma, factor.id, step))) return NO_CODE
-  currentScope().shown.factor = factor.secret
+  currentCall().shown.factor = factor.secret
   return codeAt(secret, stepAt(Date.now())) // better-auth reads its own clock
 }
 
@@ -107,7 +107,7 @@ async function askedFactor(
       ? null
       : await prisma.twoFactor.findFirst({ where: { userId }, select: { id: true, secret: true } })
   if (!factor || userId === null || session) return factor
-  currentScope().challenged = userId
+  currentCall().challenged = userId
   if (!(await takeFactorAttempt(prisma, userId)))
     throw new APIError('TOO_MANY_REQUESTS', TWO_FACTOR_ERROR_CODES.ACCOUNT_TEMPORARILY_LOCKED)
   return factor

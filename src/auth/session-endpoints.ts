@@ -16,7 +16,7 @@ import type { Revoker } from '../revocation/revoker.js'
 import { judge } from '../session/session.js'
 import { findSessionToken, handleOf, parseHandle } from '../session/session-token.js'
 import { findSession } from '../session/store.js'
-import { currentScope, notePending } from './scope.js'
+import { currentCall, notePending } from './call-context.js'
 
 /** How long a one-time token may be used, in milliseconds: as better-auth's. */
 const ONE_TIME_TOKEN_MS = 180_000
@@ -145,7 +145,7 @@ export function generateOneTimeToken({ prisma }: { prisma: PrismaClient }) {
  * one with a cookie.
  */
 async function isByBearer(prisma: PrismaClient, sessionId: string): Promise<boolean> {
-  if (currentScope().presented !== null) return false
+  if (currentCall().presented !== null) return false
   const session = await prisma.session.findUnique({
     where: { id: sessionId },
     select: { sourceSessionId: true }
@@ -173,7 +173,7 @@ export function verifyOneTimeToken({ prisma }: { prisma: PrismaClient }) {
     },
     async (ctx) => {
       const identifier = `one-time-token:${ctx.body.token}`
-      if (currentScope().transport === 'body') {
+      if (currentCall().transport === 'body') {
         const made = await ctx.context.internalAdapter.findVerificationValue(identifier)
         if (made && !MADE_BY.exec(made.value)?.groups?.['bearer'])
           throw new APIError('FORBIDDEN', byCookie)
@@ -186,9 +186,9 @@ export function verifyOneTimeToken({ prisma }: { prisma: PrismaClient }) {
       if (!source?.active) throw refuse('Session not found', 'SESSION_NOT_FOUND')
       if (record?.user?.credentialEpoch !== Number(epoch))
         throw refuse('Invalid token', 'INVALID_TOKEN')
-      currentScope().source = source.session
+      currentCall().source = source.session
       // The session does not begin if they change now.
-      currentScope().epochs.set(source.user.id, Number(epoch))
+      currentCall().epochs.set(source.user.id, Number(epoch))
       const user = await ctx.context.internalAdapter.findUserById(source.user.id)
       const session = user && (await ctx.context.internalAdapter.createSession(user.id))
       if (!user || !session) throw refuse('Session not found', 'SESSION_NOT_FOUND')

@@ -5,17 +5,17 @@ import { parseAddress } from '../address.js'
 import type { Change } from '../session/outbox.js'
 import type { Queryable } from '../database/database.js'
 import { currentTransaction } from '../database/transaction.js'
-import { Refusal, type Cause } from '../errors.js'
-import type { SessionReader } from '../check/session-checker.js'
+import { AppError, type ErrorCode } from '../errors.js'
+import type { SessionChecker } from '../check/session-checker.js'
 import { findRecentSignIn, takeFactorAttempt } from '../session/recent-sign-in.js'
 import {
   endsAll,
   revokeSessions,
-  revokeSessionsOf,
+  revokeUserSessions,
   type BulkRevocation
 } from '../session/revocation.js'
 import { makeRoom } from '../session/room.js'
-import { rolesOf } from '../roles.js'
+import { parseRoles } from '../roles.js'
 import {
   isRevocation,
   type RevocationReason,
@@ -50,7 +50,7 @@ import {
 } from './reasons.js'
 import { storedRole } from '../roles.js'
 import { currentOrigin } from './event-origin.js'
-import { currentScope } from './scope.js'
+import { currentCall } from './call-context.js'
 
 /**
  * The longest life of a cookie: browsers cut it to 400 days (RFC 6265bis, section 5.5), and
@@ -59,7 +59,7 @@ import { currentScope } from './scope.js'
 export const LONGEST_COOKIE_SECONDS = 400 * 86_400
 
 export interface SessionModelOptions {
-  reader: SessionReader
+  reader: SessionChecker
   peppers: Peppers
   idleTtlSeconds: number
   absoluteTtlSeconds: number
@@ -114,7 +114,7 @@ export class SessionModel {
    *   verified
    */
   async create(data: Record<string, unknown>): Promise<AuthSession> {
-    const scope = currentScope()
+    const scope = currentCall()
     const { sessionId, token, hash } = mintSessionToken()
     const userId = String(data['userId'])
     const impersonatedBy = text(data['impersonatedBy']) ?? scope.source?.impersonatedBy ?? null
@@ -150,7 +150,7 @@ export class SessionModel {
       credentialEpoch,
       // Where no credential was read, the session that authorises the call stands for it, and must
       // still be active.
-      authoritySessionId:
+      actingSessionId:
         credentialEpoch === null || impersonatedBy !== null
           ? (scope.actor?.session.id ?? null)
           : null,
@@ -170,7 +170,7 @@ export class SessionModel {
       refresh: refresh && { hash: refresh.hash, pepperId: pepper.id }
     })
     if (inserted.outcome === 'full') {
-      currentScope().noRoom = { retryAfterSeconds: inserted.retryAfterSeconds }
+      currentCall().noRoom = { retryAfterSeconds: inserted.retryAfterSeconds }
       throw tooManySessions()
     }
     if (inserted.outcome === 'changed') throw credentialChanged()
@@ -179,7 +179,7 @@ export class SessionModel {
     scope.family = refresh && {
       session: inserted.row,
       refreshToken: refresh.token,
-      roles: rolesOf(inserted.role)
+      roles: parseRoles(inserted.role)
     }
     await this.#options.changed(inserted.replaced)
     return authSession(inserted.row, token)
@@ -239,19 +239,19 @@ export class SessionModel {
     if (!withUser || typeof token !== 'string')
       return (await this.findMany(where, false))[0] ?? null
     const transaction = currentTransaction()
-    const scope = currentScope()
-    const standIn = scope.standIn?.token === token ? scope.standIn : null
+    const scope = currentCall()
+    const surrogate = scope.surrogate?.token === token ? scope.surrogate : null
     const { check, record } = await this.#options.reader.read(
-      standIn?.credential ?? { kind: 'token', value: token },
+      surrogate?.credential ?? { kind: 'token', value: token },
       transaction ? await transaction.forWrite() : undefined
     )
-    if (standIn && !check.active) scope.standInRefused = check.cause
+    if (surrogate && !check.active) scope.surrogateRefused = check.cause
     // better-auth answers "signed out" to a session that is so already: that answer must be as
     // final as the other's.
     if (!check.active && isRevocation(check.cause))
       await this.#options.settle([parseSessionToken(token)?.sessionId ?? ''])
     if (!check.active || !record?.user) return null
-    scope.insufficient = await this.#refusalOf(check.session, record.user, standIn !== null)
+    scope.insufficient = await this.#refusalOf(check.session, record.user, surrogate !== null)
     if (scope.insufficient) return null
     scope.actor ??= { session: check.session, role: record.user.role }
     return {
@@ -308,7 +308,7 @@ export class SessionModel {
     await this.#options.thinOut({ userId, reason })
     return this.#options.inTransaction(async (db) => {
       await lockUser(db, userId, 'sessions')
-      const changes = await revokeSessionsOf(db, { userId, reason })
+      const changes = await revokeUserSessions(db, { userId, reason })
       await tellRevoked(db, changes, reason)
       await this.#options.ended(userId, changes)
       return changes.length
@@ -316,8 +316,12 @@ export class SessionModel {
   }
 
   /** Why a session is not enough for the endpoint that is running; null when it is. */
-  async #refusalOf(session: Session, user: UserRow, byAccessToken: boolean): Promise<Cause | null> {
-    const { call, actor } = currentScope()
+  async #refusalOf(
+    session: Session,
+    user: UserRow,
+    byAccessToken: boolean
+  ): Promise<ErrorCode | null> {
+    const { call, actor } = currentCall()
     if (!call) return null
     if (byAccessToken && !allowsAccessToken(call)) return 'access_token_insufficient'
     const db = await this.#options.reading()
@@ -413,7 +417,7 @@ async function tellRevoked(
 function tooManySessions(): APIError {
   return new APIError('TOO_MANY_REQUESTS', {
     code: 'TOO_MANY_SESSIONS',
-    message: new Refusal('too_many_sessions').message
+    message: new AppError('too_many_sessions').message
   })
 }
 
@@ -422,7 +426,7 @@ function tooManySessions(): APIError {
  * to live longer by that.
  */
 function predecessorOf(userId: string): Session | null {
-  const session = currentScope().actor?.session
+  const session = currentCall().actor?.session
   return session?.userId === userId && session.impersonatedBy === null ? session : null
 }
 
@@ -455,7 +459,7 @@ function tokenOf(row: SessionRow, presented: ReadonlyMap<string, string>): strin
   const token = presented.get(row.id)
   const isReal =
     token !== undefined &&
-    (parseSessionToken(token)?.hash === row.token || token === currentScope().standIn?.token)
+    (parseSessionToken(token)?.hash === row.token || token === currentCall().surrogate?.token)
   return isReal ? token : handleOf(row.id)
 }
 

@@ -1,6 +1,6 @@
 import type { BetterAuthPlugin } from 'better-auth'
 import { createAuthMiddleware } from 'better-auth/api'
-import { currentScope } from './scope.js'
+import { currentCall } from './call-context.js'
 
 /**
  * For clients that want tokens and no cookies. It must be the last plugin: after every other hook
@@ -15,7 +15,7 @@ export function tokenTransport(): BetterAuthPlugin {
         {
           // The refresh tokens of the session that changes its password are among those that may
           // have been stolen: a new session takes its place.
-          matcher: ({ path }) => path === '/change-password' && currentScope().transport === 'body',
+          matcher: ({ path }) => path === '/change-password' && currentCall().transport === 'body',
           handler: createAuthMiddleware(async (ctx) => ({
             context: { body: { ...(ctx.body as object), revokeOtherSessions: true } }
           }))
@@ -23,9 +23,9 @@ export function tokenTransport(): BetterAuthPlugin {
       ],
       after: [
         {
-          matcher: () => currentScope().family !== null,
+          matcher: () => currentCall().family !== null,
           handler: createAuthMiddleware(async (ctx) => {
-            const scope = currentScope()
+            const scope = currentCall()
             const result = ctx.context.newSession
             if (!scope.family || result?.session.id !== scope.family.session.id) return
             scope.begun = scope.family

@@ -3,13 +3,13 @@ import type { PrismaClient } from '../database/database.js'
 import { isDuplicate, isOrphan } from '../database/fault.js'
 import { withTransaction } from '../database/transaction.js'
 import type { Confirmation } from '../revocation/confirmation.js'
-import { Refusal } from '../errors.js'
+import { AppError } from '../errors.js'
 import { requestForDeleted } from './erase-endpoint.js'
 import { isEmailAddress, findInputFault } from './input.js'
 import { findPasswordFault } from './new-password.js'
 import { hashPassword } from './password.js'
 import { normalizeRole, wrongRole } from '../roles.js'
-import { confirmNow, currentScope, runOutsideRequest } from './scope.js'
+import { confirmNow, currentCall, runOutsideRequest } from './call-context.js'
 
 /** What better-auth offers for writes, with hooks: its own, and through them our adapter. */
 export interface UserWriter {
@@ -68,7 +68,7 @@ export class Users {
   async create({ email, name, role, password }: NewUser): Promise<{ id: string; email: string }> {
     const { prisma } = this.#options
     const address = email.toLowerCase()
-    if (!isEmailAddress(address)) throw new Refusal('invalid_email')
+    if (!isEmailAddress(address)) throw new AppError('invalid_email')
     this.#checkFields({ name, role })
     if (await prisma.user.findUnique({ where: { email: address }, select: { id: true } }))
       throw taken(address)
@@ -118,7 +118,7 @@ export class Users {
       where: { id: userId },
       select: { email: true }
     })
-    if (!user) throw new Refusal('not_found', `there is no user ${userId}`)
+    if (!user) throw new AppError('not_found', `there is no user ${userId}`)
     const hash = await this.#hash(password, user.email)
     const { effectiveBy } = await this.#change(async (writer) => {
       try {
@@ -130,7 +130,7 @@ export class Users {
           password: hash
         })
       } catch (error) {
-        if (isOrphan(error)) throw new Refusal('not_found', `there is no user ${userId}`)
+        if (isOrphan(error)) throw new AppError('not_found', `there is no user ${userId}`)
         if (!isDuplicate(error)) throw error
         await writer.updatePassword(userId, hash) // somebody has just set a first one
       }
@@ -159,7 +159,7 @@ export class Users {
   ): Promise<{ erased: boolean; effectiveBy: Date | null } | null> {
     const { prisma, erasures } = this.#options
     const { result: isKnown, effectiveBy } = await this.#change(async (writer) => {
-      currentScope().erasing = true
+      currentCall().erasing = true
       if ((await writer.deleteUser(userId)) > 0) return true
       if (!(await erasures.isKnown(userId))) return false
       await requestForDeleted(prisma, erasures, userId)
@@ -179,13 +179,13 @@ export class Users {
     return runOutsideRequest(async () => {
       const result = await work(await writer())
       await confirmNow(confirmation)
-      return { result, effectiveBy: currentScope().pendingUntil }
+      return { result, effectiveBy: currentCall().pendingUntil }
     })
   }
 
   async #hash(password: string, email: string): Promise<string> {
     const fault = await findPasswordFault(password, { email, appName: this.#options.appName })
-    if (fault !== null) throw new Refusal(fault)
+    if (fault !== null) throw new AppError(fault)
     return hashPassword(password)
   }
 
@@ -194,7 +194,7 @@ export class Users {
     const fault =
       findInputFault('user', fields) ??
       (typeof role === 'string' ? wrongRole(role, this.#options.roles) : null)
-    if (fault !== null) throw new Refusal('invalid_input', fault)
+    if (fault !== null) throw new AppError('invalid_input', fault)
   }
 }
 

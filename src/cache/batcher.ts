@@ -1,106 +1,102 @@
 import { AsyncResource } from 'node:async_hooks'
 
-const PATIENCE_MS = 5
-const LONGEST_PATIENCE_MS = 100
+const MAX_WAIT_MS = 5
+const LONGEST_WAIT_MS = 100
 
-/** So many are worth a journey of their own. */
-const ENOUGH = 4
+/** This many items are sent without waiting for the batches before them. */
+const MIN_BATCH = 4
 
-export interface GatheringOptions {
+export interface BatcherOptions {
+  /** How many batches may be in flight at once. Default 1. */
+  maxConcurrent?: number
   /**
-   * How many journeys may be under way before questions wait, however many they are; one where
-   * absent.
+   * How long an item waits at most while other batches are in flight, in milliseconds. It doubles
+   * with each of those, up to 100. Default 5.
    */
-  journeys?: number
-  /**
-   * How long questions wait at most while others are being answered, in milliseconds: twice as long
-   * for each of those, 100 at most. Five where absent.
-   */
-  patienceMs?: number
+  maxWaitMs?: number
 }
 
-interface Open<Question, Answer> {
-  questions: Question[]
-  answers: Promise<readonly Answer[]>
+interface Batch<Item, Result> {
+  items: Item[]
+  results: Promise<readonly Result[]>
 }
 
 /**
- * Joins questions into one: those that are asked in one go, and those that come while the ones
- * before are being answered, or until they are worth a journey of their own. The more is asked, the
- * less of it costs one; and where answers are slow, a crowd does not become a crowd of journeys.
- * Each is asked after it came: nobody is answered from a read that began before.
+ * Loads items in batches: items of one turn of the event loop, and items that arrive while earlier
+ * batches are in flight. The more items arrive, the less each costs; a slow store gets larger
+ * batches and not more of them. An item is sent after it arrived, never joined to a read that began
+ * before.
  */
-export class Gathering<Question, Answer> {
-  readonly #askAll: (questions: readonly Question[]) => Promise<readonly Answer[]>
-  readonly #journeys: number
-  readonly #patienceMs: number
-  /**
-   * Questions are asked for everybody: not in the asynchronous context of whoever happens to be the
-   * first.
-   */
-  readonly #nobody = new AsyncResource('Gathering')
-  #open: Open<Question, Answer> | null = null
-  #running = 0
-  /** Has the questions that wait be asked. */
-  #goOn = () => {}
+export class Batcher<Item, Result> {
+  readonly #loadAll: (items: readonly Item[]) => Promise<readonly Result[]>
+  readonly #maxConcurrent: number
+  readonly #maxWaitMs: number
+  /** A batch belongs to many callers: it does not run in the async context of the first one. */
+  readonly #context = new AsyncResource('Batcher')
+  #open: Batch<Item, Result> | null = null
+  #inFlight = 0
+  /** Sends the open batch. */
+  #flush = () => {}
 
-  /** @param askAll answers in the order of the questions */
+  /** @param loadAll returns one result for each item, in their order */
   constructor(
-    askAll: (questions: readonly Question[]) => Promise<readonly Answer[]>,
-    { journeys = 1, patienceMs = PATIENCE_MS }: GatheringOptions = {}
+    loadAll: (items: readonly Item[]) => Promise<readonly Result[]>,
+    { maxConcurrent = 1, maxWaitMs = MAX_WAIT_MS }: BatcherOptions = {}
   ) {
-    this.#askAll = askAll
-    this.#journeys = journeys
-    this.#patienceMs = patienceMs
+    this.#loadAll = loadAll
+    this.#maxConcurrent = maxConcurrent
+    this.#maxWaitMs = maxWaitMs
   }
 
   /**
-   * Asks together with whoever else asks now. A fault is told to all of them.
+   * Loads an item with its batch. An error of the batch rejects all its items.
    *
-   * @param read what the caller makes of the answer: a promise less than to wait for it and go on
+   * @param then maps the result: cheaper than another promise around this one
    */
-  ask<T>(question: Question, read: (answer: Answer) => T | Promise<T>): Promise<T> {
+  load<T>(item: Item, then: (result: Result) => T | Promise<T>): Promise<T> {
     this.#open ??= this.#begin()
-    const { questions, answers } = this.#open
-    const index = questions.push(question) - 1
-    if (this.#isDue(questions)) this.#goOn()
-    return answers.then((all) => {
-      if (index >= all.length) throw new Error('fewer answers than questions')
-      return read(all[index] as Answer)
+    const { items, results } = this.#open
+    const index = items.push(item) - 1
+    if (this.#isDue(items)) this.#flush()
+    return results.then((all) => {
+      if (index >= all.length) throw new Error('fewer results than items')
+      return then(all[index] as Result)
     })
   }
 
-  #begin(): Open<Question, Answer> {
-    const questions: Question[] = []
-    return { questions, answers: this.#nobody.runInAsyncScope(() => this.#run(questions)) }
+  #begin(): Batch<Item, Result> {
+    const items: Item[] = []
+    return { items, results: this.#context.runInAsyncScope(() => this.#run(items)) }
   }
 
-  async #run(questions: readonly Question[]): Promise<readonly Answer[]> {
-    await Promise.resolve() // until whoever asks in this moment has done so
-    if (!this.#isDue(questions)) await this.#untilDue()
+  async #run(items: readonly Item[]): Promise<readonly Result[]> {
+    await Promise.resolve() // the rest of this turn's items
+    if (!this.#isDue(items)) await this.#untilDue()
     this.#open = null
-    this.#running++
+    this.#inFlight++
     try {
-      return await this.#askAll(questions)
+      return await this.#loadAll(items)
     } finally {
-      this.#running--
-      this.#goOn()
+      this.#inFlight--
+      this.#flush()
     }
   }
 
-  #isDue(questions: readonly Question[]): boolean {
-    return this.#running === 0 || (questions.length >= ENOUGH && this.#running < this.#journeys)
+  #isDue(items: readonly Item[]): boolean {
+    return (
+      this.#inFlight === 0 || (items.length >= MIN_BATCH && this.#inFlight < this.#maxConcurrent)
+    )
   }
 
-  /** Until enough have come, the next answer comes, or patience ends. */
+  /** Waits until the batch is large enough, another one ends, or the time is up. */
   #untilDue(): Promise<void> {
     return new Promise((resolve) => {
-      const patience = setTimeout(
+      const timeout = setTimeout(
         resolve,
-        Math.min(this.#patienceMs * 2 ** this.#running, LONGEST_PATIENCE_MS)
+        Math.min(this.#maxWaitMs * 2 ** this.#inFlight, LONGEST_WAIT_MS)
       )
-      this.#goOn = () => {
-        clearTimeout(patience)
+      this.#flush = () => {
+        clearTimeout(timeout)
         resolve()
       }
     })

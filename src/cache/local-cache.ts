@@ -4,7 +4,7 @@ import { decodeCopy } from './session-codec.js'
 
 /** A copy of a session in this process. Times are monotonic milliseconds. */
 export interface LocalEntry {
-  readonly place: Place
+  readonly place: CopyHandle
   record: SessionRecord
   /** What a check shows while the session is active; null where it was not when it was read. */
   active: ActiveCheck | null
@@ -32,7 +32,7 @@ export interface LocalEntry {
  * Where a copy lies, for whoever comes back to it: empty once the cache has dropped the copy, or
  * packed it.
  */
-export interface Place {
+export interface CopyHandle {
   readonly unpacked: LocalEntry | null
 }
 
@@ -43,7 +43,7 @@ export interface PackedEntry extends Pick<LocalEntry, 'readAt' | 'freshUntil'> {
 }
 
 /** A packed copy in its place. */
-class Slot implements PackedEntry, Place {
+class PackedCopy implements PackedEntry, CopyHandle {
   text: string
   readonly readAt: number
   readonly freshUntil: number
@@ -86,9 +86,9 @@ export class LocalCache {
    * The oldest first. A use moves nothing: in a map that would cost more than all the rest of a
    * check's look-up.
    */
-  readonly #slots = new Map<string, Slot>()
+  readonly #slots = new Map<string, PackedCopy>()
   /** Whose objects are kept: a ring, whose next place is that of the oldest. */
-  readonly #unpacked: (Slot | undefined)[] = []
+  readonly #unpacked: (PackedCopy | undefined)[] = []
   readonly #options: LocalCacheOptions
   #next = 0
   #bytes = 0
@@ -128,7 +128,7 @@ export class LocalCache {
     )
       evict(this.#slots, (oldest) => this.delete(oldest))
     if (bytes > maxBytes) return
-    this.#slots.set(sessionId, new Slot({ text, readAt, freshUntil }))
+    this.#slots.set(sessionId, new PackedCopy({ text, readAt, freshUntil }))
     this.#bytes += bytes
   }
 
@@ -150,7 +150,7 @@ export class LocalCache {
     this.#bytes = 0
   }
 
-  #unpack(sessionId: string, slot: Slot): LocalEntry | null {
+  #unpack(sessionId: string, slot: PackedCopy): LocalEntry | null {
     const record = decodeCopy(sessionId, slot.text)?.record
     if (!record) return null
     const { readAt, freshUntil } = slot

@@ -4,33 +4,33 @@ import { findSessions } from '../session/store.js'
 import type { DatabaseClock } from '../cluster/database-clock.js'
 import { agedBy, decodeCopy, encodeRecord, encodeUnknown } from './session-codec.js'
 import { VersionFloors } from './version-floors.js'
-import { fits, isRevoked, type Aged, type Found, type Matches } from './store-lookup.js'
-import { Gathering } from './batcher.js'
+import { fits, isRevoked, type Aged, type StoreLookup, type Matches } from './store-lookup.js'
+import { Batcher } from './batcher.js'
 import type { LocalCache, LocalEntry, PackedEntry } from './local-cache.js'
 import type { Invalidation } from '../cluster/node-lease.js'
 import type { Protections } from '../cluster/protections.js'
 import type { Fill, SharedAnswer, SharedCache } from './shared-cache.js'
-import type { Layer, Tally } from '../counters.js'
+import type { Layer, Counters } from '../counters.js'
 
 /**
  * The right to answer from caches: a node's lease, or for the only process on a store the certainty
  * of being it.
  */
-export interface Authority {
+export interface CacheLease {
   /** @param now the monotonic clock, for whoever has just read it */
-  held(now?: number): boolean
+  isHeld(now?: number): boolean
   readonly epoch: number
   readonly stamp: string
 }
 
 export interface SessionCacheOptions {
   db: Queryable
-  authority: Authority
+  cacheLease: CacheLease
   local: LocalCache | null
   shared: SharedCache | null
   ttlMs: number
   protections: Protections
-  tally: Tally
+  counters: Counters
   clock: DatabaseClock
   onWarning: (message: string) => void
 }
@@ -39,7 +39,7 @@ export interface SessionCacheOptions {
  * So many commands to Redis may be under way that each ask about several sessions. The store is
  * asked one query at a time: its connections are few.
  */
-const SHARED_JOURNEYS = 4
+const SHARED_CONCURRENCY = 4
 
 /** A copy that says "there is no such session" lives this long: no id is ever given twice. */
 const UNKNOWN_TTL_MS = 5_000
@@ -61,7 +61,7 @@ declare const MOMENT: unique symbol
  * A time on the monotonic clock, in milliseconds, at which copies in this process may answer. Only
  * `SessionCache.moment` makes one.
  */
-export type Moment = number & { readonly [MOMENT]: true }
+export type LocalReadPermit = number & { readonly [MOMENT]: true }
 
 /** A copy in this process of a session that is active. */
 export type ActiveCopy = LocalEntry & { active: ActiveCheck }
@@ -69,29 +69,29 @@ export type ActiveCopy = LocalEntry & { active: ActiveCheck }
 type Lease = SharedAnswer & { kind: 'lease' }
 
 /** What speaks against keeping what a read finds. */
-interface Beginning {
+interface InFlightRead {
   epoch: number
   /** Whether an invalidation of the session arrived since the read began. */
   overtaken: boolean
 }
 
 /** Sessions that are being read. */
-type Beginnings = ReadonlyMap<string, Beginning>
+type InFlightReads = ReadonlyMap<string, InFlightRead>
 
 interface StoreRead {
   ids: ReadonlySet<string>
   records: Promise<Map<string, SessionRecord | null>>
 }
 
-interface Question {
+interface SessionLookup {
   sessionId: string
   /** What a copy must fit. */
   matches: Matches
 }
 
 /** What was found, and who said so. */
-interface Answered {
-  found: Found
+interface LookupResult {
+  found: StoreLookup
   layer: Layer
 }
 
@@ -102,19 +102,20 @@ interface Answered {
  */
 export class SessionCache {
   readonly #options: SessionCacheOptions
-  readonly #reads = new Set<Beginnings>()
+  readonly #reads = new Set<InFlightReads>()
   /**
    * What the store is asked at present; noted only where the protection against joining it is off.
    */
   readonly #joinable = new Set<StoreRead>()
   readonly #floors = new VersionFloors()
   readonly #warned = new Set<string>()
-  readonly #askingShared = new Gathering(
-    (questions: readonly Question[]) => this.#answerFromShared(questions),
-    { journeys: SHARED_JOURNEYS }
+  readonly #sharedBatcher = new Batcher(
+    (questions: readonly SessionLookup[]) => this.#answerFromShared(questions),
+    { maxConcurrent: SHARED_CONCURRENCY }
   )
-  readonly #askingStore = new Gathering(
-    (questions: readonly (Question & { lease: Lease | null })[]) => this.#answerFromStore(questions)
+  readonly #storeBatcher = new Batcher(
+    (questions: readonly (SessionLookup & { lease: Lease | null })[]) =>
+      this.#answerFromStore(questions)
   )
 
   constructor(options: SessionCacheOptions) {
@@ -126,10 +127,10 @@ export class SessionCache {
    * before it may be answered as of it, however long that takes, until something is waited for:
    * then it counts no more.
    */
-  moment(): Moment | null {
+  localReadPermit(): LocalReadPermit | null {
     const now = performance.now()
-    const { local, authority } = this.#options
-    return local && authority.held(now) ? (now as Moment) : null
+    const { local, cacheLease } = this.#options
+    return local && cacheLease.isHeld(now) ? (now as LocalReadPermit) : null
   }
 
   /**
@@ -138,7 +139,12 @@ export class SessionCache {
    *
    * @param maxAgeMs how old the copy may be
    */
-  peek(sessionId: string, matches: Matches, now: Moment, maxAgeMs = Infinity): ActiveCopy | null {
+  findLocal(
+    sessionId: string,
+    matches: Matches,
+    now: LocalReadPermit,
+    maxAgeMs = Infinity
+  ): ActiveCopy | null {
     const copy = this.#options.local?.find(sessionId, now)
     return copy && matches(copy) && this.#isActive(copy, now, maxAgeMs) ? copy : null
   }
@@ -148,7 +154,7 @@ export class SessionCache {
    * looked for anew: to look for it is the dearest part of a check, for whatever was in the
    * processor's caches has gone since.
    */
-  isCurrent(copy: LocalEntry, now: Moment, maxAgeMs: number): copy is ActiveCopy {
+  isCurrent(copy: LocalEntry, now: LocalReadPermit, maxAgeMs: number): copy is ActiveCopy {
     if (!this.#isActive(copy, now, maxAgeMs)) return false
     copy.used = true
     return true
@@ -156,7 +162,7 @@ export class SessionCache {
 
   #isActive(copy: LocalEntry, now: number, maxAgeMs: number): copy is ActiveCopy {
     if (!copy.active || now >= copy.activeUntil || now - copy.readAt > maxAgeMs) return false
-    this.#options.tally.checks.local.active++
+    this.#options.counters.checks.local.active++
     return true
   }
 
@@ -166,9 +172,9 @@ export class SessionCache {
    * @param matches whether a copy fits the credential that was shown; one that does not is a miss
    * @throws StoreUnavailable when neither a copy nor the store answers
    */
-  async find(sessionId: string, matches: Matches): Promise<Found> {
-    const now = this.moment()
-    const copy = now === null ? null : this.peek(sessionId, matches, now)
+  async find(sessionId: string, matches: Matches): Promise<StoreLookup> {
+    const now = this.localReadPermit()
+    const copy = now === null ? null : this.findLocal(sessionId, matches, now)
     return now !== null && copy
       ? agedBy(copy.record, now - copy.readAt)
       : this.load(sessionId, matches, (found) => found)
@@ -180,35 +186,39 @@ export class SessionCache {
    *
    * @param show what the caller makes of what is found
    */
-  load<T>(sessionId: string, matches: Matches, show: (found: Found) => T): Promise<T> {
+  load<T>(sessionId: string, matches: Matches, show: (found: StoreLookup) => T): Promise<T> {
     const question = { sessionId, matches }
-    const { shared, authority } = this.#options
+    const { shared, cacheLease } = this.#options
     for (const { ids, records } of this.#joinable) {
       if (ids.has(sessionId)) return records.then((known) => show(known.get(sessionId) ?? null))
     }
-    if (!shared || !authority.held()) return this.#load(question, null, show)
-    const goOn = (answer: Answered | Lease | null) =>
+    if (!shared || !cacheLease.isHeld()) return this.#load(question, null, show)
+    const settle = (answer: LookupResult | Lease | null) =>
       answer && 'layer' in answer
         ? show(this.#count(answer, matches))
         : this.#load(question, answer, show)
     // In a cluster nothing is gained by asking together, and whoever asks a shard that is well
     // would wait for one that is not.
     if (shared.isCluster)
-      return this.#answerFromShared([question]).then(([answer = null]) => goOn(answer))
-    return this.#askingShared.ask(question, goOn)
+      return this.#answerFromShared([question]).then(([answer = null]) => settle(answer))
+    return this.#sharedBatcher.load(question, settle)
   }
 
   /**
    * The store's pool is the limit here: what it cannot serve soon it refuses, and that is a 503.
    */
-  #load<T>(question: Question, lease: Lease | null, show: (found: Found) => T): Promise<T> {
-    return this.#askingStore.ask({ ...question, lease }, (found) =>
+  #load<T>(
+    question: SessionLookup,
+    lease: Lease | null,
+    show: (found: StoreLookup) => T
+  ): Promise<T> {
+    return this.#storeBatcher.load({ ...question, lease }, (found) =>
       show(this.#count({ found, layer: 'store' }, question.matches))
     )
   }
 
-  #count({ found, layer }: Answered, matches: Matches | undefined): Found {
-    this.#options.tally.checks[layer][
+  #count({ found, layer }: LookupResult, matches: Matches | undefined): StoreLookup {
+    this.#options.counters.checks[layer][
       found === null
         ? 'unknown'
         : isRevoked(found)
@@ -228,8 +238,8 @@ export class SessionCache {
    * @param record the rows as the write left them, with its version and the database's clock
    */
   put(record: SessionRecord): void {
-    const { local, shared, authority, ttlMs } = this.#options
-    if (!authority.held()) return
+    const { local, shared, cacheLease, ttlMs } = this.#options
+    if (!cacheLease.isHeld()) return
     const { id, version } = record.session
     const now = performance.now()
     const copy = local?.find(id, now)
@@ -251,7 +261,7 @@ export class SessionCache {
       })
     }
     // the older copy stays, for as long as it had
-    shared?.put(id, version, encodeRecord(record, ttlMs), authority.stamp).catch(() => {})
+    shared?.put(id, version, encodeRecord(record, ttlMs), cacheLease.stamp).catch(() => {})
   }
 
   /**
@@ -268,19 +278,19 @@ export class SessionCache {
   ): Promise<Map<string, Aged>> {
     const known = new Map<string, Aged>()
     const leases = new Map<string, Lease>()
-    const now = maxAgeMs > 0 ? this.moment() : null
+    const now = maxAgeMs > 0 ? this.localReadPermit() : null
     const open = new Set(wanted.keys())
     const settle = (id: string, aged: Aged) => {
       known.set(id, aged)
       open.delete(id)
     }
     for (const [id, matches] of wanted) {
-      const copy = now === null ? null : this.peek(id, matches, now, maxAgeMs)
+      const copy = now === null ? null : this.findLocal(id, matches, now, maxAgeMs)
       if (now !== null && copy)
         settle(id, { found: agedBy(copy.record, now - copy.readAt), ageMs: now - copy.readAt })
     }
-    const { shared, authority } = this.#options
-    if (open.size > 0 && maxAgeMs > 0 && shared && authority.held()) {
+    const { shared, cacheLease } = this.#options
+    if (open.size > 0 && maxAgeMs > 0 && shared && cacheLease.isHeld()) {
       for (const [id, answer] of await this.#readShared(open)) {
         if ('kind' in answer) leases.set(id, answer)
         else if (answer.ageMs <= maxAgeMs && isSettled(answer.found, wanted.get(id)))
@@ -320,7 +330,9 @@ export class SessionCache {
    * What Redis knows, or the right to fill that it gave; null where it can say nothing that counts,
    * and the store can.
    */
-  async #answerFromShared(questions: readonly Question[]): Promise<(Answered | Lease | null)[]> {
+  async #answerFromShared(
+    questions: readonly SessionLookup[]
+  ): Promise<(LookupResult | Lease | null)[]> {
     const answers = await this.#readShared(idsOf(questions))
     return questions.map(({ sessionId, matches }) => {
       const answer = answers.get(sessionId)
@@ -330,8 +342,8 @@ export class SessionCache {
   }
 
   async #answerFromStore(
-    questions: readonly (Question & { lease: Lease | null })[]
-  ): Promise<Found[]> {
+    questions: readonly (SessionLookup & { lease: Lease | null })[]
+  ): Promise<StoreLookup[]> {
     const leases = new Map<string, Lease>()
     for (const { sessionId, lease } of questions) if (lease) leases.set(sessionId, lease)
     const records = await this.#readStore(idsOf(questions), leases, questions.length)
@@ -345,9 +357,9 @@ export class SessionCache {
   #readShared(ids: ReadonlySet<string>): Promise<Map<string, Aged | Lease>> {
     return this.#hearing(ids, async (beginnings) => {
       const known = new Map<string, Aged | Lease>()
-      const { shared, authority } = this.#options
+      const { shared, cacheLease } = this.#options
       // What the shared cache cannot say, the store can.
-      const answers = (await shared?.readAll([...ids], authority.stamp)) ?? []
+      const answers = (await shared?.readAll([...ids], cacheLease.stamp)) ?? []
       let next = 0
       for (const [id, beginning] of beginnings) {
         const answer = answers[next++]
@@ -369,7 +381,7 @@ export class SessionCache {
       const known = new Map<string, SessionRecord | null>()
       const readAt = performance.now()
       const found = await findSessions(this.#options.db, [...ids]).catch((error: unknown) => {
-        this.#options.tally.checks.store.unavailable += checks
+        this.#options.counters.checks.store.unavailable += checks
         throw error
       })
       const [read] = found.values()
@@ -399,9 +411,9 @@ export class SessionCache {
   /** Reads, and hears meanwhile of what speaks against keeping what is found. */
   async #hearing<T>(
     ids: ReadonlySet<string>,
-    read: (beginnings: Beginnings) => Promise<T>
+    read: (beginnings: InFlightReads) => Promise<T>
   ): Promise<T> {
-    const { epoch } = this.#options.authority
+    const { epoch } = this.#options.cacheLease
     const beginnings = new Map([...ids].map((id) => [id, { epoch, overtaken: false }]))
     this.#reads.add(beginnings)
     try {
@@ -415,15 +427,15 @@ export class SessionCache {
   #take(
     sessionId: string,
     answer: SharedAnswer & { kind: 'hit' | 'tombstone' | 'forged' },
-    beginning: Beginning
+    beginning: InFlightRead
   ): Aged | null {
     if (answer.kind === 'forged') return this.#refuse('forged', FORGED)
     if (answer.kind === 'tombstone') return { found: { revokedReason: answer.reason }, ageMs: 0 }
-    const { authority, protections } = this.#options
+    const { cacheLease, protections } = this.#options
     // The lease, unbroken since the read began, is still held: a server that was demoted meanwhile
     // does not count.
     const usable =
-      (!protections.leaseCheck || (authority.held() && authority.epoch === beginning.epoch)) &&
+      (!protections.leaseCheck || (cacheLease.isHeld() && cacheLease.epoch === beginning.epoch)) &&
       (!protections.versionCompare || !this.#floors.isAbove(answer.version, sessionId))
     return usable ? this.#takeCopy(sessionId, answer, beginning) : null
   }
@@ -436,7 +448,7 @@ export class SessionCache {
   #takeCopy(
     sessionId: string,
     { version, text }: SharedAnswer & { kind: 'hit' },
-    beginning: Beginning
+    beginning: InFlightRead
   ): Aged | null {
     const { clock, ttlMs } = this.#options
     const copy = decodeCopy(sessionId, text)
@@ -461,8 +473,8 @@ export class SessionCache {
 
   /** Counts a copy that does not count, and warns of its kind once. */
   #refuse(why: 'forged' | 'old' | 'form', warning: string | null = null): null {
-    const { tally, onWarning } = this.#options
-    tally.copiesRefused[why]++
+    const { counters, onWarning } = this.#options
+    counters.copiesRefused[why]++
     if (warning !== null && !this.#warned.has(why)) {
       this.#warned.add(why)
       onWarning(warning)
@@ -479,7 +491,7 @@ export class SessionCache {
     record: SessionRecord | null,
     readAt: number,
     lease: Lease | undefined,
-    beginning: Beginning,
+    beginning: InFlightRead,
     fills: Fill[]
   ): void {
     if (record && findCause(record) !== null) return
@@ -517,10 +529,10 @@ export class SessionCache {
    * Keeps a copy in this process, unless something that was heard since its read began speaks
    * against it.
    */
-  #keep(sessionId: string, version: number, entry: PackedEntry, beginning: Beginning): void {
-    const { local, authority, protections } = this.#options
-    if (!local || !authority.held()) return
-    if (protections.leaseCheck && authority.epoch !== beginning.epoch) return
+  #keep(sessionId: string, version: number, entry: PackedEntry, beginning: InFlightRead): void {
+    const { local, cacheLease, protections } = this.#options
+    if (!local || !cacheLease.isHeld()) return
+    if (protections.leaseCheck && cacheLease.epoch !== beginning.epoch) return
     if (
       protections.overtakenLoads &&
       (beginning.overtaken || this.#floors.isAbove(version, sessionId))
@@ -530,11 +542,11 @@ export class SessionCache {
   }
 }
 
-function idsOf(questions: readonly Question[]): Set<string> {
+function idsOf(questions: readonly SessionLookup[]): Set<string> {
   return new Set(questions.map(({ sessionId }) => sessionId))
 }
 
 /** Whether a copy answers the question: one that does not fit may be older than the credential. */
-function isSettled(found: Found, matches: Matches | undefined): boolean {
+function isSettled(found: StoreLookup, matches: Matches | undefined): boolean {
   return found === null || isRevoked(found) || fits(found, matches)
 }

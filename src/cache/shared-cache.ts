@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Breaker } from '../redis/breaker.js'
 import type { CopyMac } from './copy-mac.js'
-import { piecesOf } from '../chunk.js'
+import { chunk } from '../chunk.js'
 import { isCluster, type RedisConnection } from '../redis/redis.js'
 import type { Protections } from '../cluster/protections.js'
 
@@ -175,7 +175,7 @@ export class SharedCache {
    *   own
    */
   async readAll(sessionIds: readonly string[], stamp: string): Promise<SharedAnswer[]> {
-    const answers = piecesOf(sessionIds, this.#together).map((ids) =>
+    const answers = chunk(sessionIds, this.#together).map((ids) =>
       this.#read(ids, this.isCluster ? '' : stamp).catch(() => ids.map(() => none))
     )
     return (await Promise.all(answers)).flat()
@@ -204,7 +204,7 @@ export class SharedCache {
    */
   async fillAll(fills: readonly Fill[]): Promise<boolean[]> {
     return (
-      await Promise.all(piecesOf(fills, this.#together).map((piece) => this.#fill(piece)))
+      await Promise.all(chunk(fills, this.#together).map((piece) => this.#fill(piece)))
     ).flat()
   }
 
@@ -255,7 +255,12 @@ export class SharedCache {
   }
 
   /** Writes the tombstone of a revoked session. */
-  async bury(sessionId: string, version: number, reason: string, ttlMs: number): Promise<void> {
+  async writeTombstone(
+    sessionId: string,
+    version: number,
+    reason: string,
+    ttlMs: number
+  ): Promise<void> {
     const tombstone = this.#mac.seal(
       { kind: 'tombstone', storeId: this.namespace, sessionId, version, stamp: '' },
       reason

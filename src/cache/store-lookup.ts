@@ -6,15 +6,15 @@ export interface Revoked {
 }
 
 /** What is known of a session: its rows, that it is revoked, or that there is none. */
-export type Found = SessionRecord | Revoked | null
+export type StoreLookup = SessionRecord | Revoked | null
 
-export function isRevoked(found: Found): found is Revoked {
+export function isRevoked(found: StoreLookup): found is Revoked {
   return found !== null && 'revokedReason' in found
 }
 
 /** The same, with how long ago at most the store said so, in milliseconds. */
 export interface Aged {
-  found: Found
+  found: StoreLookup
   ageMs: number
 }
 

@@ -10,13 +10,13 @@ import { DatabaseClock } from '../cluster/database-clock.js'
 import { LocalCache } from '../cache/local-cache.js'
 import { NodeLease } from '../cluster/node-lease.js'
 import { purgeOutbox } from '../session/outbox.js'
-import { isAnyCaching, Registration, type NodeMode } from '../cluster/node-registry.js'
+import { isAnyCaching, NodeMembership, type NodeMode } from '../cluster/node-registry.js'
 import { allProtections, type Protections } from '../cluster/protections.js'
 import { connectRedis, type RedisConnection } from '../redis/redis.js'
 import { RedisRefusals } from '../redis/redis-refusals.js'
-import { SessionCache, type Authority } from '../cache/session-cache.js'
+import { SessionCache, type CacheLease } from '../cache/session-cache.js'
 import { SharedCache } from '../cache/shared-cache.js'
-import type { Stats, Tally } from '../counters.js'
+import type { Stats, Counters } from '../counters.js'
 
 /** Sessions that one process keeps, and what they may weigh. */
 const LOCAL_ENTRIES = 100_000
@@ -71,7 +71,7 @@ export interface CacheOptions {
    * those that do.
    */
   serves: boolean
-  tally: Tally
+  counters: Counters
   protections?: Protections | undefined
 }
 
@@ -79,7 +79,7 @@ export interface CacheOptions {
  * The only process on an embedded store, whose directory it has locked: nobody else changes
  * anything.
  */
-const alone: Authority = { held: () => true, epoch: 0, stamp: '' }
+const alone: CacheLease = { isHeld: () => true, epoch: 0, stamp: '' }
 
 /**
  * Opens the caches that the configuration allows: local and shared with Redis, local alone for the
@@ -91,7 +91,7 @@ export function openCaches({
   database,
   events,
   serves,
-  tally,
+  counters,
   protections = allProtections
 }: CacheOptions): Caches {
   const db = database.prisma
@@ -128,7 +128,7 @@ export function openCaches({
   const registration =
     embedded || !(connected || serves)
       ? null
-      : new Registration({
+      : new NodeMembership({
           prisma: db,
           node: lease?.node ?? randomUUID(),
           mode,
@@ -139,20 +139,20 @@ export function openCaches({
           onWarning: events.onWarning
         })
   const mayConfirm = async () =>
-    registration ? registration.held() : embedded || !(await isAnyCaching(db))
-  const authority: Authority = embedded
+    registration ? registration.isHeld() : embedded || !(await isAnyCaching(db))
+  const cacheLease: CacheLease = embedded
     ? alone
     : lease && registration
       ? both(lease, registration, () => confirmation.caughtUp)
-      : (registration ?? { ...alone, held: () => false })
+      : (registration ?? { ...alone, isHeld: () => false })
   const cache: SessionCache = new SessionCache({
     db,
     local,
     shared,
     ttlMs,
     protections,
-    authority,
-    tally,
+    cacheLease,
+    counters,
     clock,
     onWarning: events.onWarning
   })
@@ -164,7 +164,7 @@ export function openCaches({
     ttlMs,
     mayConfirm,
     alone: embedded,
-    tally,
+    counters,
     clock
   })
   let started = false
@@ -174,7 +174,7 @@ export function openCaches({
     redis: connected?.redis ?? null,
     stats: () => ({
       local: local && { entries: local.size, bytes: local.bytes },
-      leaseHeld: local || shared ? authority.held() : null,
+      leaseHeld: local || shared ? cacheLease.isHeld() : null,
       breaker: connected ? breaker.state : null
     }),
     async join(storeId) {
@@ -190,7 +190,7 @@ export function openCaches({
       if (local || shared) await confirmation.tail()
     },
     async relayOutbox() {
-      if (registration?.held()) await confirmation.relay()
+      if (registration?.isHeld()) await confirmation.relay()
     },
     async connected() {
       if (connected)
@@ -213,9 +213,9 @@ export function openCaches({
  * The right to copies in Redis: to hear of every change, to be where the others are, and to have
  * heard what was said before.
  */
-function both(lease: NodeLease, registration: Registration, caughtUp: () => boolean): Authority {
+function both(lease: NodeLease, registration: NodeMembership, caughtUp: () => boolean): CacheLease {
   return {
-    held: (now) => lease.held(now) && registration.held(now) && caughtUp(),
+    isHeld: (now) => lease.isHeld(now) && registration.isHeld(now) && caughtUp(),
     get epoch() {
       return lease.epoch + registration.epoch
     },
@@ -227,7 +227,7 @@ function both(lease: NodeLease, registration: Registration, caughtUp: () => bool
 
 async function untilHeld(lease: NodeLease): Promise<void> {
   const deadline = performance.now() + CONNECT_WAIT_MS
-  while (!lease.held() && performance.now() < deadline) await sleep(5)
+  while (!lease.isHeld() && performance.now() < deadline) await sleep(5)
 }
 
 // Not events.once: it would reject with the first error, and a server starts without Redis.

@@ -1,13 +1,13 @@
-import { isRevoked, type Found, type Matches } from '../cache/store-lookup.js'
-import type { ActiveCopy, Moment, SessionCache } from '../cache/session-cache.js'
+import { isRevoked, type StoreLookup, type Matches } from '../cache/store-lookup.js'
+import type { ActiveCopy, LocalReadPermit, SessionCache } from '../cache/session-cache.js'
 import type { Queryable } from '../database/database.js'
 import { callStore } from '../database/fault.js'
 import type { AccessTokens } from '../token/access-token.js'
 import type { AccessTokenClaims } from '../session/access-token-claims.js'
 import type { Activity } from '../session/activity.js'
-import { Proof } from './verified-credential.js'
+import { VerifiedCredential } from './verified-credential.js'
 import {
-  causeOfRevocation,
+  toRevocationCode,
   judge,
   type Check,
   type Credential,
@@ -15,8 +15,8 @@ import {
 } from '../session/session.js'
 import { parseSessionToken, type ParsedToken } from '../session/session-token.js'
 import { holdSession } from '../session/store.js'
-import { SignedTokens } from './session-token-verifier.js'
-import type { Tally } from '../counters.js'
+import { SessionTokenVerifier } from './session-token-verifier.js'
+import type { Counters } from '../counters.js'
 
 /**
  * A check together with the rows it was decided on, for callers that show more than a check does.
@@ -57,20 +57,20 @@ export interface ReaderOptions {
   secrets: readonly string[]
   accessTokens: AccessTokens
   activity: Activity
-  tally: Tally
+  counters: Counters
 }
 
 /**
  * The one place that decides whether a session is valid. Every question of the server goes through
  * `check`.
  */
-export class SessionReader {
+export class SessionChecker {
   readonly #options: ReaderOptions
-  readonly #tokens: SignedTokens
+  readonly #tokens: SessionTokenVerifier
 
   constructor(options: ReaderOptions) {
     this.#options = options
-    this.#tokens = new SignedTokens(options.secrets)
+    this.#tokens = new SessionTokenVerifier(options.secrets)
   }
 
   /**
@@ -100,7 +100,7 @@ export class SessionReader {
       return this.#proveByAsking(credential).then((proven) =>
         'active' in proven ? proven : this.#answer(proven)
       )
-    return proof instanceof Proof ? this.#answer(proof) : proof
+    return proof instanceof VerifiedCredential ? this.#answer(proof) : proof
   }
 
   /**
@@ -113,7 +113,7 @@ export class SessionReader {
     // Requests share reads: a fault must be told to each of them, and not only to the one whose
     // read it was.
     const found = transaction
-      ? await this.#ask<Found>(() => holdSession(transaction, proof.sessionId))
+      ? await this.#ask<StoreLookup>(() => holdSession(transaction, proof.sessionId))
       : await callStore(() =>
           this.#options.cache.find(proof.sessionId, (session) => proof.fits(session))
         )
@@ -129,7 +129,7 @@ export class SessionReader {
     credentials: readonly (Credential | null)[],
     { maxAgeMs }: Consistency
   ): Promise<AgedCheck[]> {
-    const now = maxAgeMs > 0 ? this.#options.cache.moment() : null
+    const now = maxAgeMs > 0 ? this.#options.cache.localReadPermit() : null
     const answers = credentials.map((credential) =>
       credential ? this.#answerAtOnce(credential, maxAgeMs, now) : { check: malformed, ageMs: 0 }
     )
@@ -156,23 +156,23 @@ export class SessionReader {
   #answerAtOnce(
     credential: Credential,
     maxAgeMs: number,
-    now: Moment | null
-  ): AgedCheck | Proof | Promise<Proof | Refused> {
+    now: LocalReadPermit | null
+  ): AgedCheck | VerifiedCredential | Promise<VerifiedCredential | Refused> {
     const proof = this.#proveAtOnce(credential)
     if (!proof) return this.#proveByAsking(credential)
-    if (!(proof instanceof Proof)) return { check: proof, ageMs: 0 }
+    if (!(proof instanceof VerifiedCredential)) return { check: proof, ageMs: 0 }
     const copy = now === null ? null : this.#copyFor(proof, now, maxAgeMs)
     return now !== null && copy ? { check: proof.checkOf(copy), ageMs: now - copy.readAt } : proof
   }
 
   /** The copy in this process that answers; null where somebody must be asked. */
-  #copyFor(proof: Proof, now: Moment, maxAgeMs: number): ActiveCopy | null {
+  #copyFor(proof: VerifiedCredential, now: LocalReadPermit, maxAgeMs: number): ActiveCopy | null {
     const { cache, activity } = this.#options
     const kept = proof.place?.unpacked
     const copy =
       kept && cache.isCurrent(kept, now, maxAgeMs)
         ? kept
-        : cache.peek(proof.sessionId, (session) => proof.fits(session), now, maxAgeMs)
+        : cache.findLocal(proof.sessionId, (session) => proof.fits(session), now, maxAgeMs)
     if (copy !== kept) proof.place = copy?.place ?? null
     if (copy && now - copy.notedAt >= NOTE_MS) {
       copy.notedAt = now
@@ -181,8 +181,8 @@ export class SessionReader {
     return copy
   }
 
-  #answer(proof: Proof): Check | Promise<Check> {
-    const now = this.#options.cache.moment()
+  #answer(proof: VerifiedCredential): Check | Promise<Check> {
+    const now = this.#options.cache.localReadPermit()
     const copy = now === null ? null : this.#copyFor(proof, now, Infinity)
     if (copy) return proof.checkOf(copy)
     return this.#options.cache.load(
@@ -193,12 +193,12 @@ export class SessionReader {
   }
 
   async #findAll(
-    questions: readonly (AgedCheck | Proof | Refused)[],
+    questions: readonly (AgedCheck | VerifiedCredential | Refused)[],
     maxAgeMs: number
   ): Promise<AgedCheck[]> {
     const wanted = new Map<string, Matches>()
     for (const question of questions) {
-      if (!(question instanceof Proof)) continue
+      if (!(question instanceof VerifiedCredential)) continue
       // A copy must fit every credential that names its session; one that does not is read from the
       // store, for each to be judged by.
       const others = wanted.get(question.sessionId)
@@ -220,13 +220,13 @@ export class SessionReader {
    * What a credential proves by itself; null for an access token that must be verified first, which
    * may take a question.
    */
-  #proveAtOnce(credential: Credential): Proof | Refused | null {
+  #proveAtOnce(credential: Credential): VerifiedCredential | Refused | null {
     return credential.kind === 'access'
       ? this.#peekAccess(credential.value)
       : this.#proveSession(credential)
   }
 
-  async #proveByAsking(credential: Credential): Promise<Proof | Refused> {
+  async #proveByAsking(credential: Credential): Promise<VerifiedCredential | Refused> {
     const verified = await this.#ask(() => this.#options.accessTokens.verify(credential.value))
     return verified.claims
       ? proofOf(verified.claims)
@@ -237,31 +237,31 @@ export class SessionReader {
     try {
       return await callStore(question)
     } catch (error) {
-      this.#options.tally.checks.store.unavailable++
+      this.#options.counters.checks.store.unavailable++
       throw error
     }
   }
 
   #refused(refused: Refused): Refused {
-    this.#options.tally.checks.none.refused++
+    this.#options.counters.checks.none.refused++
     return refused
   }
 
-  #proveSession({ kind, value }: Credential): Proof | Refused {
+  #proveSession({ kind, value }: Credential): VerifiedCredential | Refused {
     if (kind === 'signed') return this.#tokens.read(value) ?? this.#refused(malformed)
     const parsed = parseSessionToken(value)
-    return parsed ? Proof.ofToken(parsed) : this.#refused(malformed)
+    return parsed ? VerifiedCredential.ofToken(parsed) : this.#refused(malformed)
   }
 
-  #peekAccess(token: string): Proof | null {
-    const claims = this.#options.accessTokens.peek(token)
+  #peekAccess(token: string): VerifiedCredential | null {
+    const claims = this.#options.accessTokens.findVerified(token)
     return claims && proofOf(claims)
   }
 
-  #judge(found: Found, proof: Proof): Reading {
+  #judge(found: StoreLookup, proof: VerifiedCredential): Reading {
     if (found && isRevoked(found))
       return {
-        check: { active: false, cause: causeOfRevocation(found.revokedReason) },
+        check: { active: false, cause: toRevocationCode(found.revokedReason) },
         record: null
       }
     if (!found || !proof.fits(found.session)) return { check: unknown, record: null }
@@ -281,7 +281,7 @@ function isAnswer(answer: AgedCheck | object): answer is AgedCheck {
 /** Where what an access token says keeps what it proves. */
 const PROOF = Symbol('proof')
 
-function proofOf(claims: AccessTokenClaims & { [PROOF]?: Proof }): Proof {
-  claims[PROOF] ??= Proof.ofClaims(claims)
+function proofOf(claims: AccessTokenClaims & { [PROOF]?: VerifiedCredential }): VerifiedCredential {
+  claims[PROOF] ??= VerifiedCredential.ofClaims(claims)
   return claims[PROOF]
 }

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { BoundedMap } from '../bounded-map.js'
-import { Proof } from './verified-credential.js'
+import { VerifiedCredential } from './verified-credential.js'
 import { parseSessionToken, toWireForm, verifySignedToken } from '../session/session-token.js'
 
 /** Tokens that one process remembers: about 15 MB. */
@@ -12,16 +12,16 @@ const REMEMBERED = 50_000
  * is; whether its session is active is asked every time. Garbage is not remembered, so that it
  * cannot push out what is in use.
  */
-export class SignedTokens {
+export class SessionTokenVerifier {
   readonly #secrets: readonly string[]
-  readonly #known = new BoundedMap<Proof>(REMEMBERED)
+  readonly #known = new BoundedMap<VerifiedCredential>(REMEMBERED)
 
   constructor(secrets: readonly string[]) {
     this.#secrets = secrets
   }
 
   /** What a token proves; null for what this server never issued. */
-  read(sent: string): Proof | null {
+  read(sent: string): VerifiedCredential | null {
     const known = this.#known.get(keyOf(sent))
     if (known) return known
     // Remembered in one form alone: the many spellings of one token must not push out what is in
@@ -33,7 +33,7 @@ export class SignedTokens {
     const token = verifySignedToken(signed, this.#secrets)
     const parsed = token === null ? null : parseSessionToken(token)
     if (!parsed) return null
-    const proof = Proof.ofToken(parsed)
+    const proof = VerifiedCredential.ofToken(parsed)
     this.#known.set(key, proof)
     return proof
   }

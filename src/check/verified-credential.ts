@@ -1,5 +1,5 @@
 import type { Evictable } from '../bounded-map.js'
-import type { Place } from '../cache/local-cache.js'
+import type { CopyHandle } from '../cache/local-cache.js'
 import type { ActiveCopy } from '../cache/session-cache.js'
 import type { AccessTokenClaims } from '../session/access-token-claims.js'
 import type { ActiveCheck, SessionRow } from '../session/session.js'
@@ -9,14 +9,14 @@ import type { ParsedToken } from '../session/session-token.js'
  * What a credential says of itself: the session that it names, and which rows it fits. Whether that
  * session is active is another question. Proofs are remembered, many of them: they are kept small.
  */
-export class Proof implements Evictable {
+export class VerifiedCredential implements Evictable {
   readonly sessionId: string
   /** What the store should hold for a session token. */
   readonly hash: string | null
   /** What an access token says. */
   readonly claims: AccessTokenClaims | null
   /** Where the copy lies that last answered, and that fits. */
-  place: Place | null = null
+  place: CopyHandle | null = null
   used = false
 
   private constructor(sessionId: string, hash: string | null, claims: AccessTokenClaims | null) {
@@ -25,12 +25,12 @@ export class Proof implements Evictable {
     this.claims = claims
   }
 
-  static ofToken({ sessionId, hash }: ParsedToken): Proof {
-    return new Proof(sessionId, hash, null)
+  static ofToken({ sessionId, hash }: ParsedToken): VerifiedCredential {
+    return new VerifiedCredential(sessionId, hash, null)
   }
 
-  static ofClaims(claims: AccessTokenClaims): Proof {
-    return new Proof(claims.sid, null, claims)
+  static ofClaims(claims: AccessTokenClaims): VerifiedCredential {
+    return new VerifiedCredential(claims.sid, null, claims)
   }
 
   /**

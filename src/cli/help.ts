@@ -1,4 +1,4 @@
-import { Refusal } from '../errors.js'
+import { AppError } from '../errors.js'
 import { nearNames } from '../near-names.js'
 import { operations, type Operation } from '../operator/commands.js'
 import { version } from '../version.js'
@@ -48,7 +48,7 @@ export function helpFor(words: string[]): string {
   const found = Object.entries(commands).filter(
     ([name]) => name === named || named.startsWith(`${name} `) || name.startsWith(`${named} `)
   )
-  if (found.length === 0) throw new Refusal('invalid_input', unknownCommand(named))
+  if (found.length === 0) throw new AppError('invalid_input', unknownCommand(named))
   return `${found.map(([, command]) => `Usage: holdfast ${command.usage}\n${command.help ? `\n  ${command.help}\n` : ''}`).join('\n')}\n${outcome}\n`
 }
 
@@ -61,7 +61,7 @@ export function findCommand(words: string[]): string {
   const [first = '', second = ''] = words
   const found = [`${first} ${second}`, first].find((name) => Object.hasOwn(commands, name))
   if (found === undefined)
-    throw new Refusal(
+    throw new AppError(
       'invalid_input',
       unknownCommand(second === '' || second.startsWith('-') ? first : `${first} ${second}`)
     )

@@ -5,10 +5,10 @@ import { existsSync } from 'node:fs'
 import type { Config } from '../config.js'
 import { askHolder, type ControlRequest } from '../operator/control-socket.js'
 import { errorLine, reportError } from '../error-report.js'
-import { Refusal } from '../errors.js'
+import { AppError } from '../errors.js'
 import { findCommand, helpFor } from './help.js'
 import type { Holdfast } from '../holdfast.js'
-import { operate, operations, type Operation, type PagedResult } from '../operator/commands.js'
+import { runCommand, operations, type Operation, type PagedResult } from '../operator/commands.js'
 import { readPassword } from './password-input.js'
 import { progressBar, toTable } from './terminal.js'
 import { version } from '../version.js'
@@ -92,7 +92,7 @@ async function withOperations<T>(
           ? await askHolder(config.dataDir, request)
           : null
       if (answer && 'error' in answer)
-        throw answer.cause ? new Refusal(answer.cause, answer.error) : new Error(answer.error)
+        throw answer.cause ? new AppError(answer.cause, answer.error) : new Error(answer.error)
       if (answer) return answer.result
       const { openWithControl } = await import('../operator/control.js')
       holdfast ??= await openWithControl(
@@ -101,7 +101,7 @@ async function withOperations<T>(
         { onDebug: () => {}, onWarning: () => {}, onError: () => {}, onUnfit: () => {} },
         { serves: false }
       )
-      return operate(holdfast, request, bar?.onProgress)
+      return runCommand(holdfast, request, bar?.onProgress)
     })
   } finally {
     bar?.end()
@@ -141,7 +141,7 @@ async function main(argv: string[]): Promise<void> {
   const command = findCommand(words)
   const args = words.slice(command.split(' ').length)
   if (command === 'start' || command === 'migrate') {
-    if (args.length > 0) throw new Refusal('invalid_input', `usage: holdfast ${command}`)
+    if (args.length > 0) throw new AppError('invalid_input', `usage: holdfast ${command}`)
     if (command === 'start') return runStart()
   }
   if (command === 'migrate') return printResult(await runMigrate(), command, json)
@@ -212,6 +212,6 @@ try {
     `holdfast: ${isConfigError ? errorLine(error).replaceAll('\n', '\nholdfast: ') : errorLine(error)}\n`
   )
   process.exit(
-    isConfigError || (error instanceof Refusal && error.code === 'invalid_input') ? 2 : 1
+    isConfigError || (error instanceof AppError && error.code === 'invalid_input') ? 2 : 1
   )
 }

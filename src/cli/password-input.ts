@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
-import { Refusal } from '../errors.js'
+import { AppError } from '../errors.js'
 
 /** No password is longer, however it is encoded. */
 const MOST_BYTES = 4_096
@@ -24,13 +24,13 @@ async function readInput(): Promise<string> {
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
     length += chunk.length
     if (length > MOST_BYTES)
-      throw new Refusal('invalid_input', 'standard input is too long for a password')
+      throw new AppError('invalid_input', 'standard input is too long for a password')
     chunks.push(chunk)
   }
   const password = decode(Buffer.concat(chunks)).replace(/\r?\n$/, '')
-  if (password === '') throw new Refusal('invalid_input', 'there is no password on standard input')
+  if (password === '') throw new AppError('invalid_input', 'there is no password on standard input')
   if (/[\r\n]/.test(password))
-    throw new Refusal('invalid_input', 'a password is one line on standard input')
+    throw new AppError('invalid_input', 'a password is one line on standard input')
   return password
 }
 
@@ -38,7 +38,7 @@ function decode(bytes: Buffer): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (error) {
-    throw new Refusal('invalid_input', 'the password on standard input is not UTF-8', {
+    throw new AppError('invalid_input', 'the password on standard input is not UTF-8', {
       cause: error
     })
   }
@@ -46,14 +46,14 @@ function decode(bytes: Buffer): string {
 
 async function askTwice(): Promise<string> {
   if (!process.stdin.isTTY)
-    throw new Refusal(
+    throw new AppError(
       'invalid_input',
       'standard input is no terminal, and nobody can be asked: use --password-stdin'
     )
   const password = await ask('New password: ')
-  if (password === '') throw new Refusal('invalid_input', 'there is no password')
+  if (password === '') throw new AppError('invalid_input', 'there is no password')
   if ((await ask('Once more: ')) !== password)
-    throw new Refusal('invalid_input', 'these are two different passwords: nothing was changed')
+    throw new AppError('invalid_input', 'these are two different passwords: nothing was changed')
   return password
 }
 
@@ -81,7 +81,7 @@ function ask(question: string): Promise<string> {
     lines.once('close', () => {
       process.stderr.write('\n')
       // Ctrl-C or Ctrl-D; after a line it says nothing
-      reject(new Refusal('invalid_input', 'no password was given: nothing was changed'))
+      reject(new AppError('invalid_input', 'no password was given: nothing was changed'))
     })
   })
 }

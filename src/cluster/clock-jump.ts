@@ -6,14 +6,14 @@ export const CLOCK_STEP_MS = 100
  * Notices that the machine was suspended, or its clock was set: the monotonic clock, on which
  * leases are counted, may have stood still.
  */
-export class StepWatch {
+export class ClockWatch {
   #offset = Date.now() - performance.now()
 
   /**
    * Whether the clocks have parted since the last `reset`. @param now the monotonic clock, for
    * whoever has just read it
    */
-  stepped(now = performance.now()): boolean {
+  clockJumped(now = performance.now()): boolean {
     return Math.abs(Date.now() - now - this.#offset) > CLOCK_STEP_MS
   }
 

@@ -1,4 +1,4 @@
-import { DRIFT, StepWatch } from './clock-jump.js'
+import { DRIFT, ClockWatch } from './clock-jump.js'
 
 /**
  * The database's clock as this process knows it: bounds for what it shows, from answers that
@@ -10,7 +10,7 @@ export class DatabaseClock {
   #low = -Infinity
   #high = Infinity
   #notedAt = -Infinity
-  readonly #steps = new StepWatch()
+  readonly #steps = new ClockWatch()
 
   /**
    * Takes note of an answer. The bounds shrink to what all answers agree on, and grow by what
@@ -26,7 +26,7 @@ export class DatabaseClock {
     const [earliest, latest] = [time.getTime() - now, time.getTime() + 1 - sentAt]
     const low = Math.max(this.#low - drift, earliest)
     const high = Math.min(this.#high + drift, latest)
-    const agrees = low <= high && !this.#steps.stepped(now)
+    const agrees = low <= high && !this.#steps.clockJumped(now)
     this.#low = agrees ? low : earliest
     this.#high = agrees ? high : latest
     this.#notedAt = now
@@ -47,6 +47,6 @@ export class DatabaseClock {
   }
 
   #isKnown(now: number): boolean {
-    return this.#notedAt > -Infinity && !this.#steps.stepped(now)
+    return this.#notedAt > -Infinity && !this.#steps.clockJumped(now)
   }
 }

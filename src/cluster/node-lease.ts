@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Breaker } from '../redis/breaker.js'
-import { CLOCK_STEP_MS, DRIFT, StepWatch } from './clock-jump.js'
+import { CLOCK_STEP_MS, DRIFT, ClockWatch } from './clock-jump.js'
 import {
   parseMessage,
   type Acknowledgement,
@@ -65,7 +65,7 @@ export class NodeLease {
   #channel = ''
   readonly #sent = new Map<string, number>()
   readonly #waiting = new Map<string, (node: string) => void>()
-  readonly #steps = new StepWatch()
+  readonly #steps = new ClockWatch()
   #heldUntil = -Infinity
   #history = ''
   #seq = 0
@@ -95,7 +95,7 @@ export class NodeLease {
    * that can hear each other.
    */
   get history(): string | null {
-    return this.held() ? this.#history : null
+    return this.isHeld() ? this.#history : null
   }
 
   /**
@@ -127,11 +127,11 @@ export class NodeLease {
    * Whether this node may answer from its caches at this moment. @param now the monotonic clock,
    * for whoever has just read it
    */
-  held(now = performance.now()): boolean {
+  isHeld(now = performance.now()): boolean {
     if (!this.#options.protections.leaseCheck) return this.stamp !== ''
     if (now >= this.#heldUntil) return false
     // The machine was suspended, or its clock was set: the monotonic clock may have stood still.
-    if (this.#steps.stepped(now)) {
+    if (this.#steps.clockJumped(now)) {
       this.#lapse()
       return false
     }
@@ -281,7 +281,7 @@ export class NodeLease {
       history !== this.#history ||
       missed ||
       performance.now() >= this.#heldUntil ||
-      this.#steps.stepped()
+      this.#steps.clockJumped()
     ) {
       this.#newEpoch()
       this.#options.onGranted()

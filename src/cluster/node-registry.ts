@@ -3,7 +3,7 @@ import { ConfigError } from '../errors.js'
 import type { PrismaClient } from '../database/database.js'
 import { callStore } from '../database/fault.js'
 import { StoreUnavailable } from '../errors.js'
-import { DRIFT, StepWatch } from './clock-jump.js'
+import { DRIFT, ClockWatch } from './clock-jump.js'
 
 /**
  * How a node keeps copies. `shared`: with Redis, beside others. `sole`: in this process, as the
@@ -55,10 +55,10 @@ const SHORT_LIFE_MS = 5_000
  * With Redis the row lives longer than any copy: while PostgreSQL is gone nobody else can register,
  * and copies may be answered until they end.
  */
-export class Registration {
+export class NodeMembership {
   readonly #options: RegistrationOptions
   readonly #lifeMs: number
-  readonly #steps = new StepWatch()
+  readonly #steps = new ClockWatch()
   #heldUntil = -Infinity
   #agreed: boolean
   #differences = 0
@@ -79,8 +79,8 @@ export class Registration {
    * Whether at this moment no other node can be at work that would not hear of this one's changes,
    * nor this one of its.
    */
-  held(now = performance.now()): boolean {
-    return this.#agreed && now < this.#heldUntil && !this.#steps.stepped(now)
+  isHeld(now = performance.now()): boolean {
+    return this.#agreed && now < this.#heldUntil && !this.#steps.clockJumped(now)
   }
 
   /**
@@ -215,7 +215,7 @@ export class Registration {
   }
 
   #hold(sentAt: number): void {
-    if (performance.now() >= this.#heldUntil || this.#steps.stepped()) this.#newEpoch()
+    if (performance.now() >= this.#heldUntil || this.#steps.clockJumped()) this.#newEpoch()
     this.#steps.reset()
     this.#heldUntil = Math.max(this.#heldUntil, sentAt + this.#lifeMs * (1 - DRIFT))
   }

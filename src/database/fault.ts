@@ -1,29 +1,29 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { StoreUnavailable, type Refusal } from '../errors.js'
+import { StoreUnavailable, type AppError } from '../errors.js'
 import { disableWhenIdle } from '../async-local-storage-node20.js'
 
 /**
  * What happened during one request that must be its answer. better-auth swallows errors; this does
  * not.
  */
-export interface FaultScope {
+export interface FaultContext {
   /** Why nobody knows: a fault of the store, or a refusal of work that would have told. */
-  fault: Refusal | null
+  fault: AppError | null
   /**
    * The store was given a value that it cannot take: the client sent it, whatever better-auth makes
    * of the error.
    */
   refusedValue: boolean
-  onFault: (fault: Refusal) => void
+  onFault: (fault: AppError) => void
 }
 
-const scopes = disableWhenIdle(new AsyncLocalStorage<FaultScope>())
+const scopes = disableWhenIdle(new AsyncLocalStorage<FaultContext>())
 
 /**
  * Runs `work` so that the first fault of the store inside it is kept and told, whoever swallows the
  * error.
  */
-export function watchFaults<T>(scope: FaultScope, work: () => T): T {
+export function watchFaults<T>(scope: FaultContext, work: () => T): T {
   return scopes.run(scope, work)
 }
 
@@ -31,7 +31,7 @@ export function watchFaults<T>(scope: FaultScope, work: () => T): T {
  * Makes a fault the answer of the running request, whoever swallows the error; its further
  * statements fail at once.
  */
-export function reportFault(fault: Refusal): void {
+export function reportFault(fault: AppError): void {
   const scope = scopes.getStore()
   if (!scope || scope.fault) return
   scope.fault = fault

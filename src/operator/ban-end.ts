@@ -1,4 +1,4 @@
-import { Refusal } from '../errors.js'
+import { AppError } from '../errors.js'
 import { parseTimeSpan } from './time-span.js'
 
 const LASTING = /^(\d{1,5})([mhdw])$/
@@ -16,10 +16,10 @@ export function parseBanEnd(text: string, now: number): Date {
   const lastsMs = parseTimeSpan(text, LASTING)
   const end = lastsMs !== null ? now + lastsMs : TIME.test(text) ? Date.parse(text) : NaN
   if (!Number.isFinite(end))
-    throw new Refusal(
+    throw new AppError(
       'invalid_input',
       '--until is a number of m, h, d or w (7d), a day (2027-01-31) or a time with its zone (2027-01-31T18:00Z)'
     )
-  if (end <= now) throw new Refusal('invalid_input', '--until has passed')
+  if (end <= now) throw new AppError('invalid_input', '--until has passed')
   return new Date(end)
 }

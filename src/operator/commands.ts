@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { actingAsOperator } from '../account/origin.js'
 import { purgeAccountEvents } from '../account/store.js'
 import type { ControlRequest } from './control-socket.js'
-import { Refusal } from '../errors.js'
+import { AppError } from '../errors.js'
 import { createGateway, disable, gatewayUsage, listAll, rotateSecret } from './gateway-commands.js'
 import type { Holdfast } from '../holdfast.js'
 import { countEnded, purgeEnded } from '../session/retention.js'
@@ -122,13 +122,13 @@ export const operations: Record<string, Operation> = {
 /**
  * Runs one operation. @throws Refusal for words that name none, or are not written as it wants them
  */
-export async function operate(
+export async function runCommand(
   holdfast: Holdfast,
   { operation, args, password }: ControlRequest,
   onProgress: Progress = () => {}
 ): Promise<unknown> {
   const known = Object.hasOwn(operations, operation) ? operations[operation] : undefined
-  if (!known) throw new Refusal('invalid_input', `there is no operation ${operation}`)
+  if (!known) throw new AppError('invalid_input', `there is no operation ${operation}`)
   try {
     return await actingAsOperator(() => known.run(holdfast, args, { onProgress, password }))
   } catch (error) {
@@ -138,7 +138,7 @@ export async function operate(
       String(error.code).startsWith('ERR_PARSE_ARGS')
     ))
       throw error
-    throw new Refusal('invalid_input', `${error.message}\nusage: holdfast ${known.usage}`, {
+    throw new AppError('invalid_input', `${error.message}\nusage: holdfast ${known.usage}`, {
       cause: error
     })
   }
@@ -155,7 +155,7 @@ async function list({ prisma }: Holdfast, args: string[]): Promise<unknown> {
     positionals: [who = '', ...rest]
   } = parseArgs({ args, options, allowPositionals: true })
   if (!who || rest.length > 0)
-    throw new Refusal('invalid_input', `usage: holdfast ${operations['session list']?.usage}`)
+    throw new AppError('invalid_input', `usage: holdfast ${operations['session list']?.usage}`)
   const wanted = { limit: limitOf(limit), after }
   if (all)
     return (await listSessionHistory(prisma, await getUserIdOrPast(prisma, who), wanted)).map(
@@ -204,10 +204,10 @@ async function listSessionEvents({ prisma }: Holdfast, args: string[]): Promise<
     positionals: [id = '', ...rest]
   } = parseArgs({ args, options, allowPositionals: true })
   if (!id || rest.length > 0)
-    throw new Refusal('invalid_input', `usage: holdfast ${operations['session events']?.usage}`)
+    throw new AppError('invalid_input', `usage: holdfast ${operations['session events']?.usage}`)
   const found = await listSessionEventsOf(prisma, id, null, { limit: limitOf(limit), after })
   if (found.length === 0 && after === undefined)
-    throw new Refusal('not_found', `there is no session ${id}, or retention has removed it`)
+    throw new AppError('not_found', `there is no session ${id}, or retention has removed it`)
   return found
 }
 
@@ -221,7 +221,7 @@ async function revoke({ prisma, revoker }: Holdfast, args: string[]): Promise<un
     positionals: [sessionId, ...rest]
   } = parseArgs({ args, options: { user: { type: 'string' } }, allowPositionals: true })
   if (rest.length > 0 || (user === undefined) === (sessionId === undefined)) {
-    throw new Refusal(
+    throw new AppError(
       'invalid_input',
       'usage: holdfast session revoke <session id> | --user <e-mail or user id>'
     )
@@ -237,7 +237,7 @@ async function revoke({ prisma, revoker }: Holdfast, args: string[]): Promise<un
 }
 
 async function listKeys({ signingKeys }: Holdfast, args: string[]): Promise<unknown> {
-  if (args.length > 0) throw new Refusal('invalid_input', 'usage: holdfast keys list')
+  if (args.length > 0) throw new AppError('invalid_input', 'usage: holdfast keys list')
   return signingKeys.list()
 }
 
@@ -247,7 +247,7 @@ async function rotateKeys({ signingKeys }: Holdfast, args: string[]): Promise<un
     positionals
   } = parseArgs({ args, options: { force: { type: 'boolean' } }, allowPositionals: true })
   if (positionals.length > 0)
-    throw new Refusal('invalid_input', 'usage: holdfast keys rotate [--force]')
+    throw new AppError('invalid_input', 'usage: holdfast keys rotate [--force]')
   const waitSeconds = await signingKeys.rotate({ force })
   if (waitSeconds !== null) {
     throw new Error(
@@ -262,7 +262,7 @@ async function retention(
   args: string[],
   { onProgress }: OperationInput
 ): Promise<unknown> {
-  if (args.length > 0) throw new Refusal('invalid_input', 'usage: holdfast retention')
+  if (args.length > 0) throw new AppError('invalid_input', 'usage: holdfast retention')
   const total = await countEnded(prisma, config.sessionRetentionSeconds)
   onProgress(0, total)
   const removed = await purgeEnded(prisma, config.sessionRetentionSeconds, (removed) =>

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { Refusal, type Cause } from '../errors.js'
+import { AppError, type ErrorCode } from '../errors.js'
 
 /** A command for the process that holds an embedded store. */
 export interface ControlRequest {
@@ -13,7 +13,7 @@ export interface ControlRequest {
 }
 
 /** Its answer: a result, or the message of an error, with its cause where it is a refusal. */
-export type ControlAnswer = { result: unknown } | { error: string; cause?: Cause }
+export type ControlAnswer = { result: unknown } | { error: string; cause?: ErrorCode }
 
 /**
  * Listens in the data directory for commands of the command line, which cannot open an embedded
@@ -61,7 +61,7 @@ async function answer(
     const result = await handle(JSON.parse(await receive(socket)) as ControlRequest)
     socket.end(JSON.stringify({ result } satisfies ControlAnswer))
   } catch (error) {
-    const refused = error instanceof Refusal ? { cause: error.code } : {}
+    const refused = error instanceof AppError ? { cause: error.code } : {}
     socket.end(
       JSON.stringify({
         error: error instanceof Error ? error.message : String(error),

@@ -1,7 +1,7 @@
 import { openHoldfast, type Events, type OpenOptions } from '../holdfast.js'
 import type { Config } from '../config.js'
 import type { Holdfast } from '../public.js'
-import { operate } from './commands.js'
+import { runCommand } from './commands.js'
 import { listenForControl } from './control-socket.js'
 
 /**
@@ -19,7 +19,9 @@ export async function openWithControl(
   const holdfast = await openHoldfast(config, prefix, events, options)
   if (config.databaseUrl !== undefined) return holdfast
   try {
-    const socket = await listenForControl(config.dataDir, (request) => operate(holdfast, request))
+    const socket = await listenForControl(config.dataDir, (request) =>
+      runCommand(holdfast, request)
+    )
     holdfast.onClose(() => socket.close())
   } catch (error) {
     // A path that is too long for a socket costs the command line, not the start.

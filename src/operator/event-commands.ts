@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { accountEventKinds, type AccountEvent } from '../account/account-event.js'
 import { listAccountEvents } from '../account/reading.js'
 import type { PrismaClient } from '../database/database.js'
-import { Refusal } from '../errors.js'
+import { AppError } from '../errors.js'
 import { getUserIdOrPast } from '../user/store.js'
 import { parseTimeSpan } from './time-span.js'
 
@@ -43,9 +43,9 @@ export async function listEventsFor(
     positionals
   } = parseArgs({ args, options, allowPositionals: true })
   if (positionals.length > 0 || (user !== undefined && name !== undefined))
-    throw new Refusal('invalid_input', `usage: holdfast ${eventsUsage}`)
+    throw new AppError('invalid_input', `usage: holdfast ${eventsUsage}`)
   if (kind !== undefined && !accountEventKinds.some((each) => each === kind))
-    throw new Refusal(
+    throw new AppError(
       'invalid_input',
       `there is no kind ${kind}: it is one of ${accountEventKinds.join(', ')}`
     )
@@ -68,7 +68,7 @@ export async function listEventsFor(
 export function limitOf(text: string): number {
   const limit = /^\d{1,4}$/.test(text) ? Number(text) : 0
   if (limit < 1 || limit > MAX_LISTED)
-    throw new Refusal('invalid_input', `--limit must be a number from 1 to ${MAX_LISTED}`)
+    throw new AppError('invalid_input', `--limit must be a number from 1 to ${MAX_LISTED}`)
   return limit
 }
 
@@ -83,7 +83,7 @@ function timeOf(text: string, now: number): Date {
   if (agoMs !== null) return new Date(now - agoMs)
   const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN
   if (Number.isNaN(time))
-    throw new Refusal(
+    throw new AppError(
       'invalid_input',
       '--since must be a time such as 2026-11-27T10:00:00Z, or how long ago, such as 30m, 12h or 7d'
     )

@@ -4,7 +4,7 @@ import { originOutsideRequests } from '../account/origin.js'
 import { writeAccountEvents } from '../account/store.js'
 import type { PrismaClient, Queryable } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
-import { Refusal } from '../errors.js'
+import { AppError } from '../errors.js'
 import { isGatewayId, mintGatewaySecret } from '../gateway/gateway.js'
 import {
   addSecret,
@@ -30,7 +30,7 @@ export async function createGateway(prisma: PrismaClient, args: string[]): Promi
     id
   } = read(args, 'create', { name: { type: 'string' } })
   if (!isGatewayId(id))
-    throw new Refusal(
+    throw new AppError(
       'invalid_input',
       'the id of a gateway is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -'
     )
@@ -41,12 +41,12 @@ export async function createGateway(prisma: PrismaClient, args: string[]): Promi
       insertGateway(db, { id, name: shownName, hash })
     ))
   )
-    throw new Refusal('invalid_input', `there is a gateway ${id} already`)
+    throw new AppError('invalid_input', `there is a gateway ${id} already`)
   return { id, name: shownName, secret }
 }
 
 export async function listAll(db: Queryable, args: string[]): Promise<unknown> {
-  if (args.length > 0) throw new Refusal('invalid_input', `usage: holdfast ${gatewayUsage.list}`)
+  if (args.length > 0) throw new AppError('invalid_input', `usage: holdfast ${gatewayUsage.list}`)
   return listGateways(db)
 }
 
@@ -118,10 +118,10 @@ function read(
   } catch {
     /* an unknown option */
   }
-  throw new Refusal('invalid_input', `usage: holdfast ${gatewayUsage[command]}`)
+  throw new AppError('invalid_input', `usage: holdfast ${gatewayUsage[command]}`)
 }
 
 function known<T>(id: string, found: T | null): T {
-  if (found === null) throw new Refusal('not_found', `there is no gateway ${id} that is enabled`)
+  if (found === null) throw new AppError('not_found', `there is no gateway ${id} that is enabled`)
   return found
 }

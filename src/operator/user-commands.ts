@@ -4,10 +4,10 @@ import { operatorOrigin } from '../account/origin.js'
 import { exportPerson, isExportCursor, type ExportPage } from '../user/person-export.js'
 import { writeAccountEvents } from '../account/store.js'
 import { normalizeRole } from '../roles.js'
-import { Refusal } from '../errors.js'
+import { AppError } from '../errors.js'
 import type { Holdfast } from '../holdfast.js'
 import type { Operation, OperationInput } from './commands.js'
-import { rolesOf } from '../roles.js'
+import { parseRoles } from '../roles.js'
 import { parseBanEnd } from './ban-end.js'
 import { limitOf } from './event-commands.js'
 import { writePersonDocument, type PersonPage } from './person-document.js'
@@ -105,7 +105,7 @@ async function create(
   return {
     ...created,
     name: name ?? created.email.split('@', 1)[0],
-    roles: rolesOf(normalizeRole(role)),
+    roles: parseRoles(normalizeRole(role)),
     ...(given === undefined ? { password } : {})
   }
 }
@@ -130,7 +130,7 @@ async function show({ prisma }: Holdfast, args: string[]): Promise<unknown> {
   } = read('user show', args, 1, {})
   const { id } = await getUser(prisma, named)
   const user = await describeUser(prisma, id)
-  if (!user) throw new Refusal('not_found', `there is no user ${named}`)
+  if (!user) throw new AppError('not_found', `there is no user ${named}`)
   return user
 }
 
@@ -175,12 +175,12 @@ async function remove(
     const id = await getUserIdOrPast(prisma, named)
     const done = await auth.users.erase(id, onProgress)
     if (!done)
-      throw new Refusal('not_found', `there is no user ${named}, and nothing is kept of one`)
+      throw new AppError('not_found', `there is no user ${named}, and nothing is kept of one`)
     return { id, deleted: true, erased: done.erased, ...pending(done.effectiveBy) }
   }
   const user = await getUser(prisma, named)
   const deleted = await auth.users.delete(user.id)
-  if (!deleted) throw new Refusal('not_found', `there is no user ${named} any more`)
+  if (!deleted) throw new AppError('not_found', `there is no user ${named} any more`)
   return { ...user, deleted: true, ...pending(deleted.effectiveBy) }
 }
 
@@ -206,7 +206,7 @@ async function setRole({ prisma, auth }: Holdfast, args: string[]): Promise<unkn
   } = read('user set-role', args, 2, {})
   const { id } = await getUser(prisma, named)
   const effectiveBy = await auth.users.update(id, { role })
-  return { id, roles: rolesOf(normalizeRole(role)), ...pending(effectiveBy) }
+  return { id, roles: parseRoles(normalizeRole(role)), ...pending(effectiveBy) }
 }
 
 /** A page of an export, with whose it is. */
@@ -216,12 +216,12 @@ async function exportPage({ prisma }: Holdfast, args: string[]): Promise<PersonP
     words: [named = '']
   } = read('user export', args, 1, { after: { type: 'string' } })
   if (after !== undefined && !isExportCursor(after))
-    throw new Refusal('invalid_input', '--after is no place in an export')
+    throw new AppError('invalid_input', '--after is no place in an export')
   const userId = await getUserIdOrPast(prisma, named)
   const page = await exportPerson(prisma, userId, { limit: EXPORTED, after })
   if (after !== undefined) return { userId, ...page }
   if (page.records.length === 0)
-    throw new Refusal('not_found', `there is no user ${named}, and nothing is kept of one`)
+    throw new AppError('not_found', `there is no user ${named}, and nothing is kept of one`)
   await writeAccountEvents(prisma, operatorOrigin, [{ userId, kind: 'user_exported' }])
   return { userId, ...page }
 }
@@ -236,8 +236,8 @@ function generatePassword(): string {
   return randomBytes(15).toString('base64url')
 }
 
-function usageError(command: string, problem: string): Refusal {
-  return new Refusal(
+function usageError(command: string, problem: string): AppError {
+  return new AppError(
     'invalid_input',
     `${problem}\nusage: holdfast ${userOperations[command]?.usage}`
   )

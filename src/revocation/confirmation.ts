@@ -10,10 +10,10 @@ import {
   tailOutbox,
   type Change
 } from '../session/outbox.js'
-import { piecesOf } from '../chunk.js'
+import { chunk } from '../chunk.js'
 import type { SessionCache } from '../cache/session-cache.js'
 import type { SharedCache } from '../cache/shared-cache.js'
-import type { Tally } from '../counters.js'
+import type { Counters } from '../counters.js'
 
 /** How long a caller waits for another node to confirm what this one could not, in milliseconds. */
 const RELAY_WAIT_MS = 2_000
@@ -42,7 +42,7 @@ export interface ConfirmationOptions {
    * spread.
    */
   mayConfirm: () => Promise<boolean>
-  tally: Tally
+  counters: Counters
   /** Hears the database's time with each round of the tail: copies in Redis are aged by it. */
   clock: DatabaseClock
 }
@@ -87,11 +87,11 @@ export class Confirmation {
   async #timed(own: readonly Change[], others: readonly Change[]): Promise<Date | null> {
     const changes = join(own, others)
     if (changes.length === 0) return null
-    const { tally } = this.#options
-    for (const { reason } of own) if (reason !== null) tally.revoked(reason)
+    const { counters } = this.#options
+    for (const { reason } of own) if (reason !== null) counters.revoked(reason)
     const began = performance.now()
     const effectiveBy = await this.#confirm(changes)
-    tally.onConfirmed(performance.now() - began, effectiveBy ? 'pending' : 'confirmed')
+    counters.onConfirmed(performance.now() - began, effectiveBy ? 'pending' : 'confirmed')
     return effectiveBy
   }
 
@@ -172,20 +172,20 @@ export class Confirmation {
     if (shared && lease) {
       await this.#writeAll(changes, shared)
       // All at once: a node that does not answer is waited for once.
-      await Promise.all(piecesOf(changes, ANNOUNCED).map((piece) => lease.announce(piece)))
+      await Promise.all(chunk(changes, ANNOUNCED).map((piece) => lease.announce(piece)))
     }
     // Asked at the end: whoever registers after this moment reads what was committed before it.
     if (!(await mayConfirm())) throw new Error('another node may hold copies, and has not heard')
   }
 
   async #writeAll(changes: readonly Change[], shared: SharedCache): Promise<void> {
-    for (const piece of piecesOf(changes, BATCH))
+    for (const piece of chunk(changes, BATCH))
       await Promise.all(piece.map((change) => this.#write(change, shared)))
   }
 
   async #write({ sessionId, version, reason }: Change, shared: SharedCache): Promise<void> {
     if (reason === null) await shared.drop(sessionId, version)
-    else await shared.bury(sessionId, version, reason, 2 * this.#options.ttlMs)
+    else await shared.writeTombstone(sessionId, version, reason, 2 * this.#options.ttlMs)
   }
 
   async #waitForRelay(changes: readonly Change[]): Promise<boolean> {

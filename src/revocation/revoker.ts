@@ -8,11 +8,11 @@ import {
   advanceCredentialEpoch,
   endsAll,
   revokeSessions,
-  revokeSessionsOf,
+  revokeUserSessions,
   type BulkRevocation
 } from '../session/revocation.js'
 import { judge, type RevocationReason } from '../session/session.js'
-import { findSession, holdSessionsOf } from '../session/store.js'
+import { findSession, holdUserSessions } from '../session/store.js'
 import type { Thinning } from './thinning.js'
 
 /** What a revocation did. */
@@ -38,14 +38,14 @@ export class Revoker {
   /**
    * Revokes the named sessions of a user; anybody's where `userId` is null.
    *
-   * @param authorityId the session on whose authority, where it is another one
+   * @param actingSessionId the session on whose authority, where it is another one
    * @returns null when that session has itself ended
    */
   async revoke(
     sessionIds: readonly string[],
     userId: string | null,
     reason: RevocationReason,
-    authorityId: string | null = null
+    actingSessionId: string | null = null
   ): Promise<Revoked | null> {
     const changes =
       reason === 'revoked_by_operator'
@@ -53,13 +53,13 @@ export class Revoker {
             const db = await transaction.forWrite()
             return tellOperators(
               db,
-              await revokeSessions(db, sessionIds, userId, reason, authorityId)
+              await revokeSessions(db, sessionIds, userId, reason, actingSessionId)
             )
           })
-        : await revokeSessions(this.#prisma, sessionIds, userId, reason, authorityId)
-    if (changes.length === 0 && authorityId !== null) {
-      const authority = await findSession(this.#prisma, authorityId)
-      if (!authority || !judge(authority).active) return null
+        : await revokeSessions(this.#prisma, sessionIds, userId, reason, actingSessionId)
+    if (changes.length === 0 && actingSessionId !== null) {
+      const actingSession = await findSession(this.#prisma, actingSessionId)
+      if (!actingSession || !judge(actingSession).active) return null
     }
     // Where somebody else has ended them, and may not have been answered yet, this answer must be
     // as final as theirs.
@@ -80,27 +80,27 @@ export class Revoker {
    * @returns null when the authorising session has itself ended
    */
   async revokeAll(
-    authority: { sessionId: string } | null,
+    actingSession: { sessionId: string } | null,
     bulk: BulkRevocation
   ): Promise<Revoked | null> {
-    const spared = [authority?.sessionId, bulk.exceptSessionId].filter(
+    const spared = [actingSession?.sessionId, bulk.exceptSessionId].filter(
       (id) => id !== undefined && id !== null
     )
     const thinned = await this.#thinning.thinOut({
       bulk,
       spared,
-      authorityId: authority?.sessionId ?? null
+      actingSessionId: actingSession?.sessionId ?? null
     })
     const changes = await withTransaction<Change[] | null>(this.#prisma, async (transaction) => {
       const db = await transaction.forWrite()
       await advanceCredentialEpoch(db, bulk.userId)
-      if (authority) {
-        const record = await holdSessionsOf(db, bulk.userId, authority.sessionId, {
+      if (actingSession) {
+        const record = await holdUserSessions(db, bulk.userId, actingSession.sessionId, {
           impersonations: true
         })
         if (!record || !judge(record).active) return null
       }
-      return tellOperators(db, await revokeSessionsOf(db, bulk))
+      return tellOperators(db, await revokeUserSessions(db, bulk))
     })
     if (!changes) return null
     const effectiveBy = await this.#confirmation.settle({

@@ -2,7 +2,7 @@ import type { Confirmation } from './confirmation.js'
 import type { Change } from '../session/outbox.js'
 import type { PrismaClient } from '../database/database.js'
 import { Pace } from '../database/pace.js'
-import { thinOutSessionsOf, type BulkRevocation } from '../session/revocation.js'
+import { thinOutUserSessions, type BulkRevocation } from '../session/revocation.js'
 import { ONE_STATEMENT } from '../session/store.js'
 
 const BATCH = { first: 100, min: 20, max: ONE_STATEMENT / 2 }
@@ -16,7 +16,7 @@ export interface ThinningOut {
    */
   spared: readonly string[]
   /** Nothing ends once this session has ended; null for an operator. */
-  authorityId: string | null
+  actingSessionId: string | null
 }
 
 /** What was ended beforehand. */
@@ -47,7 +47,7 @@ export class Thinning {
    * Call it outside of transactions, before the one that makes the change. Where there are few
    * sessions it does nothing, at the cost of a query.
    */
-  async thinOut({ bulk, spared, authorityId }: ThinningOut): Promise<ThinnedOut> {
+  async thinOut({ bulk, spared, actingSessionId }: ThinningOut): Promise<ThinnedOut> {
     const unconfirmed: string[] = []
     let count = 0
     let confirming = Promise.resolve()
@@ -55,7 +55,7 @@ export class Thinning {
     let few = ONE_STATEMENT
     for (;;) {
       const { result: changes } = await pace.keep((size) =>
-        thinOutSessionsOf(this.#prisma, bulk, { size, few, spared, authorityId })
+        thinOutUserSessions(this.#prisma, bulk, { size, few, spared, actingSessionId })
       )
       few = 2 * pace.size
       // One batch is confirmed while the next one ends, and no more: Redis is not given more than

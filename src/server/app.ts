@@ -13,11 +13,11 @@ import { describeAnswer } from '../../plugins/http/answer-facts.js'
 import { FastPath } from '../../plugins/fast-path/fast-path.js'
 import { httpOptions } from '../../plugins/http/http-options.js'
 import { VERIFY_FOR } from '../../plugins/http/http-options.js'
-import { withoutTail } from '../../plugins/routes/verify/verify.js'
+import { questionKey } from '../../plugins/routes/verify/verify.js'
 import { TrustedProxies } from '../../plugins/http/client-address.js'
 import type { Config } from '../config.js'
 import { reportError } from '../error-report.js'
-import { problemOf, refusalFor } from '../errors.js'
+import { toProblem, appErrorForStatus } from '../errors.js'
 
 export { serveWorkersMetrics } from '../../plugins/metrics/metrics.js'
 
@@ -53,7 +53,7 @@ export async function buildApp(
     requestTimeout: 30_000,
     keepAliveTimeout: config.keepAliveTimeoutSeconds * 1_000,
     http: { headersTimeout: 10_000, maxHeaderSize: config.maxHeaderBytes },
-    rewriteUrl: ({ url = '/' }) => withoutTail(toOriginForm(url), VERIFY_FOR),
+    rewriteUrl: ({ url = '/' }) => questionKey(toOriginForm(url), VERIFY_FOR),
     clientErrorHandler: refuseMalformed
   } as FastifyHttpOptions<Server>) as unknown as FastifyInstance
   // Node would drop what comes after so many and say nothing: they are counted where they are read
@@ -82,14 +82,14 @@ function describeRequest(
 /** Answers what Node's parser refused before there was a request. */
 const refuseMalformed: FastifyServerOptions['clientErrorHandler'] = (error, socket) => {
   if (error.code === 'ECONNRESET' || !socket.writable) return
-  const refusal = refusalFor(
+  const refusal = appErrorForStatus(
     error.code === 'HPE_HEADER_OVERFLOW'
       ? 431
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? 408
         : 400
   )
-  const problem = problemOf(refusal, uuidV7())
+  const problem = toProblem(refusal, uuidV7())
   const body = JSON.stringify(problem)
   socket.end(
     `HTTP/1.1 ${problem.status} ${problem.title}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`

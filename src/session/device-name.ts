@@ -1,4 +1,4 @@
-import { Refusal } from '../errors.js'
+import { AppError } from '../errors.js'
 
 /** The longest name of a device, in Unicode characters. */
 export const LONGEST_DEVICE_NAME = 64
@@ -43,8 +43,8 @@ function decode(bytes: Buffer): string {
   }
 }
 
-function notEncoded(cause?: unknown): Refusal {
-  return new Refusal(
+function notEncoded(cause?: unknown): AppError {
+  return new AppError(
     'invalid_input',
     'Device-Name must be UTF-8, percent-encoded: encodeURIComponent(name)',
     { cause }

@@ -1,5 +1,5 @@
 import { Prisma, type Queryable } from '../database/database.js'
-import { piecesOf } from '../chunk.js'
+import { chunk } from '../chunk.js'
 
 /** A change of a session that is committed, and that cached copies must not outlive. */
 export interface Change {
@@ -57,7 +57,7 @@ export async function claimUnconfirmed(db: Queryable): Promise<OutboxRow[]> {
 
 /** Lets any node confirm these changes at once. */
 export async function releaseClaims(db: Queryable, changes: readonly Change[]): Promise<void> {
-  for (const piece of piecesOf(changes, CHANGES)) {
+  for (const piece of chunk(changes, CHANGES)) {
     await db.$executeRaw`
       UPDATE "outbox" SET "claimedUntil" = NULL WHERE "sessionId" = ANY(${piece.map((change) => change.sessionId)}::text[]) AND "doneAt" IS NULL`
   }
@@ -65,7 +65,7 @@ export async function releaseClaims(db: Queryable, changes: readonly Change[]): 
 
 /** Notes that every cache has heard of these changes. */
 export async function confirmChanges(db: Queryable, changes: readonly Change[]): Promise<void> {
-  for (const piece of piecesOf(changes, CHANGES)) {
+  for (const piece of chunk(changes, CHANGES)) {
     await db.$executeRaw`
       UPDATE "outbox" o SET "doneAt" = clock_timestamp()
       FROM unnest(${piece.map((change) => change.sessionId)}::text[], ${piece.map((change) => change.version)}::int[]) AS c ("sessionId", "version")
@@ -93,7 +93,7 @@ export async function findUnconfirmed(
   userIds: readonly string[] = []
 ): Promise<Change[]> {
   const found: Change[] = []
-  for (const piece of piecesOf(sessionIds, CHANGES)) {
+  for (const piece of chunk(sessionIds, CHANGES)) {
     found.push(
       ...(await db.$queryRaw<Change[]>`
       SELECT "sessionId", "version", "reason" FROM "outbox"
@@ -122,7 +122,7 @@ export async function withDerived(db: Queryable, ended: readonly Ended[]): Promi
     reason
   }))
   const sources = ended.flatMap(({ sessionId, hasDerived }) => (hasDerived ? [sessionId] : []))
-  for (const piece of piecesOf(sources, CHANGES)) {
+  for (const piece of chunk(sources, CHANGES)) {
     changes.push(
       ...(await db.$queryRaw<Change[]>`
       SELECT "sessionId", "version", "reason" FROM "outbox" WHERE "sourceSessionId" = ANY(${piece}::text[]) AND "doneAt" IS NULL`)

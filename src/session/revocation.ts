@@ -2,7 +2,7 @@ import { intoImpersonationsEnded } from '../account/store.js'
 import { intoOutbox, withDerived, type Change, type Ended } from './outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import type { RevocationReason } from './session.js'
-import { endable, oldestOf, ONE_STATEMENT } from './store.js'
+import { endable, selectOldest, ONE_STATEMENT } from './store.js'
 
 /** Which sessions of a user to end. */
 export interface BulkRevocation {
@@ -16,7 +16,7 @@ export interface BulkRevocation {
  * unrevoked.
  *
  * @param userId whose sessions they must be; null where the caller may revoke anybody's
- * @param authorityId the session on whose authority; nothing is revoked when it has ended by then.
+ * @param actingSessionId the session on whose authority; nothing is revoked when it has ended by then.
  *   It is locked with the others, in one order, so that two sessions that revoke each other do not
  *   wait for each other
  * @returns what this call ended
@@ -26,9 +26,9 @@ export async function revokeSessions(
   sessionIds: readonly string[],
   userId: string | null,
   reason: RevocationReason,
-  authorityId: string | null = null
+  actingSessionId: string | null = null
 ): Promise<Change[]> {
-  const locked = authorityId === null ? sessionIds : [...sessionIds, authorityId]
+  const locked = actingSessionId === null ? sessionIds : [...sessionIds, actingSessionId]
   // Those that end through them are locked here as well, in the one order of all: the trigger would
   // take them out of it.
   return end(
@@ -37,7 +37,7 @@ export async function revokeSessions(
     reason,
     {
       chosen: Prisma.sql`"id" = ANY(${sessionIds}::text[]) AND (${userId}::text IS NULL OR "userId" = ${userId})
-      AND ${authorityStands(authorityId)}`
+      AND ${actingSessionLives(actingSessionId)}`
     }
   )
 }
@@ -122,13 +122,13 @@ export async function dropOldestPendingFactors(
  *
  * @returns what this call ended
  */
-export async function revokeSessionsOf(
+export async function revokeUserSessions(
   db: Queryable,
   { userId, exceptSessionId = null, reason }: BulkRevocation
 ): Promise<Change[]> {
   const spared = Prisma.sql`(${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})`
   const theirs = Prisma.sql`"id" = ANY(ARRAY(
-    (${oldestOf(Prisma.sql`"userId" = ${userId} AND ${spared}`)}) UNION ALL (${oldestOf(Prisma.sql`"impersonatedBy" = ${userId} AND ${spared}`)})))`
+    (${selectOldest(Prisma.sql`"userId" = ${userId} AND ${spared}`)}) UNION ALL (${selectOldest(Prisma.sql`"impersonatedBy" = ${userId} AND ${spared}`)})))`
   return untilFew(() => end(db, theirs, reason, { because: becauseOf(userId, reason) }))
 }
 
@@ -137,7 +137,7 @@ export async function endImpersonationsBy(db: Queryable, userId: string): Promis
   return untilFew(() =>
     end(
       db,
-      Prisma.sql`"id" = ANY(ARRAY(${oldestOf(Prisma.sql`"impersonatedBy" = ${userId}`)}))`,
+      Prisma.sql`"id" = ANY(ARRAY(${selectOldest(Prisma.sql`"impersonatedBy" = ${userId}`)}))`,
       'impersonation_ended'
     )
   )
@@ -152,7 +152,7 @@ export interface Batch {
   /** Are not ended. */
   spared: readonly string[]
   /** As in `revokeSessions`. */
-  authorityId: string | null
+  actingSessionId: string | null
 }
 
 /**
@@ -161,10 +161,10 @@ export interface Batch {
  *
  * @returns what this call ended; nothing when few are left, or the authority has ended
  */
-export async function thinOutSessionsOf(
+export async function thinOutUserSessions(
   db: Queryable,
   { userId, reason }: Pick<BulkRevocation, 'userId' | 'reason'>,
-  { size, few, spared, authorityId }: Batch
+  { size, few, spared, actingSessionId }: Batch
 ): Promise<Change[]> {
   const oldest = (whose: 'userId' | 'impersonatedBy') => Prisma.sql`
     SELECT "id", "expiresAt" FROM "session" WHERE ${Prisma.raw(`"${whose}"`)} = ${userId} AND "id" <> ALL(${spared}::text[]) AND ${endable}
@@ -174,9 +174,9 @@ export async function thinOutSessionsOf(
       SELECT "id", row_number() OVER (ORDER BY "expiresAt", "id") AS "place", count(*) OVER () AS "all"
       FROM ((${oldest('userId')}) UNION (${oldest('impersonatedBy')})) theirs
     ) placed WHERE "all" > ${few} AND "place" <= ${size})`
-  return end(db, Prisma.sql`"id" = ${authorityId} OR "id" = ANY(${batch})`, reason, {
+  return end(db, Prisma.sql`"id" = ${actingSessionId} OR "id" = ANY(${batch})`, reason, {
     because: becauseOf(userId, reason),
-    chosen: Prisma.sql`"id" IS DISTINCT FROM ${authorityId} AND ${authorityStands(authorityId)}`
+    chosen: Prisma.sql`"id" IS DISTINCT FROM ${actingSessionId} AND ${actingSessionLives(actingSessionId)}`
   })
 }
 
@@ -188,10 +188,10 @@ const becauseOf = (userId: string, reason: RevocationReason) =>
  * Whether the session on whose authority sessions end is among the rows that `end` has locked, and
  * has not expired.
  */
-const authorityStands = (
-  authorityId: string | null
-) => Prisma.sql`(${authorityId}::text IS NULL OR EXISTS (
-  SELECT 1 FROM locked WHERE "id" = ${authorityId} AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()))`
+const actingSessionLives = (
+  actingSessionId: string | null
+) => Prisma.sql`(${actingSessionId}::text IS NULL OR EXISTS (
+  SELECT 1 FROM locked WHERE "id" = ${actingSessionId} AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()))`
 
 async function untilFew(endBatch: () => Promise<Change[]>): Promise<Change[]> {
   const ended: Change[] = []

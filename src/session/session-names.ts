@@ -43,17 +43,17 @@ export class SessionNames {
   async rename(
     sessionId: string,
     name: string | null,
-    authority: Pick<Session, 'id' | 'userId'>
+    actingSession: Pick<Session, 'id' | 'userId'>
   ): Promise<Renamed | null> {
-    const changes = await renameSession(this.#prisma, sessionId, name, authority)
+    const changes = await renameSession(this.#prisma, sessionId, name, actingSession)
     if (changes.length === 0) {
-      const record = await findSession(this.#prisma, authority.id)
+      const record = await findSession(this.#prisma, actingSession.id)
       if (!record || !judge(record).active) return null
     }
     const effectiveBy = await this.#confirmation.confirm(changes)
     const [session = null] = await listSessions(
       this.#prisma,
-      { userId: authority.userId, sessionIds: [sessionId] },
+      { userId: actingSession.userId, sessionIds: [sessionId] },
       { limit: 1 }
     )
     return { session, effectiveBy }
@@ -68,15 +68,15 @@ async function renameSession(
   db: Queryable,
   sessionId: string,
   name: string | null,
-  { id: authorityId, userId }: Pick<Session, 'id' | 'userId'>
+  { id: actingSessionId, userId }: Pick<Session, 'id' | 'userId'>
 ): Promise<Change[]> {
   return db.$queryRaw<Change[]>`
     WITH locked AS (
-      SELECT "id", "userId", "name" FROM "session" WHERE "id" IN (${sessionId}, ${authorityId}) AND ${live} ORDER BY "id" FOR UPDATE
+      SELECT "id", "userId", "name" FROM "session" WHERE "id" IN (${sessionId}, ${actingSessionId}) AND ${live} ORDER BY "id" FOR UPDATE
     ), renamed AS (
       UPDATE "session" s SET "name" = ${name}, "version" = s."version" + 1, "updatedAt" = clock_timestamp()
       FROM locked WHERE s."id" = locked."id" AND locked."id" = ${sessionId} AND locked."userId" = ${userId} AND locked."name" IS DISTINCT FROM ${name}
-        AND EXISTS (SELECT 1 FROM locked WHERE "id" = ${authorityId})
+        AND EXISTS (SELECT 1 FROM locked WHERE "id" = ${actingSessionId})
       RETURNING s."id", s."userId", s."version"
     ), outbox_rows AS (${intoOutbox('renamed', null)})
     SELECT "id" AS "sessionId", "version", NULL AS "reason" FROM renamed`

@@ -1,5 +1,5 @@
-import { rolesOf } from '../roles.js'
-import type { InactiveCause } from '../errors.js'
+import { parseRoles } from '../roles.js'
+import type { InactiveCode } from '../errors.js'
 import type { AccessTokenClaims } from './access-token-claims.js'
 
 /** A session as it is shown: never with a token. */
@@ -46,7 +46,7 @@ export type Credential =
 /**
  * The answer to "is this session valid?". Whoever does not know throws `StoreUnavailable` instead.
  */
-export type Check = ActiveCheck | { active: false; cause: InactiveCause }
+export type Check = ActiveCheck | { active: false; cause: InactiveCode }
 
 /**
  * The answer about a session that is valid. Whoever changes it copies it first: checks of one copy
@@ -146,20 +146,20 @@ export interface SessionRecord {
  * What the holder of a session is told that was revoked: where it was the account and not the
  * session, they are told so.
  */
-export function causeOfRevocation(reason: string | null): InactiveCause {
+export function toRevocationCode(reason: string | null): InactiveCode {
   if (reason === 'user_banned') return 'user_banned'
   return reason === 'user_deleted' ? 'user_gone' : 'session_revoked'
 }
 
 /** Whether a cause says that somebody has ended the session, which it did not outlive. */
-export function isRevocation(cause: InactiveCause): boolean {
+export function isRevocation(cause: InactiveCode): boolean {
   return cause === 'session_revoked' || cause === 'user_banned' || cause === 'user_gone'
 }
 
 /** Why the session is not valid, by the database's clock; null when it is. */
-export function findCause({ session, user, now }: SessionRecord): InactiveCause | null {
+export function findCause({ session, user, now }: SessionRecord): InactiveCode | null {
   const nowMs = now.getTime()
-  if (session.revokedAt) return causeOfRevocation(session.revokedReason)
+  if (session.revokedAt) return toRevocationCode(session.revokedReason)
   if (session.expiresAt.getTime() <= nowMs || session.absoluteExpiresAt.getTime() <= nowMs)
     return 'session_expired'
   if (!user) return 'user_gone'
@@ -206,7 +206,7 @@ export function showActive(session: SessionRow, user: UserRow): ActiveCheck {
       emailVerified: user.emailVerified,
       name: user.name,
       image: user.image,
-      roles: rolesOf(user.role)
+      roles: parseRoles(user.role)
     }
   }
 }

@@ -3,7 +3,7 @@ import { intoOutbox, withDerived, type Change } from './outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
 import { networkOf } from '../network.js'
 import type { PageWanted } from '../page.js'
-import { userAgentOf } from '../user-agent.js'
+import { userAgentFrom } from '../user-agent.js'
 import type {
   ListedSession,
   PastSession,
@@ -49,7 +49,7 @@ export interface NewSession {
    */
   credentialEpoch: number | null
   /** The session on whose authority this one begins: it must still be active. */
-  authoritySessionId: string | null
+  actingSessionId: string | null
   /** The session of this browser that the new one replaces (ASVS 7.2.4), and why. */
   replaces: { sessionId: string; hash: string; reason: RevocationReason } | null
   /**
@@ -138,7 +138,7 @@ export async function insertSession(
   session: NewSession,
   cap: number | null
 ): Promise<Inserted> {
-  const userAgent = userAgentOf(session.userAgent)
+  const userAgent = userAgentFrom(session.userAgent)
   const { replaces } = session
   const continued = typeof session.reauth === 'object' ? session.reauth.asIn : null
   const [row] = await db.$queryRaw<
@@ -179,12 +179,12 @@ export async function insertSession(
       FROM lineage source JOIN lineage first ON first."id" = COALESCE(source."sourceSessionId", source."id")
       WHERE source."id" = ${session.sourceSessionId}
     ), authority AS (
-      SELECT "id" FROM "session" WHERE "id" = ${session.authoritySessionId} AND ${live} AND EXISTS (SELECT 1 FROM owner) FOR SHARE
+      SELECT "id" FROM "session" WHERE "id" = ${session.actingSessionId} AND ${live} AND EXISTS (SELECT 1 FROM owner) FOR SHARE
     ), allowed AS (
       SELECT owner."id", source."authTime", source."absoluteExpiresAt" AS "notAfter", source."endsWith", source."idleNotAfter" FROM owner LEFT JOIN source ON true
       WHERE (SELECT "free" FROM room) AND (${session.sourceSessionId}::text IS NULL OR source."id" IS NOT NULL)
         AND (${session.impersonatedBy}::text IS NULL OR EXISTS (SELECT 1 FROM impersonator))
-        AND (${session.authoritySessionId}::text IS NULL OR EXISTS (SELECT 1 FROM authority))
+        AND (${session.actingSessionId}::text IS NULL OR EXISTS (SELECT 1 FROM authority))
     ), marked AS (
       UPDATE "session" SET "hasDerived" = true WHERE "id" = (SELECT "endsWith" FROM allowed) AND NOT "hasDerived"
     ), replaced AS (
@@ -241,7 +241,7 @@ export async function findSession(db: Queryable, sessionId: string): Promise<Ses
   const [row] = await db.$queryRaw<JoinedRow[]>`
     SELECT ${sessionColumns}, ${userColumns}, clock_timestamp() AS "now"
     FROM "session" s LEFT JOIN "user" u ON u."id" = s."userId" WHERE ${onPrimary} AND s."id" = ${sessionId}`
-  return row ? recordOf(row) : null
+  return row ? toSessionRecord(row) : null
 }
 
 /**
@@ -255,7 +255,7 @@ export async function findSessions(
   const rows = await db.$queryRaw<JoinedRow[]>`
     SELECT ${sessionColumns}, ${userColumns}, clock_timestamp() AS "now"
     FROM "session" s LEFT JOIN "user" u ON u."id" = s."userId" WHERE ${onPrimary} AND s."id" = ANY(${sessionIds}::text[])`
-  return new Map(rows.map((row) => [row.id, recordOf(row)]))
+  return new Map(rows.map((row) => [row.id, toSessionRecord(row)]))
 }
 
 /**
@@ -283,7 +283,7 @@ const FEW_OF_A_PILE = 250
  * statement ends of them. They are ordered by the column of the index alone: ordered further, a
  * planner that expects few rows reads and sorts them all.
  */
-export function oldestOf(which: Prisma.Sql): Prisma.Sql {
+export function selectOldest(which: Prisma.Sql): Prisma.Sql {
   return Prisma.sql`SELECT "id" FROM "session" WHERE ${which} AND ${endable} ORDER BY "expiresAt" LIMIT ${ONE_STATEMENT}`
 }
 
@@ -294,16 +294,16 @@ export function oldestOf(which: Prisma.Sql): Prisma.Sql {
  *
  * @param impersonations whether those in which the user impersonates others are to be changed, too
  */
-export async function holdSessionsOf(
+export async function holdUserSessions(
   db: Queryable,
   userId: string,
   sessionId: string,
   { impersonations }: { impersonations: boolean }
 ): Promise<SessionRecord | null> {
-  const impersonated = Prisma.sql`UNION ALL (${oldestOf(Prisma.sql`"impersonatedBy" = ${userId}`)})`
+  const impersonated = Prisma.sql`UNION ALL (${selectOldest(Prisma.sql`"impersonatedBy" = ${userId}`)})`
   await db.$queryRaw`
     SELECT 1 FROM "session" WHERE "id" = ${sessionId} OR "id" = ANY(ARRAY(
-      (${oldestOf(Prisma.sql`"userId" = ${userId}`)}) ${impersonations ? impersonated : Prisma.empty}
+      (${selectOldest(Prisma.sql`"userId" = ${userId}`)}) ${impersonations ? impersonated : Prisma.empty}
     )) ORDER BY "id" FOR UPDATE`
   return findSession(db, sessionId)
 }
@@ -414,7 +414,7 @@ export interface BumpedPage {
  *
  * @param older what is left: sessions with a smaller id than `before`, so many at most
  */
-export async function bumpSessionsOf(
+export async function bumpUserSessions(
   db: Queryable,
   userId: string,
   older: { before: string; rows: number } | null = null
@@ -444,7 +444,7 @@ export async function bumpSessionsOf(
  * Takes the joined columns apart. Named one by one: a loop over the names of a row takes several
  * times as long, for each row that is read.
  */
-export function recordOf(row: JoinedRow): SessionRecord {
+export function toSessionRecord(row: JoinedRow): SessionRecord {
   const session: SessionRow = {
     id: row.id,
     token: row.token,

@@ -147,7 +147,7 @@ export class AccessTokens {
    * What a token says that was verified before and still counts; null for any other, which `verify`
    * must read. Asks nobody.
    */
-  peek(token: string): AccessTokenClaims | null {
+  findVerified(token: string): AccessTokenClaims | null {
     const claims = this.#remembered(token)
     const now = this.#options.now() / 1000
     return claims !== null && !hasExpired(claims, now) && !isNotYet(claims, now) ? claims : null

@@ -3,7 +3,7 @@ import type { Confirmation } from '../revocation/confirmation.js'
 import type { SessionCache } from '../cache/session-cache.js'
 import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
-import { Refusal, StoreUnavailable } from '../errors.js'
+import { AppError, StoreUnavailable } from '../errors.js'
 import { revokeSessions } from '../session/revocation.js'
 import { judge, type SessionRecord, type UserRow } from '../session/session.js'
 import { findSession } from '../session/store.js'
@@ -22,7 +22,7 @@ import {
   noteReuse,
   rotate,
   type RefreshRecord,
-  type Showing
+  type RefreshAttempt
 } from './rotation.js'
 
 /** A refresh request (RFC 6749, section 6). */
@@ -80,8 +80,8 @@ export class RefreshGrant {
     ipAddress
   }: RefreshRequest): Promise<Refreshed> {
     const token = getToken(shown)
-    if (!token) throw new Refusal('refresh_malformed')
-    const showing: Showing = {
+    if (!token) throw new AppError('refresh_malformed')
+    const showing: RefreshAttempt = {
       token,
       clientId,
       idempotencyHash:
@@ -95,7 +95,7 @@ export class RefreshGrant {
     throw new StoreUnavailable(new Error('a refresh token changed its state again and again'))
   }
 
-  async #rotate(showing: Showing, ipAddress: string | null): Promise<Refreshed | null> {
+  async #rotate(showing: RefreshAttempt, ipAddress: string | null): Promise<Refreshed | null> {
     const {
       prisma,
       cache,
@@ -117,7 +117,7 @@ export class RefreshGrant {
       ? await findSession(prisma, showing.token.sessionId)
       : rotated.record
     const check = record ? judge(record) : unknown
-    if (!check.active) throw new Refusal(check.cause)
+    if (!check.active) throw new AppError(check.cause)
     if (!record?.user) return null
     cache.put(record) // whoever checks this session goes on without a read of the store
     return {
@@ -134,10 +134,10 @@ export class RefreshGrant {
    * @returns null when it has become that meanwhile
    * @throws Refusal, after the end of the session is committed where that is due
    */
-  async #answerAgain(showing: Showing, ipAddress: string | null): Promise<Refreshed | null> {
+  async #answerAgain(showing: RefreshAttempt, ipAddress: string | null): Promise<Refreshed | null> {
     const { prisma, graceSeconds } = this.#options
     const record = await findFamily(prisma, showing.token.sessionId)
-    if (!record) throw new Refusal('session_unknown')
+    if (!record) throw new AppError('session_unknown')
     const verdict = judgeRefresh(record, showing, graceSeconds)
     if (verdict === 'rotate') return null
     if (verdict === 'replay') {
@@ -147,9 +147,9 @@ export class RefreshGrant {
     }
     if (verdict === 'reuse') {
       await this.#end(record.session.id, ipAddress)
-      throw new Refusal('refresh_reused')
+      throw new AppError('refresh_reused')
     }
-    throw new Refusal(verdict.refuse)
+    throw new AppError(verdict.refuse)
   }
 
   /**

@@ -5,12 +5,12 @@ import {
   live,
   notBanned,
   onPrimary,
-  recordOf,
+  toSessionRecord,
   sessionColumns,
   userColumns,
   type JoinedRow
 } from '../session/store.js'
-import type { Cause } from '../errors.js'
+import type { ErrorCode } from '../errors.js'
 import type { RefreshToken } from './refresh-token.js'
 
 /** The refresh state of a session: one family, one row, one lock. */
@@ -30,7 +30,7 @@ export interface RefreshRecord extends SessionRecord {
 }
 
 /** What a refresh token is shown with. */
-export interface Showing {
+export interface RefreshAttempt {
   token: RefreshToken
   clientId: string | null
   idempotencyHash: string | null
@@ -40,7 +40,7 @@ export interface Showing {
  * What the rule says: rotate, give the same answer again, end the session, or refuse and change
  * nothing.
  */
-export type Verdict = 'rotate' | 'replay' | 'reuse' | { refuse: Cause }
+export type Verdict = 'rotate' | 'replay' | 'reuse' | { refuse: ErrorCode }
 
 /**
  * The rule, for a row as it was at one moment. A generation never comes back: what is reuse now
@@ -50,7 +50,7 @@ export type Verdict = 'rotate' | 'replay' | 'reuse' | { refuse: Cause }
  */
 export function judgeRefresh(
   record: RefreshRecord,
-  { token, clientId, idempotencyHash }: Showing,
+  { token, clientId, idempotencyHash }: RefreshAttempt,
   graceSeconds: number
 ): Verdict {
   const check = judge(record)
@@ -76,7 +76,7 @@ export function judgeRefresh(
 }
 
 /** What a rotation writes. */
-export interface Rotation extends Showing {
+export interface Rotation extends RefreshAttempt {
   /** The successor's hash, and what it was made with. */
   hash: string
   salt: string
@@ -137,7 +137,7 @@ export async function rotate(
   if (!row) return null
   // PostgreSQL reads the row that it waited for anew, and no other: the user is still as the
   // statement first saw them.
-  return { record: recordOf(row), waited: row.version !== row.versionBefore + 1 }
+  return { record: toSessionRecord(row), waited: row.version !== row.versionBefore + 1 }
 }
 
 /**
@@ -167,7 +167,7 @@ export async function findFamily(db: Queryable, sessionId: string): Promise<Refr
     rotationPepper,
     idempotencyHash
   }
-  return { ...recordOf(row), refresh }
+  return { ...toSessionRecord(row), refresh }
 }
 
 const refreshColumns = Prisma.raw(

@@ -1,6 +1,6 @@
 import type { PrismaClient } from '../database/database.js'
 import type { Revoked, Revoker } from '../revocation/revoker.js'
-import { rolesOf } from '../roles.js'
+import { parseRoles } from '../roles.js'
 import type { Credential, SessionRow } from '../session/session.js'
 import {
   decodePercent,
@@ -10,7 +10,7 @@ import {
 } from '../session/session-token.js'
 import { findSession } from '../session/store.js'
 import type { Peppers } from '../secrets/keys.js'
-import { Refusal } from '../errors.js'
+import { AppError } from '../errors.js'
 import type { Refreshed, RefreshGrant, RefreshRequest } from './refresh-grant.js'
 import {
   findRefreshToken,
@@ -19,13 +19,13 @@ import {
   type ParsedRefreshToken
 } from './refresh-token.js'
 import type { TokenSet } from './token-set.js'
-import type { Tally } from '../counters.js'
+import type { Counters } from '../counters.js'
 
 /**
  * What stands for an access token inside one call: better-auth knows sessions by session tokens
  * alone.
  */
-export interface StandIn {
+export interface SurrogateToken {
   /**
    * In a session token's form, made for this call and known to nobody else; the store's hash is of
    * another.
@@ -80,7 +80,7 @@ export interface TokenServiceOptions {
   sessionTokens: SessionTokenParser
   revoker: Revoker
   peppers: Peppers
-  tally: Tally
+  counters: Counters
 }
 
 /** The token plane without HTTP: what a client is given, exchanges and gives back. */
@@ -100,7 +100,7 @@ export class TokenService {
   async refresh(
     request: RefreshRequest
   ): Promise<{ outcome: Refreshed['outcome']; tokens: TokenSet }> {
-    const { grant, accessTokens, tally } = this.#options
+    const { grant, accessTokens, counters } = this.#options
     try {
       await accessTokens.ensureSigner()
       const {
@@ -109,11 +109,11 @@ export class TokenService {
         generation,
         refreshToken
       } = await grant.refresh(request)
-      const tokens = await this.#tokensOf(session, rolesOf(user.role), generation, refreshToken)
-      tally.refreshed(outcome)
+      const tokens = await this.#tokensOf(session, parseRoles(user.role), generation, refreshToken)
+      counters.refreshed(outcome)
       return { outcome, tokens }
     } catch (error) {
-      tally.refreshed(error instanceof Refusal ? error.code : 'internal')
+      counters.refreshed(error instanceof AppError ? error.code : 'internal')
       throw error
     }
   }
@@ -148,7 +148,7 @@ export class TokenService {
    * of the reader, and it may still sign out. One that expired long ago has one that names no
    * session: it may end none.
    */
-  async standInFor(accessToken: string): Promise<StandIn | null> {
+  async surrogateFor(accessToken: string): Promise<SurrogateToken | null> {
     const { accessTokens } = this.#options
     if ((await accessTokens.sessionIdOf(accessToken)) === null) return null
     const sessionId = await accessTokens.endableSessionOf(accessToken)

@@ -1,6 +1,6 @@
 import { Prisma, type Queryable } from '../database/database.js'
 import type { PageWanted } from '../page.js'
-import { rolesOf } from '../roles.js'
+import { parseRoles } from '../roles.js'
 
 /*
  * All that is stored of a person, for the person: in pages, so that neither a statement nor an
@@ -100,7 +100,7 @@ const parts: Record<RecordKind, ReadPart> = {
     })
     if (!user) return { records: [], next: null }
     const { role, ...shown } = user
-    return { records: [{ ...shown, roles: rolesOf(role) }], next: null }
+    return { records: [{ ...shown, roles: parseRoles(role) }], next: null }
   },
   async accounts(db, userId, { limit, after }) {
     const select = {

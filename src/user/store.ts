@@ -1,7 +1,7 @@
 import { Prisma, type Queryable } from '../database/database.js'
-import { Refusal } from '../errors.js'
+import { AppError } from '../errors.js'
 import type { PageWanted } from '../page.js'
-import { rolesOf } from '../roles.js'
+import { parseRoles } from '../roles.js'
 import { live } from '../session/store.js'
 
 /** A user as lists show them. */
@@ -55,7 +55,7 @@ export async function getUser(db: Queryable, who: string): Promise<{ id: string;
     select
   })
   if (!user)
-    throw new Refusal(
+    throw new AppError(
       'not_found',
       `there is no user ${who}. \`holdfast user list --search <part of the address or name>\` may find them`
     )
@@ -122,7 +122,7 @@ function behind(after: string | undefined): Prisma.Sql {
 }
 
 function toListed({ role, ...row }: ListedRow): ListedUser {
-  return { ...row, roles: rolesOf(role) }
+  return { ...row, roles: parseRoles(role) }
 }
 
 /** What there is to know of a user; null where there is none. */
@@ -161,7 +161,7 @@ export async function describeUser(db: Queryable, userId: string): Promise<Descr
     name,
     emailVerified,
     image,
-    roles: rolesOf(role),
+    roles: parseRoles(role),
     banned,
     banReason,
     banExpires,

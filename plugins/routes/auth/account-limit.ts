@@ -1,6 +1,6 @@
 import type { FastifyRequest, onSendAsyncHookHandler, preHandlerAsyncHookHandler } from 'fastify'
 import { accountKey } from '../../../src/auth/device.js'
-import { Refusal } from '../../../src/errors.js'
+import { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { limits, type Limit } from '../../../src/limits.js'
 import { noteFacts } from '../../http/answer-facts.js'
@@ -10,7 +10,7 @@ import { asked, credentialOf } from '../../http/credential.js'
 import { knownDevice } from './known-device.js'
 
 /** Budgets to take from, in order. */
-type Wanted = [limit: Limit, of: string][]
+type BudgetClaims = [limit: Limit, of: string][]
 
 /** Requests whose guess has been counted. */
 const counted = new WeakSet<FastifyRequest>()
@@ -121,7 +121,7 @@ export const limitTokens: Pick<AccountHooks, 'preHandler'> = {
 function takeAndGiveBack(
   budgets: Budgets | null,
   wrong: readonly number[],
-  wanted: (request: FastifyRequest) => Promise<Wanted>
+  wanted: (request: FastifyRequest) => Promise<BudgetClaims>
 ): AccountHooks {
   const taken = new WeakMap<FastifyRequest, Taking[]>()
   return {
@@ -152,7 +152,7 @@ function takeAndGiveBack(
 function takeEmail(request: FastifyRequest): string {
   const body = authBody(request)
   const email = body?.['email']
-  if (typeof email !== 'string') throw new Refusal('invalid_input', 'email must be a string')
+  if (typeof email !== 'string') throw new AppError('invalid_input', 'email must be a string')
   const spelled = email.toLowerCase()
   setAuthBody(request, { ...body, email: spelled })
   return spelled

@@ -1,15 +1,15 @@
 import type { FastifyRequest, onResponseHookHandler } from 'fastify'
 import type { Shown } from '../../../src/auth/attempts.js'
-import type { AuthScope } from '../../../src/auth/scope.js'
+import type { AuthCallContext } from '../../../src/auth/call-context.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { factsOf } from '../../http/answer-facts.js'
 import { authBody } from './body.js'
 import { fromWhere } from './web-request.js'
 
-const scopes = new WeakMap<FastifyRequest, AuthScope>()
+const scopes = new WeakMap<FastifyRequest, AuthCallContext>()
 
 /** Keeps what a call of better-auth finds out, for the hook behind its answer. */
-export function noteScope(request: FastifyRequest, scope: AuthScope): void {
+export function noteScope(request: FastifyRequest, scope: AuthCallContext): void {
   scopes.set(request, scope)
 }
 

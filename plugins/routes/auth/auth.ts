@@ -4,9 +4,13 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import { shownTo } from '../../../src/auth/attempts.js'
 import type { Auth } from '../../../src/auth/auth.js'
 import type { AuthEndpoint } from '../../../src/auth/endpoints.js'
-import { createAuthScope, runInScope, type AuthScope } from '../../../src/auth/scope.js'
-import { watchFaults, type FaultScope } from '../../../src/database/fault.js'
-import { Refusal, refusalFor, type Cause } from '../../../src/errors.js'
+import {
+  createCallContext,
+  runInScope,
+  type AuthCallContext
+} from '../../../src/auth/call-context.js'
+import { watchFaults, type FaultContext } from '../../../src/database/fault.js'
+import { AppError, appErrorForStatus, type ErrorCode } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { withoutTokens } from '../../../src/session/session-token.js'
 import { limits, secondFactorLockout } from '../../../src/limits.js'
@@ -116,7 +120,7 @@ function addEndpoint(
     bodyLimit: BODY_LIMIT,
     handler: (_request, reply) => {
       reply.header('allow', allowOf(endpoint))
-      throw new Refusal('method_not_allowed')
+      throw new AppError('method_not_allowed')
     }
   })
 }
@@ -153,7 +157,7 @@ function limitsOf(
  */
 async function refuseUnknown(request: FastifyRequest, reply: FastifyReply): Promise<never> {
   await request.server.budgets?.take(reply, limits.notFoundByAddress, clientNetwork(request))
-  throw new Refusal('not_found')
+  throw new AppError('not_found')
 }
 
 async function forward(
@@ -162,27 +166,27 @@ async function forward(
   request: FastifyRequest,
   reply: FastifyReply
 ): Promise<FastifyReply> {
-  if (!holdfast.ready()) throw new Refusal('store_unavailable')
+  if (!holdfast.ready()) throw new AppError('store_unavailable')
   // Fastify has found the route, and with it the limits, by what the path means to Fastify:
   // better-auth must see that endpoint and no other.
   const { pathname } = new URL(request.raw.url ?? '/', holdfast.config.baseUrl)
   if (pathname !== pathOf(request) || !isPathOf(holdfast.auth.basePath, endpoint, pathname))
-    throw new Refusal('not_found')
+    throw new AppError('not_found')
   const { auth, tokens } = holdfast
   const hadTwoSessions = needsNoSession.has(ruleOf(endpoint).kind) && dropTwoSessions(request, auth)
   const presented = credentialOf(asked(request), auth.cookieName)
   const transport = transportOf(request, presented, pathname)
   if (transport === 'body' && pathname.endsWith('/one-time-token/verify') && isFromPage(request))
-    throw new Refusal('invalid_input', 'A page is given no tokens for a one-time token')
-  const scope = createAuthScope({
+    throw new AppError('invalid_input', 'A page is given no tokens for a one-time token')
+  const scope = createCallContext({
     presented: presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null,
     transport,
     client: clientOf(request, reply),
     from: fromWhere(request),
     deviceName: deviceNameOf(request),
-    standIn:
+    surrogate:
       presented?.credential.kind === 'access'
-        ? await tokens.standInFor(presented.credential.value)
+        ? await tokens.surrogateFor(presented.credential.value)
         : null
   })
   noteScope(request, scope)
@@ -212,7 +216,7 @@ async function forward(
 }
 
 /** Whom a call was about, for the log: who is signed in, or whose account was named. */
-function aboutWhom({ actor, epochs }: AuthScope): AnswerFacts {
+function aboutWhom({ actor, epochs }: AuthCallContext): AnswerFacts {
   if (actor) return { userId: actor.session.userId, sessionId: actor.session.id }
   const [userId] = epochs.keys()
   return userId === undefined ? {} : { userId }
@@ -224,7 +228,7 @@ function aboutWhom({ actor, epochs }: AuthScope): AnswerFacts {
  */
 async function abandonSession(
   { revoker }: Holdfast,
-  scope: AuthScope,
+  scope: AuthCallContext,
   request: FastifyRequest
 ): Promise<void> {
   const sessionId = scope.insertedSession
@@ -244,7 +248,7 @@ interface Call {
   request: FastifyRequest
   reply: FastifyReply
   response: Response
-  scope: AuthScope
+  scope: AuthCallContext
   presented: PresentedCredential | null
   /** Whether the request had two session cookies that differ, at an endpoint that needs neither. */
   hadTwoSessions: boolean
@@ -266,15 +270,15 @@ async function pass(
   // better-auth says "nobody" to a dead credential: a client that could use its refresh token must
   // not take that for a sign-out.
   if (
-    scope.standInRefused &&
+    scope.surrogateRefused &&
     request.headers['two-factor-challenge'] === undefined &&
     (response.status === 401 || pathname.endsWith('/get-session'))
   )
-    throw new Refusal(scope.standInRefused)
+    throw new AppError(scope.surrogateRefused)
   if (scope.insufficient && !response.ok) {
     if (scope.insufficient === 'rate_limited')
       reply.header('retry-after', secondFactorLockout.durationSeconds)
-    throw new Refusal(scope.insufficient)
+    throw new AppError(scope.insufficient)
   }
   const mayCarryTokens =
     scope.insertedSession !== null &&
@@ -318,8 +322,12 @@ async function pass(
  * clears the cookie), so the first fault of the store is the answer, at once and whatever
  * better-auth makes of it: 503, with no cookie set or cleared.
  */
-async function answer(holdfast: Holdfast, scope: AuthScope, request: Request): Promise<Response> {
-  const faults: FaultScope = { fault: null, refusedValue: false, onFault: () => {} }
+async function answer(
+  holdfast: Holdfast,
+  scope: AuthCallContext,
+  request: Request
+): Promise<Response> {
+  const faults: FaultContext = { fault: null, refusedValue: false, onFault: () => {} }
   const faulted = new Promise<never>((_resolve, reject) => {
     faults.onFault = reject
   })
@@ -329,14 +337,15 @@ async function answer(holdfast: Holdfast, scope: AuthScope, request: Request): P
   if (faults.fault) throw faults.fault
   // better-auth makes a failure of its own of such an error, or an empty list and "done".
   const isAnswered = outcome instanceof Response && !outcome.ok && outcome.status < 500
-  if ((scope.invalidInput || faults.refusedValue) && !isAnswered) throw new Refusal('invalid_input')
-  if (scope.authorityEnded && !isAnswered) throw new Refusal(scope.authorityEnded)
+  if ((scope.invalidInput || faults.refusedValue) && !isAnswered)
+    throw new AppError('invalid_input')
+  if (scope.authorityEnded && !isAnswered) throw new AppError(scope.authorityEnded)
   if (!(outcome instanceof Response)) throw outcome
   return outcome
 }
 
 /** The stable cause, where it is one of ours. */
-function causeOf({ noRoom }: AuthScope): { cause?: Cause } {
+function causeOf({ noRoom }: AuthCallContext): { cause?: ErrorCode } {
   return noRoom ? { cause: 'too_many_sessions' } : {}
 }
 
@@ -356,7 +365,7 @@ interface Answering {
   /** What a JSON answer says besides. */
   addition: Record<string, unknown>
   /** Present where a sign-in has met the cap of sessions. */
-  noRoom: AuthScope['noRoom']
+  noRoom: AuthCallContext['noRoom']
 }
 
 /**
@@ -381,7 +390,7 @@ async function send(
 ): Promise<FastifyReply> {
   if (response.status >= 500) {
     request.log.error({ status: response.status }, 'better-auth failed')
-    throw refusalFor(500)
+    throw appErrorForStatus(500)
   }
   reply.code(response.status)
   // A second factor that is locked, or no room for a session: nobody need ask again before.
@@ -396,7 +405,7 @@ async function send(
   reply.header('cache-control', response.headers.get('cache-control') ?? 'no-store')
   // better-auth answers an unknown path with a status and nothing else: say what it means.
   if (!response.body && response.status >= 400)
-    throw response.status === 401 ? new Refusal(unauthorized) : refusalFor(response.status)
+    throw response.status === 401 ? new AppError(unauthorized) : appErrorForStatus(response.status)
   if (!response.body) return reply.send()
   if (!isJson(response)) return reply.send(Readable.fromWeb(response.body as ReadableStream))
   const text = await response.text()

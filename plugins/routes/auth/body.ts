@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { Refusal } from '../../../src/errors.js'
+import { AppError } from '../../../src/errors.js'
 
 /** The body of a request to better-auth, parsed: an object of JSON values. */
 export type AuthBody = Readonly<Record<string, unknown>>
@@ -42,7 +42,7 @@ export function readAuthBody(
 ): AuthBody {
   const type = mediaType(request)
   if (type !== JSON_TYPE && (type !== FORM_TYPE || !takesForms)) {
-    throw new Refusal(
+    throw new AppError(
       'unsupported_media_type',
       takesForms
         ? `A body must be ${JSON_TYPE} or ${FORM_TYPE}`
@@ -63,7 +63,7 @@ function mediaType(request: FastifyRequest): string {
   for (const parameter of parameters) {
     const [, charset] = /^\s*charset\s*=\s*"?([^"]*?)"?\s*$/i.exec(parameter) ?? []
     if (charset !== undefined && !/^utf-?8$/i.test(charset))
-      throw new Refusal('unsupported_media_type', 'The charset of a body must be UTF-8')
+      throw new AppError('unsupported_media_type', 'The charset of a body must be UTF-8')
   }
   return essence.trim().toLowerCase()
 }
@@ -71,7 +71,7 @@ function mediaType(request: FastifyRequest): string {
 function parseJson(bytes: Buffer): AuthBody {
   const value = jsonOf(decodeUtf8(bytes, { ignoreBOM: false }))
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Refusal('invalid_input', 'The body must be a JSON object')
+    throw new AppError('invalid_input', 'The body must be a JSON object')
   checkShape(value, MAX_DEPTH)
   return value as AuthBody
 }
@@ -80,7 +80,7 @@ function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    throw new Refusal('invalid_input', 'The body is not valid JSON')
+    throw new AppError('invalid_input', 'The body is not valid JSON')
   }
 }
 
@@ -113,7 +113,7 @@ function decodeUtf8(bytes: Buffer, { ignoreBOM }: { ignoreBOM: boolean }): strin
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM }).decode(bytes)
   } catch {
-    throw new Refusal('invalid_input', 'The body is not valid UTF-8')
+    throw new AppError('invalid_input', 'The body is not valid UTF-8')
   }
 }
 
@@ -121,13 +121,13 @@ function decodeUtf8(bytes: Buffer, { ignoreBOM }: { ignoreBOM: boolean }): strin
 function checkShape(value: unknown, depth: number): void {
   if (typeof value !== 'object' || value === null) return
   if (depth === 0)
-    throw new Refusal(
+    throw new AppError(
       'invalid_input',
       `The body must not be nested deeper than ${MAX_DEPTH} levels`
     )
   for (const [key, item] of Object.entries(value)) {
     if (refusedKeys.has(key))
-      throw new Refusal('invalid_input', `The body must not have a field named ${key}`)
+      throw new AppError('invalid_input', `The body must not have a field named ${key}`)
     checkShape(item, depth - 1)
   }
 }

@@ -1,7 +1,7 @@
 import { findInputFault, findTextFault, isEmailAddress } from '../../../src/auth/input.js'
 import { findPasswordFault } from '../../../src/auth/new-password.js'
 import type { Config } from '../../../src/config.js'
-import { Refusal } from '../../../src/errors.js'
+import { AppError } from '../../../src/errors.js'
 import type { AuthBody } from './body.js'
 
 /** Endpoints that write what they are sent into a user. */
@@ -48,7 +48,7 @@ export async function checkFields(
   for (const field of addresses) {
     const address = body[field]
     if (typeof address === 'string' && /[^\0-\x7f]/.test(address))
-      throw new Refusal('invalid_input', `${field} must be percent-encoded`)
+      throw new AppError('invalid_input', `${field} must be percent-encoded`)
   }
   const field = setsPassword[path]
   const password = field === undefined ? undefined : body[field]
@@ -57,19 +57,19 @@ export async function checkFields(
     email: typeof body['email'] === 'string' ? body['email'] : undefined,
     appName
   })
-  if (fault !== null) throw new Refusal(fault)
+  if (fault !== null) throw new AppError(fault)
 }
 
 /** Before it is put into lower case. */
 function checkEmail(email: unknown): void {
-  if (typeof email === 'string' && !isEmailAddress(email)) throw new Refusal('invalid_email')
+  if (typeof email === 'string' && !isEmailAddress(email)) throw new AppError('invalid_email')
 }
 
 function checkUser({ data: _data, ...fields }: AuthBody): void {
   for (const field of texts) {
     const value = fields[field] ?? null
     if (value !== null && typeof value !== 'string')
-      throw new Refusal('invalid_input', `${field} must be a string`)
+      throw new AppError('invalid_input', `${field} must be a string`)
   }
   refuseFor(findInputFault('user', fields))
 }
@@ -79,5 +79,5 @@ function isObject(value: unknown): value is AuthBody {
 }
 
 function refuseFor(fault: string | null): void {
-  if (fault !== null) throw new Refusal('invalid_input', fault)
+  if (fault !== null) throw new AppError('invalid_input', fault)
 }

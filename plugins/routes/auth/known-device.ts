@@ -1,6 +1,6 @@
 import { fastifyCookie } from '@fastify/cookie'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { AuthScope } from '../../../src/auth/scope.js'
+import type { AuthCallContext } from '../../../src/auth/call-context.js'
 import { isDeviceProof } from '../../../src/auth/device.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 
@@ -60,7 +60,7 @@ export async function knownDevice(
  */
 export function newDeviceProof(
   holdfast: Holdfast,
-  call: { request: FastifyRequest; scope: AuthScope; pathname: string; begunHere: boolean }
+  call: { request: FastifyRequest; scope: AuthCallContext; pathname: string; begunHere: boolean }
 ): string | null {
   const { request, scope, pathname, begunHere } = call
   const userId = begunHere

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
-import type { AuthScope, TokenTransport } from '../../../src/auth/scope.js'
+import type { AuthCallContext, TokenTransport } from '../../../src/auth/call-context.js'
 import type { TokenService } from '../../../src/token/token-service.js'
-import { Refusal } from '../../../src/errors.js'
+import { AppError } from '../../../src/errors.js'
 import type { PresentedCredential } from '../../http/credential.js'
 
 // What better-auth remembers in cookies between a password and a second factor.
@@ -26,9 +26,12 @@ export function transportOf(
 ): TokenTransport {
   const wanted = headers['token-transport']
   if (wanted !== undefined && wanted !== 'body' && wanted !== 'cookie')
-    throw new Refusal('invalid_input', 'Token-Transport must be body or cookie')
+    throw new AppError('invalid_input', 'Token-Transport must be body or cookie')
   if (wanted === 'body' && presented?.from === 'cookie')
-    throw new Refusal('invalid_input', 'Token-Transport: body cannot be used with a session cookie')
+    throw new AppError(
+      'invalid_input',
+      'Token-Transport: body cannot be used with a session cookie'
+    )
   if (IMPERSONATION.test(path)) return 'cookie'
   return presented?.credential.kind === 'access' ? 'body' : (wanted ?? 'cookie')
 }
@@ -38,7 +41,7 @@ export function transportOf(
  * session has begun, the challenge when a second factor is pending.
  */
 export async function additionTo(
-  { transport, begun }: Pick<AuthScope, 'transport' | 'begun'>,
+  { transport, begun }: Pick<AuthCallContext, 'transport' | 'begun'>,
   cookies: readonly string[],
   prefix: string,
   tokens: TokenService
@@ -78,6 +81,6 @@ export function cookiesOfChallenge({ headers }: FastifyRequest, prefix: string):
         pair.startsWith(`${prefix}.`)
     )
   if (!isOurs)
-    throw new Refusal('invalid_input', 'Two-Factor-Challenge is not one that this server gave')
+    throw new AppError('invalid_input', 'Two-Factor-Challenge is not one that this server gave')
   return cookies
 }

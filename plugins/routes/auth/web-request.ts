@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { CLIENT_ADDRESS_HEADER, type Auth } from '../../../src/auth/auth.js'
 import type { HashClient } from '../../../src/auth/hash-queue.js'
-import type { AuthScope } from '../../../src/auth/scope.js'
+import type { AuthCallContext } from '../../../src/auth/call-context.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { networksOf } from '../../../src/network.js'
 import { decodePercent, toWireForm } from '../../../src/session/session-token.js'
@@ -48,7 +48,7 @@ export function toWebRequest(
   { config, auth }: Holdfast,
   request: FastifyRequest,
   presented: PresentedCredential | null,
-  { standIn }: AuthScope
+  { surrogate }: AuthCallContext
 ): Request {
   const headers = new Headers()
   const { rawHeaders } = request.raw
@@ -69,7 +69,7 @@ export function toWebRequest(
     presented?.from === 'bearer' ? withoutCookie(cookie, auth.cookieName) : cookie
   )
   if (presented?.credential.kind === 'access') headers.delete('authorization')
-  if (standIn) headers.set('authorization', `Bearer ${auth.signForBetterAuth(standIn.token)}`)
+  if (surrogate) headers.set('authorization', `Bearer ${auth.signForBetterAuth(surrogate.token)}`)
   const challenge = cookiesOfChallenge(request, auth.cookiePrefix)
   if (challenge !== null) {
     headers.append('cookie', challenge)
@@ -102,7 +102,7 @@ export function clientOf(request: FastifyRequest, { raw }: FastifyReply): HashCl
 }
 
 /** Where events say that a request came from. */
-export function fromWhere(request: FastifyRequest): AuthScope['from'] {
+export function fromWhere(request: FastifyRequest): AuthCallContext['from'] {
   return {
     address: clientAddress(request) || null,
     userAgent: request.headers['user-agent'] ?? null
@@ -134,7 +134,7 @@ function signHeadersAnew(
         .trim()
         .replace(/^"(.*)"$/, '$1')
     )
-    const value = isCookie(pair, auth.cookieName) ? auth.toBetterAuth(sent) : auth.signAnew(sent)
+    const value = isCookie(pair, auth.cookieName) ? auth.toBetterAuth(sent) : auth.resign(sent)
     return value === null ? pair : `${name}=${encodeURIComponent(value)}`
   })
   headers.set('cookie', pairs.join(';'))

@@ -1,5 +1,5 @@
 import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Refusal } from '../../../src/errors.js'
+import { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { refusals } from '../../http/problem-schema.js'
 
@@ -35,7 +35,7 @@ const health: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { 
     },
     async () => {
       if (!holdfast.accepting())
-        throw new Refusal(holdfast.draining ? 'draining' : 'store_unavailable')
+        throw new AppError(holdfast.draining ? 'draining' : 'store_unavailable')
       await holdfast.ping()
       return { status: 'ready' }
     }

@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox'
 import type { Check } from '../../../src/session/session.js'
 import type { TokenParties } from '../../../src/token/codec.js'
-import { jsonAnswer, type FastAnswer } from '../../fast-path/fast-path.js'
+import { jsonAnswer, type FastResponse } from '../../fast-path/fast-path.js'
 
 const seconds = Type.Integer()
 
@@ -86,9 +86,9 @@ export function introspectionBeginning(
 
 /** That text, ended, as a whole answer, remembered alike. */
 export function introspectionAnswer(
-  check: Check & { [ANSWER]?: FastAnswer },
+  check: Check & { [ANSWER]?: FastResponse },
   parties: TokenParties
-): FastAnswer {
+): FastResponse {
   if (!check.active) return inactive
   check[ANSWER] ??= jsonAnswer(`${introspectionBeginning(check, parties)}}`)
   return check[ANSWER]

@@ -6,7 +6,7 @@ import {
   type FastifyPluginAsyncTypebox
 } from '@fastify/type-provider-typebox'
 import type { FastifyError } from 'fastify'
-import type { Refusal } from '../../../src/errors.js'
+import type { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import type { Check } from '../../../src/session/session.js'
 import { credentialOfToken } from '../../http/credential.js'
@@ -62,7 +62,7 @@ const introspection: FastifyPluginAsyncTypebox<{
   app.removeAllContentTypeParsers()
   await app.register(formbody, { bodyLimit: BODY_LIMIT })
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
-  app.setErrorHandler<FastifyError | Refusal>(sendOAuthError)
+  app.setErrorHandler<FastifyError | AppError>(sendOAuthError)
   app.addHook('preValidation', omitEmptyParameters)
   if (fastPath) app.addHook('preParsing', fastPath.bodyAgain)
 

@@ -9,7 +9,7 @@ import type { AgedCheck } from '../../../src/check/session-checker.js'
 import type { TokenParties } from '../../../src/token/codec.js'
 import { credentialOfToken } from '../../http/credential.js'
 import { sendNotFound } from '../../limits/not-found.js'
-import { jsonAnswer, type FastAnswer, type FastPath } from '../../fast-path/fast-path.js'
+import { jsonAnswer, type FastResponse, type FastPath } from '../../fast-path/fast-path.js'
 import type { GatewaysQuestion } from '../../gateway.js'
 import { quiet } from '../../http/log-only-failures.js'
 import { refusals } from '../../http/problem-schema.js'
@@ -80,7 +80,7 @@ const sessionCheck: FastifyPluginAsyncTypebox<{
     tokens: readonly string[],
     consistency: 'strict' | 'bounded',
     maxAgeMs: number
-  ): Promise<FastAnswer> => {
+  ): Promise<FastResponse> => {
     const checkedAt = new Date().toISOString()
     const answers = await holdfast.reader.checkAll(tokens.map(credentialOfToken), { maxAgeMs })
     const results = answers.map((answer) => textOf(answer, holdfast.parties)).join(',')

@@ -1,6 +1,6 @@
 import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
-import { Refusal } from '../../../src/errors.js'
+import { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { readPage } from '../../../src/page.js'
 import { cleanDeviceName, LONGEST_DEVICE_NAME } from '../../../src/session/device-name.js'
@@ -46,7 +46,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
     }
   )
   app.addContentTypeParser<string>('*', { parseAs: 'string' }, (_request, body, done) => {
-    done(body === '' ? null : new Refusal('unsupported_media_type'), undefined)
+    done(body === '' ? null : new AppError('unsupported_media_type'), undefined)
   })
   app.addHook('preValidation', app.requireSession)
   app.addHook('onSend', async (_request, reply) => {
@@ -115,12 +115,12 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
         id === session.id
           ? await revoker.revoke([id], session.userId, 'signed_out')
           : await revoker.revoke([id], session.userId, 'revoked_by_user', session.id)
-      if (revoked === null) throw new Refusal('session_revoked')
+      if (revoked === null) throw new AppError('session_revoked')
       if (
         revoked.count === 0 &&
         (await listEvents(prisma, id, session.userId, { limit: 1 })).length === 0
       )
-        throw new Refusal('not_found')
+        throw new AppError('not_found')
       return showRevoked(reply, revoked)
     }
   )
@@ -153,10 +153,10 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
       const { session } = identityOf(request)
       const name = request.body.name === null ? null : cleanDeviceName(request.body.name)
       if (name === '')
-        throw new Refusal('invalid_input', 'name must have a character that can be seen')
+        throw new AppError('invalid_input', 'name must have a character that can be seen')
       const renamed = await sessionNames.rename(request.params.id, name, session)
-      if (renamed === null) throw new Refusal('session_revoked')
-      if (renamed.session === null) throw new Refusal('not_found')
+      if (renamed === null) throw new AppError('session_revoked')
+      if (renamed.session === null) throw new AppError('not_found')
       const shown = { session: showListed(renamed.session, session.id) }
       if (!renamed.effectiveBy) return shown
       reply.code(202)
@@ -180,7 +180,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
         { sessionId: session.id },
         { userId: session.userId, exceptSessionId: session.id, reason: 'revoked_by_user' }
       )
-      if (revoked === null) throw new Refusal('session_revoked')
+      if (revoked === null) throw new AppError('session_revoked')
       return showRevoked(reply, revoked)
     }
   )
@@ -213,7 +213,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
         listEvents(prisma, request.params.id, mayOnlySeeOwn ? session.userId : null, wanted)
       )
       if (page.length === 0 && request.query.after === undefined)
-        throw new Refusal(
+        throw new AppError(
           isAdministrator && mayOnlySeeOwn ? 'access_token_insufficient' : 'not_found'
         )
       return { events: page.map((event) => ({ ...event, at: event.at.toISOString() })), next }

@@ -1,7 +1,7 @@
 import formBody from '@fastify/formbody'
 import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyError, FastifyRequest } from 'fastify'
-import { Refusal, RETRY_AFTER_SECONDS } from '../../../src/errors.js'
+import { AppError, RETRY_AFTER_SECONDS } from '../../../src/errors.js'
 import { limits } from '../../../src/limits.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { noteFacts } from '../../http/answer-facts.js'
@@ -52,9 +52,9 @@ const IDEMPOTENCY_KEY = /^[\x20-\x7e]{8,128}$/
 const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   app.removeContentTypeParser('text/plain')
   await app.register(formBody)
-  app.setErrorHandler<FastifyError | Refusal>(sendOAuthError)
+  app.setErrorHandler<FastifyError | AppError>(sendOAuthError)
   app.addHook('onRequest', async () => {
-    if (!holdfast.ready()) throw new Refusal('store_unavailable')
+    if (!holdfast.ready()) throw new AppError('store_unavailable')
   })
   app.addHook('preValidation', omitEmptyParameters)
   app.addHook('onSend', async (_request, reply) => {
@@ -80,8 +80,8 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
         refresh_token: sent,
         client_id: clientId = null
       } = request.body
-      if (grantType !== 'refresh_token') throw new Refusal('grant_type_unsupported')
-      if (sent === undefined) throw new Refusal('invalid_input', 'refresh_token is missing')
+      if (grantType !== 'refresh_token') throw new AppError('grant_type_unsupported')
+      if (sent === undefined) throw new AppError('invalid_input', 'refresh_token is missing')
       const idempotencyKey = idempotencyKeyOf(request)
       const shown = holdfast.tokens.parse(sent)
       if (typeof shown !== 'string') noteFacts(request, { sessionId: shown.sessionId })
@@ -129,7 +129,7 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
             `pending; effective-by="${revoked.effectiveBy.toISOString()}"`
           )
           .header('retry-after', RETRY_AFTER_SECONDS)
-        throw new Refusal('revocation_pending')
+        throw new AppError('revocation_pending')
       }
       return reply.code(200).send()
     }
@@ -140,7 +140,7 @@ function idempotencyKeyOf({ headers }: FastifyRequest): string | null {
   const key = headers['idempotency-key']
   if (key === undefined) return null
   if (typeof key !== 'string' || !IDEMPOTENCY_KEY.test(key))
-    throw new Refusal('invalid_input', 'Idempotency-Key must be 8 to 128 printable characters')
+    throw new AppError('invalid_input', 'Idempotency-Key must be 8 to 128 printable characters')
   return key
 }
 

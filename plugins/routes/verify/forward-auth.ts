@@ -1,14 +1,14 @@
-import { Refusal } from '../../../src/errors.js'
+import { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import type { Check } from '../../../src/session/session.js'
 import { credentialOf, type Asked } from '../../http/credential.js'
 import { refuseForwardedForgery } from '../../http/csrf.js'
-import type { FastAnswer } from '../../fast-path/fast-path.js'
+import type { FastResponse } from '../../fast-path/fast-path.js'
 import type { ForwardedRequest } from '../../http/forwarded-request.js'
-import { identityOf, noIdentity } from './identity-headers.js'
+import { identityHeaders, noIdentity } from './identity-headers.js'
 
 /** What a proxy's configuration asks for. */
-export interface Wanted {
+export interface VerifyPolicy {
   /** All of them are required. */
   roles: readonly string[]
   /** Where the credential must stand; anywhere where absent. */
@@ -44,13 +44,13 @@ export class ForwardAuth {
    *
    * @throws Refusal (or rejects with it) where the request may not pass, or nobody knows
    */
-  identify(request: Asked, wanted: Wanted): FastAnswer | Promise<FastAnswer> {
+  identify(request: Asked, wanted: VerifyPolicy): FastResponse | Promise<FastResponse> {
     if (wanted.preflight && this.#isPreflight(request)) return noIdentity
     const { auth, reader } = this.#holdfast
-    if (!this.#holdfast.ready()) throw new Refusal('store_unavailable')
+    if (!this.#holdfast.ready()) throw new AppError('store_unavailable')
     const presented = credentialOf(request, auth.cookieName)
     if (!presented || (wanted.credential && presented.from !== wanted.credential))
-      throw new Refusal('credential_missing')
+      throw new AppError('credential_missing')
     if (presented.from === 'cookie')
       refuseForwardedForgery(request, this.#forwardedRequest(request), auth.trustedOrigins)
     const answer = reader.answer(presented.credential)
@@ -71,7 +71,7 @@ export class ForwardAuth {
     const methods = this.#methodsOf(request)
     const { trustedOrigins } = this.#holdfast.auth
     const page = URL.canParse(redirect) ? new URL(redirect) : null
-    if (!page || !trustedOrigins.includes(page.origin)) throw new Refusal('invalid_input')
+    if (!page || !trustedOrigins.includes(page.origin)) throw new AppError('invalid_input')
     if (
       !methods.every((method) => method === 'GET' || method === 'HEAD') ||
       !/\btext\/html\b/i.test(headers.accept ?? '')
@@ -100,10 +100,10 @@ export class ForwardAuth {
   }
 }
 
-function identityFor(check: Check, { roles }: Wanted): FastAnswer {
-  if (!check.active) throw new Refusal(check.cause)
+function identityFor(check: Check, { roles }: VerifyPolicy): FastResponse {
+  if (!check.active) throw new AppError(check.cause)
   for (const role of roles) {
-    if (!check.user.roles.includes(role)) throw new Refusal('role_missing')
+    if (!check.user.roles.includes(role)) throw new AppError('role_missing')
   }
-  return identityOf(check)
+  return identityHeaders(check)
 }

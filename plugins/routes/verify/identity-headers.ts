@@ -1,5 +1,5 @@
 import type { ActiveCheck } from '../../../src/session/session.js'
-import type { FastAnswer } from '../../fast-path/fast-path.js'
+import type { FastResponse } from '../../fast-path/fast-path.js'
 
 /** No cache may keep an answer, which is about this moment; and there is no body. */
 const always = { 'cache-control': 'no-store', 'content-length': '0' }
@@ -8,7 +8,7 @@ const always = { 'cache-control': 'no-store', 'content-length': '0' }
  * The five headers, empty: every 200 has all of them, for a proxy that copies what it finds would
  * else let a client's own through.
  */
-export const noIdentity: FastAnswer = {
+export const noIdentity: FastResponse = {
   headers: {
     'remote-user': '',
     'remote-email': '',
@@ -27,12 +27,12 @@ const IDENTITY = Symbol('identity')
  * Whose session it is, in headers. An e-mail address that nobody has verified is left out.
  * Remembered for as long as the check is.
  */
-export function identityOf(check: ActiveCheck & { [IDENTITY]?: FastAnswer }): FastAnswer {
+export function identityHeaders(check: ActiveCheck & { [IDENTITY]?: FastResponse }): FastResponse {
   check[IDENTITY] ??= identify(check)
   return check[IDENTITY]
 }
 
-function identify({ session, user }: ActiveCheck): FastAnswer {
+function identify({ session, user }: ActiveCheck): FastResponse {
   const headers = {
     'remote-user': user.id,
     'remote-email': user.emailVerified ? encode(user.email) : '',

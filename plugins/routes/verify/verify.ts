@@ -3,14 +3,14 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { BoundedMap, type Evictable } from '../../../src/bounded-map.js'
-import { Refusal } from '../../../src/errors.js'
+import { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { VERIFY_FOR } from '../../http/http-options.js'
 import { asked } from '../../http/credential.js'
-import { beginRefusal, refusalOf } from '../../http/refusals.js'
-import type { FastPath, FastQuestion } from '../../fast-path/fast-path.js'
+import { beginError, toAppError } from '../../http/send-error.js'
+import type { FastPath, FastRequest } from '../../fast-path/fast-path.js'
 import { quiet } from '../../http/log-only-failures.js'
-import { ForwardAuth, type Wanted } from './forward-auth.js'
+import { ForwardAuth, type VerifyPolicy } from './forward-auth.js'
 
 const Role = Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$' })
 
@@ -50,7 +50,7 @@ const schema = {
 
 /** Where a proxy must require nothing but a session. No role is called so. */
 const ANY = '*'
-const nothingButASession: Wanted = { roles: [] }
+const nothingButASession: VerifyPolicy = { roles: [] }
 const methods = METHODS.filter((method) => method !== 'CONNECT')
 
 /** Addresses that are remembered, and how long they may be: proxies ask by a handful. */
@@ -58,8 +58,8 @@ const REMEMBERED = 1_000
 const LONGEST_REMEMBERED = 256
 
 /** A question that was asked before by the same address. */
-interface Question extends FastQuestion, Evictable {
-  wanted: Wanted
+interface VerifyRequest extends FastRequest, Evictable {
+  wanted: VerifyPolicy
 }
 
 /**
@@ -77,26 +77,26 @@ export default async function verify(
   for (const method of methods) {
     if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
   }
-  app.setErrorHandler<FastifyError | Refusal>((error, request, reply) =>
-    beginRefusal(reply, refusalOf(error, request)).send()
+  app.setErrorHandler<FastifyError | AppError>((error, request, reply) =>
+    beginError(reply, toAppError(error, request)).send()
   )
 
   const forwardAuth = new ForwardAuth(holdfast, app.forwardedRequest)
-  const questions = new BoundedMap<Question>(REMEMBERED)
+  const questions = new BoundedMap<VerifyRequest>(REMEMBERED)
   const below = app.prefix + VERIFY_FOR
 
-  const remember = (address: string, question: Question) => {
+  const remember = (address: string, question: VerifyRequest) => {
     if (address.length > LONGEST_REMEMBERED || questions.get(address)) return
     // Copied: a slice would keep the whole of what it was cut from, with the tail, where one-time
     // tokens travel.
     questions.set(Buffer.from(address, 'latin1').toString('latin1'), question)
   }
   const answer =
-    (url: string, read: (request: FastifyRequest) => Wanted) =>
+    (url: string, read: (request: FastifyRequest) => VerifyPolicy) =>
     async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
       const wanted = read(request)
       if (fastPath)
-        remember(withoutTail(request.raw.url ?? '', below), {
+        remember(questionKey(request.raw.url ?? '', below), {
           route: app.prefix + url,
           hasBody: false,
           wanted,
@@ -108,7 +108,7 @@ export default async function verify(
         const { headers } = await forwardAuth.identify(asked(request), wanted)
         return reply.headers(headers).send()
       } catch (error) {
-        const isSignedOut = error instanceof Refusal && error.statusCode === 401
+        const isSignedOut = error instanceof AppError && error.statusCode === 401
         const page =
           isSignedOut && wanted.redirect !== undefined
             ? forwardAuth.signInPage(wanted.redirect, asked(request))
@@ -119,7 +119,7 @@ export default async function verify(
         return reply.code(302).header('cache-control', 'no-store').send()
       }
     }
-  const route = (url: string, read: (request: FastifyRequest) => Wanted) =>
+  const route = (url: string, read: (request: FastifyRequest) => VerifyPolicy) =>
     app.route({
       method: methods,
       url,
@@ -136,8 +136,8 @@ export default async function verify(
   route(`${VERIFY_FOR}:roles`, wantedByPath)
   route(`${VERIFY_FOR}:roles/*`, wantedByPath)
 
-  fastPath?.add<Question>({
-    find: ({ url = '' }) => questions.get(withoutTail(url, below)),
+  fastPath?.add<VerifyRequest>({
+    find: ({ url = '' }) => questions.get(questionKey(url, below)),
     answer: (request, { wanted }) => forwardAuth.identify(request, wanted)
   })
 }
@@ -149,7 +149,7 @@ export default async function verify(
  *
  * @param below where the routes stand that ignore it
  */
-export function withoutTail(url: string, below: string): string {
+export function questionKey(url: string, below: string): string {
   if (!url.startsWith(below)) return url
   for (let i = below.length; i < url.length; i++) {
     const character = url[i]
@@ -158,11 +158,11 @@ export function withoutTail(url: string, below: string): string {
   return url
 }
 
-function wantedByQuery({ query: sent }: FastifyRequest): Wanted {
+function wantedByQuery({ query: sent }: FastifyRequest): VerifyPolicy {
   if (isEmpty(sent)) return nothingButASession
-  if (!query.Check(sent)) throw new Refusal('invalid_input')
+  if (!query.Check(sent)) throw new AppError('invalid_input')
   const { role, redirect_status: status, ...wanted } = sent
-  if (status !== undefined && wanted.redirect === undefined) throw new Refusal('invalid_input')
+  if (status !== undefined && wanted.redirect === undefined) throw new AppError('invalid_input')
   return {
     ...wanted,
     redirectStatus: status === '401' ? 401 : 302,
@@ -170,11 +170,11 @@ function wantedByQuery({ query: sent }: FastifyRequest): Wanted {
   }
 }
 
-function wantedByPath({ params }: FastifyRequest): Wanted {
+function wantedByPath({ params }: FastifyRequest): VerifyPolicy {
   const named = (params as { roles: string }).roles
   if (named === ANY) return nothingButASession
   const listed = named.split(',')
-  if (!roles.Check(listed)) throw new Refusal('invalid_input')
+  if (!roles.Check(listed)) throw new AppError('invalid_input')
   return { roles: listed }
 }
 

@@ -1,6 +1,6 @@
 import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { Refusal } from '../../../src/errors.js'
+import { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { refusals } from '../../http/problem-schema.js'
 import { ALGORITHM } from '../../../src/token/codec.js'
@@ -60,7 +60,7 @@ const wellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app,
       }
     },
     async (request, reply) => {
-      if (!holdfast.ready()) throw new Refusal('store_unavailable')
+      if (!holdfast.ready()) throw new AppError('store_unavailable')
       const { keys, etag, maxAgeSeconds } = holdfast.signingKeys.published()
       // Never longer than the next key is published before it signs: whoever keeps this copy knows
       // every key that can sign meanwhile.

@@ -1,0 +1,158 @@
+import { ReplyError } from 'ioredis'
+import t from 'tap'
+import { Breaker } from '../../src/redis/breaker.js'
+import { call, finalAt } from '../cluster/consistency/client.js'
+import { describeViolation } from '../cluster/consistency/history.js'
+import { isSubscription, type Wire } from '../support/tcp-proxy.js'
+import { Stage, type StageNode } from '../cluster/consistency/test-cluster.js'
+import { storage } from '../support/server.js'
+import { until } from '../support/poll.js'
+
+const skip = storage === 'embedded' && 'an embedded store has no Redis'
+
+t.test('after failures in a row nothing is sent for a while, and one probe decides', async (t) => {
+  let now = 0
+  let sent = 0
+  const breaker = new Breaker(() => now)
+  const send = (answer: 'ok' | 'none' | 'refused' = 'ok') =>
+    breaker.run(async () => {
+      sent++
+      if (answer === 'none') throw new Error('Command timed out')
+      if (answer === 'refused') throw new ReplyError('READONLY')
+      return answer
+    })
+  for (const answer of ['none', 'none', 'refused', 'none', 'none', 'ok', 'none', 'none'] as const)
+    await send(answer).catch(() => {})
+  t.equal(
+    breaker.state,
+    'closed',
+    'an answer between them, and be it a refusal, begins the count anew'
+  )
+  await t.rejects(send('none'), { message: 'Command timed out' })
+  t.equal(breaker.state, 'open')
+  sent = 0
+  await t.rejects(send(), { name: 'BreakerOpen' })
+  t.equal(sent, 0, 'nothing was sent')
+  now += 250
+  t.equal(breaker.state, 'half-open')
+  await Promise.all([
+    t.rejects(send('none'), { message: 'Command timed out' }),
+    t.rejects(send(), { name: 'BreakerOpen' })
+  ])
+  t.equal(sent, 1, 'one probe at a time')
+  t.equal(breaker.state, 'open')
+  now += 250
+  t.equal(await send(), 'ok')
+  t.equal(breaker.state, 'closed')
+})
+
+const took = async (work: () => Promise<unknown>): Promise<number> => {
+  const start = performance.now()
+  await work()
+  return performance.now() - start
+}
+
+// The lease outlasts the test: whether copies may be used is not what is asked here.
+t.test(
+  'checks do not wait for a Redis that does not answer, each for a time-out',
+  { skip },
+  async (t) => {
+    const stage = await Stage.open(t, { leaseMs: 10_000 })
+    const [node, helper] = await stage.pair()
+    const sessions = await Promise.all(Array.from({ length: 20 }, () => stage.session()))
+    let reached = 0
+    node.redis.watch((text, direction, wire) => {
+      if (isSubscription(wire)) return 'pass'
+      if (direction === 'toServer' && text.includes(sessions[19]?.sessionId ?? '-')) reached++
+      return 'hold'
+    })
+    const times: number[] = []
+    for (const session of sessions.slice(0, 18)) {
+      times.push(
+        await took(async () => {
+          t.equal(await stage.check(node, session), 'active')
+        })
+      )
+    }
+    t.ok(
+      times.filter((ms) => ms > 200).length <= 8,
+      `three waited, and a probe now and then: ${times.map((ms) => ms.toFixed(0)).join(' ')}`
+    )
+    const last = sessions[19]
+    if (!last) throw new Error('no session')
+    stage.history.beginRevocation([last.sessionId])
+    const answer = await call(node, `/sessions/${last.sessionId}`, {
+      method: 'DELETE',
+      ticket: last,
+      timeoutMs: 10_000
+    })
+    t.equal(
+      answer.status,
+      202,
+      'the other node relays it, and must wait for the long lease of this one'
+    )
+    t.ok(answer.end - answer.start < 3_000, 'no command was waited for')
+    await until(
+      'the other node to hear of it',
+      async () => (await stage.check(helper, last)) === 'inactive'
+    )
+    t.equal(reached, 0, 'what the breaker refused was never sent, nor is it sent later')
+    node.redis.release()
+    const next = await stage.session()
+    await stage.warm(node, next)
+    // What was held back arrives late and may open the breaker once more: then the answer says so,
+    // and is right about it.
+    stage.history.beginRevocation([next.sessionId])
+    const end = await call(node, `/sessions/${next.sessionId}`, {
+      method: 'DELETE',
+      ticket: next,
+      timeoutMs: 15_000
+    })
+    t.ok(end.status === 200 || end.status === 202, `the revocation is answered: ${end.status}`)
+    stage.history.acknowledge([next.sessionId], end, finalAt(end) ?? Infinity)
+    if (end.status === 200) t.equal(await stage.check(helper, next), 'inactive')
+    else
+      await until(
+        'the other node to hear of it',
+        async () => (await stage.check(helper, next)) === 'inactive'
+      )
+    t.strictSame(stage.history.violations.map(describeViolation), [])
+  }
+)
+
+t.test(
+  'a subscription that fell silent is made anew, while renewals are answered',
+  { skip },
+  async (t) => {
+    const stage = await Stage.open(t, { leaseMs: 400 })
+    const [node] = await stage.pair()
+    const session = await stage.session()
+    await stage.warm(node, session)
+    const silent = silence(node)
+    const since = performance.now()
+    await until('the subscription to be made anew', () => silent.later > 0, 10_000)
+    t.ok(performance.now() - since > 800, 'a pause is no silence')
+    await stage.warm(node, session)
+    t.strictSame(stage.history.violations.map(describeViolation), [])
+  }
+)
+
+/**
+ * Holds the subscriptions that there are, as a network would that drops their packets; later ones
+ * pass, and are counted.
+ */
+function silence(node: StageNode): { later: number } {
+  const held = new WeakSet<Wire>()
+  const later = new Set<Wire>()
+  const seen = { later: 0 }
+  let first: Wire | null = null
+  node.redis.watch((_text, direction, wire) => {
+    if (!isSubscription(wire)) return 'pass'
+    first ??= wire
+    if (wire === first) held.add(wire)
+    else later.add(wire)
+    seen.later = later.size
+    return direction === 'toClient' && held.has(wire) ? 'hold' : 'pass'
+  })
+  return seen
+}

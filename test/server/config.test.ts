@@ -1,0 +1,182 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { ConfigError } from '../../src/errors.js'
+import { optionsFromEnvironment, resolveConfig } from '../../src/config.js'
+import { runCli } from '../support/server-process.js'
+
+const secret = 'correct horse battery staple 0123456789'
+const production = {
+  DATABASE_URL: 'postgresql://db/holdfast',
+  BASE_URL: 'https://auth.example.com',
+  AUTH_SECRET: secret
+}
+const folder = mkdtempSync(join(tmpdir(), 'holdfast-config-'))
+t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+const secretFile = join(folder, 'secret')
+writeFileSync(secretFile, `${secret}\n`)
+
+const configOf = (env: Record<string, string>) => resolveConfig(optionsFromEnvironment(env))
+
+t.test('a wrong variable is refused by its name', async (t) => {
+  const wrong: [variable: string, env: Record<string, string>][] = [
+    ['PORT', { PORT: 'http' }],
+    ['PORT', { PORT: '-1' }],
+    ['PORT', { PORT: '65536' }],
+    ['PORT', { PORT: '3000.5' }],
+    ['DATABASE_POOL_SIZE', { DATABASE_POOL_SIZE: '1' }],
+    ['SESSION_IDLE_TTL_SECONDS', { SESSION_IDLE_TTL_SECONDS: '0' }],
+    ['SESSION_IDLE_TTL_SECONDS', { SESSION_IDLE_TTL_SECONDS: '1d' }],
+    [
+      'SESSION_IDLE_TTL_SECONDS',
+      { SESSION_IDLE_TTL_SECONDS: '100', SESSION_ABSOLUTE_TTL_SECONDS: '99' }
+    ],
+    ['SESSION_ABSOLUTE_TTL_SECONDS', { SESSION_ABSOLUTE_TTL_SECONDS: '1e9' }],
+    ['SESSION_RETENTION_SECONDS', { SESSION_RETENTION_SECONDS: '-5' }],
+    ['ACCOUNT_EVENT_RETENTION_SECONDS', { ACCOUNT_EVENT_RETENTION_SECONDS: '0' }],
+    ['RATE_LIMIT', { RATE_LIMIT: 'maybe' }],
+    ['SIGN_UP', { SIGN_UP: 'invited' }],
+    ...[' ', 'Field: Notes', 'x'.repeat(65), 'Field\u0007Notes'].map(
+      (name): [string, Record<string, string>] => ['APP_NAME', { APP_NAME: name }]
+    ),
+    ['LOG_LEVEL', { LOG_LEVEL: 'loud' }],
+    ['TRUSTED_PROXIES', { TRUSTED_PROXIES: '10.0.0.0/8, proxy' }],
+    ['TRUSTED_PROXIES', { TRUSTED_PROXIES: '10.0.0.0/33' }],
+    ['TRUSTED_ORIGINS', { TRUSTED_ORIGINS: 'https://app.example.com/path' }],
+    ['TRUSTED_ORIGINS', { TRUSTED_ORIGINS: '*' }],
+    ...[
+      'null',
+      'capacitor://',
+      'myapp:',
+      'myapp://*',
+      'capacitor://localhost/',
+      'capacitor://a@localhost',
+      'Capacitor://localhost',
+      'javascript://x',
+      'data://x',
+      'file://host',
+      'http://App.example.com',
+      'https://app.example.com/',
+      'chrome-extension://?'
+    ].map((origin): [string, Record<string, string>] => [
+      'TRUSTED_ORIGINS',
+      { TRUSTED_ORIGINS: origin }
+    ]),
+    ['MAX_HEADER_BYTES', { MAX_HEADER_BYTES: '4096' }],
+    ['MAX_HEADER_BYTES', { MAX_HEADER_BYTES: '65537' }],
+    ['KEEP_ALIVE_TIMEOUT_SECONDS', { KEEP_ALIVE_TIMEOUT_SECONDS: '0' }],
+    ['GATEWAY_CLIENTS', { GATEWAY_CLIENTS: 'edge' }],
+    ['GATEWAY_CLIENTS', { GATEWAY_CLIENTS: 'edge:hunter2' }],
+    ['GATEWAY_CLIENTS', { GATEWAY_CLIENTS: `edge 1:${'a'.repeat(32)}` }],
+    ['GATEWAY_CLIENTS', { GATEWAY_CLIENTS: `edge:${'a'.repeat(31)}+` }],
+    [
+      'GATEWAY_CLIENTS',
+      { GATEWAY_CLIENTS: ['x', 'y', 'z'].map((end) => `edge:${end.repeat(32)}`).join() }
+    ],
+    ['COOKIE_DOMAIN', { COOKIE_DOMAIN: 'com' }],
+    ['COOKIE_DOMAIN', { COOKIE_DOMAIN: 'a b.example.com' }],
+    ['BASE_URL', { BASE_URL: 'auth.example.com' }],
+    ['BASE_URL', { BASE_URL: 'https://auth.example.com/path' }],
+    ['BASE_URL', { BASE_URL: 'ftp://auth.example.com' }],
+    ['BASE_URL', { HOST: '0.0.0.0' }],
+    ['BASE_URL', { ...production, BASE_URL: '' }],
+    ['DATABASE_URL', { ...production, DATABASE_URL: 'mysql://db/holdfast' }],
+    ['REDIS_URL', { REDIS_URL: 'localhost:6379' }],
+    ['AUTH_SECRET', { ...production, AUTH_SECRET: '' }],
+    ['AUTH_SECRET', { AUTH_SECRET: 'too short' }],
+    ['AUTH_SECRET', { AUTH_SECRET: 'a'.repeat(40) }],
+    ['AUTH_SECRET', { AUTH_SECRET: secret, AUTH_SECRET_FILE: secretFile }],
+    ['AUTH_SECRET_PREVIOUS', { AUTH_SECRET_PREVIOUS: 'too short' }],
+    ['AUTH_SECRET_PREVIOUS', { AUTH_SECRET: secret, AUTH_SECRET_PREVIOUS: secret }],
+    ['ACCESS_TOKEN_TTL_SECONDS', { ACCESS_TOKEN_TTL_SECONDS: '3601' }],
+    ['ACCESS_TOKEN_TTL_SECONDS', { ACCESS_TOKEN_TTL_SECONDS: '0' }],
+    ['AUTH_SECRET_FILE', { AUTH_SECRET_FILE: join(folder, 'missing') }]
+  ]
+  for (const [variable, env] of wrong) {
+    t.throws(
+      () => configOf(env),
+      { name: 'ConfigError', message: new RegExp(`^${variable}\\b`) },
+      JSON.stringify(env)
+    )
+  }
+})
+
+t.test('a secret is never shown', async (t) => {
+  const wrong: Record<string, string>[] = [
+    { AUTH_SECRET: 'hunter2' },
+    { ...production, DATABASE_URL: 'mysql://me:hunter2@db/holdfast' },
+    { REDIS_URL: 'http://:hunter2@redis' },
+    { GATEWAY_CLIENTS: 'edge:hunter2' }
+  ]
+  for (const env of wrong) {
+    try {
+      configOf(env)
+      t.fail('it is refused')
+    } catch (error) {
+      t.ok(error instanceof ConfigError)
+      t.notMatch(String(error), 'hunter2')
+    }
+  }
+})
+
+t.test('right variables are read, and what is absent or empty has its default', async (t) => {
+  t.match(configOf({}), {
+    host: '127.0.0.1',
+    port: 3000,
+    baseUrl: 'http://localhost:3000',
+    dataDir: '.data',
+    rateLimit: true,
+    signUp: 'open',
+    logLevel: 'info'
+  })
+  t.match(configOf({ PORT: '', RATE_LIMIT: '' }), { port: 3000, rateLimit: true })
+  t.match(
+    configOf({
+      ...production,
+      PORT: ' 8080 ',
+      RATE_LIMIT: 'off',
+      SIGN_UP: 'closed',
+      TRUSTED_PROXIES: '10.0.0.0/8, ::1',
+      COOKIE_DOMAIN: 'example.com'
+    }),
+    {
+      baseUrl: 'https://auth.example.com',
+      port: 8080,
+      rateLimit: false,
+      signUp: 'closed',
+      trustedProxies: ['10.0.0.0/8', '::1'],
+      cookieDomain: 'example.com'
+    }
+  )
+  t.equal(configOf({ AUTH_SECRET_FILE: secretFile }).authSecret, secret)
+  t.match(
+    configOf({
+      MAX_HEADER_BYTES: '65536',
+      KEEP_ALIVE_TIMEOUT_SECONDS: '620',
+      METRICS_HOST: '0.0.0.0'
+    }),
+    { maxHeaderBytes: 65_536, keepAliveTimeoutSeconds: 620, metricsHost: '0.0.0.0' }
+  )
+  const apps = [
+    'capacitor://localhost',
+    'tauri://localhost',
+    'ionic://localhost',
+    'chrome-extension://abcdefghijklmnopabcdefghijklmnop',
+    'moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc',
+    'com.example.app://callback',
+    'https://[::1]:8443'
+  ]
+  t.strictSame(configOf({ TRUSTED_ORIGINS: apps.join() }).trustedOrigins, apps)
+  t.equal(
+    configOf({ BASE_URL: 'https://Auth.Example.com:443/' }).baseUrl,
+    'https://auth.example.com'
+  )
+})
+
+t.test('the process says it in one line and ends with 2', async (t) => {
+  const run = runCli(t, ['start'], { port: 99_999 })
+  t.equal(await run.exited, 2)
+  t.equal(run.stderr, 'holdfast: PORT: must be a whole number from 0 to 65535 (it is 99999)\n')
+  t.equal(run.stdout, '')
+})

@@ -1,0 +1,553 @@
+import { spawn } from 'node:child_process'
+import { createPrivateKey } from 'node:crypto'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Redis } from 'ioredis'
+import t from 'tap'
+import { deriveKeys } from '../../src/secrets/keys.js'
+import { unseal } from '../../src/secrets/seal.js'
+import type { HoldfastOptions } from '../../src/config.js'
+import {
+  Browser,
+  freshStore,
+  makeAdmin,
+  password,
+  redisUrl,
+  signUp,
+  start,
+  storage
+} from '../support/server.js'
+import { until } from '../support/poll.js'
+import { freePort } from '../support/ports.js'
+import { decodeBase32, totpOf } from '../support/totp.js'
+import { readStore } from '../support/store-contents.js'
+
+/*
+ * The leak drill: everything that authenticates somebody is collected at the client, and then
+ * looked for in everything that the server writes; and everything that the store holds is tried as
+ * a credential.
+ */
+const port = await freePort()
+const options: HoldfastOptions = {
+  ...(await freshStore(t)),
+  oneTimeTokens: true,
+  port,
+  baseUrl: `http://127.0.0.1:${port}`
+}
+const url = `http://127.0.0.1:${port}`
+const secrets = new Map<string, string>()
+const newPassword = 'Tr0ub4dor & three more words'
+
+/** A browser that comes from an address of its own, and keeps every secret that it is given. */
+class Visitor extends Browser {
+  static #count = 0
+  readonly #name: string
+  readonly #address: string
+
+  constructor(name: string) {
+    super(url)
+    this.#name = name
+    this.#address = `2001:db8:${port.toString(16)}:${(++Visitor.#count).toString(16)}::1`
+  }
+
+  override async fetch(path: string, init: RequestInit = {}): Promise<Response> {
+    const response = await super.fetch(path, {
+      ...init,
+      headers: { ...(init.headers as Record<string, string>), 'x-forwarded-for': this.#address }
+    })
+    for (const cookie of response.headers.getSetCookie())
+      collect(`${this.#name} cookie`, /^[^=]+=([^;]*)/.exec(cookie)?.[1] ?? '')
+    collect(`${this.#name} set-auth-token`, response.headers.get('set-auth-token') ?? '')
+    return response
+  }
+
+  /** Sends a body, or only asks; keeps the tokens of the answer. */
+  async ask(
+    path: string,
+    body?: unknown,
+    status = 200,
+    headers: Record<string, string> = {}
+  ): Promise<Record<string, unknown>> {
+    const response = await (body === undefined
+      ? this.get(path, headers)
+      : this.post(path, body, headers))
+    const text = await response.text()
+    if (response.status !== status)
+      throw new Error(`${this.#name}: ${path} answered ${response.status} ${text}`)
+    for (const [, name = '', token = ''] of text.matchAll(
+      /"((?:access_|refresh_)?token|challenge)":"([^"]+)"/g
+    )) {
+      if (!token.startsWith('hsh1_')) collect(`${this.#name} ${name}`, token)
+    }
+    return JSON.parse(text) as Record<string, unknown>
+  }
+}
+
+const before = await start(t, options)
+const root = await signUp(url)
+await makeAdmin(before, root)
+const rootSecret = root.browser.cookies.get(before.app.holdfast.auth.cookieName) ?? ''
+collect('the cookie of an administrator', rootSecret)
+collect('AUTH_SECRET', options.authSecret ?? '')
+const accessToken = await issueAccessToken()
+await collectSigningKeys()
+await before.app.close()
+
+const listened = await monitorRedis()
+const output = await drill()
+// Read before a server opens it again.
+const files = storage === 'embedded' ? readFiles(options.dataDir ?? '') : []
+
+// Every value of the store is tried as a one-time token: more than the 300 in a minute that one
+// address may guess.
+const after = await start(t, { ...options, rateLimit: false })
+const { prisma, auth } = after.app.holdfast
+const rows = await readStore(prisma)
+
+t.test('enough was collected for the drill to mean something', async (t) => {
+  t.ok(secrets.size >= 45, `${secrets.size} secrets`)
+  t.ok(output.length > 5_000, 'the server wrote a log')
+  t.match(output, /\/api\/auth\/one-time-token\/verify/, 'of the requests of the drill')
+  t.ok(
+    Buffer.from(`a ${encodingsOf('kept-secret')[0]}`).includes('kept-secret'),
+    'the search finds what is there'
+  )
+})
+
+t.test('no secret is in any column of any table', async (t) => {
+  t.ok((rows.get('session') ?? []).length >= 8)
+  t.ok((rows.get('verification') ?? []).length >= 2, 'some proofs are still pending')
+  const kinds = new Set((rows.get('account_event') ?? []).map((row) => row['kind']))
+  for (const kind of [
+    'sign_in_failed',
+    'password_changed',
+    'second_factor_added',
+    'backup_code_used',
+    'impersonation_begun'
+  ])
+    t.ok(kinds.has(kind), kind)
+  t.ok((rows.get('signing_key') ?? []).length >= 2, 'there are signing keys')
+  for (const [table, content] of rows)
+    searchIn(t, Buffer.from(JSON.stringify(content)), `table ${table}`)
+})
+
+t.test('no secret is in the log', async (t) => {
+  searchIn(t, Buffer.from(output), 'the log')
+})
+
+t.test(
+  'no secret is in the data directory',
+  { skip: storage !== 'embedded' && 'PostgreSQL keeps its own' },
+  async (t) => {
+    t.ok(files.length > 500)
+    for (const { name, bytes } of files) searchIn(t, bytes, name)
+    t.ok(
+      files.some(({ bytes }) => bytes.includes(root.id)),
+      'what is no secret is found there'
+    )
+  }
+)
+
+t.test(
+  'no secret is in Redis',
+  { skip: storage !== 'postgres' && 'there is no Redis in embedded mode' },
+  async (t) => {
+    const redis = new Redis(redisUrl)
+    t.teardown(() => redis.disconnect())
+    const keys = await redis.keys('*')
+    for (const key of keys)
+      searchIn(t, Buffer.concat([Buffer.from(key), await readKey(redis, key)]), `Redis ${key}`)
+    t.ok(
+      keys.some((key) => key.startsWith('holdfast:')),
+      'the server has written to Redis'
+    )
+  }
+)
+
+t.test(
+  'no secret was sent to Redis',
+  { skip: storage !== 'postgres' && 'there is no Redis in embedded mode' },
+  async (t) => {
+    const commands = listened.stop()
+    searchIn(t, Buffer.from(commands), 'MONITOR')
+    t.match(commands, /holdfast:\S+:session/, 'the sessions were cached meanwhile')
+  }
+)
+
+t.test('nothing that the store holds authenticates anybody', async (t) => {
+  const values = new Set(
+    [...rows.values()].flat().flatMap((row) => Object.values(row).flatMap(textsOf))
+  )
+  t.ok(values.size > 100, `${values.size} values`)
+  const sessionsBefore = await revokedCount()
+  const stranger = await signUp(url)
+  const all = [...values]
+  while (all.length > 0)
+    await Promise.all(
+      all
+        .splice(0, 8)
+        .flatMap((value) => attempts(value, stranger.browser).map((attempt) => attempt(t)))
+    )
+  t.equal(await revokedCount(), sessionsBefore, 'and none of it ends a session of somebody else')
+})
+
+t.test('the secrets themselves still count', async (t) => {
+  const response = await fetch(`${url}/session`, {
+    headers: { cookie: `${auth.cookieName}=${rootSecret}` }
+  })
+  t.equal(response.status, 200)
+})
+
+/**
+ * Runs a server of its own process at its most talkative, signs in in every way there is, and
+ * returns all that it wrote.
+ */
+async function drill(): Promise<string> {
+  const env: Record<string, string> = {
+    ...(process.env as Record<string, string>),
+    PORT: String(port),
+    BASE_URL: url,
+    LOG_LEVEL: 'trace',
+    RATE_LIMIT: 'on',
+    ONE_TIME_TOKENS: 'on',
+    TRUSTED_PROXIES: '127.0.0.1',
+    NODE_ENV: 'production',
+    AUTH_SECRET: options.authSecret ?? '',
+    ...(options.dataDir === undefined ? {} : { DATA_DIR: options.dataDir }),
+    ...(options.databaseUrl === undefined
+      ? {}
+      : { DATABASE_URL: options.databaseUrl, REDIS_URL: redisUrl })
+  }
+  const server = spawn(
+    process.execPath,
+    [fileURLToPath(new URL('../../src/cli/main.js', import.meta.url)), 'start'],
+    { env, stdio: ['ignore', 'pipe', 'pipe'], cwd: tmpdir() }
+  )
+  let written = ''
+  for (const stream of [server.stdout, server.stderr])
+    stream.on('data', (chunk: Buffer) => {
+      written += chunk.toString()
+    })
+  try {
+    await until('the server to be ready', async () => (await fetch(`${url}/health/ready`)).ok)
+    await signInInEveryWay()
+  } finally {
+    const exited = once(server, 'exit')
+    server.kill('SIGTERM')
+    await exited
+  }
+  return written
+}
+
+async function signInInEveryWay(): Promise<void> {
+  collect('the password', password)
+  collect('the new password', newPassword)
+  const email = `leak-${port}-${Date.now()}@example.com`
+  const browser = new Visitor('first device')
+  await browser.ask('/api/auth/sign-up/email', { name: 'Ada', email, password })
+  await new Visitor('second device').ask('/api/auth/sign-in/email', {
+    email,
+    password,
+    rememberMe: false
+  })
+  await new Visitor('wrong password').ask(
+    '/api/auth/sign-in/email',
+    { email, password: newPassword },
+    401
+  )
+  // A password where the name belongs: one that looks like an address, and one that does not.
+  for (const typed of ['Zn7-quite@another-secret.example', 'Zn7 quite another secret']) {
+    for (const spelling of [typed, typed.toLowerCase()])
+      collect('a password that was typed as a name', spelling)
+    await new Visitor('confused').post('/api/auth/sign-in/email', { email: typed, password: 'Ada' })
+  }
+  const bearer =
+    [...secrets].findLast(([, what]) => what === 'second device set-auth-token')?.[0] ?? ''
+  await new Visitor('bearer').get('/session', { authorization: `Bearer ${bearer}` })
+  const accepted = await new Visitor('access token').get('/session', {
+    authorization: `Bearer ${accessToken}`
+  })
+  if (accepted.status !== 200) throw new Error(`an access token was answered ${accepted.status}`)
+  await new Visitor('broken access token').get('/session', {
+    authorization: `Bearer ${accessToken}x`
+  })
+  await new Visitor('keys').ask('/.well-known/jwks.json')
+
+  // One-time tokens: one that is used, wrongly sent in a query as well, and one that stays pending.
+  const oneTime = await browser.ask('/api/auth/one-time-token/generate')
+  await browser.get(`/api/auth/one-time-token/verify?token=${oneTime['token']}`)
+  await new Visitor('one-time token').ask('/api/auth/one-time-token/verify', {
+    token: oneTime['token']
+  })
+  await browser.ask('/api/auth/one-time-token/generate')
+
+  await browser.ask('/api/auth/change-password', { currentPassword: password, newPassword })
+  await app()
+  await twoFactor(email, browser)
+  await impersonation()
+}
+
+/**
+ * An app without cookies: refreshes, repeats a refresh, is caught with an old token; and one that
+ * goes on.
+ */
+async function app(): Promise<void> {
+  const email = `app-${port}-${Date.now()}@example.com`
+  const phone = new Visitor('app')
+  type Tokens = { access_token: string; refresh_token: string }
+  const { tokens } = (await phone.ask(
+    '/api/auth/sign-up/email',
+    { name: 'Ada', email, password },
+    200,
+    { 'token-transport': 'body' }
+  )) as { tokens: Tokens }
+  const exchange = (token: string, status = 200) =>
+    phone.ask('/oauth2/token', { grant_type: 'refresh_token', refresh_token: token }, status, {
+      'idempotency-key': 'an attempt'
+    }) as unknown as Promise<Tokens>
+  const second = await exchange(tokens.refresh_token)
+  await exchange(tokens.refresh_token)
+  await exchange(second.refresh_token)
+  await exchange(tokens.refresh_token, 400)
+  const again = (await phone.ask('/api/auth/sign-in/email', { email, password }, 200, {
+    'token-transport': 'body'
+  })) as { tokens: Tokens }
+  await phone.ask('/session', undefined, 200, {
+    authorization: `Bearer ${again.tokens.access_token}`
+  })
+  await exchange(again.tokens.refresh_token)
+  await phone.ask(
+    '/oauth2/token',
+    { grant_type: 'refresh_token', refresh_token: `${again.tokens.refresh_token}x` },
+    400
+  )
+}
+
+/**
+ * Sets up the second factor, and uses it: a code, a backup code, a device that is trusted
+ * afterwards, and one that never finishes.
+ */
+async function twoFactor(email: string, browser: Visitor): Promise<void> {
+  const { totpURI, backupCodes } = (await browser.ask('/api/auth/two-factor/enable', {
+    password: newPassword
+  })) as { totpURI: string; backupCodes: string[] }
+  const secret = new URL(totpURI).searchParams.get('secret') ?? ''
+  collect('the TOTP secret', secret)
+  collect('the TOTP secret, decoded', decodeBase32(secret).toString())
+  for (const code of backupCodes) collect('a backup code', code)
+  await browser.ask('/api/auth/two-factor/verify-totp', {
+    code: totpOf(secret, Date.now() - 30_000)
+  }) // each code counts once: the next one is that of now
+  await browser.ask('/api/auth/two-factor/get-totp-uri', { password: newPassword })
+
+  const trusted = new Visitor('trusted device')
+  await trusted.ask('/api/auth/sign-in/email', { email, password: newPassword })
+  await trusted.ask('/api/auth/two-factor/verify-totp', { code: totpOf(secret), trustDevice: true })
+  await trusted.ask('/api/auth/sign-out', {})
+  const again = await trusted.ask('/api/auth/sign-in/email', { email, password: newPassword })
+  if (again['twoFactorRedirect'] === true) throw new Error('the trusted device was not trusted')
+
+  const backup = new Visitor('backup code')
+  await backup.ask('/api/auth/sign-in/email', { email, password: newPassword })
+  await backup.ask('/api/auth/two-factor/verify-backup-code', { code: backupCodes[0] })
+  const unfinished = new Visitor('unfinished')
+  await unfinished.ask('/api/auth/sign-in/email', { email, password: newPassword })
+  await unfinished.ask('/api/auth/two-factor/verify-totp', { code: '000000' }, 401)
+  await new Visitor('unfinished app').ask(
+    '/api/auth/sign-in/email',
+    { email, password: newPassword },
+    200,
+    { 'token-transport': 'body' }
+  )
+}
+
+async function impersonation(): Promise<void> {
+  const email = `other-${port}-${Date.now()}@example.com`
+  const other = new Visitor('impersonated')
+  const { user } = (await other.ask('/api/auth/sign-up/email', {
+    name: 'Bob',
+    email,
+    password
+  })) as { user: { id: string } }
+  const admin = new Visitor('administrator')
+  admin.cookies.set('holdfast.session_token', rootSecret)
+  await admin.ask('/api/auth/admin/impersonate-user', { userId: user.id })
+  await admin.ask('/api/auth/admin/list-user-sessions', { userId: user.id }, 403)
+  await admin.ask('/api/auth/admin/stop-impersonating', {})
+  await admin.ask('/api/auth/admin/list-user-sessions', { userId: user.id })
+}
+
+async function issueAccessToken(): Promise<string> {
+  const { prisma, accessTokens } = before.app.holdfast
+  const session = await prisma.session.findUniqueOrThrow({ where: { id: root.sessionId } })
+  const { token } = await accessTokens.issue({ session, roles: ['admin'], generation: 0 })
+  collect('an access token', token)
+  return token
+}
+
+/**
+ * The private parts of the signing keys, which no client ever sees: as a thief of the secret, too,
+ * would read them.
+ */
+async function collectSigningKeys(): Promise<void> {
+  const keys = deriveKeys(options.authSecret ?? '')
+  for (const { id, privateKey } of await before.app.holdfast.prisma.signingKey.findMany()) {
+    const key = createPrivateKey(unseal(keys, privateKey, id) ?? '')
+    const { d = '' } = key.export({ format: 'jwk' })
+    for (const encoding of ['base64url', 'base64', 'hex'] as const) {
+      collect('the private part of a signing key', Buffer.from(d, 'base64url').toString(encoding))
+      collect('a signing key', key.export({ type: 'pkcs8', format: 'der' }).toString(encoding))
+    }
+    for (const line of key
+      .export({ type: 'pkcs8', format: 'pem' })
+      .toString()
+      .split('\n')
+      .slice(1, 3))
+      collect('a signing key, as PEM', line)
+  }
+}
+
+/** Keeps a secret, and those of its parts that are long enough to be one. */
+function collect(what: string, value: string): void {
+  if (value === '' || value === 'true') return
+  const text = decodeURIComponent(value)
+  for (const secret of [text, ...text.split(/[.!:]/).filter((part) => part.length >= 24)]) {
+    if (!/^[0-9a-f-]{36}$/.test(secret)) secrets.set(secret, what)
+  }
+}
+
+function encodingsOf(secret: string): string[] {
+  const bytes = Buffer.from(secret)
+  return [
+    ...new Set([
+      secret,
+      encodeURIComponent(secret),
+      JSON.stringify(secret).slice(1, -1),
+      bytes.toString('base64').replace(/=+$/, ''),
+      bytes.toString('base64url'),
+      bytes.toString('hex')
+    ])
+  ]
+}
+
+function searchIn(t: { fail: (message: string) => unknown }, bytes: Buffer, where: string): void {
+  for (const [secret, what] of secrets) {
+    const found = encodingsOf(secret).find((text) => bytes.includes(text))
+    if (found !== undefined) t.fail(`${what} is in ${where}`)
+  }
+}
+
+function readFiles(folder: string): { name: string; bytes: Buffer }[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => ({ name, bytes: readFileSync(join(parentPath, name)) }))
+}
+
+async function readKey(redis: Redis, key: string): Promise<Buffer> {
+  const type = await redis.type(key)
+  if (type === 'string') return (await redis.getBuffer(key)) ?? Buffer.alloc(0)
+  const read: Record<string, () => Promise<unknown>> = {
+    hash: () => redis.hgetall(key),
+    list: () => redis.lrange(key, 0, -1),
+    set: () => redis.smembers(key),
+    zset: () => redis.zrange(key, 0, '-1'),
+    stream: () => redis.xrange(key, '-', '+')
+  }
+  return Buffer.from(JSON.stringify((await read[type]?.()) ?? null))
+}
+
+function textsOf(value: unknown): string[] {
+  if (typeof value === 'string') return value.split(/[$:]/).concat(value).filter(Boolean)
+  return value !== null && typeof value === 'object' ? Object.values(value).flatMap(textsOf) : []
+}
+
+async function revokedCount(): Promise<number> {
+  return (
+    (await readStore(prisma)).get('session')?.filter((row) => row['revokedAt'] !== null).length ??
+    -1
+  )
+}
+
+type Attempt = (t: { fail: (message: string) => unknown }) => Promise<void>
+
+/**
+ * Asks until somebody knows: a store that is too busy is answered 503, which would prove nothing.
+ */
+function answered(send: () => Promise<Response>): Promise<Response> {
+  return until('an answer that says something', async () => {
+    const response = await send()
+    return response.status === 503 ? null : response
+  })
+}
+
+/** Every way to show a text as a credential; each must leave the sender a stranger. */
+function attempts(value: string, stranger: Browser): Attempt[] {
+  const ways = [value, encodeURIComponent(value), `${value}.${value}`]
+    .filter((text) => /^[\x21-\x7e ]+$/.test(text))
+    .flatMap((text): Record<string, string>[] => [
+      { cookie: `${auth.cookieName}=${text}` },
+      { authorization: `Bearer ${text}` }
+    ])
+  return [
+    ...ways.map((headers): Attempt => async (t) => {
+      const ours = await answered(() => fetch(`${url}/session`, { headers }))
+      if (ours.status !== 401)
+        t.fail(`GET /session answered ${ours.status} to ${JSON.stringify(headers)}`)
+      const theirs = await answered(() => fetch(`${url}/api/auth/get-session`, { headers }))
+      const body = await theirs.text()
+      if (body !== 'null' && theirs.status !== 401)
+        t.fail(`get-session answered ${theirs.status} ${body} to ${JSON.stringify(headers)}`)
+    }),
+    async (t) => {
+      const response = await answered(() =>
+        new Browser(url).post('/api/auth/one-time-token/verify', { token: value })
+      )
+      if (response.status !== 400) t.fail(`a one-time token: ${response.status} to ${value}`)
+    },
+    async (t) => {
+      const response = await answered(() =>
+        fetch(`${url}/oauth2/token`, {
+          method: 'POST',
+          body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: value })
+        })
+      )
+      if (response.status !== 400) t.fail(`a refresh token: ${response.status} to ${value}`)
+      const revocation = await answered(() =>
+        fetch(`${url}/oauth2/revoke`, {
+          method: 'POST',
+          body: new URLSearchParams({ token: value })
+        })
+      )
+      if (revocation.status !== 200) t.fail(`a revocation: ${revocation.status} to ${value}`)
+    },
+    async (t) => {
+      const response = await answered(() =>
+        stranger.post('/api/auth/revoke-session', { token: value })
+      )
+      if (response.status !== 200) t.fail(`revoke-session answered ${response.status} to ${value}`)
+    }
+  ]
+}
+
+/** Listens to every command that Redis is sent, until it is stopped. */
+async function monitorRedis(): Promise<{ stop: () => string }> {
+  if (storage !== 'postgres') return { stop: () => '' }
+  const monitor = spawn('redis-cli', ['-u', redisUrl, 'monitor'], {
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  let heard = ''
+  monitor.stdout.on('data', (chunk: Buffer) => {
+    heard += chunk.toString()
+  })
+  t.teardown(() => monitor.kill())
+  await until('MONITOR to listen', () => heard.includes('OK'))
+  return {
+    stop: () => {
+      monitor.kill()
+      return heard
+    }
+  }
+}

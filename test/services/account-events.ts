@@ -1,9 +1,0 @@
-import type { Running } from '../helper.js'
-
-/** Rows of `account_event`, oldest first, as they lie in the store. */
-export async function findAccountEvents(
-  { app }: Running,
-  where: { userId?: string | null; kind?: string } = {}
-): Promise<Record<string, unknown>[]> {
-  return app.holdfast.prisma.accountEvent.findMany({ where, orderBy: { id: 'asc' } })
-}
