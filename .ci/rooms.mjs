@@ -35,6 +35,7 @@ export const rooms = [
   'plugins/http/',
   'src/operator/',
   'src/holdfast.ts',
+  'src/holdfast/',
   'src/public.ts',
   'src/auth/',
   'src/user/',

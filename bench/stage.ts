@@ -1,6 +1,6 @@
 import { resolveConfig } from '../src/config.js'
 import { migrate } from '../src/database/migrate.js'
-import { openDatabase } from '../src/holdfast.js'
+import { openDatabase } from '../src/holdfast/open-store.js'
 import {
   execute,
   createPostgres,

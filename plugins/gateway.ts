@@ -14,7 +14,7 @@ import { limits } from '../src/limits.js'
 import { hashToken } from '../src/session/session-token.js'
 import { clientNetwork } from './limits/budgets.js'
 import { countHeaders } from './http/credential.js'
-import type { FastRequest } from './fast-path/fast-path.js'
+import type { FastRequest } from './fast-path/check-route.js'
 
 /** An id with a secret, as a form may have them. */
 export interface ClientCredentials {
@@ -40,14 +40,14 @@ const REMEMBERED = 1_000
  * How a question must be sent to be answered ahead of Fastify: by POST, to this route, with a body
  * of this type and of so many bytes at most.
  */
-export interface GatewaysForm {
+export interface GatewayHead {
   route: string
   type: RegExp
   limit: number
 }
 
 /** A question of a gateway that is answered ahead of Fastify. */
-export interface GatewaysQuestion extends FastRequest {
+export interface GatewayRequest extends FastRequest {
   gateway: KnownGateway
 }
 
@@ -74,12 +74,9 @@ declare module 'fastify' {
      * What a gateway asks with a body of `form`, whose very same header was found right before;
      * undefined says nothing. Asks nobody.
      */
-    questionOfGateway: (
-      request: IncomingMessage,
-      form: GatewaysForm
-    ) => GatewaysQuestion | undefined
-    /** Whether it still is right. @throws StoreUnavailable */
-    isStillRight: (gateway: KnownGateway) => boolean | Promise<boolean>
+    matchGateway: (request: IncomingMessage, form: GatewayHead) => GatewayRequest | undefined
+    /** Whether a copy says that it still is right; false where only the store can tell. */
+    isStillRight: (gateway: KnownGateway) => boolean
   }
   interface FastifyRequest {
     gateway: string | null
@@ -119,11 +116,8 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
   }
   app.decorate('authenticateGateway', authenticate)
   app.decorate(
-    'questionOfGateway',
-    (
-      request: IncomingMessage,
-      { route, type, limit }: GatewaysForm
-    ): GatewaysQuestion | undefined => {
+    'matchGateway',
+    (request: IncomingMessage, { route, type, limit }: GatewayHead): GatewayRequest | undefined => {
       if (request.method !== 'POST' || request.url !== route || !holdfast.ready()) return undefined
       const {
         authorization,
@@ -143,16 +137,8 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
       return gateway && { route, hasBody: true, gateway }
     }
   )
-  app.decorate(
-    'isStillRight',
-    ({ id, hash: secretHash, key }: KnownGateway): boolean | Promise<boolean> => {
-      const answer = holdfast.gateways.authenticate(id, secretHash)
-      if (!(answer instanceof Promise)) return answer
-      return answer.then((isRight) => {
-        if (!isRight) known.delete(key)
-        return isRight
-      })
-    }
+  app.decorate('isStillRight', ({ id, hash: secretHash }: KnownGateway): boolean =>
+    holdfast.gateways.authenticateCached(id, secretHash)
   )
   app.decorate('requireGateway', async (request: FastifyRequest, reply: FastifyReply) => {
     request.gateway = await authenticate(request, reply)

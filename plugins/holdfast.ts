@@ -28,7 +28,7 @@ declare module 'fastify' {
  */
 async function holdfastPlugin(
   app: FastifyInstance,
-  { prefix: below = '', onUnfit, protections, fastPath, ...options }: PluginOptions
+  { prefix: below = '', onUnfit, fastPath, ...options }: PluginOptions
 ): Promise<void> {
   refuseForeignVariables(process.env)
   const prefix = below.replace(/\/+$/, '')
@@ -48,7 +48,7 @@ async function holdfastPlugin(
         onUnfit?.(error)
       }
     },
-    { protections, openCodec }
+    { openCodec }
   )
   app.addHook('onClose', () => holdfast.close())
   if (fastPath !== undefined) {

@@ -2,62 +2,17 @@ import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'n
 import { Readable } from 'node:stream'
 import type { preParsingAsyncHookHandler } from 'fastify'
 import { faultOfHeaders, MOST_HEADERS } from '../http/request-headers.js'
+import type { CheckRoute, FastRequest, FastResponse } from './check-route.js'
 
 /** Is told of a request that was answered. */
 export type NoteAnswer = (method: string, route: string, status: number, seconds: number) => void
-
-/** An answer with status 200. */
-export interface FastResponse {
-  headers: Record<string, string>
-  body: string
-}
-
-/** A body of JSON as an answer. */
-export function jsonAnswer(body: string): FastResponse {
-  return {
-    headers: {
-      'cache-control': 'no-store',
-      'content-type': 'application/json; charset=utf-8',
-      'content-length': String(Buffer.byteLength(body))
-    },
-    body
-  }
-}
-
-/** What a request asks. */
-export interface FastRequest {
-  /** The route, as metrics name it. */
-  readonly route: string
-  /** Whether the answer depends on the body, whose length was announced and is within bounds. */
-  readonly hasBody: boolean
-}
-
-/** What a route can answer without Fastify. */
-export interface FastRoute<Question extends FastRequest> {
-  /**
-   * What a request asks; undefined for what is not to be answered here, a stranger's body above
-   * all. Costs next to nothing.
-   */
-  find(request: IncomingMessage): Question | undefined
-  /**
-   * The answer; null where the route itself is to look at the request.
-   *
-   * @param body empty where the question has none
-   * @throws (or rejects with) whatever stands against a plain yes
-   */
-  answer(
-    request: IncomingMessage,
-    question: Question,
-    body: Buffer
-  ): FastResponse | null | Promise<FastResponse | null>
-}
 
 /** A request that waits for its answer. */
 interface Waiting {
   request: IncomingMessage
   response: ServerResponse
-  route: FastRoute<FastRequest>
-  question: FastRequest
+  route: AnyRoute
+  head: FastRequest
   body: Buffer
   /** When it came: monotonic milliseconds. */
   began: number
@@ -76,6 +31,8 @@ export interface HandedOn {
   /** How long it has waited, in milliseconds. */
   waitedMs: number
 }
+
+type AnyRoute = CheckRoute<FastRequest, unknown>
 
 const noBody = Buffer.alloc(0)
 
@@ -96,7 +53,7 @@ const TOGETHER = 64
  * less (Larus and Parkes, Using Cohort Scheduling to Enhance Server Performance, 2002).
  */
 export class FastPath {
-  readonly #routes: FastRoute<FastRequest>[] = []
+  readonly #routes: AnyRoute[] = []
   readonly #mostHeaders: () => number
   #next: RequestListener = () => {}
   #note: NoteAnswer = () => {}
@@ -131,7 +88,7 @@ export class FastPath {
     this.#next = next
   }
 
-  add<Question extends FastRequest>(route: FastRoute<Question>): void {
+  add<Head extends FastRequest, Input>(route: CheckRoute<Head, Input>): void {
     this.#routes.push(route)
   }
 
@@ -174,19 +131,19 @@ export class FastPath {
   #isTaken(request: IncomingMessage, response: ServerResponse): boolean {
     if (!this.#isTaking || faultOfHeaders(request, this.#mostHeaders())) return false
     for (const route of this.#routes) {
-      const question = route.find(request)
-      if (question === undefined) continue
+      const head = route.match(request)
+      if (head === undefined) continue
       const waiting = {
         request,
         response,
         route,
-        question,
+        head,
         body: noBody,
         began: performance.now(),
         answer: null,
         reason: undefined
       }
-      if (question.hasBody) this.#read(waiting)
+      if (head.hasBody) this.#read(waiting)
       else this.#add(waiting)
       return true
     }
@@ -229,21 +186,19 @@ export class FastPath {
   }
 
   #decide(waiting: Waiting): void {
-    const answer = this.#ask(waiting)
-    if (answer instanceof Promise)
-      answer.then(
-        (known) => this.#concludeLater(waiting, known, undefined),
-        (reason: unknown) => this.#concludeLater(waiting, null, reason)
-      )
-    else this.#conclude(waiting, answer)
-  }
-
-  #ask(waiting: Waiting): FastResponse | null | Promise<FastResponse | null> {
+    const { request, route, head, body } = waiting
     try {
-      return waiting.route.answer(waiting.request, waiting.question, waiting.body)
+      const input = route.parse(request, head, body)
+      const response = input === null ? null : route.checkCached(input)
+      if (input === null || response) this.#conclude(waiting, response)
+      else
+        route.check(input).then(
+          (known) => this.#concludeLater(waiting, known, undefined),
+          (reason: unknown) => this.#concludeLater(waiting, null, reason)
+        )
     } catch (reason) {
       waiting.reason = reason
-      return null
+      this.#conclude(waiting, null)
     }
   }
 
@@ -259,10 +214,10 @@ export class FastPath {
     else this.#handOn(waiting)
   }
 
-  #handOn({ request, response, question, body, reason, began }: Waiting): void {
+  #handOn({ request, response, head, body, reason, began }: Waiting): void {
     this.#handedOn.set(request, {
       reason,
-      body: question.hasBody ? body : null,
+      body: head.hasBody ? body : null,
       waitedMs: performance.now() - began
     })
     this.#next(request, response)
@@ -285,7 +240,7 @@ export class FastPath {
     const now = performance.now()
     for (const {
       request: { method = '' },
-      question: { route },
+      head: { route },
       began,
       answer
     } of outgoing) {

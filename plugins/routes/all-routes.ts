@@ -1,5 +1,4 @@
 import type { FastifyInstance } from 'fastify'
-import type { Protections } from '../../src/cluster/protections.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import bodyHeaders from '../http/body-headers.js'
 import errors from '../errors.js'
@@ -29,8 +28,6 @@ import { TrustedProxies } from '../http/client-address.js'
 
 declare module '../host-application/plugin-options.js' {
   interface PluginOptions {
-    /** For the tests of the cache alone: steps of its protocol to leave out. */
-    protections?: Protections
     /**
      * For the stand-alone server, which is nobody's guest: where checks may be answered ahead of
      * Fastify, or null for nowhere.

@@ -4,7 +4,6 @@ import { decodeCopy } from './session-codec.js'
 
 /** A copy of a session in this process. Times are monotonic milliseconds. */
 export interface LocalEntry {
-  readonly place: CopyHandle
   record: SessionRecord
   /** What a check shows while the session is active; null where it was not when it was read. */
   active: ActiveCheck | null
@@ -28,14 +27,6 @@ export interface LocalEntry {
   freshUntil: number
 }
 
-/**
- * Where a copy lies, for whoever comes back to it: empty once the cache has dropped the copy, or
- * packed it.
- */
-export interface CopyHandle {
-  readonly unpacked: LocalEntry | null
-}
-
 /** A copy as it is kept: its text takes a quarter of the room that its objects take. */
 export interface PackedEntry extends Pick<LocalEntry, 'readAt' | 'freshUntil'> {
   /** As `encodeRecord` writes it. */
@@ -43,7 +34,7 @@ export interface PackedEntry extends Pick<LocalEntry, 'readAt' | 'freshUntil'> {
 }
 
 /** A packed copy in its place. */
-class PackedCopy implements PackedEntry, CopyHandle {
+class PackedCopy implements PackedEntry {
   text: string
   readonly readAt: number
   readonly freshUntil: number
@@ -162,7 +153,6 @@ export class LocalCache {
       activeUntil: Math.min(freshUntil, Math.floor(readAt + lives)),
       active: lives > 0 && record.user ? showActive(record.session, record.user) : null,
       shown: null,
-      place: slot,
       record,
       readAt,
       freshUntil,

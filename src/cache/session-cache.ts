@@ -149,17 +149,6 @@ export class SessionCache {
     return copy && matches(copy) && this.#isActive(copy, now, maxAgeMs) ? copy : null
   }
 
-  /**
-   * Whether the copy in a place that `peek` has found before may answer again, as if it had been
-   * looked for anew: to look for it is the dearest part of a check, for whatever was in the
-   * processor's caches has gone since.
-   */
-  isCurrent(copy: LocalEntry, now: LocalReadPermit, maxAgeMs: number): copy is ActiveCopy {
-    if (!this.#isActive(copy, now, maxAgeMs)) return false
-    copy.used = true
-    return true
-  }
-
   #isActive(copy: LocalEntry, now: number, maxAgeMs: number): copy is ActiveCopy {
     if (!copy.active || now >= copy.activeUntil || now - copy.readAt > maxAgeMs) return false
     this.#options.counters.checks.local.active++

@@ -11,7 +11,7 @@ import { LocalCache } from '../cache/local-cache.js'
 import { NodeLease } from '../cluster/node-lease.js'
 import { purgeOutbox } from '../session/outbox.js'
 import { isAnyCaching, NodeMembership, type NodeMode } from '../cluster/node-registry.js'
-import { allProtections, type Protections } from '../cluster/protections.js'
+import { currentProtections, type Protections } from '../cluster/protections.js'
 import { connectRedis, type RedisConnection } from '../redis/redis.js'
 import { RedisRefusals } from '../redis/redis-refusals.js'
 import { SessionCache, type CacheLease } from '../cache/session-cache.js'
@@ -92,7 +92,7 @@ export function openCaches({
   events,
   serves,
   counters,
-  protections = allProtections
+  protections = currentProtections()
 }: CacheOptions): Caches {
   const db = database.prisma
   const ttlMs = config.cacheTtlSeconds * 1000

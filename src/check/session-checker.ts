@@ -39,8 +39,8 @@ export interface AgedCheck {
   ageMs: number
 }
 
-/** Why a credential names no session. */
-type Refused = Check & { active: false }
+/** Why a credential names no active session. */
+type InactiveCheck = Check & { active: false }
 
 /**
  * A session that is used all the time is noted this often: what is shown of it is to the second
@@ -48,10 +48,10 @@ type Refused = Check & { active: false }
  */
 const NOTE_MS = 1_000
 
-const malformed: Refused = { active: false, cause: 'credential_malformed' }
-const unknown: Refused = { active: false, cause: 'session_unknown' }
+const malformed: InactiveCheck = { active: false, cause: 'credential_malformed' }
+const unknown: InactiveCheck = { active: false, cause: 'session_unknown' }
 
-export interface ReaderOptions {
+export interface SessionCheckerOptions {
   cache: SessionCache
   /** Verify the signatures of session tokens; the first one makes them. */
   secrets: readonly string[]
@@ -60,47 +60,36 @@ export interface ReaderOptions {
   counters: Counters
 }
 
-/**
- * The one place that decides whether a session is valid. Every question of the server goes through
- * `check`.
- */
+/** The one place that decides whether a session is valid. */
 export class SessionChecker {
-  readonly #options: ReaderOptions
-  readonly #tokens: SessionTokenVerifier
+  readonly #options: SessionCheckerOptions
+  readonly #sessionTokens: SessionTokenVerifier
+  /** What access tokens prove, for as long as their claims are remembered. */
+  readonly #byClaims = new WeakMap<AccessTokenClaims, VerifiedCredential>()
 
-  constructor(options: ReaderOptions) {
+  constructor(options: SessionCheckerOptions) {
     this.#options = options
-    this.#tokens = new SessionTokenVerifier(options.secrets)
+    this.#sessionTokens = new SessionTokenVerifier(options.secrets)
   }
 
   /**
-   * Whether the credential stands for an active session. What it returns is the caller's own.
+   * Whether the credential stands for an active session. The result is the caller's own.
    *
-   * @throws StoreUnavailable when nobody knows
+   * @throws StoreUnavailable when no copy answers, and the store does not either
    */
   async check(credential: Credential): Promise<Check> {
-    const check = await callStore(async () => this.answer(credential))
-    if (!check.active) return check
-    const { session, user } = check
-    return {
-      ...check,
-      session: { ...session, amr: [...session.amr] },
-      user: { ...user, roles: [...user.roles] }
-    }
+    return ownCheck(this.checkCached(credential) ?? (await this.#checkUncached(credential)))
   }
 
   /**
-   * As `check`, at once where this process knows: it is the whole cost of a warm check, and a
-   * promise is made only where somebody must be asked. Such checks of one session share their
-   * objects, for callers that remember what they made of them, and change nothing.
+   * As `check`, without I/O: null where only `check` can tell. The checks of one session are one
+   * object. Callers must not change it, and may remember by it what they made of it.
    */
-  answer(credential: Credential): Check | Promise<Check> {
-    const proof = this.#proveAtOnce(credential)
-    if (!proof)
-      return this.#proveByAsking(credential).then((proven) =>
-        'active' in proven ? proven : this.#answer(proven)
-      )
-    return proof instanceof VerifiedCredential ? this.#answer(proof) : proof
+  checkCached(credential: Credential): Check | null {
+    const now = this.#options.cache.localReadPermit()
+    if (now === null) return null
+    const verified = this.#verifyCached(credential)
+    return verified instanceof VerifiedCredential ? this.#checkLocally(verified, now) : verified
   }
 
   /**
@@ -108,129 +97,146 @@ export class SessionChecker {
    * ends.
    */
   async read(credential: Credential, transaction?: Queryable): Promise<Reading> {
-    const proof = this.#proveAtOnce(credential) ?? (await this.#proveByAsking(credential))
-    if ('active' in proof) return { check: proof, record: null }
-    // Requests share reads: a fault must be told to each of them, and not only to the one whose
-    // read it was.
+    const verified = await this.#verify(credential)
+    if (!(verified instanceof VerifiedCredential)) return { check: verified, record: null }
+    // A read is shared by its callers: the fault is reported to each of them.
     const found = transaction
-      ? await this.#ask<StoreLookup>(() => holdSession(transaction, proof.sessionId))
-      : await callStore(() =>
-          this.#options.cache.find(proof.sessionId, (session) => proof.fits(session))
-        )
-    return this.#judge(found, proof)
+      ? await this.#ask<StoreLookup>(() => holdSession(transaction, verified.sessionId))
+      : await callStore(() => this.#options.cache.find(verified.sessionId, matching(verified)))
+    return this.#judge(found, verified)
   }
 
   /**
-   * Checks many credentials at once: for all of them at most one command to Redis and one query.
+   * Checks many credentials, with one command to Redis and one query at most.
    *
-   * @throws StoreUnavailable when nobody knows of one of them
+   * @throws StoreUnavailable when one of them cannot be decided
    */
   async checkAll(
     credentials: readonly (Credential | null)[],
     { maxAgeMs }: Consistency
   ): Promise<AgedCheck[]> {
     const now = maxAgeMs > 0 ? this.#options.cache.localReadPermit() : null
-    const answers = credentials.map((credential) =>
-      credential ? this.#answerAtOnce(credential, maxAgeMs, now) : { check: malformed, ageMs: 0 }
+    // Everything that `now` permits is done before the first `await`.
+    const known = credentials.map((credential) =>
+      credential ? this.#checkAged(credential, now, maxAgeMs) : { check: malformed, ageMs: 0 }
     )
-    return answers.every(isAnswer)
-      ? answers
-      : this.#findAll(await Promise.all(answers.map(async (answer) => answer)), maxAgeMs)
+    if (!known.includes(null)) return known as AgedCheck[]
+    const open = await Promise.all(
+      credentials.map(async (credential, i) => known[i] ?? this.#verify(credential as Credential))
+    )
+    return this.#checkUncachedAll(open, maxAgeMs)
   }
 
   /**
-   * Verifies signature and shape of a session token without asking anybody; null for what this
-   * server never issued.
+   * Verifies signature and form of a session token without I/O; null for what this server never
+   * issued.
    */
   parse(credential: Credential): ParsedToken | null {
     if (credential.kind === 'access') return null
     return credential.kind === 'signed'
-      ? (this.#tokens.read(credential.value)?.token ?? null)
+      ? (this.#sessionTokens.verify(credential.value)?.token ?? null)
       : parseSessionToken(credential.value)
   }
 
-  /**
-   * The answer where this process has it, and else what there is to ask. @param now null where no
-   * copy may answer
-   */
-  #answerAtOnce(
-    credential: Credential,
-    maxAgeMs: number,
-    now: LocalReadPermit | null
-  ): AgedCheck | VerifiedCredential | Promise<VerifiedCredential | Refused> {
-    const proof = this.#proveAtOnce(credential)
-    if (!proof) return this.#proveByAsking(credential)
-    if (!(proof instanceof VerifiedCredential)) return { check: proof, ageMs: 0 }
-    const copy = now === null ? null : this.#copyFor(proof, now, maxAgeMs)
-    return now !== null && copy ? { check: proof.checkOf(copy), ageMs: now - copy.readAt } : proof
+  #checkLocally(verified: VerifiedCredential, now: LocalReadPermit): Check | null {
+    const copy = this.#findCopy(verified, now, Infinity)
+    return copy && verified.checkOf(copy)
   }
 
-  /** The copy in this process that answers; null where somebody must be asked. */
-  #copyFor(proof: VerifiedCredential, now: LocalReadPermit, maxAgeMs: number): ActiveCopy | null {
+  /** The check and its age where a copy in this process answers, else null. */
+  #checkAged(
+    credential: Credential,
+    now: LocalReadPermit | null,
+    maxAgeMs: number
+  ): AgedCheck | null {
+    const verified = now === null ? null : this.#verifyCached(credential)
+    if (now === null || verified === null) return null
+    if (!(verified instanceof VerifiedCredential)) return { check: verified, ageMs: 0 }
+    const copy = this.#findCopy(verified, now, maxAgeMs)
+    return copy && { check: verified.checkOf(copy), ageMs: now - copy.readAt }
+  }
+
+  /** The copy in this process, where one answers. Notes the use of the session. */
+  #findCopy(
+    verified: VerifiedCredential,
+    now: LocalReadPermit,
+    maxAgeMs: number
+  ): ActiveCopy | null {
     const { cache, activity } = this.#options
-    const kept = proof.place?.unpacked
-    const copy =
-      kept && cache.isCurrent(kept, now, maxAgeMs)
-        ? kept
-        : cache.findLocal(proof.sessionId, (session) => proof.fits(session), now, maxAgeMs)
-    if (copy !== kept) proof.place = copy?.place ?? null
+    const copy = cache.findLocal(verified.sessionId, matching(verified), now, maxAgeMs)
     if (copy && now - copy.notedAt >= NOTE_MS) {
       copy.notedAt = now
-      activity.note(proof.sessionId)
+      activity.note(verified.sessionId)
     }
     return copy
   }
 
-  #answer(proof: VerifiedCredential): Check | Promise<Check> {
+  async #checkUncached(credential: Credential): Promise<Check> {
+    const verified = await this.#verify(credential)
+    if (!(verified instanceof VerifiedCredential)) return verified
+    // An access token may have been verified only now: its session may have a copy.
     const now = this.#options.cache.localReadPermit()
-    const copy = now === null ? null : this.#copyFor(proof, now, Infinity)
-    if (copy) return proof.checkOf(copy)
-    return this.#options.cache.load(
-      proof.sessionId,
-      (session) => proof.fits(session),
-      (found) => this.#judge(found, proof).check
+    const known = now === null ? null : this.#checkLocally(verified, now)
+    return (
+      known ??
+      callStore(() =>
+        this.#options.cache.load(
+          verified.sessionId,
+          matching(verified),
+          (found) => this.#judge(found, verified).check
+        )
+      )
     )
   }
 
-  async #findAll(
-    questions: readonly (AgedCheck | VerifiedCredential | Refused)[],
+  async #checkUncachedAll(
+    open: readonly (AgedCheck | VerifiedCredential | InactiveCheck)[],
     maxAgeMs: number
   ): Promise<AgedCheck[]> {
     const wanted = new Map<string, Matches>()
-    for (const question of questions) {
-      if (!(question instanceof VerifiedCredential)) continue
-      // A copy must fit every credential that names its session; one that does not is read from the
-      // store, for each to be judged by.
-      const others = wanted.get(question.sessionId)
+    for (const verified of open) {
+      if (!(verified instanceof VerifiedCredential)) continue
+      // A copy must fit every credential that names its session. One that does not is read from the
+      // store, and judged by each of them.
+      const others = wanted.get(verified.sessionId)
       wanted.set(
-        question.sessionId,
-        (session) => question.fits(session) && others?.(session) !== false
+        verified.sessionId,
+        (session) => verified.fits(session) && others?.(session) !== false
       )
     }
     const found = await callStore(() => this.#options.cache.findAll(wanted, maxAgeMs))
-    return questions.map((question) => {
-      if ('check' in question) return question
-      if ('active' in question) return { check: question, ageMs: 0 }
-      const { found: record, ageMs } = found.get(question.sessionId) ?? { found: null, ageMs: 0 }
-      return { check: this.#judge(record, question).check, ageMs }
+    return open.map((verified) => {
+      if ('check' in verified) return verified
+      if ('active' in verified) return { check: verified, ageMs: 0 }
+      const { found: lookup, ageMs } = found.get(verified.sessionId) ?? { found: null, ageMs: 0 }
+      return { check: this.#judge(lookup, verified).check, ageMs }
     })
   }
 
-  /**
-   * What a credential proves by itself; null for an access token that must be verified first, which
-   * may take a question.
-   */
-  #proveAtOnce(credential: Credential): VerifiedCredential | Refused | null {
-    return credential.kind === 'access'
-      ? this.#peekAccess(credential.value)
-      : this.#proveSession(credential)
+  /** Verifies a credential without I/O; null for an access token that was not verified before. */
+  #verifyCached({ kind, value }: Credential): VerifiedCredential | InactiveCheck | null {
+    if (kind === 'access') {
+      const claims = this.#options.accessTokens.findVerified(value)
+      return claims && this.#fromClaims(claims)
+    }
+    if (kind === 'signed') return this.#sessionTokens.verify(value) ?? this.#refuse(malformed)
+    const parsed = parseSessionToken(value)
+    return parsed ? VerifiedCredential.ofToken(parsed) : this.#refuse(malformed)
   }
 
-  async #proveByAsking(credential: Credential): Promise<VerifiedCredential | Refused> {
-    const verified = await this.#ask(() => this.#options.accessTokens.verify(credential.value))
-    return verified.claims
-      ? proofOf(verified.claims)
-      : this.#refused({ active: false, cause: verified.cause })
+  async #verify(credential: Credential): Promise<VerifiedCredential | InactiveCheck> {
+    const known = this.#verifyCached(credential)
+    if (known) return known
+    const result = await this.#ask(() => this.#options.accessTokens.verify(credential.value))
+    return result.claims
+      ? this.#fromClaims(result.claims)
+      : this.#refuse({ active: false, cause: result.cause })
+  }
+
+  #fromClaims(claims: AccessTokenClaims): VerifiedCredential {
+    let verified = this.#byClaims.get(claims)
+    if (!verified) this.#byClaims.set(claims, (verified = VerifiedCredential.ofClaims(claims)))
+    return verified
   }
 
   async #ask<T>(question: () => Promise<T>): Promise<T> {
@@ -242,46 +248,37 @@ export class SessionChecker {
     }
   }
 
-  #refused(refused: Refused): Refused {
+  #refuse(check: InactiveCheck): InactiveCheck {
     this.#options.counters.checks.none.refused++
-    return refused
+    return check
   }
 
-  #proveSession({ kind, value }: Credential): VerifiedCredential | Refused {
-    if (kind === 'signed') return this.#tokens.read(value) ?? this.#refused(malformed)
-    const parsed = parseSessionToken(value)
-    return parsed ? VerifiedCredential.ofToken(parsed) : this.#refused(malformed)
-  }
-
-  #peekAccess(token: string): VerifiedCredential | null {
-    const claims = this.#options.accessTokens.findVerified(token)
-    return claims && proofOf(claims)
-  }
-
-  #judge(found: StoreLookup, proof: VerifiedCredential): Reading {
+  #judge(found: StoreLookup, verified: VerifiedCredential): Reading {
     if (found && isRevoked(found))
       return {
         check: { active: false, cause: toRevocationCode(found.revokedReason) },
         record: null
       }
-    if (!found || !proof.fits(found.session)) return { check: unknown, record: null }
+    if (!found || !verified.fits(found.session)) return { check: unknown, record: null }
     const check = judge(found)
     if (!check.active) return { check, record: null }
     const { id, issuedAt, lastSeenAt } = found.session
     if (lastSeenAt <= issuedAt) this.#options.activity.noteFirst(id)
     else this.#options.activity.note(id)
-    return { check: proof.claims ? { ...check, token: proof.claims } : check, record: found }
+    return { check: verified.claims ? { ...check, token: verified.claims } : check, record: found }
   }
 }
 
-function isAnswer(answer: AgedCheck | object): answer is AgedCheck {
-  return 'check' in answer
+function matching(verified: VerifiedCredential): Matches {
+  return (session) => verified.fits(session)
 }
 
-/** Where what an access token says keeps what it proves. */
-const PROOF = Symbol('proof')
-
-function proofOf(claims: AccessTokenClaims & { [PROOF]?: VerifiedCredential }): VerifiedCredential {
-  claims[PROOF] ??= VerifiedCredential.ofClaims(claims)
-  return claims[PROOF]
+function ownCheck(check: Check): Check {
+  if (!check.active) return check
+  const { session, user } = check
+  return {
+    ...check,
+    session: { ...session, amr: [...session.amr] },
+    user: { ...user, roles: [...user.roles] }
+  }
 }

@@ -21,7 +21,7 @@ export class SessionTokenVerifier {
   }
 
   /** What a token proves; null for what this server never issued. */
-  read(sent: string): VerifiedCredential | null {
+  verify(sent: string): VerifiedCredential | null {
     const known = this.#known.get(keyOf(sent))
     if (known) return known
     // Remembered in one form alone: the many spellings of one token must not push out what is in
@@ -33,9 +33,9 @@ export class SessionTokenVerifier {
     const token = verifySignedToken(signed, this.#secrets)
     const parsed = token === null ? null : parseSessionToken(token)
     if (!parsed) return null
-    const proof = VerifiedCredential.ofToken(parsed)
-    this.#known.set(key, proof)
-    return proof
+    const verified = VerifiedCredential.ofToken(parsed)
+    this.#known.set(key, verified)
+    return verified
   }
 }
 

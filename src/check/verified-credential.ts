@@ -1,13 +1,12 @@
 import type { Evictable } from '../bounded-map.js'
-import type { CopyHandle } from '../cache/local-cache.js'
 import type { ActiveCopy } from '../cache/session-cache.js'
 import type { AccessTokenClaims } from '../session/access-token-claims.js'
 import type { ActiveCheck, SessionRow } from '../session/session.js'
 import type { ParsedToken } from '../session/session-token.js'
 
 /**
- * What a credential says of itself: the session that it names, and which rows it fits. Whether that
- * session is active is another question. Proofs are remembered, many of them: they are kept small.
+ * A credential whose signature or form was found right: the session that it names, and which rows it
+ * fits. Whether that session is active is another question. Many are remembered, so they are small.
  */
 export class VerifiedCredential implements Evictable {
   readonly sessionId: string
@@ -15,8 +14,6 @@ export class VerifiedCredential implements Evictable {
   readonly hash: string | null
   /** What an access token says. */
   readonly claims: AccessTokenClaims | null
-  /** Where the copy lies that last answered, and that fits. */
-  place: CopyHandle | null = null
   used = false
 
   private constructor(sessionId: string, hash: string | null, claims: AccessTokenClaims | null) {

@@ -15,7 +15,6 @@ import { version } from '../version.js'
 
 // The server takes a second to load. Help does not need it, and neither does a command that a
 // running server carries out.
-const loadHoldfast = () => import('../holdfast.js')
 
 /**
  * Reads `.env` in the working directory, where there is one. What the environment says already
@@ -50,7 +49,7 @@ async function runMigrate(): Promise<unknown> {
   await loadDotEnv()
   const { storeConfigFrom } = await import('../config.js')
   const config = warned(storeConfigFrom(process.env))
-  const { openDatabase } = await loadHoldfast()
+  const { openDatabase } = await import('../holdfast/open-store.js')
   const { migrate } = await import('../database/migrate.js')
   const database = await openDatabase(config, { onWarning: () => {} })
   try {

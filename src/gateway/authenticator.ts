@@ -54,23 +54,32 @@ export class GatewayAuthenticator {
   }
 
   /**
-   * Whether a secret is one of the gateway's; at once where a copy says so.
+   * Whether a secret is one of the gateway's.
    *
    * @param hash of the secret, as `hashToken` makes it
-   * @throws StoreUnavailable when nobody knows: no copy says yes, and the store does not answer
+   * @throws StoreUnavailable when no copy says yes, and the store does not answer
    */
-  authenticate(id: string, hash: string): true | Promise<boolean> {
+  async authenticate(id: string, hash: string): Promise<boolean> {
+    return this.authenticateCached(id, hash) || this.#ask(id, hash)
+  }
+
+  /** As `authenticate`, without I/O: false where only that can tell. */
+  authenticateCached(id: string, hash: string): boolean {
     const now = performance.now()
     const age = now - this.#snapshot.readAt
-    const isKnown = accepts(this.#snapshot, id, hash) && age < this.#options.ttlMs
-    if (!isKnown || (age >= FRESH_MS && now - this.#failedAt >= RETRY_MS))
-      return this.#ask(id, hash, isKnown)
-    // whoever finds the copy too old will be told
+    if (!this.#isKnown(id, hash, age) || (age >= FRESH_MS && now - this.#failedAt >= RETRY_MS))
+      return false
+    // Read ahead of the time when a copy is too old. The caller who finds it so reports the fault.
     if (age > FRESH_MS / 2) this.#read().catch(() => {})
     return this.#note(id)
   }
 
-  async #ask(id: string, hash: string, isKnown: boolean): Promise<boolean> {
+  #isKnown(id: string, hash: string, age: number): boolean {
+    return accepts(this.#snapshot, id, hash) && age < this.#options.ttlMs
+  }
+
+  async #ask(id: string, hash: string): Promise<boolean> {
+    const isKnown = this.#isKnown(id, hash, performance.now() - this.#snapshot.readAt)
     try {
       return accepts(await callStore(() => this.#read()), id, hash) && this.#note(id)
     } catch (error) {

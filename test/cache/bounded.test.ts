@@ -4,7 +4,7 @@ import { call, type Answer } from '../cluster/consistency/client.js'
 import { describeViolation } from '../cluster/consistency/history.js'
 import { isSubscription } from '../support/tcp-proxy.js'
 import { password, type PersonWithSessions, type Ticket } from '../cluster/consistency/fixtures.js'
-import { Stage, type StageNode } from '../cluster/consistency/test-cluster.js'
+import { TestCluster, type TestNode } from '../cluster/consistency/test-cluster.js'
 import { storage } from '../support/server.js'
 
 const skip = storage === 'embedded' && 'an embedded store has one node and no Redis'
@@ -16,7 +16,7 @@ interface Scene {
   other: Ticket
   admin: Ticket
 }
-type Revocation = (node: StageNode, scene: Scene) => Promise<Answer>
+type Revocation = (node: TestNode, scene: Scene) => Promise<Answer>
 
 const post =
   (
@@ -88,12 +88,12 @@ const revocations: Record<string, Revocation> = {
 }
 
 async function timed(
-  stage: Stage,
-  node: StageNode,
+  cluster: TestCluster,
+  node: TestNode,
   admin: Ticket,
   revoke: Revocation
 ): Promise<{ status: number; ms: number }> {
-  const person = await stage.people.make(3)
+  const person = await cluster.people.make(3)
   const [own, other] = person.sessions as [Ticket, Ticket]
   const { status, start, end } = await revoke(node, { person, own, other, admin })
   return { status, ms: end - start }
@@ -102,21 +102,21 @@ async function timed(
 // It renews its lease, for Redis hears it, and acknowledges nothing, for it hears nobody: whoever
 // waited twice would wait two whole leases.
 t.test('no revocation waits for more than one lease', { skip }, async (t) => {
-  const stage = await Stage.open(t, { leaseMs: LEASE_MS })
-  const [deaf, revoker] = await stage.pair()
+  const cluster = await TestCluster.open(t, { leaseMs: LEASE_MS })
+  const [deaf, revoker] = await cluster.pair()
   const {
     sessions: [admin]
-  } = await stage.people.make(1, 'admin')
+  } = await cluster.people.make(1, 'admin')
   const ways = Object.entries(revocations)
   const wellMs = new Map<string, number>()
   for (const [way, revoke] of ways)
-    wellMs.set(way, (await timed(stage, revoker, admin as Ticket, revoke)).ms)
+    wellMs.set(way, (await timed(cluster, revoker, admin as Ticket, revoke)).ms)
   deaf.redis.watch((_text, direction, wire) =>
     direction === 'toClient' && isSubscription(wire) ? 'hold' : 'pass'
   )
   let worst = ['', 0] as [string, number]
   for (const [way, revoke] of ways) {
-    const { status, ms } = await timed(stage, revoker, admin as Ticket, revoke)
+    const { status, ms } = await timed(cluster, revoker, admin as Ticket, revoke)
     // What the call costs when all are well (a password's hash, a busy machine) is no wait for a
     // node.
     const waitedMs = ms - (wellMs.get(way) ?? 0)
@@ -133,18 +133,18 @@ t.test(
   'a node without Redis has its revocation confirmed by another, or says until when it may be late',
   { skip },
   async (t) => {
-    const stage = await Stage.open(t, { leaseMs: LEASE_MS, cacheTtlSeconds: 2 })
-    const [node, revoker] = await stage.pair()
-    const first = await stage.session()
-    await stage.warm(node, first)
+    const cluster = await TestCluster.open(t, { leaseMs: LEASE_MS, cacheTtlSeconds: 2 })
+    const [node, revoker] = await cluster.pair()
+    const first = await cluster.session()
+    await cluster.warm(node, first)
     revoker.redis.cut()
-    await stage.revoke(revoker, first)
-    await stage.check(node, first)
+    await cluster.revoke(revoker, first)
+    await cluster.check(node, first)
 
-    const second = await stage.session()
-    await stage.warm(node, second)
+    const second = await cluster.session()
+    await cluster.warm(node, second)
     node.redis.cut()
-    stage.history.beginRevocation([second.sessionId])
+    cluster.history.beginRevocation([second.sessionId])
     const answer = await call(revoker, `/sessions/${second.sessionId}`, {
       method: 'DELETE',
       ticket: second,
@@ -157,7 +157,7 @@ t.test(
       'a time that one can wait for'
     )
     await sleep(Math.max(0, effectiveBy.getTime() - Date.now())) // the promise is about this moment
-    for (const each of [node, revoker]) t.equal(await stage.check(each, second), 'inactive')
-    t.strictSame(stage.history.violations.map(describeViolation), [])
+    for (const each of [node, revoker]) t.equal(await cluster.check(each, second), 'inactive')
+    t.strictSame(cluster.history.violations.map(describeViolation), [])
   }
 )

@@ -16,9 +16,9 @@ t.test('no answer is stale and nobody is signed out, whatever fails', { skip }, 
     `npm run check:consistency -- --minutes 0.5 --seed ${seed}`
   )
   t.strictSame(
-    report.ambushes.filter(({ problem }) => problem !== null),
+    report.interleavings.filter(({ problem }) => problem !== null),
     [],
-    'every ambush was sprung'
+    'every interleaving was sprung'
   )
   t.equal(report.cachesInUse, 3, 'every node has come back to its caches by itself')
   t.ok(report.history.counts.checksAfterRevocation > 200, 'enough was asked after revocations')

@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { GrowingPool, type GrowingPoolConfig } from '../../src/database/pool.js'
-import { Line, type Wire } from '../support/tcp-proxy.js'
+import { TcpProxy, type Wire } from '../support/tcp-proxy.js'
 import { freshStore, storage } from '../support/server.js'
 import { until } from '../support/poll.js'
 
@@ -96,7 +96,7 @@ t.test(
 )
 
 /** Holds whatever the database says. @returns the connections that have been begun */
-function holdAnswers(line: Line): ReadonlySet<Wire> {
+function holdAnswers(line: TcpProxy): ReadonlySet<Wire> {
   const opening = new Set<Wire>()
   line.watch((_text, direction, wire) => {
     opening.add(wire)
@@ -121,7 +121,7 @@ async function openBehindLine(
 ) {
   const { databaseUrl = '' } = await freshStore(t)
   const url = new URL(databaseUrl)
-  const line = await Line.to(Number(url.port))
+  const line = await TcpProxy.to(Number(url.port))
   t.teardown(() => line.close())
   url.port = String(line.port)
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)

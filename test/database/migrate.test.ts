@@ -12,7 +12,7 @@ import t, { type Test } from 'tap'
 import { resolveConfig, type HoldfastOptions } from '../../src/config.js'
 import type { Database } from '../../src/database/database.js'
 import { readMigrations } from '../../src/database/migrate.js'
-import { openDatabase } from '../../src/holdfast.js'
+import { openDatabase } from '../../src/holdfast/open-store.js'
 import {
   authSecret,
   databaseServer,

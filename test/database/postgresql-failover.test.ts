@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import type { HoldfastOptions } from '../../src/config.js'
 import { migrate } from '../../src/database/migrate.js'
 import { openPostgres } from '../../src/database/postgres.js'
-import { Line } from '../support/tcp-proxy.js'
+import { TcpProxy } from '../support/tcp-proxy.js'
 import { authSecret, sessionState, signIn, signUp, start, storage } from '../support/server.js'
 import { findPgbouncer, startPgbouncer } from '../support/pgbouncer.js'
 import { until } from '../support/poll.js'
@@ -170,7 +170,7 @@ t.test(
     const first = await startPostgres(t)
     await migrated(first.url)
     const second = await startPostgres(t, { standbyOf: first.url })
-    const line = await Line.to(portOf(first))
+    const line = await TcpProxy.to(portOf(first))
     t.teardown(() => line.close())
     const pooled = await startPgbouncer(
       t,
@@ -268,7 +268,7 @@ t.test('D8, D9: TLS as libpq means it, and a server that is 150 ms away', { skip
   t.match(await encrypted(`${base}?sslmode=verify-full&sslrootcert=system`), /SELF_SIGNED/)
 
   await migrated(base)
-  const line = await Line.to(portOf(server))
+  const line = await TcpProxy.to(portOf(server))
   t.teardown(() => line.close())
   line.delay(75)
   const running = await start(

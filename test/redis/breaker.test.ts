@@ -4,7 +4,7 @@ import { Breaker } from '../../src/redis/breaker.js'
 import { call, finalAt } from '../cluster/consistency/client.js'
 import { describeViolation } from '../cluster/consistency/history.js'
 import { isSubscription, type Wire } from '../support/tcp-proxy.js'
-import { Stage, type StageNode } from '../cluster/consistency/test-cluster.js'
+import { TestCluster, type TestNode } from '../cluster/consistency/test-cluster.js'
 import { storage } from '../support/server.js'
 import { until } from '../support/poll.js'
 
@@ -57,9 +57,9 @@ t.test(
   'checks do not wait for a Redis that does not answer, each for a time-out',
   { skip },
   async (t) => {
-    const stage = await Stage.open(t, { leaseMs: 10_000 })
-    const [node, helper] = await stage.pair()
-    const sessions = await Promise.all(Array.from({ length: 20 }, () => stage.session()))
+    const cluster = await TestCluster.open(t, { leaseMs: 10_000 })
+    const [node, helper] = await cluster.pair()
+    const sessions = await Promise.all(Array.from({ length: 20 }, () => cluster.session()))
     let reached = 0
     node.redis.watch((text, direction, wire) => {
       if (isSubscription(wire)) return 'pass'
@@ -70,7 +70,7 @@ t.test(
     for (const session of sessions.slice(0, 18)) {
       times.push(
         await took(async () => {
-          t.equal(await stage.check(node, session), 'active')
+          t.equal(await cluster.check(node, session), 'active')
         })
       )
     }
@@ -80,7 +80,7 @@ t.test(
     )
     const last = sessions[19]
     if (!last) throw new Error('no session')
-    stage.history.beginRevocation([last.sessionId])
+    cluster.history.beginRevocation([last.sessionId])
     const answer = await call(node, `/sessions/${last.sessionId}`, {
       method: 'DELETE',
       ticket: last,
@@ -94,29 +94,29 @@ t.test(
     t.ok(answer.end - answer.start < 3_000, 'no command was waited for')
     await until(
       'the other node to hear of it',
-      async () => (await stage.check(helper, last)) === 'inactive'
+      async () => (await cluster.check(helper, last)) === 'inactive'
     )
     t.equal(reached, 0, 'what the breaker refused was never sent, nor is it sent later')
     node.redis.release()
-    const next = await stage.session()
-    await stage.warm(node, next)
+    const next = await cluster.session()
+    await cluster.warm(node, next)
     // What was held back arrives late and may open the breaker once more: then the answer says so,
     // and is right about it.
-    stage.history.beginRevocation([next.sessionId])
+    cluster.history.beginRevocation([next.sessionId])
     const end = await call(node, `/sessions/${next.sessionId}`, {
       method: 'DELETE',
       ticket: next,
       timeoutMs: 15_000
     })
     t.ok(end.status === 200 || end.status === 202, `the revocation is answered: ${end.status}`)
-    stage.history.acknowledge([next.sessionId], end, finalAt(end) ?? Infinity)
-    if (end.status === 200) t.equal(await stage.check(helper, next), 'inactive')
+    cluster.history.acknowledge([next.sessionId], end, finalAt(end) ?? Infinity)
+    if (end.status === 200) t.equal(await cluster.check(helper, next), 'inactive')
     else
       await until(
         'the other node to hear of it',
-        async () => (await stage.check(helper, next)) === 'inactive'
+        async () => (await cluster.check(helper, next)) === 'inactive'
       )
-    t.strictSame(stage.history.violations.map(describeViolation), [])
+    t.strictSame(cluster.history.violations.map(describeViolation), [])
   }
 )
 
@@ -124,16 +124,16 @@ t.test(
   'a subscription that fell silent is made anew, while renewals are answered',
   { skip },
   async (t) => {
-    const stage = await Stage.open(t, { leaseMs: 400 })
-    const [node] = await stage.pair()
-    const session = await stage.session()
-    await stage.warm(node, session)
+    const cluster = await TestCluster.open(t, { leaseMs: 400 })
+    const [node] = await cluster.pair()
+    const session = await cluster.session()
+    await cluster.warm(node, session)
     const silent = silence(node)
     const since = performance.now()
     await until('the subscription to be made anew', () => silent.later > 0, 10_000)
     t.ok(performance.now() - since > 800, 'a pause is no silence')
-    await stage.warm(node, session)
-    t.strictSame(stage.history.violations.map(describeViolation), [])
+    await cluster.warm(node, session)
+    t.strictSame(cluster.history.violations.map(describeViolation), [])
   }
 )
 
@@ -141,7 +141,7 @@ t.test(
  * Holds the subscriptions that there are, as a network would that drops their packets; later ones
  * pass, and are counted.
  */
-function silence(node: StageNode): { later: number } {
+function silence(node: TestNode): { later: number } {
   const held = new WeakSet<Wire>()
   const later = new Set<Wire>()
   const seen = { later: 0 }

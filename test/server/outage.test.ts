@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { Client } from 'pg'
 import { resolveConfig, type HoldfastOptions } from '../../src/config.js'
 import { migrate } from '../../src/database/migrate.js'
-import { openDatabase } from '../../src/holdfast.js'
+import { openDatabase } from '../../src/holdfast/open-store.js'
 import {
   authSecret,
   Browser,

@@ -11,8 +11,7 @@ const credential = { kind: 'signed', value: bearer } as const
 const CHECKS = 2_000
 
 function isKnown(): boolean {
-  const check = reader.answer(credential)
-  return !(check instanceof Promise) && check.active
+  return reader.checkCached(credential)?.active === true
 }
 
 /**

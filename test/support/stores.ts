@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { resolveConfig } from '../../src/config.js'
 import { migrate, migrationsDirectory } from '../../src/database/migrate.js'
-import { openDatabase } from '../../src/holdfast.js'
+import { openDatabase } from '../../src/holdfast/open-store.js'
 import { canQuery, execute } from './postgres.js'
 
 /** Signs and encrypts in tests, and nowhere else. */

@@ -32,7 +32,7 @@ const SENT_LIMIT = 8_192
  * and hold traffic back piece by piece. It never loses or reorders what it lets pass, as TCP would
  * not.
  */
-export class Line {
+export class TcpProxy {
   readonly #wires = new Set<OpenWire>()
   readonly #server: Server
   #target: number
@@ -47,8 +47,8 @@ export class Line {
   }
 
   /** Opens a line to a port of loopback. */
-  static async to(target: number): Promise<Line> {
-    const line = new Line(target)
+  static async to(target: number): Promise<TcpProxy> {
+    const line = new TcpProxy(target)
     line.#server.listen(0, '127.0.0.1')
     await once(line.#server, 'listening')
     return line

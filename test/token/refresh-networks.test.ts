@@ -3,8 +3,8 @@ import t, { type Test } from 'tap'
 import { resolveConfig, type HoldfastOptions } from '../../src/config.js'
 import { migrate } from '../../src/database/migrate.js'
 import type { PrismaClient } from '../../src/database/database.js'
-import { openDatabase } from '../../src/holdfast.js'
-import { Line } from '../support/tcp-proxy.js'
+import { openDatabase } from '../../src/holdfast/open-store.js'
+import { TcpProxy } from '../support/tcp-proxy.js'
 import {
   elapse,
   generationOf,
@@ -65,7 +65,7 @@ t.test('an answer that is cut off on the wire, and asked for again', async (t) =
   ]
   for (const [seconds, key, outcome] of cases) {
     const { sessionId, refreshToken } = await makeFamily(running)
-    const line = await Line.to(Number(new URL(running.url).port))
+    const line = await TcpProxy.to(Number(new URL(running.url).port))
     line.watch((_text, direction) => (direction === 'toClient' ? 'hold' : 'pass'))
     const lost = refresh(
       `http://127.0.0.1:${line.port}`,
@@ -116,7 +116,7 @@ t.test(
     t.teardown(() => postgres.remove())
     await postgres.start()
     const { prisma } = await openStore(t, postgres.url)
-    const line = await Line.to(Number(new URL(postgres.url).port))
+    const line = await TcpProxy.to(Number(new URL(postgres.url).port))
     t.teardown(() => line.close())
     const databaseUrl = new URL(postgres.url)
     databaseUrl.port = String(line.port)
@@ -147,10 +147,10 @@ async function interrupt(
   t: Test,
   prisma: PrismaClient,
   server: ServerProcess,
-  toDatabase: Line
+  toDatabase: TcpProxy
 ): Promise<TestFamily[]> {
   const families = await makeFamilies(prisma, authSecret, ON_THE_WAY_OUT + ON_THE_WAY_IN)
-  const toClients = await Line.to(Number(new URL(server.url).port))
+  const toClients = await TcpProxy.to(Number(new URL(server.url).port))
   t.teardown(() => toClients.close())
   toClients.watch((_text, direction) => (direction === 'toClient' ? 'hold' : 'pass'))
   const ask = (some: TestFamily[]) =>

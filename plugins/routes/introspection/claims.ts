@@ -1,7 +1,8 @@
 import { Type, type Static } from 'typebox'
 import type { Check } from '../../../src/session/session.js'
 import type { TokenParties } from '../../../src/token/codec.js'
-import { jsonAnswer, type FastResponse } from '../../fast-path/fast-path.js'
+import type { FastResponse } from '../../fast-path/check-route.js'
+import { jsonResponse } from '../../fast-path/check-route.js'
 
 const seconds = Type.Integer()
 
@@ -29,7 +30,7 @@ export const IntrospectionSchema = Type.Object({
 export type Introspection = Static<typeof IntrospectionSchema>
 
 /** What a gateway is told of a token. Why one is inactive is not told here (RFC 7662 2.2). */
-export function introspectionOf(check: Check, { issuer, audience }: TokenParties): Introspection {
+export function toIntrospection(check: Check, { issuer, audience }: TokenParties): Introspection {
   if (!check.active) return { active: false }
   const { session, user, token } = check
   // An address that nobody has verified could be somebody else's, and a display name anybody's.
@@ -60,38 +61,32 @@ export function introspectionOf(check: Check, { issuer, audience }: TokenParties
 }
 
 const INACTIVE = '{"active":false'
-const inactive = jsonAnswer(`${INACTIVE}}`)
+const inactive = jsonResponse(`${INACTIVE}}`)
+
+/** What was made of checks that are shown again, for as long as a copy of the session keeps them. */
+const remembered = new WeakMap<Check, { beginning: string; response: FastResponse }>()
 
 /**
- * Where a check that is shown again and again keeps what was made of it: the beginning of the text,
- * and the answer around it.
- */
-const BEGINNING = Symbol('introspection')
-const ANSWER = Symbol('introspection answer')
-
-/**
- * The same as JSON, but for the last brace: more members may follow. It is remembered for as long
- * as the check is, for nothing in it changes before that.
+ * The same as JSON, but for the last brace: more members may follow.
  *
  * @param parties the same at every call: a process has one issuer
  */
-export function introspectionBeginning(
-  check: Check & { [BEGINNING]?: string },
-  parties: TokenParties
-): string {
-  if (!check.active) return INACTIVE
-  check[BEGINNING] ??= JSON.stringify(introspectionOf(check, parties)).slice(0, -1)
-  return check[BEGINNING]
+export function introspectionBeginning(check: Check, parties: TokenParties): string {
+  return check.active ? introspect(check, parties).beginning : INACTIVE
 }
 
-/** That text, ended, as a whole answer, remembered alike. */
-export function introspectionAnswer(
-  check: Check & { [ANSWER]?: FastResponse },
-  parties: TokenParties
-): FastResponse {
-  if (!check.active) return inactive
-  check[ANSWER] ??= jsonAnswer(`${introspectionBeginning(check, parties)}}`)
-  return check[ANSWER]
+/** The same as a whole answer. */
+export function introspectionResponse(check: Check, parties: TokenParties): FastResponse {
+  return check.active ? introspect(check, parties).response : inactive
+}
+
+function introspect(check: Check, parties: TokenParties) {
+  let known = remembered.get(check)
+  if (!known) {
+    const beginning = JSON.stringify(toIntrospection(check, parties)).slice(0, -1)
+    remembered.set(check, (known = { beginning, response: jsonResponse(`${beginning}}`) }))
+  }
+  return known
 }
 
 function inSeconds(date: Date): number {

@@ -12,10 +12,11 @@ import type { Check } from '../../../src/session/session.js'
 import { credentialOfToken } from '../../http/credential.js'
 import { sendNotFound } from '../../limits/not-found.js'
 import type { FastPath } from '../../fast-path/fast-path.js'
-import type { GatewaysQuestion } from '../../gateway.js'
+import type { CheckRoute } from '../../fast-path/check-route.js'
+import type { GatewayRequest } from '../../gateway.js'
 import { oauthErrors, omitEmptyParameters, sendOAuthError } from '../../http/oauth-errors.js'
 import { quiet } from '../../http/log-only-failures.js'
-import { introspectionAnswer, introspectionOf, IntrospectionSchema } from './claims.js'
+import { introspectionResponse, IntrospectionSchema, toIntrospection } from './claims.js'
 
 const SIGNED = 'application/token-introspection+jwt'
 
@@ -29,6 +30,8 @@ const Body = Type.Object({
   client_id: Type.Optional(Type.String()),
   client_secret: Type.Optional(Type.String())
 })
+
+const malformed: Check = { active: false, cause: 'credential_malformed' }
 
 const described = {
   summary: 'What a token stands for (RFC 7662)',
@@ -57,7 +60,6 @@ const introspection: FastifyPluginAsyncTypebox<{
   holdfast: Holdfast
   fastPath: FastPath | null
 }> = async (app, { holdfast, fastPath }) => {
-  const { issuer } = holdfast.parties
   const url = '/oauth2/introspect'
   app.removeAllContentTypeParsers()
   await app.register(formbody, { bodyLimit: BODY_LIMIT })
@@ -66,11 +68,23 @@ const introspection: FastifyPluginAsyncTypebox<{
   app.addHook('preValidation', omitEmptyParameters)
   if (fastPath) app.addHook('preParsing', fastPath.bodyAgain)
 
-  const check = (token: string): Check | Promise<Check> => {
+  const { reader, parties } = holdfast
+  const head = { route: app.prefix + url, type: FORM, limit: BODY_LIMIT }
+  const route: CheckRoute<GatewayRequest, string> = {
+    match: (request) => (wantsSigned(request) ? undefined : app.matchGateway(request, head)),
+    parse: (_request, { gateway }, body) => (app.isStillRight(gateway) ? parseToken(body) : null),
+    checkCached(token) {
+      const credential = credentialOfToken(token)
+      const check = credential ? reader.checkCached(credential) : malformed
+      return check && introspectionResponse(check, parties)
+    },
+    async check(token) {
+      return introspectionResponse(await checkToken(token), parties)
+    }
+  }
+  const checkToken = async (token: string): Promise<Check> => {
     const credential = credentialOfToken(token)
-    return credential
-      ? holdfast.reader.answer(credential)
-      : { active: false, cause: 'credential_malformed' }
+    return credential ? reader.check(credential) : malformed
   }
   // Else the preflight of a trusted origin would be answered by the routes that browsers may ask.
   app.options(url, { schema: { hide: true } }, sendNotFound)
@@ -92,16 +106,15 @@ const introspection: FastifyPluginAsyncTypebox<{
         ...(id === undefined ? {} : { id }),
         ...(secret === undefined ? {} : { secret })
       })
-      const checked = await check(token)
       if (!wantsSigned(request.raw)) {
-        const { headers, body } = introspectionAnswer(checked, holdfast.parties)
+        const { headers, body } = await route.check(token)
         return reply.headers(headers).send(body)
       }
       const claims = {
-        iss: issuer,
+        iss: parties.issuer,
         aud: gateway,
         iat: Math.floor(Date.now() / 1000),
-        token_introspection: introspectionOf(checked, holdfast.parties)
+        token_introspection: toIntrospection(await checkToken(token), parties)
       }
       return reply
         .header('cache-control', 'no-store')
@@ -110,31 +123,11 @@ const introspection: FastifyPluginAsyncTypebox<{
     }
   )
 
-  const form = { route: app.prefix + url, type: FORM, limit: BODY_LIMIT }
-  const answerTo = (token: string) => {
-    const checked = check(token)
-    return checked instanceof Promise
-      ? checked.then((known) => introspectionAnswer(known, holdfast.parties))
-      : introspectionAnswer(checked, holdfast.parties)
-  }
-  fastPath?.add<GatewaysQuestion>({
-    find(request) {
-      const question = app.questionOfGateway(request, form)
-      return question && !wantsSigned(request) ? question : undefined
-    },
-    answer(_request, { gateway }, body) {
-      const token = plainTokenOf(body)
-      if (token === null) return null
-      const isRight = app.isStillRight(gateway)
-      if (isRight instanceof Promise)
-        return isRight.then((right) => (right ? answerTo(token) : null))
-      return isRight ? answerTo(token) : null
-    }
-  })
+  fastPath?.add(route)
 }
 
 /** The token of a body that has no more than it; null for any other, which wants a parser. */
-function plainTokenOf(body: Buffer): string | null {
+function parseToken(body: Buffer): string | null {
   const token = PLAIN.exec(body.toString('latin1'))?.[1]
   if (!token?.includes('%')) return token ?? null
   try {

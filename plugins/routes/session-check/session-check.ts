@@ -9,8 +9,9 @@ import type { AgedCheck } from '../../../src/check/session-checker.js'
 import type { TokenParties } from '../../../src/token/codec.js'
 import { credentialOfToken } from '../../http/credential.js'
 import { sendNotFound } from '../../limits/not-found.js'
-import { jsonAnswer, type FastResponse, type FastPath } from '../../fast-path/fast-path.js'
-import type { GatewaysQuestion } from '../../gateway.js'
+import { jsonResponse, type CheckRoute } from '../../fast-path/check-route.js'
+import type { FastPath } from '../../fast-path/fast-path.js'
+import type { GatewayRequest } from '../../gateway.js'
 import { quiet } from '../../http/log-only-failures.js'
 import { refusals } from '../../http/problem-schema.js'
 import { IntrospectionSchema, introspectionBeginning } from '../introspection/claims.js'
@@ -52,6 +53,13 @@ const Answer = Type.Object({
   )
 })
 
+/** Tokens to check, and how old the knowledge may be that answers. */
+interface ManyTokens {
+  tokens: readonly string[]
+  consistency: 'strict' | 'bounded'
+  maxAgeMs: number
+}
+
 /** Many tokens in one question, asked by a gateway. */
 const sessionCheck: FastifyPluginAsyncTypebox<{
   holdfast: Holdfast
@@ -76,19 +84,22 @@ const sessionCheck: FastifyPluginAsyncTypebox<{
   }
   // no page asks this: no preflight of one is let through
   app.options(url, { schema: { hide: true } }, sendNotFound)
-  const check = async (
-    tokens: readonly string[],
-    consistency: 'strict' | 'bounded',
-    maxAgeMs: number
-  ): Promise<FastResponse> => {
-    const checkedAt = new Date().toISOString()
-    const answers = await holdfast.reader.checkAll(tokens.map(credentialOfToken), { maxAgeMs })
-    const results = answers.map((answer) => textOf(answer, holdfast.parties)).join(',')
-    // Written by hand, of parts that are remembered: to build objects and write them took most of
-    // the time.
-    return jsonAnswer(
-      `{"consistency":"${consistency}","checked_at":"${checkedAt}","results":[${results}]}`
-    )
+  const head = { route: app.prefix + url, type: JSON_TYPE, limit: FAST_BODY_LIMIT }
+  const route: CheckRoute<GatewayRequest, ManyTokens> = {
+    match: (request) => app.matchGateway(request, head),
+    parse: (_request, { gateway }, body) => (app.isStillRight(gateway) ? parseTokens(body) : null),
+    // Of many tokens one is always unknown: they are checked together.
+    checkCached: () => null,
+    async check({ tokens, consistency, maxAgeMs }) {
+      const checkedAt = new Date().toISOString()
+      const checks = await holdfast.reader.checkAll(tokens.map(credentialOfToken), { maxAgeMs })
+      const results = checks.map((check) => toJson(check, holdfast.parties)).join(',')
+      // Written by hand, of parts that are remembered: to build objects and write them took most of
+      // the time.
+      return jsonResponse(
+        `{"consistency":"${consistency}","checked_at":"${checkedAt}","results":[${results}]}`
+      )
+    }
   }
   app.post(
     url,
@@ -97,36 +108,31 @@ const sessionCheck: FastifyPluginAsyncTypebox<{
       const reason = fastPath?.handedOn(request.raw)?.reason
       if (reason !== undefined) throw reason
       const { consistency = 'bounded', max_age_ms: maxAgeMs = Infinity } = request.query
-      const { headers, body } = await check(
-        request.body.tokens,
+      const { headers, body } = await route.check({
+        tokens: request.body.tokens,
         consistency,
-        consistency === 'strict' ? 0 : maxAgeMs
-      )
+        maxAgeMs: consistency === 'strict' ? 0 : maxAgeMs
+      })
       return reply.headers(headers).send(body)
     }
   )
 
-  const form = { route: app.prefix + url, type: JSON_TYPE, limit: FAST_BODY_LIMIT }
-  fastPath?.add<GatewaysQuestion>({
-    find: (request) => app.questionOfGateway(request, form),
-    async answer(_request, { gateway }, body) {
-      const tokens = (await app.isStillRight(gateway)) ? tokensIn(body) : null
-      return tokens && check(tokens, 'bounded', Infinity)
-    }
-  })
+  fastPath?.add(route)
 }
 
 /** The tokens of a body that is as it should be; null for any other, which its route refuses. */
-function tokensIn(body: Buffer): string[] | null {
+function parseTokens(body: Buffer): ManyTokens | null {
   try {
     const sent: unknown = JSON.parse(body.toString())
-    return isBody.Check(sent) ? sent.tokens : null
+    return isBody.Check(sent)
+      ? { tokens: sent.tokens, consistency: 'bounded', maxAgeMs: Infinity }
+      : null
   } catch {
     return null
   }
 }
 
-function textOf({ check, ageMs }: AgedCheck, parties: TokenParties): string {
+function toJson({ check, ageMs }: AgedCheck, parties: TokenParties): string {
   return `${introspectionBeginning(check, parties)}${check.active ? '' : `,"cause":"${check.cause}"`},"age_ms":${Math.ceil(ageMs)}}`
 }
 

@@ -1,9 +1,9 @@
 import { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
-import type { Check } from '../../../src/session/session.js'
+import type { Check, Credential } from '../../../src/session/session.js'
 import { credentialOf, type Asked } from '../../http/credential.js'
 import { refuseForwardedForgery } from '../../http/csrf.js'
-import type { FastResponse } from '../../fast-path/fast-path.js'
+import type { Checker, FastResponse } from '../../fast-path/check-route.js'
 import type { ForwardedRequest } from '../../http/forwarded-request.js'
 import { identityHeaders, noIdentity } from './identity-headers.js'
 
@@ -21,11 +21,17 @@ export interface VerifyPolicy {
   redirectStatus?: 302 | 401
 }
 
+/** A request that a proxy asks about, with what its configuration wants. */
+export interface VerifyInput {
+  request: Asked
+  policy: VerifyPolicy
+}
+
 /**
  * Decides for proxies whether a request may pass. It knows nothing of Fastify's requests, for not
  * all that it judges become one.
  */
-export class ForwardAuth {
+export class ForwardAuth implements Checker<VerifyInput> {
   readonly #holdfast: Holdfast
   readonly #forwardedRequest: (request: Asked) => ForwardedRequest
 
@@ -39,24 +45,43 @@ export class ForwardAuth {
   }
 
   /**
-   * Whom a request comes from that may pass. At once where this process knows; a promise is made
-   * only where somebody must be asked.
+   * The identity for a request that may pass, where this process knows it; null where only `check`
+   * can tell.
    *
-   * @throws Refusal (or rejects with it) where the request may not pass, or nobody knows
+   * @throws AppError where the request may not pass
    */
-  identify(request: Asked, wanted: VerifyPolicy): FastResponse | Promise<FastResponse> {
-    if (wanted.preflight && this.#isPreflight(request)) return noIdentity
-    const { auth, reader } = this.#holdfast
+  checkCached({ request, policy }: VerifyInput): FastResponse | null {
+    if (this.#passesUnchecked(request, policy)) return noIdentity
+    const check = this.#holdfast.reader.checkCached(this.#credentialFrom(request, policy))
+    return check && identityFor(check, policy)
+  }
+
+  /**
+   * As `checkCached`, and asks where it must.
+   *
+   * @throws AppError where the request may not pass; 503 where the store does not answer
+   */
+  async check({ request, policy }: VerifyInput): Promise<FastResponse> {
+    if (this.#passesUnchecked(request, policy)) return noIdentity
+    return identityFor(
+      await this.#holdfast.reader.check(this.#credentialFrom(request, policy)),
+      policy
+    )
+  }
+
+  #passesUnchecked(request: Asked, policy: VerifyPolicy): boolean {
+    return policy.preflight === 'allow' && this.#isPreflight(request)
+  }
+
+  #credentialFrom(request: Asked, policy: VerifyPolicy): Credential {
+    const { auth } = this.#holdfast
     if (!this.#holdfast.ready()) throw new AppError('store_unavailable')
     const presented = credentialOf(request, auth.cookieName)
-    if (!presented || (wanted.credential && presented.from !== wanted.credential))
+    if (!presented || (policy.credential && presented.from !== policy.credential))
       throw new AppError('credential_missing')
     if (presented.from === 'cookie')
       refuseForwardedForgery(request, this.#forwardedRequest(request), auth.trustedOrigins)
-    const answer = reader.answer(presented.credential)
-    return answer instanceof Promise
-      ? answer.then((check) => identityFor(check, wanted))
-      : identityFor(answer, wanted)
+    return presented.credential
   }
 
   /**

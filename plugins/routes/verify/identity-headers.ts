@@ -1,5 +1,5 @@
 import type { ActiveCheck } from '../../../src/session/session.js'
-import type { FastResponse } from '../../fast-path/fast-path.js'
+import type { FastResponse } from '../../fast-path/check-route.js'
 
 /** No cache may keep an answer, which is about this moment; and there is no body. */
 const always = { 'cache-control': 'no-store', 'content-length': '0' }
@@ -20,16 +20,14 @@ export const noIdentity: FastResponse = {
   body: ''
 }
 
-/** Where a check that is shown again and again keeps what was made of it. */
-const IDENTITY = Symbol('identity')
+/** The headers of checks that are shown again, for as long as a copy of the session keeps them. */
+const remembered = new WeakMap<ActiveCheck, FastResponse>()
 
-/**
- * Whose session it is, in headers. An e-mail address that nobody has verified is left out.
- * Remembered for as long as the check is.
- */
-export function identityHeaders(check: ActiveCheck & { [IDENTITY]?: FastResponse }): FastResponse {
-  check[IDENTITY] ??= identify(check)
-  return check[IDENTITY]
+/** Whose session it is, in headers. An e-mail address that was not verified is left out. */
+export function identityHeaders(check: ActiveCheck): FastResponse {
+  let headers = remembered.get(check)
+  if (!headers) remembered.set(check, (headers = identify(check)))
+  return headers
 }
 
 function identify({ session, user }: ActiveCheck): FastResponse {

@@ -8,9 +8,10 @@ import type { Holdfast } from '../../../src/holdfast.js'
 import { VERIFY_FOR } from '../../http/http-options.js'
 import { asked } from '../../http/credential.js'
 import { beginError, toAppError } from '../../http/send-error.js'
-import type { FastPath, FastRequest } from '../../fast-path/fast-path.js'
+import type { CheckRoute, FastRequest } from '../../fast-path/check-route.js'
+import type { FastPath } from '../../fast-path/fast-path.js'
 import { quiet } from '../../http/log-only-failures.js'
-import { ForwardAuth, type VerifyPolicy } from './forward-auth.js'
+import { ForwardAuth, type VerifyInput, type VerifyPolicy } from './forward-auth.js'
 
 const Role = Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$' })
 
@@ -59,7 +60,7 @@ const LONGEST_REMEMBERED = 256
 
 /** A question that was asked before by the same address. */
 interface VerifyRequest extends FastRequest, Evictable {
-  wanted: VerifyPolicy
+  policy: VerifyPolicy
 }
 
 /**
@@ -85,6 +86,12 @@ export default async function verify(
   const questions = new BoundedMap<VerifyRequest>(REMEMBERED)
   const below = app.prefix + VERIFY_FOR
 
+  const route: CheckRoute<VerifyRequest, VerifyInput> = {
+    match: ({ url = '' }) => questions.get(questionKey(url, below)),
+    parse: (request, { policy }) => ({ request, policy }),
+    checkCached: (input) => forwardAuth.checkCached(input),
+    check: (input) => forwardAuth.check(input)
+  }
   const remember = (address: string, question: VerifyRequest) => {
     if (address.length > LONGEST_REMEMBERED || questions.get(address)) return
     // Copied: a slice would keep the whole of what it was cut from, with the tail, where one-time
@@ -94,32 +101,32 @@ export default async function verify(
   const answer =
     (url: string, read: (request: FastifyRequest) => VerifyPolicy) =>
     async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-      const wanted = read(request)
+      const policy = read(request)
       if (fastPath)
         remember(questionKey(request.raw.url ?? '', below), {
           route: app.prefix + url,
           hasBody: false,
-          wanted,
+          policy,
           used: false
         })
       try {
         const reason = fastPath?.handedOn(request.raw)?.reason
         if (reason !== undefined) throw reason
-        const { headers } = await forwardAuth.identify(asked(request), wanted)
+        const { headers } = await route.check({ request: asked(request), policy })
         return reply.headers(headers).send()
       } catch (error) {
         const isSignedOut = error instanceof AppError && error.statusCode === 401
         const page =
-          isSignedOut && wanted.redirect !== undefined
-            ? forwardAuth.signInPage(wanted.redirect, asked(request))
+          isSignedOut && policy.redirect !== undefined
+            ? forwardAuth.signInPage(policy.redirect, asked(request))
             : null
         if (page === null) throw error
         reply.header('location', page)
-        if (wanted.redirectStatus === 401) throw error
+        if (policy.redirectStatus === 401) throw error
         return reply.code(302).header('cache-control', 'no-store').send()
       }
     }
-  const route = (url: string, read: (request: FastifyRequest) => VerifyPolicy) =>
+  const addRoute = (url: string, read: (request: FastifyRequest) => VerifyPolicy) =>
     app.route({
       method: methods,
       url,
@@ -130,16 +137,13 @@ export default async function verify(
         throw new Error('answered before')
       }
     })
-  route('/verify', wantedByQuery)
+  addRoute('/verify', policyFromQuery)
   // For proxies that append the original path and query to what they ask (Envoy): all of that is
   // ignored.
-  route(`${VERIFY_FOR}:roles`, wantedByPath)
-  route(`${VERIFY_FOR}:roles/*`, wantedByPath)
+  addRoute(`${VERIFY_FOR}:roles`, policyFromPath)
+  addRoute(`${VERIFY_FOR}:roles/*`, policyFromPath)
 
-  fastPath?.add<VerifyRequest>({
-    find: ({ url = '' }) => questions.get(questionKey(url, below)),
-    answer: (request, { wanted }) => forwardAuth.identify(request, wanted)
-  })
+  fastPath?.add(route)
 }
 
 /**
@@ -158,7 +162,7 @@ export function questionKey(url: string, below: string): string {
   return url
 }
 
-function wantedByQuery({ query: sent }: FastifyRequest): VerifyPolicy {
+function policyFromQuery({ query: sent }: FastifyRequest): VerifyPolicy {
   if (isEmpty(sent)) return nothingButASession
   if (!query.Check(sent)) throw new AppError('invalid_input')
   const { role, redirect_status: status, ...wanted } = sent
@@ -170,7 +174,7 @@ function wantedByQuery({ query: sent }: FastifyRequest): VerifyPolicy {
   }
 }
 
-function wantedByPath({ params }: FastifyRequest): VerifyPolicy {
+function policyFromPath({ params }: FastifyRequest): VerifyPolicy {
   const named = (params as { roles: string }).roles
   if (named === ANY) return nothingButASession
   const listed = named.split(',')

@@ -40,7 +40,7 @@ if (!report) {
 process.stdout.write(report.text)
 process.exit(
   report.violations.length > 0 ||
-    report.ambushes.some(({ problem }) => problem !== null) ||
+    report.interleavings.some(({ problem }) => problem !== null) ||
     report.cachesInUse < 3
     ? 1
     : 0

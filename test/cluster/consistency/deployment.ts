@@ -3,13 +3,13 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { resolveConfig } from '../../../src/config.js'
 import { migrate } from '../../../src/database/migrate.js'
-import { openDatabase } from '../../../src/holdfast.js'
+import { openDatabase } from '../../../src/holdfast/open-store.js'
 import { until } from '../../support/poll.js'
 import { freePort } from '../../support/ports.js'
 import type { PrivatePostgres } from '../../support/postgres.js'
 import { startRedis, type PrivateRedis } from '../../support/redis.js'
 import { BASE_URL, type Target } from './client.js'
-import { Line } from '../../support/tcp-proxy.js'
+import { TcpProxy } from '../../support/tcp-proxy.js'
 import type { Order, OrderDone } from './node.js'
 import { command } from './redis-command.js'
 
@@ -25,7 +25,7 @@ const readers = Array.from({ length: 2_000 }, (_, value) => `reader-${value}`)
 export class ServerNode implements Target {
   readonly name: string
   readonly url: string
-  readonly line: Line
+  readonly line: TcpProxy
   readonly #env: Record<string, string>
   readonly #orders = new Map<
     number,
@@ -36,7 +36,7 @@ export class ServerNode implements Target {
   /** What the process wrote on stderr, for when it ends unasked. */
   #stderr = ''
 
-  constructor(name: string, port: number, line: Line, env: Record<string, string>) {
+  constructor(name: string, port: number, line: TcpProxy, env: Record<string, string>) {
     this.name = name
     this.url = `http://127.0.0.1:${port}`
     this.line = line
@@ -118,13 +118,13 @@ export class Deployment {
   readonly nodes: ServerNode[] = []
   primary: PrivateRedis
   replica: PrivateRedis
-  #link: Line
+  #link: TcpProxy
 
   private constructor(
     postgres: PrivatePostgres,
     primary: PrivateRedis,
     replica: PrivateRedis,
-    link: Line
+    link: TcpProxy
   ) {
     this.postgres = postgres
     this.primary = primary
@@ -145,7 +145,7 @@ export class Deployment {
     const primary = await startRedis(settings)
     const replica = await startRedis(settings)
     if (!primary || !replica) return null
-    const deployment = new Deployment(postgres, primary, replica, await Line.to(primary.port))
+    const deployment = new Deployment(postgres, primary, replica, await TcpProxy.to(primary.port))
     try {
       const settingsOfNodes = {
         databaseUrl: postgres.url,
@@ -169,7 +169,7 @@ export class Deployment {
       }
       for (let i = 0; i < NODES; i++)
         deployment.nodes.push(
-          new ServerNode(`node ${i + 1}`, await freePort(), await Line.to(primary.port), env)
+          new ServerNode(`node ${i + 1}`, await freePort(), await TcpProxy.to(primary.port), env)
         )
       await Promise.all(deployment.nodes.map((node) => node.start()))
       return deployment

@@ -1,14 +1,14 @@
 import { migrate } from '../../../src/database/migrate.js'
 import { resolveConfig } from '../../../src/config.js'
-import { openDatabase } from '../../../src/holdfast.js'
+import { openDatabase } from '../../../src/holdfast/open-store.js'
 import { execute, type PrivatePostgres } from '../../support/postgres.js'
-import { ambushes } from './interleavings.js'
+import { interleavings } from './interleavings.js'
 import { BASE_URL } from './client.js'
 import type { Violation } from './history.js'
 import type { Random } from './random.js'
-import { Stage, type Teardowns } from './test-cluster.js'
+import { TestCluster, type Teardowns } from './test-cluster.js'
 
-/** An ambush that was sprung. */
+/** An interleaving that was sprung. */
 export interface Sprung {
   name: string
   violations: Violation[]
@@ -28,7 +28,7 @@ const TEMPLATE = 'holdfast_stage'
 const authSecret = 'a secret for the stages only: 4d7f0a92c6e1b835'
 
 /**
- * Springs every ambush, in an order that the seed decides, some at a time, each on a stage of its
+ * Springs every interleaving, in an order that the seed decides, some at a time, each on a cluster of its
  * own.
  */
 export async function springAmbushes({
@@ -38,7 +38,7 @@ export async function springAmbushes({
   untilViolation
 }: AmbushOptions): Promise<Sprung[]> {
   await makeTemplate(postgres)
-  const coming = random.shuffled(Object.keys(ambushes) as (keyof typeof ambushes)[])
+  const coming = random.shuffled(Object.keys(interleavings) as (keyof typeof interleavings)[])
   // Whoever waits for the first violation has it sooner so; which are sprung is the same.
   if (untilViolation)
     coming.sort((a, b) => Number(leaveOut.includes(b)) - Number(leaveOut.includes(a)))
@@ -58,7 +58,7 @@ export async function springAmbushes({
 }
 
 async function spring(
-  name: keyof typeof ambushes,
+  name: keyof typeof interleavings,
   postgres: PrivatePostgres,
   leaveOut: readonly string[]
 ): Promise<Sprung> {
@@ -68,23 +68,23 @@ async function spring(
       undo.unshift(step)
     }
   }
-  let stage: Stage | null = null
+  let cluster: TestCluster | null = null
   let problem: string | null = null
   try {
     const databaseUrl = await makeStore(postgres, teardowns)
-    stage = await Stage.open(teardowns, {
+    cluster = await TestCluster.open(teardowns, {
       leaveOut,
       store: { databaseUrl, authSecret, databasePoolSize: 5 }
     })
-    await ambushes[name](stage)
-    if (stage.history.counts.checksAfterRevocation === 0)
+    await interleavings[name](cluster)
+    if (cluster.history.counts.checksAfterRevocation === 0)
       problem = 'nobody asked after the revocation'
   } catch (error) {
     problem = error instanceof Error ? error.message : String(error)
   } finally {
     for (const step of undo) await step()
   }
-  return { name, violations: stage?.history.violations ?? [], problem }
+  return { name, violations: cluster?.history.violations ?? [], problem }
 }
 
 async function makeTemplate({ url }: PrivatePostgres): Promise<void> {

@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import holdfast from '../../../plugins/holdfast.js'
-import { allProtections, type Protections } from '../../../src/cluster/protections.js'
+import { leaveOutForTest } from '../../../src/cluster/protections.js'
 import { optionsFromEnvironment } from '../../../src/config.js'
 
 /*
@@ -19,13 +19,10 @@ export interface OrderDone {
 }
 
 const leaveOut = (process.env['HOLDFAST_TEST_LEAVE_OUT'] ?? '').split(',').filter(Boolean)
-const protections: Protections = {
-  ...allProtections,
-  ...Object.fromEntries(leaveOut.map((name) => [name, false]))
-}
+leaveOutForTest(leaveOut)
 const options = optionsFromEnvironment(process.env)
 const app = Fastify({ logger: { level: 'error' } })
-await app.register(holdfast, { ...options, protections })
+await app.register(holdfast, options)
 
 async function obey(order: Order): Promise<OrderDone> {
   if (order.kind === 'block') {

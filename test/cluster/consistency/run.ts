@@ -30,9 +30,9 @@ export interface RunOptions {
 /** What a run has shown. */
 export interface Report {
   history: History
-  /** What the ambushes have shown, by name. */
-  ambushes: Sprung[]
-  /** Those of the load and of the ambushes. */
+  /** What the interleavings have shown, by name. */
+  interleavings: Sprung[]
+  /** Those of the load and of the interleavings. */
   violations: Violation[]
   faults: Fault[]
   load: Load | null
@@ -42,7 +42,7 @@ export interface Report {
 }
 
 /**
- * Runs the checker: first the ambushes, then load and faults; null where PostgreSQL's programs or
+ * Runs the checker: first the interleavings, then load and faults; null where PostgreSQL's programs or
  * redis-server are missing.
  */
 export async function runChecker(options: RunOptions): Promise<Report | null> {
@@ -51,15 +51,15 @@ export async function runChecker(options: RunOptions): Promise<Report | null> {
   const postgres = options.postgres ?? own
   if (!postgres) return null
   try {
-    const ambushes = await springAmbushes({
+    const interleavings = await springAmbushes({
       postgres,
       random: new Random(seed),
       leaveOut,
       untilViolation
     })
-    const found = ambushes.flatMap(({ violations }) => violations)
-    if (untilViolation && found.length > 0) return reportOf(options, ambushes, null)
-    return await runLoad(options, ambushes, postgres)
+    const found = interleavings.flatMap(({ violations }) => violations)
+    if (untilViolation && found.length > 0) return reportOf(options, interleavings, null)
+    return await runLoad(options, interleavings, postgres)
   } finally {
     await own?.remove()
   }
@@ -82,7 +82,7 @@ interface Loaded {
 
 async function runLoad(
   options: RunOptions,
-  ambushes: Sprung[],
+  interleavings: Sprung[],
   postgres: PrivatePostgres
 ): Promise<Report | null> {
   const { seconds, seed, leaveOut = [], withFaults = true, onFault = () => {} } = options
@@ -104,24 +104,27 @@ async function runLoad(
     ])
     let cachesInUse = 0
     for (const node of deployment.nodes) if (await usesCache(node, people, history)) cachesInUse++
-    return reportOf(options, ambushes, { load, history, faults, cachesInUse })
+    return reportOf(options, interleavings, { load, history, faults, cachesInUse })
   } finally {
     await people.close()
     await deployment.stop()
   }
 }
 
-function reportOf({ seed }: RunOptions, ambushes: Sprung[], loaded: Loaded | null): Report {
+function reportOf({ seed }: RunOptions, interleavings: Sprung[], loaded: Loaded | null): Report {
   const { load = null, history = new History(), faults = [], cachesInUse = 0 } = loaded ?? {}
-  const violations = [...ambushes.flatMap((sprung) => sprung.violations), ...history.violations]
+  const violations = [
+    ...interleavings.flatMap((sprung) => sprung.violations),
+    ...history.violations
+  ]
   return {
     history,
-    ambushes,
+    interleavings,
     violations,
     faults,
     load,
     cachesInUse,
-    text: describe(seed, ambushes, violations, loaded)
+    text: describe(seed, interleavings, violations, loaded)
   }
 }
 
@@ -153,11 +156,11 @@ async function usesCache(node: ServerNode, people: People, history: History): Pr
 
 function describe(
   seed: number,
-  ambushes: Sprung[],
+  interleavings: Sprung[],
   violations: Violation[],
   loaded: Loaded | null
 ): string {
-  const sprung = `ambushes     ${ambushes.length}:${ambushes.map(({ name, violations: found, problem }) => `\n    ${name}: ${found.length} violations${problem === null ? '' : `, not sprung: ${problem}`}`).join('')}\n`
+  const sprung = `interleavings     ${interleavings.length}:${interleavings.map(({ name, violations: found, problem }) => `\n    ${name}: ${found.length} violations${problem === null ? '' : `, not sprung: ${problem}`}`).join('')}\n`
   const found = `violations   ${violations.length}${violations
     .slice(0, 20)
     .map((violation) => `\n  ${describeViolation(violation)}`)

@@ -1,27 +1,27 @@
 import Fastify from 'fastify'
 import type { Test } from 'tap'
 import holdfast from '../../../plugins/holdfast.js'
-import { allProtections, type Protections } from '../../../src/cluster/protections.js'
+import { leaveOutForTest } from '../../../src/cluster/protections.js'
 import type { HoldfastOptions } from '../../../src/config.js'
 import { freshStore } from '../../support/server.js'
 import { until } from '../../support/poll.js'
 import { startRedis, type PrivateRedis } from '../../support/redis.js'
 import { ask, BASE_URL, call, finalAt, type Target } from './client.js'
 import { History } from './history.js'
-import { Line } from '../../support/tcp-proxy.js'
+import { TcpProxy } from '../../support/tcp-proxy.js'
 import { People, type Ticket } from './fixtures.js'
 import { command } from './redis-command.js'
 
 /** A node in this process, with a line of its own to each service. */
-export interface StageNode extends Target {
-  redis: Line
-  postgres: Line
+export interface TestNode extends Target {
+  redis: TcpProxy
+  postgres: TcpProxy
 }
 
-/** Where a stage leaves what must be undone, in reverse order: a tap test, or the checker. */
+/** Where a cluster leaves what must be undone, in reverse order: a tap test, or the checker. */
 export type Teardowns = Pick<Test, 'teardown'>
 
-export interface StageOptions {
+export interface TestClusterOptions {
   /** The store; by default one of the test's own. */
   store?: HoldfastOptions | undefined
   /** Protections to leave out. */
@@ -34,44 +34,48 @@ export interface StageOptions {
  * A small scene for one interleaving: a store and a Redis of its own, and nodes whose lines the
  * test directs.
  */
-export class Stage {
+export class TestCluster {
   readonly history = new History()
   readonly primary: PrivateRedis
   readonly people: People
   readonly #t: Teardowns
   readonly #store: HoldfastOptions
-  readonly #settings: HoldfastOptions & { protections: Protections }
+  readonly #settings: HoldfastOptions
+  readonly #leaveOut: readonly string[]
   #nodes = 0
 
   private constructor(
     t: Teardowns,
     primary: PrivateRedis,
     store: HoldfastOptions,
-    settings: HoldfastOptions & { protections: Protections }
+    settings: HoldfastOptions,
+    leaveOut: readonly string[]
   ) {
     this.#t = t
     this.primary = primary
     this.#store = store
     this.#settings = settings
+    this.#leaveOut = leaveOut
     this.people = new People(store.databaseUrl ?? '', store.authSecret ?? '')
   }
 
   static async open(
     t: Teardowns,
-    { store, leaveOut = [], leaseMs = 600, cacheTtlSeconds = 60 }: StageOptions = {}
-  ): Promise<Stage> {
+    { store, leaveOut = [], leaseMs = 600, cacheTtlSeconds = 60 }: TestClusterOptions = {}
+  ): Promise<TestCluster> {
     const redis = await privateRedis(t)
-    const protections = {
-      ...allProtections,
-      ...Object.fromEntries(leaveOut.map((name) => [name, false]))
-    }
-    const stage = new Stage(t, redis, store ?? (await freshStore(t)), {
-      nodeLeaseMs: leaseMs,
-      cacheTtlSeconds,
-      protections
-    })
-    t.teardown(() => stage.people.close())
-    return stage
+    const cluster = new TestCluster(
+      t,
+      redis,
+      store ?? (await freshStore(t)),
+      {
+        nodeLeaseMs: leaseMs,
+        cacheTtlSeconds
+      },
+      leaveOut
+    )
+    t.teardown(() => cluster.people.close())
+    return cluster
   }
 
   /**
@@ -80,14 +84,15 @@ export class Stage {
    * @param deaf it has read the outbox once, will not again, and reaches Redis only when its line
    *   is mended
    */
-  async node({ deaf = false } = {}): Promise<StageNode> {
+  async node({ deaf = false } = {}): Promise<TestNode> {
     const name = `node ${++this.#nodes}`
     const databaseUrl = new URL(this.#store.databaseUrl ?? '')
-    const redis = await Line.to(this.primary.port)
-    const postgres = await Line.to(Number(databaseUrl.port || 5432))
+    const redis = await TcpProxy.to(this.primary.port)
+    const postgres = await TcpProxy.to(Number(databaseUrl.port || 5432))
     databaseUrl.port = String(postgres.port)
     if (deaf) redis.cut()
     const app = Fastify({ logger: false })
+    leaveOutForTest(this.#leaveOut)
     await app.register(holdfast, {
       ...this.#store,
       databaseUrl: databaseUrl.href,
@@ -127,7 +132,7 @@ export class Stage {
   /** Revokes a session at a node, in the session's own name. */
   async revoke(node: Target, ticket: Ticket, way: 'delete' | 'sign-out' = 'delete'): Promise<void> {
     this.history.beginRevocation([ticket.sessionId])
-    const timeoutMs = 15_000 // a young lease table is waited for, and a stage may have a long lease
+    const timeoutMs = 15_000 // a young lease table is waited for, and a cluster may have a long lease
     const answer =
       way === 'delete'
         ? await call(node, `/sessions/${ticket.sessionId}`, { method: 'DELETE', ticket, timeoutMs })
@@ -148,7 +153,7 @@ export class Stage {
    * Waits until a node answers for this session from its own memory: it holds its lease, and has a
    * copy.
    */
-  async warm(node: StageNode, ticket: Ticket): Promise<void> {
+  async warm(node: TestNode, ticket: Ticket): Promise<void> {
     await until(`${node.name} to hold a lease and a copy`, async () => {
       let asked = false
       const listener = (text: string) => {
@@ -162,7 +167,7 @@ export class Stage {
   }
 
   /** Two nodes that hold their leases. */
-  async pair(): Promise<[StageNode, StageNode]> {
+  async pair(): Promise<[TestNode, TestNode]> {
     const nodes = await Promise.all([this.node(), this.node()])
     const other = await this.session()
     await Promise.all(nodes.map((node) => this.warm(node, other)))
@@ -173,7 +178,7 @@ export class Stage {
    * From now on the node learns nothing from the outbox, which would cover up what Redis did not
    * tell it.
    */
-  silenceOutbox(node: Pick<StageNode, 'postgres'>): void {
+  silenceOutbox(node: Pick<TestNode, 'postgres'>): void {
     node.postgres.watch((text, direction, wire) => {
       if (direction === 'toServer') wire.marked ||= text.includes('pg_snapshot_xmin')
       return wire.marked ? 'hold' : 'pass'
@@ -181,9 +186,13 @@ export class Stage {
   }
 
   /** Starts a replica of the primary; the line between them is `link`. */
-  async replica(): Promise<{ replica: PrivateRedis; link: Line; promote: () => Promise<void> }> {
+  async replica(): Promise<{
+    replica: PrivateRedis
+    link: TcpProxy
+    promote: () => Promise<void>
+  }> {
     const replica = await privateRedis(this.#t)
-    const link = await Line.to(this.primary.port)
+    const link = await TcpProxy.to(this.primary.port)
     this.#t.teardown(() => link.close())
     await command(replica.port, 'REPLICAOF', '127.0.0.1', String(link.port))
     await until('the replica to follow', async () =>

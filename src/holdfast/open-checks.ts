@@ -1,0 +1,114 @@
+import { Erasures } from '../account/erasure.js'
+import { hashesOfName } from '../account/name-hash.js'
+import { accountKey } from '../auth/device.js'
+import { openCaches, type Caches } from '../check/check-path.js'
+import { SessionChecker } from '../check/session-checker.js'
+import type { Config } from '../config.js'
+import { forgetCounts } from '../redis/counts.js'
+import { Revoker } from '../revocation/revoker.js'
+import { Thinning } from '../revocation/thinning.js'
+import { AccessTokens } from '../token/access-token.js'
+import type { OpenCodec, TokenParties } from '../token/codec.js'
+import { SigningKeys } from '../token/signing-keys.js'
+import type { Events } from './events.js'
+import type { Lifecycle } from './lifecycle.js'
+import type { Store } from './open-store.js'
+
+/** Counts of guesses that an erasure forgets. */
+export interface ForgottenCounts {
+  account: string
+  userId: string
+}
+
+/** What decides whether a credential is good, and ends sessions. */
+export interface Checks {
+  caches: Caches
+  parties: TokenParties
+  signingKeys: SigningKeys
+  accessTokens: AccessTokens
+  reader: SessionChecker
+  thinning: Thinning
+  revoker: Revoker
+  erasures: Erasures
+  /** Told of counts in this process that an erasure forgets. */
+  forgetters: Set<(counts: ForgottenCounts) => void>
+}
+
+export interface ChecksOptions {
+  config: Config
+  prefix: string
+  events: Events
+  lifecycle: Lifecycle
+  serves: boolean
+  openCodec: OpenCodec
+}
+
+/** Opens the caches and what reads through them. Nothing is asked of any store yet. */
+export function openChecks(
+  { database, prisma, keys, counters, activity }: Store,
+  { config, prefix, events, lifecycle, serves, openCodec }: ChecksOptions
+): Checks {
+  const caches = openCaches({
+    config,
+    keys: keys.all,
+    database,
+    serves,
+    counters,
+    events: {
+      onRedisLost: (error) =>
+        events.onWarning('Redis does not answer: sessions are read from the store', error),
+      onRedisBack: () => events.onWarning('Redis answers again', null),
+      onWarning: (message) => events.onWarning(message, null)
+    }
+  })
+  const { cache, confirmation, redis } = caches
+  const parties = {
+    issuer: config.baseUrl + prefix,
+    audience: config.accessTokenAudience ?? config.baseUrl
+  }
+  const signingKeys = new SigningKeys({
+    prisma,
+    keys,
+    openCodec,
+    parties,
+    now: () => performance.now(),
+    onForgotten: () => accessTokens.forget()
+  })
+  const accessTokens: AccessTokens = new AccessTokens({
+    keys: signingKeys,
+    parties,
+    ttlSeconds: config.accessTokenTtlSeconds,
+    now: () => Date.now()
+  })
+  const reader = new SessionChecker({
+    cache,
+    secrets: keys.all.map(({ auth }) => auth),
+    accessTokens,
+    activity,
+    counters
+  })
+  const thinning = new Thinning(prisma, confirmation)
+  const revoker = new Revoker(prisma, confirmation, thinning)
+  const forgetters: Checks['forgetters'] = new Set()
+  const erasures = new Erasures({
+    prisma,
+    hashesOf: (name) => hashesOfName(keys.all, name),
+    accountKey,
+    now: () => performance.now(),
+    async forgetCounts(counts) {
+      for (const forget of forgetters) forget(counts)
+      if (redis && lifecycle.storeId !== null) await forgetCounts(redis, lifecycle.storeId, counts)
+    }
+  })
+  return {
+    caches,
+    parties,
+    signingKeys,
+    accessTokens,
+    reader,
+    thinning,
+    revoker,
+    erasures,
+    forgetters
+  }
+}

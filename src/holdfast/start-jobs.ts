@@ -1,0 +1,136 @@
+import { ATTEMPTS_FLUSH_MS } from '../account/failed-attempts.js'
+import { purgeAccountEvents } from '../account/store.js'
+import { reencryptSecondFactors } from '../auth/reencrypt-second-factors.js'
+import type { Config } from '../config.js'
+import { startJob } from '../jobs.js'
+import { purgeEnded } from '../session/retention.js'
+import { KEYS_POLL_MS } from '../token/signing-keys.js'
+import type { Events } from './events.js'
+import type { Lifecycle } from './lifecycle.js'
+import type { Checks } from './open-checks.js'
+import type { Store } from './open-store.js'
+
+/** How often notes of use are written, in milliseconds. */
+const ACTIVITY_FLUSH_MS = 5_000
+const RETENTION_MS = 3_600_000
+const FIRST_RETENTION_MS = 60_000
+/**
+ * How often the outbox is read: the longest that a change can stay unknown where messages are lost.
+ */
+const OUTBOX_MS = 250
+/** How often unfinished erasures are resumed, and finished ones looked through once more. */
+const ERASURES_MS = 30_000
+/** How often rows are looked for that a previous secret has encrypted. */
+const PREVIOUS_SECRETS_MS = 60_000
+const FIRST_PREVIOUS_SECRETS_MS = 500
+
+interface JobContext {
+  config: Config
+  events: Events
+  lifecycle: Lifecycle
+}
+
+/** A job: how often it runs, and what is said where it fails. */
+interface Duty {
+  everyMs: number
+  firstMs?: number
+  run: () => Promise<unknown>
+  /** Absent where an outage explains it, and the next round tries again. */
+  failure?: string
+  /** Whether it needs the store to have been found fit. */
+  whenReady?: true
+}
+
+/** Starts everything that runs at its own pace. @returns how to stop it */
+export function startJobs(
+  store: Store,
+  checks: Checks,
+  { config, events, lifecycle }: JobContext
+): () => Promise<void> {
+  const jobs = [...storeDuties(store, config), ...checkDuties(store, checks, config)].map((duty) =>
+    startJob(
+      duty.everyMs,
+      async () => {
+        if (!duty.whenReady || lifecycle.isReady) await duty.run()
+      },
+      (error) => {
+        if (duty.failure !== undefined) events.onError(duty.failure, error)
+      },
+      duty.firstMs
+    )
+  )
+  return async () => {
+    await Promise.all(jobs.map((job) => job.stop()))
+  }
+}
+
+function storeDuties(
+  { prisma, activity, failedAttempts, gateways }: Store,
+  config: Config
+): Duty[] {
+  return [
+    {
+      everyMs: ACTIVITY_FLUSH_MS,
+      run: () => activity.flush(),
+      failure: 'the notes of use could not be written'
+    },
+    {
+      everyMs: ATTEMPTS_FLUSH_MS,
+      run: () => failedAttempts.flush(),
+      failure: 'failed sign-ins could not be written: they are kept and tried again'
+    },
+    {
+      everyMs: ACTIVITY_FLUSH_MS,
+      run: () => gateways.flush(),
+      failure: 'the notes of use of gateways could not be written'
+    },
+    {
+      everyMs: RETENTION_MS,
+      firstMs: FIRST_RETENTION_MS,
+      run: async () => {
+        await purgeEnded(prisma, config.sessionRetentionSeconds)
+        await purgeAccountEvents(prisma, config.accountEventRetentionSeconds)
+      },
+      failure: 'ended sessions and old events could not be removed'
+    }
+  ]
+}
+
+function checkDuties(
+  { prisma, keys }: Store,
+  { caches, signingKeys, erasures }: Checks,
+  config: Config
+): Duty[] {
+  return [
+    // A relay may wait for a lease to end. The tail must not wait with it.
+    { everyMs: OUTBOX_MS, whenReady: true, run: () => caches.tailOutbox() },
+    { everyMs: OUTBOX_MS, whenReady: true, run: () => caches.relayOutbox() },
+    {
+      everyMs: 2_000 * config.cacheTtlSeconds,
+      whenReady: true,
+      run: () => caches.purgeOutbox(),
+      failure: 'the outbox could not be cleaned'
+    },
+    {
+      everyMs: KEYS_POLL_MS,
+      whenReady: true,
+      run: () => signingKeys.read(),
+      failure: 'the signing keys could not be read'
+    },
+    {
+      everyMs: ERASURES_MS,
+      whenReady: true,
+      run: () => erasures.resume(),
+      failure: 'an erasure could not be finished'
+    },
+    {
+      everyMs: PREVIOUS_SECRETS_MS,
+      firstMs: FIRST_PREVIOUS_SECRETS_MS,
+      whenReady: true,
+      run: async () => {
+        if (keys.all.length > 1) await reencryptSecondFactors(prisma, keys)
+      },
+      failure: 'second factors could not be encrypted anew'
+    }
+  ]
+}
