@@ -27,7 +27,6 @@ export const rooms = [
   'plugins/security.ts',
   'plugins/trusted-proxy.ts',
   'plugins/errors.ts',
-  'plugins/jwt.ts',
   'plugins/metrics/',
   'plugins/tracing/',
   'plugins/fast-path/',

@@ -8,7 +8,6 @@ import type { Holdfast } from '../src/public.js'
 import { addAllRoutes } from './routes/all-routes.js'
 import { addGuest } from './host-application/guest.js'
 import { addGuards, identityOf } from './guard.js'
-import { openCodec } from './jwt.js'
 import type { PluginOptions } from './host-application/plugin-options.js'
 import { mostHeadersOf } from './http/request-headers.js'
 
@@ -35,21 +34,16 @@ async function holdfastPlugin(
   if (prefix !== '' && !prefix.startsWith('/'))
     throw new ConfigError(`prefix: must begin with a slash (it is ${JSON.stringify(below)})`)
   const config = resolveConfig(options)
-  const holdfast = await openWithControl(
-    config,
-    app.prefix + prefix,
-    {
-      onDebug: (message) => app.log.debug(redact(message)),
-      onWarning: (message, details) =>
-        app.log.warn(details === null ? {} : { err: reportError(details) }, redact(message)),
-      onError: (message, error) => app.log.error({ err: reportError(error) }, message),
-      onUnfit: (error) => {
-        app.log.fatal(errorLine(error))
-        onUnfit?.(error)
-      }
-    },
-    { openCodec }
-  )
+  const holdfast = await openWithControl(config, app.prefix + prefix, {
+    onDebug: (message) => app.log.debug(redact(message)),
+    onWarning: (message, details) =>
+      app.log.warn(details === null ? {} : { err: reportError(details) }, redact(message)),
+    onError: (message, error) => app.log.error({ err: reportError(error) }, message),
+    onUnfit: (error) => {
+      app.log.fatal(errorLine(error))
+      onUnfit?.(error)
+    }
+  })
   app.addHook('onClose', () => holdfast.close())
   if (fastPath !== undefined) {
     await addAllRoutes(app, {

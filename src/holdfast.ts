@@ -23,7 +23,7 @@ import type { Revoker } from './revocation/revoker.js'
 import { countUnconfirmed } from './session/outbox.js'
 import type { SessionNames } from './session/session-names.js'
 import type { AccessTokens } from './token/access-token.js'
-import { noCodec, type OpenCodec, type TokenParties } from './token/codec.js'
+import type { TokenParties } from './token/codec.js'
 import type { SigningKeys } from './token/signing-keys.js'
 import type { TokenService } from './token/token-service.js'
 
@@ -33,8 +33,6 @@ const PING_MS = 500
 export interface OpenOptions {
   /** Whether this process serves requests, or does one thing and ends. */
   serves?: boolean
-  /** How tokens are signed and verified; without it (the command line) none are. */
-  openCodec?: OpenCodec
 }
 
 export type { Events, Holdfast }
@@ -108,13 +106,13 @@ export async function openHoldfast(
   config: Config,
   prefix: string,
   events: Events,
-  { serves = true, openCodec = noCodec }: OpenOptions = {}
+  { serves = true }: OpenOptions = {}
 ): Promise<Holdfast> {
   const lifecycle = new Lifecycle(() => performance.now())
   const store = await openStore(config, events)
   let checks: Checks | null = null
   try {
-    checks = openChecks(store, { config, prefix, events, lifecycle, serves, openCodec })
+    checks = openChecks(store, { config, prefix, events, lifecycle, serves })
     const signIn = await openAuth(store, checks, { config, prefix, events })
     await prepare(store, checks, lifecycle, events)
     const stopJobs = startJobs(store, checks, { config, events, lifecycle })

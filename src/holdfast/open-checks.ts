@@ -8,7 +8,7 @@ import { forgetCounts } from '../redis/counts.js'
 import { Revoker } from '../revocation/revoker.js'
 import { Thinning } from '../revocation/thinning.js'
 import { AccessTokens } from '../token/access-token.js'
-import type { OpenCodec, TokenParties } from '../token/codec.js'
+import type { TokenParties } from '../token/codec.js'
 import { SigningKeys } from '../token/signing-keys.js'
 import type { Events } from './events.js'
 import type { Lifecycle } from './lifecycle.js'
@@ -40,13 +40,12 @@ export interface ChecksOptions {
   events: Events
   lifecycle: Lifecycle
   serves: boolean
-  openCodec: OpenCodec
 }
 
 /** Opens the caches and what reads through them. Nothing is asked of any store yet. */
 export function openChecks(
   { database, prisma, keys, counters, activity }: Store,
-  { config, prefix, events, lifecycle, serves, openCodec }: ChecksOptions
+  { config, prefix, events, lifecycle, serves }: ChecksOptions
 ): Checks {
   const caches = openCaches({
     config,
@@ -69,7 +68,6 @@ export function openChecks(
   const signingKeys = new SigningKeys({
     prisma,
     keys,
-    openCodec,
     parties,
     now: () => performance.now(),
     onForgotten: () => accessTokens.forget()

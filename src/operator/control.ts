@@ -14,7 +14,7 @@ export async function openWithControl(
   config: Config,
   prefix: string,
   events: Events,
-  options: OpenOptions
+  options: OpenOptions = {}
 ): Promise<Holdfast> {
   const holdfast = await openHoldfast(config, prefix, events, options)
   if (config.databaseUrl !== undefined) return holdfast

@@ -9,7 +9,7 @@ import { LONGEST_ACCESS_TOKEN_SECONDS } from '../limits.js'
 import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
 import { StoreUnavailable } from '../errors.js'
-import { ALGORITHM, type Codec, type OpenCodec, type TokenParties } from './codec.js'
+import { ALGORITHM, createCodec, type Codec, type TokenParties } from './codec.js'
 import {
   findSigningKeys,
   generateSigningKey,
@@ -75,7 +75,6 @@ export interface PublishedKeys {
 export interface SigningKeysOptions {
   prisma: PrismaClient
   keys: Keys
-  openCodec: OpenCodec
   parties: TokenParties
   /** Monotonic milliseconds. */
   now: () => number
@@ -135,7 +134,7 @@ export class SigningKeys {
       rows = await findSigningKeys(prisma)
     }
     for (const row of rows) {
-      if (!this.#codecs.has(row.id)) this.#codecs.set(row.id, await this.#openCodec(row))
+      if (!this.#codecs.has(row.id)) this.#codecs.set(row.id, this.#createCodec(row))
     }
     // A read that began later has told more already.
     if (begun >= this.#readAt) this.#apply(rows, begun)
@@ -264,8 +263,8 @@ export class SigningKeys {
     return this.#nextRead
   }
 
-  async #openCodec({ id, state, publicKey, privateKey }: SigningKeyRow): Promise<Codec> {
-    const { keys, openCodec, parties } = this.#options
+  #createCodec({ id, state, publicKey, privateKey }: SigningKeyRow): Codec {
+    const { keys, parties } = this.#options
     const text = state === 'retired' ? null : unseal(keys, privateKey, id)
     if (text === null && state !== 'retired') {
       throw new ConfigError(
@@ -275,7 +274,7 @@ export class SigningKeys {
     const pem = createPublicKey({ key: { ...publicKey }, format: 'jwk' })
       .export({ type: 'spki', format: 'pem' })
       .toString()
-    return openCodec({ kid: id, publicKey: pem, privateKey: text }, parties)
+    return createCodec({ kid: id, publicKey: pem, privateKey: text }, parties)
   }
 
   async #generate(): Promise<NewSigningKey> {

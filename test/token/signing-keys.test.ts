@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
 import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import t from 'tap'
-import { openCodec } from '../../plugins/jwt.js'
 import { deriveKeys } from '../../src/secrets/keys.js'
 import { LONGEST_ACCESS_TOKEN_SECONDS } from '../../src/limits.js'
 import { resolveConfig } from '../../src/config.js'
@@ -61,7 +60,7 @@ function ringOn(
       }
     }
   })
-  return Object.assign(new SigningKeys({ prisma: counted, keys, openCodec, parties, now }), {
+  return Object.assign(new SigningKeys({ prisma: counted, keys, parties, now }), {
     reads
   })
 }
