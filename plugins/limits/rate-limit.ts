@@ -1,25 +1,22 @@
 import fastifyRateLimit, {
   type FastifyRateLimitStore,
+  type FastifyRateLimitStoreCtor,
   type RateLimitPluginOptions
 } from '@fastify/rate-limit'
-import LocalStore from '@fastify/rate-limit/store/LocalStore.js'
-import RedisStore from '@fastify/rate-limit/store/RedisStore.js'
 import type { FastifyInstance, RouteShorthandOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { connectRedis, type RedisConnection } from '../../src/redis/redis.js'
 import { reportError } from '../../src/error-report.js'
 import { AppError } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
-import { Budgets, clientNetwork, SharedBudgetStore, LocalBudgetStore } from './budgets.js'
+import {
+  Budgets,
+  clientNetwork,
+  LocalBudgetStore,
+  SharedBudgetStore,
+  type BudgetStore
+} from './budgets.js'
 import type { Limit } from '../../src/limits.js'
-
-type Count = (
-  key: string,
-  done: (error: Error | null, result?: { current: number; ttl: number }) => void,
-  timeWindow: number,
-  max: number
-) => void
-type Counter = FastifyRateLimitStore & { incr: Count }
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -33,59 +30,35 @@ declare module 'fastify' {
 /** Where counts are kept. */
 export interface Counts {
   budgets: Budgets
-  redis: RedisConnection | null
-  /** Names the store, in a Redis that several may share; null until it has answered. */
-  storeId: () => string | null
+  store: BudgetStore
 }
 
 /** Opens what counts, in Redis where there is one; null where RATE_LIMIT is off. */
 export function openCounts(app: FastifyInstance, holdfast: Holdfast): Counts | null {
   const { config } = holdfast
-  const storeId = () => holdfast.storeId()
   if (!config.rateLimit) return null
   const redis =
     config.redisUrl === undefined ? null : connect(app, config.redisUrl, config.redisCaFile)
   const local = new LocalBudgetStore()
   holdfast.onCountsForgotten((counts) => local.forget(counts))
-  return {
-    budgets: new Budgets(redis ? new SharedBudgetStore(redis, storeId, local) : local),
-    redis,
-    storeId
-  }
+  const store = redis ? new SharedBudgetStore(redis, () => holdfast.storeId(), local) : local
+  return { budgets: new Budgets(store), store }
 }
 
-/**
- * Counts in Redis, so that nodes share their counts, and in this process while Redis does not
- * answer.
- */
-class SharedCounter {
-  readonly #shared: Counter
-  readonly #local: Counter
-  readonly #storeId: () => string | null
+/** Has @fastify/rate-limit count where budgets are counted. */
+function counterOn(store: BudgetStore): FastifyRateLimitStoreCtor {
+  return class implements FastifyRateLimitStore {
+    incr: FastifyRateLimitStore['incr'] = (key, done, windowMs) => {
+      store.take(key, windowMs).then(
+        ({ current, remainingMs }) => done(null, { current, ttl: remainingMs }),
+        (error: unknown) => done(error instanceof Error ? error : new Error(String(error)))
+      )
+    }
 
-  constructor(shared: Counter, local: Counter, storeId: () => string | null) {
-    this.#shared = shared
-    this.#local = local
-    this.#storeId = storeId
-  }
-
-  incr: Count = (key, done, timeWindow, max) => {
-    const storeId = this.#storeId()
-    if (storeId === null) return this.#local.incr(key, done, timeWindow, max)
-    this.#shared.incr(
-      `${storeId}:limit:${key}`,
-      (error, result) => {
-        if (error) this.#local.incr(key, done, timeWindow, max)
-        else done(null, result)
-      },
-      timeWindow,
-      max
-    )
-  }
-
-  // Routes share a count by the name in its key, not by their own.
-  child(): SharedCounter {
-    return this
+    // Routes share a count by the name in its key, and not by their own.
+    child(): this {
+      return this
+    }
   }
 }
 
@@ -95,22 +68,11 @@ async function rateLimit(
   { counts }: { counts: Counts | null }
 ): Promise<void> {
   if (!counts) return
-  const { redis, storeId } = counts
-  class Store extends SharedCounter {
-    constructor() {
-      const inProcess = new LocalStore(false, false)
-      super(
-        redis ? new RedisStore(false, false, redis, 'holdfast:') : inProcess,
-        inProcess,
-        storeId
-      )
-    }
-  }
   await app.register(fastifyRateLimit, {
     global: false,
     enableDraftSpec: true,
     keyGenerator: clientNetwork,
-    store: Store,
+    store: counterOn(counts.store),
     errorResponseBuilder: () => new AppError('rate_limited')
   } satisfies RateLimitPluginOptions)
 }
