@@ -87,7 +87,7 @@ t.test('H8: the package can be published, and has in it what it needs and no mor
   t.match(read('LICENSE'), /^MIT License/)
   t.match(read(bin?.['holdfast'] ?? ''), /^#!\/usr\/bin\/env node\n/)
   const kinds = [
-    /^(LICENSE|README\.md|package\.json|\.env\.example)$/,
+    /^(LICENSE|(README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|package\.json|\.env\.example)$/,
     /^dist\/(src|plugins|prisma)\/[\w./-]+\.js$/,
     /^dist\/[\w./-]+\.d\.ts$/,
     /^prisma\/(schema\.prisma|migrations\/)/,

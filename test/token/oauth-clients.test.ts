@@ -216,7 +216,7 @@ t.test(
         )
       ).status,
       200,
-      'as docs/tokens.md says'
+      'as docs/clients.md says'
     )
   }
 )
