@@ -227,7 +227,8 @@ async function orTaken<T>({ model }: { model: string }, write: Promise<T>): Prom
   } catch (error) {
     const { call } = currentCall()
     if (call === null || !isDuplicate(error)) throw error
-    if (model === 'account') throw new APIError('CONFLICT', credentialExists)
+    if (model === 'account' && call.path === '/admin/set-user-password')
+      throw new APIError('CONFLICT', credentialExists)
     if (model !== 'user') throw error
     throw new APIError(
       call.path.startsWith('/sign-up/') ? 'UNPROCESSABLE_ENTITY' : 'BAD_REQUEST',
