@@ -1,25 +1,143 @@
 /** When a test file runs, and on which stores. */
 export interface Plan {
   /**
-   * - `quick`: also in `npm run test:quick`. Embedded store, no faults, seconds.
+   * - `quick`: in `npm run test:quick` as well. Embedded store or none, no faults, seconds.
    * - `standard`: in `npm test`.
-   * - `long`: only in `npm run test:long`, with faults that take their time.
+   * - `long`: only in `npm run test:long`: faults that take their time, other people's compilers.
    */
   suite: 'quick' | 'standard' | 'long'
   /**
    * - `none`: it asks no store, and runs once.
-   * - `either`: what it shows is above the stores. `npm test` runs it on PostgreSQL and Redis where
-   *   these are here, `npm run test:long` on the embedded store as well.
+   * - `either`: what it shows does not depend on the store. `npm test` runs it on PostgreSQL and
+   *   Redis where these are here, `npm run test:long` on the embedded store as well.
    * - `both`: `npm test` runs it on each.
    */
   stores: 'none' | 'either' | 'both'
   /** Whether it also runs behind PgBouncer, in another schema and time zone. */
-  pooled?: true
+  pooled: boolean
 }
 
-const plans: Record<string, Partial<Plan>> = {}
+/** It shows the store's own behaviour: SQL, transactions, locks. */
+const both: Plan = { suite: 'standard', stores: 'both', pooled: false }
+const pooled: Plan = { ...both, pooled: true }
+const quickBoth: Plan = { ...both, suite: 'quick' }
+const quickPooled: Plan = { ...pooled, suite: 'quick' }
+/** It shows what HTTP, better-auth or the command line do above the store. */
+const either: Plan = { suite: 'standard', stores: 'either', pooled: false }
+const quickEither: Plan = { ...either, suite: 'quick' }
+const long: Plan = { suite: 'long', stores: 'both', pooled: false }
+const storeless: Plan = { suite: 'quick', stores: 'none', pooled: false }
+const longStoreless: Plan = { suite: 'long', stores: 'none', pooled: false }
+
+/** By the path below `test/`, without `.test.ts`. A file that is not here has the plan `both`. */
+const plans: Record<string, Plan> = {
+  structure: storeless,
+  'account/account-events': pooled,
+  'account/erasure': either,
+  'account/event-reading': either,
+  'account/failed-sign-ins': either,
+  'account/person-export': either,
+  'auth/auth-errors': quickEither,
+  'auth/better-auth-regressions': either,
+  'auth/better-auth-regressions-redis': either,
+  'auth/bridge': quickEither,
+  'auth/compat': either,
+  'auth/cookies': either,
+  'auth/credential-rights': pooled,
+  'auth/credentials': quickBoth,
+  'auth/derived-sessions': pooled,
+  'auth/device-names': either,
+  'auth/guessing': either,
+  'auth/hash-queue': storeless,
+  'auth/official-client': quickEither,
+  'auth/official-client-admin': either,
+  'auth/official-client-factors': either,
+  'auth/password': storeless,
+  'auth/recent-sign-in': pooled,
+  'auth/second-factors': pooled,
+  'auth/secret-rotation': either,
+  'auth/secret-rotation-factors': either,
+  'auth/totp': storeless,
+  'cache/batcher': storeless,
+  'cache/bounded': either,
+  'cache/cache': both,
+  'cache/copies': either,
+  'cache/shared-cache': either,
+  'check/authority': either,
+  'check/causes': quickBoth,
+  'check/costs': both,
+  'check/fast-path': either,
+  'check/gateways': either,
+  'check/idle-storage': storeless,
+  'check/introspection': quickEither,
+  'check/session-check': quickPooled,
+  'check/verify': quickEither,
+  'cli/cli': both,
+  'cli/user-commands': either,
+  'cluster/consistency': long,
+  'cluster/lease-messages': storeless,
+  'cluster/model': longStoreless,
+  'cluster/node-registry': either,
+  'cluster/protections': long,
+  'cluster/rolling': long,
+  'database/database-pool': either,
+  'database/database-url': storeless,
+  'database/migrate': both,
+  'database/postgresql': either,
+  'database/postgresql-failover': long,
+  'deployment/compose': storeless,
+  'deployment/deployment': storeless,
+  'deployment/kubernetes': storeless,
+  'deployment/proxies': either,
+  'deployment/readme': quickEither,
+  'host-application/guest': longStoreless,
+  'host-application/guest-hosts': longStoreless,
+  'host-application/host-application': either,
+  'http/auth-body': either,
+  'http/bad-input': either,
+  'http/client-address': either,
+  'http/fuzz': either,
+  'http/log-leak': either,
+  'http/metrics': either,
+  'http/openapi': quickEither,
+  'http/openapi-mobile': quickEither,
+  'http/rate-limit': either,
+  'http/refusal-log': either,
+  'http/security': either,
+  'http/tracing': either,
+  'http/unlimited': either,
+  'redis/breaker': either,
+  'redis/redis-forms': either,
+  'redis/redis-refusals': either,
+  'redis/redis-url': storeless,
+  'server/config': storeless,
+  'server/crash': long,
+  'server/leak': long,
+  'server/lifecycle': either,
+  'server/outage': both,
+  'server/start': both,
+  'session/concurrency': pooled,
+  'session/many-sessions': both,
+  'session/sessions': quickPooled,
+  'token/access-tokens': quickEither,
+  'token/oauth-clients': either,
+  'token/refresh': quickPooled,
+  'token/refresh-bugs': quickEither,
+  'token/refresh-model': either,
+  'token/refresh-networks': either,
+  'token/refresh-peppers': either,
+  'token/refresh-races': pooled,
+  'token/refresh-scenarios': either,
+  'token/signing-keys': pooled,
+  'token/token-forms': quickEither,
+  'token/token-transport': either,
+  'token/well-known': quickEither
+}
 
 /** The plan of a test file, by its path below `test/` without `.test.js`. */
 export function planFor(file: string): Plan {
-  return { suite: 'standard', stores: 'both', ...plans[file] }
+  return plans[file] ?? both
 }
+
+/** Files that have a plan. */
+export const planned = Object.keys(plans)

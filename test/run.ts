@@ -224,16 +224,13 @@ const { values: wanted, positionals: parts } = parseArgs({
   }
 })
 
-/** The files and modes to run, the slowest files first. */
+/** The files to run, each in its modes. */
 function jobsFor(files: readonly string[], modes: readonly Mode[]): Job[] {
-  return files.flatMap((file) => {
-    const plan = planFor(file)
-    return modesFor(plan, modes).map((mode) => ({ mode, file }))
-  })
+  return files.flatMap((file) => modesFor(planFor(file), modes).map((mode) => ({ mode, file })))
 }
 
 function modesFor({ suite, stores, pooled }: Plan, modes: readonly Mode[]): Mode[] {
-  const own = modes.filter(({ kind }) => kind !== 'pooled' || pooled === true)
+  const own = modes.filter(({ kind }) => kind !== 'pooled' || pooled)
   const [first] = own
   const other = own.filter(({ kind }) => kind !== 'embedded')
   const isWhole = wanted.all || parts.length > 0

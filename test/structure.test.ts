@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { planned } from './plan.js'
 
 const { findBrokenWalls, readModules, rooms } = (await import(
   new URL('../../.ci/rooms.mjs', import.meta.url).href
@@ -42,4 +44,9 @@ t.test('a planted import into the room above is found, for each room and each ki
     ])
       t.equal(findBrokenWalls(new Map([[path, statement]])).length, 1, `${room}: ${statement}`)
   }
+})
+
+t.test('every plan is about a test file', async (t) => {
+  for (const name of planned)
+    t.ok(existsSync(new URL(`./${name}.test.js`, import.meta.url)), `${name}.test.ts`)
 })
