@@ -7,7 +7,7 @@ import type {
   onRequestAsyncHookHandler
 } from 'fastify'
 import fp from 'fastify-plugin'
-import { BoundedMap, type Evictable } from '../src/bounded-map.js'
+import { LRUCache } from 'lru-cache'
 import { AppError } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import { limits } from '../src/limits.js'
@@ -31,7 +31,7 @@ interface Presented {
 }
 
 /** What a header shows that was found right before. */
-export interface KnownGateway extends Required<Presented>, Evictable {}
+export type KnownGateway = Required<Presented>
 
 /** Headers that are remembered at most. */
 const REMEMBERED = 1_000
@@ -88,7 +88,7 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
   app.decorateRequest('gateway', null)
   // What was right, by the hash of the header: to read HTTP Basic costs more than the check behind
   // it. No secret is kept, and each is asked about anew.
-  const known = new BoundedMap<KnownGateway>(REMEMBERED)
+  const known = new LRUCache<string, KnownGateway>({ max: REMEMBERED })
 
   async function authenticate(
     request: FastifyRequest,
@@ -104,8 +104,7 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
         known.set(presented.key, {
           id: presented.id,
           hash: presented.hash,
-          key: presented.key,
-          used: false
+          key: presented.key
         })
       return presented.id
     }
@@ -152,7 +151,7 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
 function presentedBy(
   request: FastifyRequest,
   { id, secret }: Partial<ClientCredentials>,
-  known: BoundedMap<KnownGateway>
+  known: LRUCache<string, KnownGateway>
 ): Presented | null {
   const { authorization } = request.headers
   if (authorization !== undefined && countHeaders(request.raw, 'authorization') > 1)

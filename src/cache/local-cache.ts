@@ -1,4 +1,3 @@
-import { evict } from '../bounded-map.js'
 import { showActive, validFor, type ActiveCheck, type SessionRecord } from '../session/session.js'
 import { decodeCopy } from './session-codec.js'
 
@@ -169,4 +168,27 @@ export class LocalCache {
 // A text that holds anything beyond Latin-1 takes two bytes for each character: counted so for all.
 function bytesOf(text: string): number {
   return ENTRY_OVERHEAD_BYTES + 2 * text.length
+}
+
+/**
+ * This many entries are given their second chance at once. Where all are in use, one must go before
+ * all were looked at.
+ */
+const CHANCES = 64
+
+/** Drops the oldest entry that was not used since its last turn; those that were go to the end. */
+function evict<Value extends { used: boolean }>(
+  values: Map<string, Value>,
+  drop: (key: string) => void
+): void {
+  let chances = CHANCES
+  for (const [key, value] of values) {
+    if (!value.used || chances-- === 0) {
+      drop(key)
+      return
+    }
+    value.used = false
+    values.delete(key)
+    values.set(key, value)
+  }
 }

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { BoundedMap } from '../bounded-map.js'
+import { LRUCache } from 'lru-cache'
 import { VerifiedCredential } from './verified-credential.js'
 import { parseSessionToken, toWireForm, verifySignedToken } from '../session/session-token.js'
 
@@ -14,7 +14,7 @@ const REMEMBERED = 50_000
  */
 export class SessionTokenVerifier {
   readonly #secrets: readonly string[]
-  readonly #known = new BoundedMap<VerifiedCredential>(REMEMBERED)
+  readonly #known = new LRUCache<string, VerifiedCredential>({ max: REMEMBERED })
 
   constructor(secrets: readonly string[]) {
     this.#secrets = secrets

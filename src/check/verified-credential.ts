@@ -1,4 +1,3 @@
-import type { Evictable } from '../bounded-map.js'
 import type { ActiveCopy } from '../cache/session-cache.js'
 import type { AccessTokenClaims } from '../session/access-token-claims.js'
 import type { ActiveCheck, SessionRow } from '../session/session.js'
@@ -8,13 +7,12 @@ import type { ParsedToken } from '../session/session-token.js'
  * A credential whose signature or form was found right: the session that it names, and which rows it
  * fits. Whether that session is active is another question. Many are remembered, so they are small.
  */
-export class VerifiedCredential implements Evictable {
+export class VerifiedCredential {
   readonly sessionId: string
   /** What the store should hold for a session token. */
   readonly hash: string | null
   /** What an access token says. */
   readonly claims: AccessTokenClaims | null
-  used = false
 
   private constructor(sessionId: string, hash: string | null, claims: AccessTokenClaims | null) {
     this.sessionId = sessionId

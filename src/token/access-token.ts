@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { BoundedMap, type Evictable } from '../bounded-map.js'
+import { LRUCache } from 'lru-cache'
 import { StoreUnavailable } from '../errors.js'
 import type { SessionRow } from '../session/session.js'
 import type { AccessTokenClaims } from '../session/access-token-claims.js'
@@ -71,9 +71,9 @@ export class AccessTokens {
    * Found by the end of their signature: to hash the whole of a token for a map costs more than to
    * compare it.
    */
-  readonly #verified = new BoundedMap<Evictable & { token: string; claims: AccessTokenClaims }>(
-    REMEMBERED
-  )
+  readonly #verified = new LRUCache<string, { token: string; claims: AccessTokenClaims }>({
+    max: REMEMBERED
+  })
 
   constructor(options: AccessTokensOptions) {
     this.#options = options
@@ -213,8 +213,7 @@ export class AccessTokens {
     const key = await keys.find(kid)
     const claims = key?.codec.verify(token) as AccessTokenClaims | null | undefined
     if (!claims) return null
-    if (token.length <= LONGEST_REMEMBERED)
-      this.#verified.set(keyOf(token), { token, claims, used: false })
+    if (token.length <= LONGEST_REMEMBERED) this.#verified.set(keyOf(token), { token, claims })
     return claims
   }
 }

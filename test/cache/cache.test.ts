@@ -2,7 +2,6 @@ import t from 'tap'
 import { Counters } from '../../src/counters.js'
 import { DatabaseClock } from '../../src/cluster/database-clock.js'
 import { decodeCopy, encodeRecord, encodeUnknown } from '../../src/cache/session-codec.js'
-import { BoundedMap } from '../../src/bounded-map.js'
 import { isRevoked } from '../../src/cache/store-lookup.js'
 import { LocalCache } from '../../src/cache/local-cache.js'
 import { allProtections } from '../../src/cluster/protections.js'
@@ -344,25 +343,6 @@ t.test('a copy reads as it was written', (t) => {
     'a form that this version does not know is no copy'
   )
   t.equal(decodeCopy('a', '[0]'), null)
-  t.end()
-})
-
-t.test('a bounded map gives a second chance to what was used', (t) => {
-  const map = new BoundedMap<{ is: number; used: boolean }>(3)
-  const set = (key: string, is: number) => map.set(key, { is, used: false })
-  for (const [i, key] of ['a', 'b', 'c'].entries()) set(key, i)
-  t.equal(map.get('a')?.is, 0)
-  set('d', 3)
-  t.equal(map.size, 3)
-  t.strictSame(
-    ['a', 'b', 'c', 'd'].map((key) => map.get(key)?.is),
-    [0, undefined, 2, 3]
-  )
-  set('e', 4)
-  t.equal(map.get('e')?.is, 4, 'where all the others are in use, the newcomer stays all the same')
-  t.equal(map.get('c'), undefined, 'and the oldest goes')
-  set('a', 5)
-  t.strictSame([map.get('a')?.is, map.size], [5, 3])
   t.end()
 })
 

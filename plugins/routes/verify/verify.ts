@@ -2,7 +2,7 @@ import { METHODS } from 'node:http'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
-import { BoundedMap, type Evictable } from '../../../src/bounded-map.js'
+import { LRUCache } from 'lru-cache'
 import { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { VERIFY_FOR } from '../../http/http-options.js'
@@ -59,7 +59,7 @@ const REMEMBERED = 1_000
 const LONGEST_REMEMBERED = 256
 
 /** A question that was asked before by the same address. */
-interface VerifyRequest extends FastRequest, Evictable {
+interface VerifyRequest extends FastRequest {
   policy: VerifyPolicy
 }
 
@@ -83,7 +83,7 @@ export default async function verify(
   )
 
   const forwardAuth = new ForwardAuth(holdfast, app.forwardedRequest)
-  const questions = new BoundedMap<VerifyRequest>(REMEMBERED)
+  const questions = new LRUCache<string, VerifyRequest>({ max: REMEMBERED })
   const below = app.prefix + VERIFY_FOR
 
   const route: CheckRoute<VerifyRequest, VerifyInput> = {
@@ -106,8 +106,7 @@ export default async function verify(
         remember(questionKey(request.raw.url ?? '', below), {
           route: app.prefix + url,
           hasBody: false,
-          policy,
-          used: false
+          policy
         })
       try {
         const reason = fastPath?.handedOn(request.raw)?.reason
