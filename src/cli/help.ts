@@ -1,19 +1,26 @@
-import { AppError } from '../errors.js'
-import { nearNames } from '../near-names.js'
-import { operations, type Operation } from '../operator/commands.js'
+import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings'
+import { operations, program } from '../operator/commands.js'
+import { refusing } from '../operator/operation.js'
 import { version } from '../version.js'
 
+const own = {
+  start: refusing(
+    new Command('start').description(
+      'Serves, with the settings of the environment, until SIGTERM: then requests that are open end first.'
+    )
+  ),
+  migrate: refusing(
+    new Command('migrate').description(
+      'Applies the migrations that the store has not seen. Safe to run on several machines at once.'
+    )
+  )
+}
+for (const command of Object.values(own)) program.addCommand(command)
+
 /** Every command, in the order in which help names them. */
-export const commands: Record<string, Pick<Operation, 'usage' | 'help'>> = {
-  start: {
-    usage: 'start',
-    help: 'Serves, with the settings of the environment, until SIGTERM: then requests that are open end first.'
-  },
-  migrate: {
-    usage: 'migrate',
-    help: 'Applies the migrations that the store has not seen. Safe to run on several machines at once.'
-  },
-  ...operations
+export const commands: Record<string, CommandUnknownOpts> = {
+  ...own,
+  ...Object.fromEntries(Object.entries(operations).map(([words, { command }]) => [words, command]))
 }
 
 const outcome = `Settings come from the environment and from a file .env in the working directory. Results
@@ -21,74 +28,42 @@ are tables on a terminal, with what fits a line. --json prints all values, as a 
 gets them. Errors are on stderr. The status is 0 when it was done, 1 when it failed, and 2 when
 the words or the settings are wrong.`
 
-/** What there is, a line each. */
-export const usage = `Holdfast ${version}: an authentication server whose sessions hold.
-
-Usage: holdfast <command>
-
-${linesOf(Object.keys(commands))}
-
-  help <command>   how a command is written; \`holdfast <command> --help\` is the same
-  --version        the version
-
-${outcome}
-`
+/** What there is, a line each: the first sentence of every help. */
+const overview = refusing(
+  new Command('holdfast')
+    .usage('<command>')
+    .description(`Holdfast ${version}: an authentication server whose sessions hold.`)
+    .version(version, '-v, --version', 'the version')
+)
+for (const [words, command] of Object.entries(commands)) {
+  const [sentence = ''] = /^.*?(?=[.:](?: |$))/.exec(command.description()) ?? []
+  command.summary(sentence)
+  overview.addCommand(new Command(words).description(sentence).helpOption(false))
+}
+overview.helpCommand('help <command>', 'how a command is written; --help behind it is the same')
 
 /**
- * The help for what the words name: one command, all that begin so, or everything.
+ * The help for what the words name: one command, a group of them, or everything.
  *
  * @throws Refusal where there is no such command
  */
-export function helpFor(words: string[]): string {
-  const named = words
-    .filter((word) => !word.startsWith('-'))
-    .slice(0, 2)
-    .join(' ')
-  if (named === '') return usage
-  const found = Object.entries(commands).filter(
-    ([name]) => name === named || named.startsWith(`${name} `) || name.startsWith(`${named} `)
-  )
-  if (found.length === 0) throw new AppError('invalid_input', unknownCommand(named))
-  return `${found.map(([, command]) => `Usage: holdfast ${command.usage}\n${command.help ? `\n  ${command.help}\n` : ''}`).join('\n')}\n${outcome}\n`
+export function helpFor(words: readonly string[]): string {
+  const { command, args } = find(words.filter((word) => !word.startsWith('-')))
+  if (command.commands.length > 0 && args.length > 0) command.parse(args, { from: 'user' })
+  return `${(command === program ? overview : command).helpInformation()}\n${outcome}\n`
 }
 
-/**
- * The command that words begin with.
- *
- * @throws Refusal naming the nearest ones where there is none
- */
-export function findCommand(words: string[]): string {
-  const [first = '', second = ''] = words
-  const found = [`${first} ${second}`, first].find((name) => Object.hasOwn(commands, name))
-  if (found === undefined)
-    throw new AppError(
-      'invalid_input',
-      unknownCommand(second === '' || second.startsWith('-') ? first : `${first} ${second}`)
-    )
-  return found
-}
-
-function unknownCommand(named: string): string {
-  const [first = ''] = named.split(' ')
-  const group = Object.keys(commands).filter((name) => name.startsWith(`${first} `))
-  const near = nearNames(named, Object.keys(commands))
-  const offered =
-    near.length > 0 ? near : group.length > 0 ? group : nearNames(first, Object.keys(commands))
-  const what =
-    named === first && group.length > 0
-      ? `${named} needs a second word`
-      : `there is no such command: ${named}`
-  return offered.length > 0
-    ? `${what}. Did you mean this?\n\n${linesOf(offered)}`
-    : `${what}. \`holdfast help\` names all commands`
-}
-
-/** A line for each command: its name, and the first sentence of its help. */
-function linesOf(names: string[]): string {
-  const width = Math.max(...names.map((name) => name.length), 'help <command>'.length)
-  return names
-    .map((name) =>
-      `  ${name.padEnd(width)}   ${/^.*?[.:](?= |$)/.exec(commands[name]?.help ?? '')?.[0].slice(0, -1) ?? ''}`.trimEnd()
-    )
-    .join('\n')
+/** The command that words begin with, a group where they go no further, and what follows. */
+export function find(words: readonly string[]): {
+  command: CommandUnknownOpts
+  args: readonly string[]
+} {
+  let command: CommandUnknownOpts = program
+  let args = words
+  for (;;) {
+    const next = command.commands.find((each) => each.name() === args[0])
+    if (!next) return { command, args }
+    command = next
+    args = args.slice(1)
+  }
 }

@@ -6,9 +6,10 @@ import type { Config } from '../config.js'
 import { askHolder, type ControlRequest } from '../operator/control-socket.js'
 import { errorLine, reportError } from '../error-report.js'
 import { AppError } from '../errors.js'
-import { findCommand, helpFor } from './help.js'
+import { find, helpFor } from './help.js'
 import type { Holdfast } from '../holdfast.js'
-import { runCommand, operations, type Operation, type PagedResult } from '../operator/commands.js'
+import { operations, runCommand } from '../operator/commands.js'
+import type { Operation, PagedResult } from '../operator/operation.js'
 import { readPassword } from './password-input.js'
 import { progressBar, toTable } from './terminal.js'
 import { version } from '../version.js'
@@ -112,7 +113,7 @@ async function withOperations<T>(
 async function writePages(
   run: RunOperation,
   operation: string,
-  args: string[],
+  args: readonly string[],
   paged: PagedResult
 ): Promise<void> {
   async function* pages() {
@@ -137,23 +138,23 @@ async function main(argv: string[]): Promise<void> {
   if (first === 'help') return print(`${helpFor(rest).trimEnd()}\n`)
   if (words.includes('--help') || words.includes('-h'))
     return print(`${helpFor(words).trimEnd()}\n`)
-  const command = findCommand(words)
-  const args = words.slice(command.split(' ').length)
-  if (command === 'start' || command === 'migrate') {
-    if (args.length > 0) throw new AppError('invalid_input', `usage: holdfast ${command}`)
-    if (command === 'start') return runStart()
-  }
-  if (command === 'migrate') return printResult(await runMigrate(), command, json)
+  const { command, args } = find(words)
+  const name = words.slice(0, words.length - args.length).join(' ')
+  const operation = operations[name]
+  if (!operation) command.parse(args, { from: 'user' })
+  const source = operation?.asks(args) ?? null
+  if (name === 'start') return runStart()
+  if (name === 'migrate') return printResult(await runMigrate(), name, json)
   const config = await configured()
-  const { asks, paged } = operations[command] ?? {}
+  const paged = operation?.paged
   if (paged) {
-    await withOperations(config, (run) => writePages(run, command, args, paged))
+    await withOperations(config, (run) => writePages(run, name, args, paged))
     return print('')
   }
-  const password = await readPassword(asks?.(args) ?? null)
+  const password = await readPassword(source)
   return printResult(
-    await withOperations(config, (run) => run({ operation: command, args, password })),
-    command,
+    await withOperations(config, (run) => run({ operation: name, args, password })),
+    name,
     json
   )
 }

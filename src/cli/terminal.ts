@@ -1,6 +1,6 @@
 import { SingleBar } from 'cli-progress'
 import Table from 'cli-table3'
-import type { Progress } from '../operator/commands.js'
+import type { Progress } from '../operator/operation.js'
 
 export interface TableOptions {
   /** Columns of the terminal; a table never takes more than a hundred. */

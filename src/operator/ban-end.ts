@@ -1,4 +1,4 @@
-import { AppError } from '../errors.js'
+import { InvalidArgumentError } from '@commander-js/extra-typings'
 import { parseTimeSpan } from './time-span.js'
 
 const LASTING = /^(\d{1,5})([mhdw])$/
@@ -9,17 +9,16 @@ const TIME = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2}))?$/
 /**
  * When a ban ends: `7d` from now, or a time with its zone; a day alone is its beginning in UTC.
  *
- * @param now milliseconds since 1970
- * @throws Refusal for what is no such time, or has passed
+ * @throws InvalidArgumentError for what is no such time, or has passed
  */
-export function parseBanEnd(text: string, now: number): Date {
+export function parseBanEnd(text: string): Date {
+  const now = Date.now()
   const lastsMs = parseTimeSpan(text, LASTING)
   const end = lastsMs !== null ? now + lastsMs : TIME.test(text) ? Date.parse(text) : NaN
   if (!Number.isFinite(end))
-    throw new AppError(
-      'invalid_input',
-      '--until is a number of m, h, d or w (7d), a day (2027-01-31) or a time with its zone (2027-01-31T18:00Z)'
+    throw new InvalidArgumentError(
+      'It is a number of m, h, d or w (7d), a day (2027-01-31) or a time with its zone (2027-01-31T18:00Z).'
     )
-  if (end <= now) throw new AppError('invalid_input', '--until has passed')
+  if (end <= now) throw new InvalidArgumentError('It has passed.')
   return new Date(end)
 }

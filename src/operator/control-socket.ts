@@ -7,7 +7,7 @@ import { AppError, type ErrorCode } from '../errors.js'
 /** A command for the process that holds an embedded store. */
 export interface ControlRequest {
   operation: string
-  args: string[]
+  args: readonly string[]
   /** Where the command has asked for one: apart from the words, which may be shown. */
   password?: string | undefined
 }

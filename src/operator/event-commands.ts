@@ -1,75 +1,47 @@
-import { parseArgs } from 'node:util'
-import { accountEventKinds, type AccountEvent } from '../account/account-event.js'
+import { Command, InvalidArgumentError, Option } from '@commander-js/extra-typings'
+import { accountEventKinds } from '../account/account-event.js'
 import { listAccountEvents } from '../account/reading.js'
 import type { PrismaClient } from '../database/database.js'
-import { AppError } from '../errors.js'
 import { getUserIdOrPast } from '../user/store.js'
+import { after, limit, operation, type Operation } from './operation.js'
 import { parseTimeSpan } from './time-span.js'
 
-/** Events that one list shows at most. */
-const MAX_LISTED = 1_000
-
-export const eventsUsage =
-  'events [--user <e-mail or id>] [--name <e-mail>] [--by <e-mail or id>] [--kind <kind>] [--since <time or 30m, 12h, 7d>] [--limit <1 to 1000>] [--after <event id>]'
-
-const options = {
-  user: { type: 'string' },
-  name: { type: 'string' },
-  by: { type: 'string' },
-  kind: { type: 'string' },
-  since: { type: 'string' },
-  limit: { type: 'string', default: '100' },
-  after: { type: 'string' }
-} as const
-
-export interface ReadingOptions {
-  prisma: PrismaClient
-  /** The keyed hashes of a name, one for each secret that counts. */
-  hashesOf: (name: string) => string[]
-  /** Milliseconds since 1970. */
-  now: number
-}
-
-/**
- * What happened to accounts, newest first. `--user` also finds what was tried under the user's
- * name; `--name` what was tried under any.
- */
-export async function listEventsFor(
-  { prisma, hashesOf, now }: ReadingOptions,
-  args: string[]
-): Promise<AccountEvent[]> {
-  const {
-    values: { user, name, by, kind, since, limit, after },
-    positionals
-  } = parseArgs({ args, options, allowPositionals: true })
-  if (positionals.length > 0 || (user !== undefined && name !== undefined))
-    throw new AppError('invalid_input', `usage: holdfast ${eventsUsage}`)
-  if (kind !== undefined && !accountEventKinds.some((each) => each === kind))
-    throw new AppError(
-      'invalid_input',
-      `there is no kind ${kind}: it is one of ${accountEventKinds.join(', ')}`
-    )
-  const userId = user === undefined ? undefined : await getUserIdOrPast(prisma, user)
-  const names = name ?? (userId === undefined ? undefined : await emailOf(prisma, userId))
-  return listAccountEvents(
-    prisma,
-    {
-      userId,
-      kind,
-      nameHashes: names === undefined ? undefined : hashesOf(names),
-      actorId: by === undefined ? undefined : await getUserIdOrPast(prisma, by),
-      since: since === undefined ? undefined : timeOf(since, now)
+/** What happened to accounts, newest first. */
+export const eventOperations: Record<string, Operation> = {
+  events: operation(
+    new Command()
+      .description(
+        'Tells what happened to accounts, newest first: failed sign-ins, changes of credentials and roles, what administrators did. --json has a line for each, with all that is known.'
+      )
+      .addOption(
+        new Option(
+          '--user <e-mail or id>',
+          'of one user, also what was tried under their name'
+        ).conflicts('name')
+      )
+      .option('--name <e-mail>', 'what was tried under any name')
+      .option('--by <e-mail or id>', 'what this user did')
+      .addOption(new Option('--kind <kind>', 'of one kind').choices(accountEventKinds))
+      .option('--since <time>', 'a time, or how long ago: 30m, 12h, 7d', timeOf)
+      .addOption(limit)
+      .addOption(after),
+    async ({ prisma, hashesOf }, _args, { user, name, by, kind, since, limit, after }) => {
+      const userId = user === undefined ? undefined : await getUserIdOrPast(prisma, user)
+      const names = name ?? (userId === undefined ? undefined : await emailOf(prisma, userId))
+      return listAccountEvents(
+        prisma,
+        {
+          userId,
+          kind,
+          nameHashes: names === undefined ? undefined : hashesOf(names),
+          actorId: by === undefined ? undefined : await getUserIdOrPast(prisma, by),
+          since
+        },
+        { limit, after }
+      )
     },
-    { limit: limitOf(limit), after }
+    { row: eventRow, lines: true }
   )
-}
-
-/** How many records a list shall have. @throws Refusal for what is no number from 1 to 1000 */
-export function limitOf(text: string): number {
-  const limit = /^\d{1,4}$/.test(text) ? Number(text) : 0
-  if (limit < 1 || limit > MAX_LISTED)
-    throw new AppError('invalid_input', `--limit must be a number from 1 to ${MAX_LISTED}`)
-  return limit
 }
 
 async function emailOf(prisma: PrismaClient, id: string): Promise<string | undefined> {
@@ -78,14 +50,13 @@ async function emailOf(prisma: PrismaClient, id: string): Promise<string | undef
 }
 
 /** A time, or how long ago it was. */
-function timeOf(text: string, now: number): Date {
+function timeOf(text: string): Date {
   const agoMs = parseTimeSpan(text, /^(\d{1,6})([smhd])$/)
-  if (agoMs !== null) return new Date(now - agoMs)
+  if (agoMs !== null) return new Date(Date.now() - agoMs)
   const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN
   if (Number.isNaN(time))
-    throw new AppError(
-      'invalid_input',
-      '--since must be a time such as 2026-11-27T10:00:00Z, or how long ago, such as 30m, 12h or 7d'
+    throw new InvalidArgumentError(
+      'It must be a time such as 2026-11-27T10:00:00Z, or how long ago, such as 30m, 12h or 7d.'
     )
   return new Date(time)
 }
@@ -93,7 +64,7 @@ function timeOf(text: string, now: number): Date {
 /**
  * An event in a list for people: when, what, whose, by whom and from where. `--json` has the rest.
  */
-export function eventRow({
+function eventRow({
   at,
   kind,
   cause,

@@ -1,4 +1,4 @@
-import { parseArgs } from 'node:util'
+import { Argument, Command } from '@commander-js/extra-typings'
 import type { AccountEventKind } from '../account/account-event.js'
 import { originOutsideRequests } from '../account/origin.js'
 import { writeAccountEvents } from '../account/store.js'
@@ -13,74 +13,63 @@ import {
   keepNewestSecret,
   listGateways
 } from '../gateway/store.js'
+import { filled, operation, type Operation } from './operation.js'
+
+const gatewayId = new Argument('<id>', 'which gateway').argParser(filled)
 
 /**
  * What an operator may do with gateways. A secret is in the answer that makes it, and nowhere else.
  */
-export const gatewayUsage = {
-  create: 'gateway create <id> [--name <text>]',
-  list: 'gateway list',
-  rotate: 'gateway rotate <id> [--finish]',
-  disable: 'gateway disable <id>'
-}
-
-export async function createGateway(prisma: PrismaClient, args: string[]): Promise<unknown> {
-  const {
-    values: { name },
-    id
-  } = read(args, 'create', { name: { type: 'string' } })
-  if (!isGatewayId(id))
-    throw new AppError(
-      'invalid_input',
-      'the id of a gateway is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -'
-    )
-  const { secret, hash } = mintGatewaySecret()
-  const shownName = typeof name === 'string' ? name : id
-  if (
-    !(await telling(prisma, 'gateway_created', id, (db) =>
-      insertGateway(db, { id, name: shownName, hash })
-    ))
-  )
-    throw new AppError('invalid_input', `there is a gateway ${id} already`)
-  return { id, name: shownName, secret }
-}
-
-export async function listAll(db: Queryable, args: string[]): Promise<unknown> {
-  if (args.length > 0) throw new AppError('invalid_input', `usage: holdfast ${gatewayUsage.list}`)
-  return listGateways(db)
-}
-
-/** A new secret beside the one that is in use; then, with `--finish`, the end of that one. */
-export async function rotateSecret(prisma: PrismaClient, args: string[]): Promise<unknown> {
-  const {
-    values: { finish },
-    id
-  } = read(args, 'rotate', { finish: { type: 'boolean' } })
-  if (finish)
-    return {
-      id,
-      secrets: known(
-        id,
-        await telling(prisma, 'gateway_secret_rotated', id, (db) => keepNewestSecret(db, id))
+export const gatewayOperations: Record<string, Operation> = {
+  'gateway create': operation(
+    new Command()
+      .description('Makes a gateway. Its secret is shown once, here, and kept as a hash.')
+      .addArgument(gatewayId)
+      .option('--name <text>', 'a name for people; the id without'),
+    async ({ prisma }, [id], { name = id }) => {
+      if (!isGatewayId(id))
+        throw new AppError(
+          'invalid_input',
+          'the id of a gateway is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -'
+        )
+      const { secret, hash } = mintGatewaySecret()
+      const isMade = await telling(prisma, 'gateway_created', id, (db) =>
+        insertGateway(db, { id, name, hash })
       )
+      if (!isMade) throw new AppError('invalid_input', `there is a gateway ${id} already`)
+      return { id, name, secret }
     }
-  const { secret, hash } = mintGatewaySecret()
-  const secrets = known(
-    id,
-    await telling(prisma, 'gateway_secret_rotated', id, (db) => addSecret(db, id, hash))
+  ),
+  'gateway list': operation(
+    new Command().description('Lists the gateways, with their last use.'),
+    ({ prisma }) => listGateways(prisma)
+  ),
+  'gateway rotate': operation(
+    new Command()
+      .description(
+        'Gives a gateway a new secret, shown once; the one before stays good until the next change.'
+      )
+      .addArgument(gatewayId)
+      .option('--finish', 'makes none, and ends the one before'),
+    async ({ prisma }, [id], { finish }) => {
+      const change = (make: (db: Queryable) => Promise<number | null>) =>
+        telling(prisma, 'gateway_secret_rotated', id, make)
+      if (finish) return { id, secrets: known(id, await change((db) => keepNewestSecret(db, id))) }
+      const { secret, hash } = mintGatewaySecret()
+      return { id, secret, secrets: known(id, await change((db) => addSecret(db, id, hash))) }
+    }
+  ),
+  'gateway disable': operation(
+    new Command()
+      .description('Refuses a gateway from now on, on every node within seconds.')
+      .addArgument(gatewayId),
+    async ({ prisma }, [id]) => {
+      const disabledAt = await telling(prisma, 'gateway_disabled', id, (db) =>
+        disableGateway(db, id)
+      )
+      return { id, disabledAt: known(id, disabledAt) }
+    }
   )
-  return { id, secret, secrets }
-}
-
-export async function disable(prisma: PrismaClient, args: string[]): Promise<unknown> {
-  const { id } = read(args, 'disable', {})
-  return {
-    id,
-    disabledAt: known(
-      id,
-      await telling(prisma, 'gateway_disabled', id, (db) => disableGateway(db, id))
-    )
-  }
 }
 
 /**
@@ -102,23 +91,6 @@ function telling<T>(
       ])
     return changed
   })
-}
-
-function read(
-  args: string[],
-  command: keyof typeof gatewayUsage,
-  options: Record<string, { type: 'string' | 'boolean' }>
-) {
-  try {
-    const {
-      values,
-      positionals: [id = '', ...rest]
-    } = parseArgs({ args, options, allowPositionals: true })
-    if (id !== '' && rest.length === 0) return { values, id }
-  } catch {
-    /* an unknown option */
-  }
-  throw new AppError('invalid_input', `usage: holdfast ${gatewayUsage[command]}`)
 }
 
 function known<T>(id: string, found: T | null): T {

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { build, freshStore, password, sessionState, signIn, signUp } from '../support/server.js'
 import { command, hasTerminal } from '../support/command.js'
-import { commands, helpFor, usage } from '../../src/cli/help.js'
+import { commands, helpFor } from '../../src/cli/help.js'
 import { runCommand } from '../../src/operator/commands.js'
 import { deviceInWords } from '../../src/session/device-words.js'
 import { toTable } from '../../src/cli/terminal.js'
@@ -60,7 +60,7 @@ t.test('what it cannot do it says, with a status', async (t) => {
         words: ['session', 'revoke'],
         answer: { status: 2, stdout: '', stderr: /usage: holdfast session revoke/ }
       },
-      { words: ['dance'], answer: { status: 2, stdout: '', stderr: /there is no such command/ } },
+      { words: ['dance'], answer: { status: 2, stdout: '', stderr: /unknown command 'dance'/ } },
       { words: ['--help'], answer: { status: 0, stdout: /Usage: holdfast <command>/, stderr: '' } }
     ].map(async ({ words, answer }) =>
       t.match(await command(running.options, [...words]), answer, words.join(' '))
@@ -78,19 +78,19 @@ t.test('every command has a help of its own', (t) => {
     'retention'
   ]) {
     t.ok(command in commands, command)
-    t.match(usage, new RegExp(`^ {2}${command}\\b`, 'm'))
+    t.match(helpFor([]), new RegExp(`^ {2}${command} {2,}\\S`, 'm'))
   }
   for (const command of Object.keys(commands)) {
     const help = helpFor([...command.split(' '), '--help'])
     t.match(help, new RegExp(`^Usage: holdfast ${command}\\b`), command)
     t.equal(help.split('Usage:').length, 2, 'and says nothing of others')
   }
-  t.equal(
-    helpFor(['session', '--help']).split('Usage:').length,
-    4,
+  t.match(
+    helpFor(['session', '--help']),
+    /^Usage: holdfast session <command>\n[^]*\n {2}list .*\n {2}events .*\n {2}revoke /,
     'a word that several begin with names them all'
   )
-  t.equal(helpFor(['--help']), usage)
+  t.equal(helpFor(['--help']), helpFor([]))
   t.end()
 })
 

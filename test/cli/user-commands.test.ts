@@ -120,7 +120,7 @@ t.test(
         status: 2,
         stderr: /there is no role emperor: ROLES/
       },
-      { words: ['user', 'crate', email], input: password, status: 2, stderr: /user create/ }
+      { words: ['user', 'crate', email], input: password, status: 2, stderr: /Did you mean create/ }
     ]
     await Promise.all(
       refused.map(async ({ words, input, status, stderr }) => {
@@ -147,14 +147,22 @@ t.test(
         'invalid_input',
         /--colour[^]*usage: holdfast user create/
       ],
-      ['user create', [], 'invalid_input', /something is missing\n.*usage: holdfast user create/s],
+      [
+        'user create',
+        [],
+        'invalid_input',
+        /missing required argument 'e-mail'\nusage: holdfast user create/
+      ],
       ['user show', [email], 'not_found', /there is no user .*holdfast user list --search/],
       ['user ban', [email], 'not_found', /there is no user/],
       ['user ban', [known.email, '--until', 'tomorrow'], 'invalid_input', /7d.*2027-01-31T18:00Z/],
       ['user ban', [known.email, '--until', '2020-01-01'], 'invalid_input', /has passed/],
       ['user ban', [known.email, '--until', '2099-01-01T10:00'], 'invalid_input', /zone/],
       ['user delete', [randomUUID()], 'not_found', /there is no user/],
-      ['user list', ['--limit', '1001'], 'invalid_input', /from 1 to 1000/]
+      ['user list', ['--limit', '1001'], 'invalid_input', /from 1 to 1000/],
+      ['user show', [''], 'invalid_input', /empty/],
+      ['user create', [email, '--name', '--password-stdin'], 'invalid_input', /argument missing/],
+      ['user delete', [known.email, '--purge=yes'], 'invalid_input', /unknown option '--purge=…'/]
     ]
     for (const [operation, args, code, message, secret] of wrong)
       await t.rejects(
@@ -426,7 +434,8 @@ t.test(
       ['set-password', ada.email, secret],
       ['create', newAddress(), secret],
       ['set-password', ada.email, '--password', secret],
-      ['create', newAddress(), `--password=${secret}`]
+      ['create', newAddress(), `--password=${secret}`],
+      ['create', newAddress(), `-p${secret}`]
     ]) {
       const ended = await command(open.options, ['user', ...words])
       t.match(ended, { status: 2, stdout: '', stderr: /usage: holdfast user/ })
@@ -438,7 +447,7 @@ t.test(
         ['user', 'set-password', ada.email, '--generate', '--password-stdin'],
         { input: secret }
       ),
-      { status: 2, stderr: /exclude each other/ }
+      { status: 2, stderr: /'--generate' cannot be used with option '--password-stdin'/ }
     )
     t.equal(await sessionState(ada.browser), 'valid')
   }
