@@ -18,38 +18,38 @@ import { SessionCache, type CacheLease } from '../cache/session-cache.js'
 import { SharedCache } from '../cache/shared-cache.js'
 import type { Stats, Counters } from '../counters.js'
 
-/** Sessions that one process keeps, and what they may weigh. */
+/** Limits of the local cache of one process: sessions and bytes. */
 const LOCAL_ENTRIES = 100_000
 const LOCAL_BYTES = 128 * 1024 * 1024
 
 /**
- * How long a start waits for Redis: a command of the command line should find it, an outage must
- * not hold a server up.
+ * How long a start waits for Redis. A command of the command line should find it, but a Redis
+ * outage must not hold a server up.
  */
 const CONNECT_WAIT_MS = 1_000
 
-/** The session cache of one process, with what keeps it true. */
+/** The session cache of one process, with the jobs that keep it correct. */
 export interface Caches {
   readonly cache: SessionCache
   readonly confirmation: Confirmation
-  /** Null where there is none. */
+  /** Null without REDIS_URL. */
   readonly redis: RedisConnection | null
   /**
-   * Joins the nodes that work on the store. May be called again after it failed.
+   * Registers this node among those that work on the store. May be called again after it failed.
    *
-   * @throws ConfigError when another node is at work beside which this one cannot
+   * @throws ConfigError when an active node is incompatible with this one
    * @throws StoreUnavailable when the store does not answer
    */
   join(storeId: string): Promise<void>
   stats(): Omit<Stats, 'pool'>
   /**
-   * Applies what others committed, and confirms what they could not: each to be called every
-   * quarter of a second, neither to wait for the other.
+   * `tailOutbox` applies what other nodes committed. `relayOutbox` confirms what they could not
+   * confirm. Call each every quarter of a second, and do not let one wait for the other.
    */
   tailOutbox(): Promise<void>
   relayOutbox(): Promise<void>
   purgeOutbox(): Promise<void>
-  /** Resolves when Redis answers, or a second has passed. */
+  /** Resolves when Redis answers, or after a second. */
   connected(): Promise<void>
   close(): Promise<void>
 }
@@ -62,13 +62,13 @@ export interface CacheEvents {
 
 export interface CacheOptions {
   config: Config
-  /** Those of every known secret, the current one first: what is kept in Redis is authenticated. */
+  /** Keys of every known secret, the current one first. They authenticate what is kept in Redis. */
   keys: readonly [SecretKeys, ...SecretKeys[]]
   database: Database
   events: CacheEvents
   /**
-   * Whether this process serves. The command line does not: without Redis it leaves the telling to
-   * those that do.
+   * Whether this process serves requests. The command line does not: without Redis it leaves the
+   * confirmation to the servers.
    */
   serves: boolean
   counters: Counters
@@ -76,14 +76,14 @@ export interface CacheOptions {
 }
 
 /**
- * The only process on an embedded store, whose directory it has locked: nobody else changes
- * anything.
+ * The lease of the only process on an embedded store. That process has locked the store's
+ * directory, so no other process changes anything.
  */
 const alone: CacheLease = { isHeld: () => true, epoch: 0, stamp: '' }
 
 /**
- * Opens the caches that the configuration allows: local and shared with Redis, local alone for the
- * only node of a store.
+ * Opens the caches that the configuration allows: local and shared with Redis, or local only for
+ * the single node of a store.
  */
 export function openCaches({
   config,
@@ -210,8 +210,8 @@ export function openCaches({
 }
 
 /**
- * The right to copies in Redis: to hear of every change, to be where the others are, and to have
- * heard what was said before.
+ * The cache lease with Redis. It is held while this node receives every change, while its row
+ * agrees with the other nodes, and once it has applied what was committed before.
  */
 function both(lease: NodeLease, registration: NodeMembership, caughtUp: () => boolean): CacheLease {
   return {

@@ -18,34 +18,29 @@ import { holdSession } from '../session/store.js'
 import { SessionTokenVerifier } from './session-token-verifier.js'
 import type { Counters } from '../counters.js'
 
-/**
- * A check together with the rows it was decided on, for callers that show more than a check does.
- */
+/** A check with the rows that decided it, for callers that show more than a check does. */
 export interface Reading {
   check: Check
   /** Present when the session is active. */
   record: SessionRecord | null
 }
 
-/** How a question about many credentials may be answered. */
+/** How old the answers to a check of many credentials may be. */
 export interface Consistency {
-  /** How old a copy may be that answers, in milliseconds; 0 reads the store. */
+  /** The maximum age of a copy that answers, in milliseconds. 0 reads the store. */
   maxAgeMs: number
 }
 
-/** A check, with how long ago at most the store said so, in milliseconds. */
+/** A check with its maximum age: how long ago, in milliseconds, the store was read. */
 export interface AgedCheck {
   check: Check
   ageMs: number
 }
 
-/** Why a credential names no active session. */
+/** A check of a credential that names no active session. */
 type InactiveCheck = Check & { active: false }
 
-/**
- * A session that is used all the time is noted this often: what is shown of it is to the second
- * anyway.
- */
+/** The use of a session is noted at most this often. Lists show it to the second only. */
 const NOTE_MS = 1_000
 
 const malformed: InactiveCheck = { active: false, cause: 'credential_malformed' }
@@ -53,7 +48,7 @@ const unknown: InactiveCheck = { active: false, cause: 'session_unknown' }
 
 export interface SessionCheckerOptions {
   cache: SessionCache
-  /** Verify the signatures of session tokens; the first one makes them. */
+  /** They verify the signatures of session tokens. The first one signs. */
   secrets: readonly string[]
   accessTokens: AccessTokens
   activity: Activity
@@ -64,7 +59,7 @@ export interface SessionCheckerOptions {
 export class SessionChecker {
   readonly #options: SessionCheckerOptions
   readonly #sessionTokens: SessionTokenVerifier
-  /** What access tokens prove, for as long as their claims are remembered. */
+  /** The verified credential of each access token, while its claims are remembered. */
   readonly #byClaims = new WeakMap<AccessTokenClaims, VerifiedCredential>()
 
   constructor(options: SessionCheckerOptions) {
@@ -73,17 +68,17 @@ export class SessionChecker {
   }
 
   /**
-   * Whether the credential stands for an active session. The result is the caller's own.
+   * Checks whether the credential belongs to an active session. The caller may change the result.
    *
-   * @throws StoreUnavailable when no copy answers, and the store does not either
+   * @throws StoreUnavailable when neither a copy nor the store answers
    */
   async check(credential: Credential): Promise<Check> {
     return ownCheck(this.checkCached(credential) ?? (await this.#checkUncached(credential)))
   }
 
   /**
-   * As `check`, without I/O: null where only `check` can tell. The checks of one session are one
-   * object. Callers must not change it, and may remember by it what they made of it.
+   * As `check`, without I/O. Null where only `check` can tell. All checks of one session return the
+   * same object: callers must not change it, but may use it as a key for what they derived from it.
    */
   checkCached(credential: Credential): Check | null {
     const now = this.#options.cache.localReadPermit()
@@ -99,7 +94,7 @@ export class SessionChecker {
   async read(credential: Credential, transaction?: Queryable): Promise<Reading> {
     const verified = await this.#verify(credential)
     if (!(verified instanceof VerifiedCredential)) return { check: verified, record: null }
-    // A read is shared by its callers: the fault is reported to each of them.
+    // Several callers share one read, so `callStore` reports its fault to each of them.
     const found = transaction
       ? await this.#ask<StoreLookup>(() => holdSession(transaction, verified.sessionId))
       : await callStore(() => this.#options.cache.find(verified.sessionId, matching(verified)))
@@ -107,7 +102,7 @@ export class SessionChecker {
   }
 
   /**
-   * Checks many credentials, with one command to Redis and one query at most.
+   * Checks many credentials with at most one command to Redis and one query.
    *
    * @throws StoreUnavailable when one of them cannot be decided
    */
@@ -116,7 +111,7 @@ export class SessionChecker {
     { maxAgeMs }: Consistency
   ): Promise<AgedCheck[]> {
     const now = maxAgeMs > 0 ? this.#options.cache.localReadPermit() : null
-    // Everything that `now` permits is done before the first `await`.
+    // The permit `now` is valid until the first `await`: every local answer is given before it.
     const known = credentials.map((credential) =>
       credential ? this.#checkAged(credential, now, maxAgeMs) : { check: malformed, ageMs: 0 }
     )
@@ -128,8 +123,8 @@ export class SessionChecker {
   }
 
   /**
-   * Verifies signature and form of a session token without I/O; null for what this server never
-   * issued.
+   * Verifies the signature and form of a session token without I/O. Null for a token that this
+   * server never issued.
    */
   parse(credential: Credential): ParsedToken | null {
     if (credential.kind === 'access') return null
@@ -156,7 +151,7 @@ export class SessionChecker {
     return copy && { check: verified.checkOf(copy), ageMs: now - copy.readAt }
   }
 
-  /** The copy in this process, where one answers. Notes the use of the session. */
+  /** The copy in this process, or null. Notes the use of the session. */
   #findCopy(
     verified: VerifiedCredential,
     now: LocalReadPermit,
@@ -174,7 +169,7 @@ export class SessionChecker {
   async #checkUncached(credential: Credential): Promise<Check> {
     const verified = await this.#verify(credential)
     if (!(verified instanceof VerifiedCredential)) return verified
-    // An access token may have been verified only now: its session may have a copy.
+    // The access token may have been verified only now, and its session may have a local copy.
     const now = this.#options.cache.localReadPermit()
     const known = now === null ? null : this.#checkLocally(verified, now)
     return (
@@ -196,8 +191,8 @@ export class SessionChecker {
     const wanted = new Map<string, Matches>()
     for (const verified of open) {
       if (!(verified instanceof VerifiedCredential)) continue
-      // A copy must fit every credential that names its session. One that does not is read from the
-      // store, and judged by each of them.
+      // A copy must fit every credential that names its session. Where it does not, the store is
+      // read, and each credential is judged against the row.
       const others = wanted.get(verified.sessionId)
       wanted.set(
         verified.sessionId,
@@ -213,7 +208,7 @@ export class SessionChecker {
     })
   }
 
-  /** Verifies a credential without I/O; null for an access token that was not verified before. */
+  /** Verifies a credential without I/O. Null for an access token that was not verified before. */
   #verifyCached({ kind, value }: Credential): VerifiedCredential | InactiveCheck | null {
     if (kind === 'access') {
       const claims = this.#options.accessTokens.findVerified(value)

@@ -3,14 +3,14 @@ import { LRUCache } from 'lru-cache'
 import { VerifiedCredential } from './verified-credential.js'
 import { parseSessionToken, toWireForm, verifySignedToken } from '../session/session-token.js'
 
-/** Tokens that one process remembers: about 15 MB. */
+/** Verified tokens that one process remembers: about 15 MB. */
 const REMEMBERED = 50_000
 
 /**
- * Verifies signed session tokens, and remembers those that were good: signature and checksum cost
- * more than the rest of a warm check. It keeps hashes, never a token, and says only what a token
- * is; whether its session is active is asked every time. Garbage is not remembered, so that it
- * cannot push out what is in use.
+ * Verifies signed session tokens and remembers the valid ones: signature and checksum cost more
+ * than the rest of a warm check. It keeps hashes, never a token. It says only which session a token
+ * names: whether that session is active is checked every time. Invalid tokens are not remembered,
+ * so garbage cannot push out tokens that are in use.
  */
 export class SessionTokenVerifier {
   readonly #secrets: readonly string[]
@@ -20,12 +20,12 @@ export class SessionTokenVerifier {
     this.#secrets = secrets
   }
 
-  /** What a token proves; null for what this server never issued. */
+  /** The verified credential of a token. Null for a token that this server never issued. */
   verify(sent: string): VerifiedCredential | null {
     const known = this.#known.get(keyOf(sent))
     if (known) return known
-    // Remembered in one form alone: the many spellings of one token must not push out what is in
-    // use.
+    // Remembered in one form only. Otherwise the many spellings of one token could push out tokens
+    // that are in use.
     const signed = toWireForm(sent)
     const key = keyOf(signed)
     const remembered = signed === sent ? undefined : this.#known.get(key)
@@ -39,7 +39,7 @@ export class SessionTokenVerifier {
   }
 }
 
-/** Latin-1, a character for each byte: the shortest text there is. */
+/** A Latin-1 string with one character for each byte: the shortest string for a hash. */
 function keyOf(signed: string): string {
   return hash('sha256', signed, 'binary')
 }

@@ -4,14 +4,15 @@ import type { ActiveCheck, SessionRow } from '../session/session.js'
 import type { ParsedToken } from '../session/session-token.js'
 
 /**
- * A credential whose signature or form was found right: the session that it names, and which rows it
- * fits. Whether that session is active is another question. Many are remembered, so they are small.
+ * A credential whose signature or form is valid: the session that it names, and how to compare it
+ * with the rows. It does not say whether the session is active. Many are remembered, so they are
+ * small.
  */
 export class VerifiedCredential {
   readonly sessionId: string
-  /** What the store should hold for a session token. */
+  /** The hash that the store should hold for a session token. Null for an access token. */
   readonly hash: string | null
-  /** What an access token says. */
+  /** The claims of an access token. Null for a session token. */
   readonly claims: AccessTokenClaims | null
 
   private constructor(sessionId: string, hash: string | null, claims: AccessTokenClaims | null) {
@@ -29,19 +30,22 @@ export class VerifiedCredential {
   }
 
   /**
-   * An access token proves itself; the session that it names must be active all the same, and the
-   * same person's.
+   * Whether a row belongs to this credential. An access token is authenticated by its signature,
+   * but its session must still belong to the same user.
    */
   fits({ token, userId }: Pick<SessionRow, 'token' | 'userId'>): boolean {
     return this.claims ? userId === this.claims.sub : token === this.hash
   }
 
-  /** What a session token says; null for an access token. */
+  /** The parsed session token. Null for an access token. */
   get token(): ParsedToken | null {
     return this.hash === null ? null : { sessionId: this.sessionId, hash: this.hash }
   }
 
-  /** What a copy that fits answers; the same object for as long as the copy is, which keeps it. */
+  /**
+   * The check for a copy that fits. The copy keeps it, so the object stays the same while the copy
+   * lives.
+   */
   checkOf(copy: ActiveCopy): ActiveCheck {
     const { claims } = this
     if (!claims) return copy.active
