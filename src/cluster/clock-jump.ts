@@ -1,17 +1,18 @@
-/** Clocks may drift by this share of a lease, and step by this much, without doing harm. */
+/** Clocks may drift by this share of a lease, and may step by this much, without harm. */
 export const DRIFT = 0.05
 export const CLOCK_STEP_MS = 100
 
 /**
- * Notices that the machine was suspended, or its clock was set: the monotonic clock, on which
- * leases are counted, may have stood still.
+ * Detects that the machine was suspended or its clock was set. Leases are counted on the monotonic
+ * clock, which may have stood still during a suspension.
  */
 export class ClockWatch {
   #offset = Date.now() - performance.now()
 
   /**
-   * Whether the clocks have parted since the last `reset`. @param now the monotonic clock, for
-   * whoever has just read it
+   * Whether the wall clock and the monotonic clock have parted since the last `reset`.
+   *
+   * @param now the monotonic clock, for a caller that has just read it
    */
   clockJumped(now = performance.now()): boolean {
     return Math.abs(Date.now() - now - this.#offset) > CLOCK_STEP_MS

@@ -1,12 +1,12 @@
 import { DRIFT, ClockWatch } from './clock-jump.js'
 
 /**
- * The database's clock as this process knows it: bounds for what it shows, from answers that
- * carried its time. Ages of copies in Redis are counted on it, because all nodes share it and a
- * writer to Redis cannot move it.
+ * Bounds for the database's clock, from query answers that carried its time. Ages of copies in
+ * Redis are counted on this clock: all nodes share it, and an attacker who can write to Redis
+ * cannot move it.
  */
 export class DatabaseClock {
-  /** Bounds for the database's milliseconds less this process's monotonic ones. */
+  /** Bounds for the database's milliseconds minus this process's monotonic milliseconds. */
   #low = -Infinity
   #high = Infinity
   #notedAt = -Infinity
@@ -14,11 +14,11 @@ export class DatabaseClock {
 
   /**
    * Takes note of an answer. The bounds shrink to what all answers agree on, and grow by what
-   * clocks may drift between them. An answer that does not agree begins anew: one of the clocks was
-   * set, or the database is another.
+   * clocks may drift between answers. An answer that contradicts them starts over: a clock was set,
+   * or the database is another one.
    *
    * @param time what the database's clock showed, cut to milliseconds
-   * @param sentAt when it was asked, in monotonic milliseconds
+   * @param sentAt when the query was sent, in monotonic milliseconds
    */
   note(time: Date, sentAt: number): void {
     const now = performance.now()
@@ -34,14 +34,17 @@ export class DatabaseClock {
   }
 
   /**
-   * The latest that it may be there; null where that is not known: nothing was noted, or this
-   * machine slept since.
+   * The latest time that the database's clock may show, in milliseconds. Null where it is not
+   * known: no answer was noted yet, or this machine has slept since.
    */
   latest(now: number): number | null {
     return this.#isKnown(now) ? now + this.#high + (now - this.#notedAt) * DRIFT : null
   }
 
-  /** The earliest that it may be there; null where that is not known. */
+  /**
+   * The earliest time that the database's clock may show, in milliseconds. Null where it is not
+   * known.
+   */
   earliest(now: number): number | null {
     return this.#isKnown(now) ? now + this.#low - (now - this.#notedAt) * DRIFT : null
   }

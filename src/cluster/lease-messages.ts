@@ -1,6 +1,6 @@
 /*
- * What travels through the subscriptions. Whoever renews hears its own heartbeat; whoever
- * announces, the acknowledgements.
+ * Messages on the subscriptions. A node receives its own heartbeats, and the acknowledgements of
+ * what it announced.
  */
 export interface Heartbeat {
   kind: 'heartbeat'
@@ -25,8 +25,8 @@ export interface Announcement {
 type LeaseMessage = Heartbeat | Acknowledgement | Announcement
 
 /**
- * Reads a message; null for one that is not of ours. Whoever can publish in Redis can send
- * anything: nothing is read that was not looked at.
+ * Parses a message. Null for one that no node of this server sent: any client that can publish in
+ * Redis can send anything, so every field is checked.
  */
 export function parseMessage(text: string): LeaseMessage | null {
   try {

@@ -1,12 +1,12 @@
 /*
- * The coordination keys and channels share one hash slot, so that what is published there keeps its
+ * The coordination keys and channels share one hash slot, so that published messages keep their
  * order.
  *   holdfast:<store>:{nodes}           hash: replid and birth of this table, seq (invalidations announced), n:<node> (lease's end, Redis ms)
  *   holdfast:<store>:{nodes}:changes   channel: what every node must forget
  *   holdfast:<store>:{nodes}:<node>    channel: that node's heartbeats, and acknowledgements for what it announced
- * Table, replid and birth are one key: eviction takes all of it or nothing. A lost table is born
- * anew, and its youth is waited for. Each script deletes first: at `maxmemory` only a script that
- * began so may write.
+ * Table, replid and birth are one key, so eviction takes all of it or nothing. A lost table is
+ * created again with a new birth, and a revocation waits until it is a lease old. Each script
+ * deletes first: at `maxmemory` Redis allows writes only to a script that began with a delete.
  */
 const PRELUDE = `
 redis.call('HDEL', KEYS[1], '')

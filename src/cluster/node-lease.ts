@@ -25,36 +25,36 @@ type Scripts = RedisConnection & {
 
 export interface NodeLeaseOptions {
   redis: RedisConnection
-  /** A connection of its own: what arrives on it arrives in order. */
+  /** A connection of its own, so that messages arrive in the order in which they were published. */
   subscriber: RedisConnection
-  /** Stands before everything that is sent on `redis`. */
+  /** Guards every command on `redis`. */
   breaker: Breaker
   leaseMs: number
   protections: Protections
-  /** Forget these sessions; called in the order in which Redis published. */
+  /** Forget these sessions. Called in the order in which Redis published. */
   onInvalidation: (changes: readonly Invalidation[]) => void
-  /** Forget everything: this node cannot know what it has missed. */
+  /** Forget everything: this node cannot know which invalidations it missed. */
   onNewEpoch: () => void
   /**
-   * Redis could not be asked for the lease, or to listen, or has refused it. Called at every
-   * attempt that fails.
+   * Redis could not be asked for the lease or the subscription, or it refused them. Called for
+   * every attempt that fails.
    */
   onRefused: (error: unknown) => void
-  /** The lease was begun anew. */
+  /** The lease began again after a gap. */
   onGranted: () => void
 }
 
 const nothing = () => {}
 
 const RENEWALS_PER_LEASE = 4
-/** A subscription that was silent for so many leases is made anew. */
+/** A subscription that was silent for this many leases is opened again. */
 const DEAF_LEASES = 3
 
 /**
- * This node's right to answer from its caches. It holds the lease only after a heartbeat *arrived
- * through the subscription*: whatever was published before it has then been applied. From the
- * moment *before* the renewal was sent it runs `leaseMs`, less a margin for drift, so Redis always
- * believes in it longer than the node does.
+ * This node's right to answer from its caches. The node holds the lease only after a heartbeat
+ * *arrived through the subscription*: every invalidation published before it has then been applied.
+ * The lease runs for `leaseMs`, less a margin for drift, counted from *before* the renewal was
+ * sent. So it always ends on the node before it ends in Redis.
  */
 export class NodeLease {
   readonly node = randomUUID()
@@ -70,15 +70,15 @@ export class NodeLease {
   #history = ''
   #seq = 0
   #renewals = 0
-  /** Renewals that were answered since a heartbeat was heard. */
+  /** Renewals that were answered since the last heartbeat arrived. */
   #unheard = 0
   #timer: NodeJS.Timeout | null = null
   #stopped = false
   /**
-   * Grows whenever everything must be forgotten: a load that began in another epoch stores nothing.
+   * Grows whenever everything must be forgotten. A load that began in an older epoch is not stored.
    */
   epoch = 0
-  /** The Redis history that the lease stands on. */
+  /** The Redis history (`master_replid`) on which the lease was granted. */
   stamp = ''
 
   constructor(options: NodeLeaseOptions) {
@@ -91,8 +91,8 @@ export class NodeLease {
   }
 
   /**
-   * The Redis history, and the lease table in it, that the lease stands on: the same for all nodes
-   * that can hear each other.
+   * The Redis history and lease table on which the lease was granted. It is the same for all nodes
+   * that can hear each other. Null while the lease is not held.
    */
   get history(): string | null {
     return this.isHeld() ? this.#history : null
@@ -101,7 +101,7 @@ export class NodeLease {
   /**
    * Subscribes, and keeps the lease renewed until `stop`.
    *
-   * @param namespace names the store: several may share one Redis
+   * @param namespace names the store, because several stores may share one Redis
    */
   start(namespace: string): void {
     this.#table = `holdfast:${namespace}:{nodes}`
@@ -124,13 +124,14 @@ export class NodeLease {
   }
 
   /**
-   * Whether this node may answer from its caches at this moment. @param now the monotonic clock,
-   * for whoever has just read it
+   * Whether this node may answer from its caches now.
+   *
+   * @param now the monotonic clock, for a caller that has just read it
    */
   isHeld(now = performance.now()): boolean {
     if (!this.#options.protections.leaseCheck) return this.stamp !== ''
     if (now >= this.#heldUntil) return false
-    // The machine was suspended, or its clock was set: the monotonic clock may have stood still.
+    // The machine was suspended or its clock was set: the monotonic clock may have stood still.
     if (this.#steps.clockJumped(now)) {
       this.#lapse()
       return false
@@ -139,11 +140,11 @@ export class NodeLease {
   }
 
   /**
-   * Announces what must be forgotten and waits until every node has, or has lost its lease; and in
-   * any case until the lease table is as old as a lease lasts, for a younger one may have lost the
-   * lease of somebody who still believes in it.
+   * Announces what must be forgotten, and waits until every node has acknowledged it or lost its
+   * lease. It always waits until the lease table is at least one lease old: a younger table may
+   * have lost the lease of a node that still holds it.
    *
-   * @throws when Redis does not answer: then nobody knows who has heard
+   * @throws when Redis does not answer: then it is unknown which nodes have heard
    */
   async announce(changes: readonly Invalidation[]): Promise<void> {
     const { leaseMs, protections, breaker } = this.#options
@@ -168,8 +169,8 @@ export class NodeLease {
       if (!protections.acknowledgements) return
       const answered = performance.now()
       const [age = 0, ...pairs] = reply as (number | string)[]
-      // Where Redis' clock was set back, ages and ends lie in the future: no lease, and no youth,
-      // lasts longer than `leaseMs`.
+      // If Redis' clock was set back, ages and ends lie in the future. No wait needs to be longer
+      // than `leaseMs`.
       const youngUntil = protections.youngTableWait
         ? answered + Math.min(leaseMs, leaseMs - Number(age)) + CLOCK_STEP_MS
         : 0
@@ -248,8 +249,9 @@ export class NodeLease {
   }
 
   /**
-   * Renewals are answered, and none arrives through the subscription: its connection is open on
-   * this side only, or Redis has forgotten it. The system would give it up after minutes.
+   * Reconnects when renewals are answered but heartbeats do not arrive: the subscription's
+   * connection is open on this side only, or Redis has forgotten it. The system would give it up
+   * only after minutes.
    */
   #hearOrReconnect(): void {
     this.#unheard++
@@ -260,7 +262,7 @@ export class NodeLease {
 
   #receive(channel: string, text: string): void {
     const message = parseMessage(text)
-    if (!message) return this.#lapse() // nobody of ours wrote it: what else was lost is not known
+    if (!message) return this.#lapse() // not from a node of ours: other messages may be lost
     if (message.kind === 'heartbeat') {
       if (this.#options.protections.heartbeatBySubscription) this.#beat(message)
     } else if (message.kind === 'ack') this.#waiting.get(message.announcement)?.(message.node)
@@ -274,8 +276,8 @@ export class NodeLease {
     this.#sent.delete(sent)
     const history = `${replid} ${birth}`
     const heldUntil = sentAt + this.#options.leaseMs * (1 - DRIFT)
-    // A gap in the count means that an announcement was lost on the way, which the connection may
-    // not have noticed.
+    // A gap in the sequence means that an announcement was lost on the way. The connection may not
+    // have noticed it.
     const missed = this.#options.protections.heartbeatBySubscription && seq !== this.#seq
     if (
       history !== this.#history ||
@@ -307,7 +309,7 @@ export class NodeLease {
     const sending = isCluster(this.#options.redis)
       ? this.#options.redis.spublish(channel, ack)
       : this.#options.redis.publish(channel, ack)
-    sending.catch(() => {}) // a lost acknowledgement costs the other side the rest of our lease
+    sending.catch(() => {}) // without it the other node waits until our lease ends
   }
 
   #lapse(): void {

@@ -6,8 +6,8 @@ import { StoreUnavailable } from '../errors.js'
 import { DRIFT, ClockWatch } from './clock-jump.js'
 
 /**
- * How a node keeps copies. `shared`: with Redis, beside others. `sole`: in this process, as the
- * only node. `uncached`: not at all.
+ * How a node keeps copies. `shared`: with Redis, beside other nodes. `sole`: in this process, as
+ * the only node. `uncached`: not at all.
  */
 export type NodeMode = 'shared' | 'sole' | 'uncached'
 
@@ -17,9 +17,9 @@ export interface RegistrationOptions {
   mode: NodeMode
   leaseMs: number
   cacheTtlSeconds: number
-  /** The Redis that this node hears others through; null while it hears nobody. */
+  /** The Redis history on which this node receives changes. Null while it receives none. */
   history: () => string | null
-  /** Forget everything: for a while this node had no right to its copies. */
+  /** Forget everything: this node had no right to its copies for a while. */
   onNewEpoch: () => void
   onWarning: (message: string) => void
 }
@@ -34,26 +34,27 @@ interface Other {
 
 const RENEW_MS = 1_000
 /**
- * A row that was renewed longer ago says nothing of now: three renewals, less what two may be late.
+ * A row that was renewed longer ago is not current. That is three renewals, less the time that two
+ * may be late.
  */
 const CURRENT_MS = 2_500
 /**
- * A lost Redis gives every node a new history at a time of its own: only a difference that lasts is
- * one.
+ * When Redis is lost, each node sees its new history at another time. Only a difference that lasts
+ * for this many renewals counts.
  */
 const DIFFERENCES = 3
-/** How long a start looks whether a node in its way is alive or has left its row behind. */
+/** How long a start waits to see whether an incompatible row is renewed or its node is gone. */
 const LOOK_MS = 3_000
 const RETRY_MS = 100
 const SHORT_LIFE_MS = 5_000
 
 /**
- * This node's row in the store, among those that work on it. Rows of nodes that could not hear each
- * other exclude each other, and a node's caches, and what it confirms, count only while it holds
- * its row, on the clock as it stood *before* the renewal was sent.
+ * This node's row in the store, among those of the other nodes. Nodes that could not hear each
+ * other exclude each other's rows. A node may use its caches, and confirm changes, only while it
+ * holds its row. Time is counted from *before* the renewal was sent.
  *
- * With Redis the row lives longer than any copy: while PostgreSQL is gone nobody else can register,
- * and copies may be answered until they end.
+ * With Redis the row lives longer than any copy. While PostgreSQL is down no other node can
+ * register, so this node may answer from copies until they end.
  */
 export class NodeMembership {
   readonly #options: RegistrationOptions
@@ -76,17 +77,18 @@ export class NodeMembership {
   }
 
   /**
-   * Whether at this moment no other node can be at work that would not hear of this one's changes,
-   * nor this one of its.
+   * Whether this node holds its row now: no node is active that would not hear of this one's
+   * changes, and none of whose changes this one would not hear.
    */
   isHeld(now = performance.now()): boolean {
     return this.#agreed && now < this.#heldUntil && !this.#steps.clockJumped(now)
   }
 
   /**
-   * Registers, and stays registered until `stop`. May be called again after it failed.
+   * Registers this node, and keeps the row renewed until `stop`. May be called again after it
+   * failed.
    *
-   * @throws ConfigError when a node is at work beside which this one cannot
+   * @throws ConfigError when an active node is incompatible with this one
    * @throws StoreUnavailable when that is not known yet
    */
   async start(): Promise<void> {
@@ -94,7 +96,7 @@ export class NodeMembership {
     for (;;) {
       const other = await this.#register()
       if (!other) break
-      // Its row may outlive it: only a row that is renewed has a node behind it.
+      // A row may outlive its node: only a row that is renewed belongs to an active node.
       if (this.#inTheWay?.id === other.id && other.renewedAt > this.#inTheWay.renewedAt)
         throw new ConfigError(describe(this.#options, other))
       if (this.#inTheWay?.id !== other.id) this.#inTheWay = other
@@ -115,7 +117,7 @@ export class NodeMembership {
   }
 
   /**
-   * Compares the Redis of this node with that of the others, once it has one.
+   * Compares this node's Redis with that of the other nodes, once it is connected.
    *
    * @throws ConfigError when they differ
    */
@@ -131,26 +133,26 @@ export class NodeMembership {
     }
   }
 
-  /** Takes the row away, so that nobody waits for it. */
+  /** Deletes the row, so that no other start waits for it. */
   async stop(): Promise<void> {
     if (this.#timer) clearInterval(this.#timer)
     await this.#renewing
     this.#heldUntil = -Infinity
-    await // it runs out by itself
+    await // the row expires without it
     this.#options.prisma.$executeRaw`DELETE FROM "node" WHERE "id" = ${this.#options.node}`.catch(
       () => {}
     )
   }
 
-  /** @returns a node that is in the way */
+  /** @returns the incompatible node, or null when this one is registered */
   async #register(): Promise<Other | null> {
     const { prisma, node, mode, leaseMs, cacheTtlSeconds } = this.#options
     const sentAt = performance.now()
     const other = await callStore(() =>
       prisma.$transaction(async (db) => {
-        // One registers at a time, and no renewal is under way: a row that looks ended here stays
-        // so.
-        // a node that is paused here would hold up all the others
+        // The lock lets one node register at a time, and keeps renewals out: a row that has expired
+        // here stays expired. The timeout is there because a node that is paused in this
+        // transaction would hold up all others.
         await db.$executeRaw`SET LOCAL idle_in_transaction_session_timeout = 2000`
         await db.$executeRaw`LOCK TABLE "node" IN SHARE ROW EXCLUSIVE MODE`
         await db.$executeRaw`DELETE FROM "node" WHERE "expiresAt" <= clock_timestamp()`
@@ -175,7 +177,7 @@ export class NodeMembership {
     const { prisma, node, history, onWarning } = this.#options
     const sentAt = performance.now()
     const mine = history()
-    // Compared with nodes that were here before: of two groups that cannot hear each other the
+    // Compared with nodes that started earlier: of two groups that cannot hear each other, the
     // newer one gives way.
     const [row] = await prisma.$queryRaw<{ renewed: boolean; differs: boolean | null }[]>`
       WITH renewed AS (
@@ -239,7 +241,7 @@ function describe(mine: RegistrationOptions, other: Other): string {
   return `CACHE_TTL_SECONDS: is ${mine.cacheTtlSeconds}, and ${other.cacheTtlSeconds} on a node that is at work on this store: to change it, stop them all`
 }
 
-/** Whether a node is at work that may hold copies. */
+/** Whether an active node may hold copies. */
 export async function isAnyCaching(prisma: PrismaClient): Promise<boolean> {
   const [row] = await prisma.$queryRaw<{ caching: boolean }[]>`
     SELECT EXISTS (SELECT 1 FROM "node" WHERE "mode" <> 'uncached' AND "expiresAt" > clock_timestamp()) AS "caching"`

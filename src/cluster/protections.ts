@@ -1,16 +1,16 @@
 /**
- * The steps that keep the cache from a stale answer, each of which can be switched off. The product
- * never does; the consistency checker does, one by one, to prove that it would notice.
+ * The steps that keep the cache from a stale answer. Each can be switched off. The product never
+ * does that. The consistency checker switches them off one by one, to prove that it would notice.
  */
 export interface Protections {
   /**
-   * A load may fill the shared cache only while the lease stands that it was given before it read
+   * A load may fill the shared cache only while it holds the fill lease that it got before it read
    * the store.
    */
   fillLease: boolean
   /**
-   * An older copy never replaces a newer one, nor is it taken from Redis by a node that has heard
-   * of a newer one.
+   * An older copy never replaces a newer one. A node that has heard of a newer version does not
+   * take an older copy from Redis.
    */
   versionCompare: boolean
   /** A copy counts only on the Redis history on which it was written. */
@@ -25,7 +25,7 @@ export interface Protections {
   youngTableWait: boolean
   /** A load that an invalidation has overtaken is not stored. */
   overtakenLoads: boolean
-  /** Whoever comes while a load is running waits for the next one. */
+  /** A read that arrives while a load is running waits for the next load. */
   joinNext: boolean
 }
 
@@ -49,10 +49,10 @@ export function currentProtections(): Readonly<Protections> {
 }
 
 /**
- * Leaves steps out of caches that are opened from now on. Only the consistency checker calls it:
- * there is no setting and no option for it.
+ * Leaves steps out of caches that are opened from now on. Only the consistency checker calls it: no
+ * setting or option reaches it.
  *
- * @throws Error for a name that is no protection's
+ * @throws Error for an unknown protection
  */
 export function leaveOutForTest(names: readonly string[]): void {
   for (const name of names) {
