@@ -3,7 +3,7 @@ import { AsyncResource } from 'node:async_hooks'
 const MAX_WAIT_MS = 5
 const LONGEST_WAIT_MS = 100
 
-/** This many items are sent without waiting for the batches before them. */
+/** A batch of this size does not wait for earlier batches, up to `maxConcurrent`. */
 const MIN_BATCH = 4
 
 export interface BatcherOptions {
@@ -11,7 +11,7 @@ export interface BatcherOptions {
   maxConcurrent?: number
   /**
    * How long an item waits at most while other batches are in flight, in milliseconds. It doubles
-   * with each of those, up to 100. Default 5.
+   * with each batch in flight, up to 100. Default 5.
    */
   maxWaitMs?: number
 }
@@ -23,15 +23,14 @@ interface Batch<Item, Result> {
 
 /**
  * Loads items in batches: items of one turn of the event loop, and items that arrive while earlier
- * batches are in flight. The more items arrive, the less each costs; a slow store gets larger
- * batches and not more of them. An item is sent after it arrived, never joined to a read that began
- * before.
+ * batches are in flight. The more items arrive, the less each costs. A slow store gets larger
+ * batches, not more of them. An item never joins a read that began before it arrived.
  */
 export class Batcher<Item, Result> {
   readonly #loadAll: (items: readonly Item[]) => Promise<readonly Result[]>
   readonly #maxConcurrent: number
   readonly #maxWaitMs: number
-  /** A batch belongs to many callers: it does not run in the async context of the first one. */
+  /** A batch belongs to many callers, so it must not run in the async context of the first one. */
   readonly #context = new AsyncResource('Batcher')
   #open: Batch<Item, Result> | null = null
   #inFlight = 0
@@ -51,7 +50,7 @@ export class Batcher<Item, Result> {
   /**
    * Loads an item with its batch. An error of the batch rejects all its items.
    *
-   * @param then maps the result: cheaper than another promise around this one
+   * @param then maps the result, which is cheaper than another promise around this one
    */
   load<T>(item: Item, then: (result: Result) => T | Promise<T>): Promise<T> {
     this.#open ??= this.#begin()
@@ -88,7 +87,7 @@ export class Batcher<Item, Result> {
     )
   }
 
-  /** Waits until the batch is large enough, another one ends, or the time is up. */
+  /** Waits until the batch is large enough, another one ends, or the wait is over. */
   #untilDue(): Promise<void> {
     return new Promise((resolve) => {
       const timeout = setTimeout(

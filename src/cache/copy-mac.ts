@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 
-/** A key that authenticates copies, and the name by which a copy says that it was made with it. */
+/** A key that authenticates copies, and the id by which a copy names its key. */
 export interface CopyKey {
   readonly id: string
   readonly copies: Buffer
@@ -12,7 +12,7 @@ export interface CopyKey {
  */
 export interface CopyPlace {
   readonly kind: 'copy' | 'tombstone'
-  /** Names the store: several may share one Redis. */
+  /** Names the store, because several stores may share one Redis. */
   readonly storeId: string
   readonly sessionId: string
   readonly version: number
@@ -20,7 +20,7 @@ export interface CopyPlace {
   readonly stamp: string
 }
 
-// <key id> "." <mac> "." <text>. A node of version 0.1 expects JSON, and takes this for no copy.
+// <key id> "." <mac> "." <text>. A node of version 0.1 expects JSON, and treats this as a miss.
 const KEY_ID_LENGTH = 8
 /** 132 bits. */
 const MAC_LENGTH = 22
@@ -28,26 +28,26 @@ const MAC_AT = KEY_ID_LENGTH + 1
 const TEXT_AT = MAC_AT + MAC_LENGTH + 1
 
 /**
- * Authenticates what is kept in Redis. Who can write there, and does not have AUTH_SECRET, can make
- * this server forget a copy, and cannot make it believe one.
+ * Authenticates what is kept in Redis. An attacker who can write there, without AUTH_SECRET, can
+ * make this server forget a copy, but cannot make it believe a forged one.
  */
 export class CopyMac {
   readonly #current: Authenticator
   readonly #known: ReadonlyMap<string, Authenticator>
 
-  /** @param keys the first one makes new texts, all of them verify */
+  /** @param keys the first one seals new texts, all of them verify */
   constructor(keys: readonly [CopyKey, ...CopyKey[]]) {
     this.#current = new Authenticator(keys[0])
     this.#known = new Map(keys.map((key) => [key.id, new Authenticator(key)]))
   }
 
-  /** @param text without a line break: the fields before it are separated by them */
+  /** @param text without a line break, because line breaks separate the fields before it */
   seal(place: CopyPlace, text: string): string {
     const { id } = this.#current
     return `${id}.${this.#current.macOf(place, text)}.${text}`
   }
 
-  /** The text, if it was sealed for this place with a known key; else null. */
+  /** The text, if a known key sealed it for this place; else null. */
   open(place: CopyPlace, sealed: string): string | null {
     const key = this.#known.get(sealed.slice(0, KEY_ID_LENGTH))
     if (!key) return null
@@ -61,7 +61,7 @@ const DIGEST = 32
 
 /**
  * HMAC-SHA256 (RFC 2104) as two hashes of whole buffers. Node's `createHmac` makes a stream for
- * each text, which takes almost twice as long: a check that Redis answers pays for one MAC.
+ * each text, which takes almost twice as long, and every check that Redis answers needs one MAC.
  */
 class Authenticator {
   readonly id: string
@@ -98,7 +98,7 @@ function padded(key: Buffer, pad: number): Buffer {
   return block
 }
 
-/** Compares two texts in a time that tells nothing about where they differ. */
+/** Compares two texts in constant time: the time does not tell where they differ. */
 function isSame(a: string, b: string): boolean {
   let difference = a.length ^ b.length
   for (let i = 0; i < b.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i)

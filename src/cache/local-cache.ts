@@ -4,46 +4,46 @@ import { decodeCopy } from './session-codec.js'
 /** A copy of a session in this process. Times are monotonic milliseconds. */
 export interface LocalEntry {
   record: SessionRecord
-  /** What a check shows while the session is active; null where it was not when it was read. */
+  /** The check of the active session. Null where the session was not active when it was read. */
   active: ActiveCheck | null
-  /** The same for the access token that was shown last. */
+  /** The check for the access token that was checked last. */
   shown: ActiveCheck | null
   /**
-   * Until when it is, unless somebody changes it: a check compares one number, and does not walk
-   * through the rows.
+   * When the session ends unless it is changed. A check compares this one number instead of all the
+   * rows.
    */
   activeUntil: number
-  /** Whether it was used since eviction last passed it by. */
+  /** Whether it was used since the last eviction round. */
   used: boolean
-  /** What credentials are held against, from the rows. */
+  /** Compared with credentials. Copied from the rows. */
   token: string
   userId: string
   /** When its use was last noted. */
   notedAt: number
-  /** When its read began: the database's clock in it is carried forward from here. */
+  /** When its read began. The record's database clock is carried forward from here. */
   readAt: number
-  /** When the copy must be read anew. */
+  /** When the copy must be read again. */
   freshUntil: number
 }
 
-/** A copy as it is kept: its text takes a quarter of the room that its objects take. */
+/** A copy as it is kept. Its text takes a quarter of the memory that its objects take. */
 export interface PackedEntry extends Pick<LocalEntry, 'readAt' | 'freshUntil'> {
   /** As `encodeRecord` writes it. */
   text: string
 }
 
-/** A packed copy in its place. */
+/** A packed copy in the map. */
 class PackedCopy implements PackedEntry {
   text: string
   readonly readAt: number
   readonly freshUntil: number
-  /** The copy's objects, while it is one of those that were unpacked last. */
+  /** The copy's objects, while it is among those that were unpacked last. */
   unpacked: LocalEntry | null = null
 
   constructor({ text, readAt, freshUntil }: PackedEntry) {
     this.text = text
-    // V8 keeps whole numbers in the object, and fractions in one of their own. Rounded down, a copy
-    // looks older and ends earlier.
+    // V8 keeps whole numbers inside the object, and fractions in an object of their own. Rounding
+    // down makes a copy look older and end earlier, which is safe.
     this.readAt = Math.floor(readAt)
     this.freshUntil = Math.floor(freshUntil)
   }
@@ -64,20 +64,20 @@ export interface LocalCacheOptions {
 
 /** Bytes that an entry costs beside its text: the id, numbers, map slots. */
 const ENTRY_OVERHEAD_BYTES = 300
-/** Copies that were unpacked last are kept so as well: so many at most, about 20 MB. */
+/** The copies that were unpacked last also keep their objects: at most this many, about 20 MB. */
 const UNPACKED = 10_000
 
 /**
- * Sessions in this process, bounded by entries and bytes. What makes room is old and was not used
- * for a round (second chance). It decides nothing.
+ * Sessions in this process, bounded by entries and bytes. It evicts the oldest entry that was not
+ * used for a round (second chance). It does not decide whether a session is valid.
  */
 export class LocalCache {
   /**
-   * The oldest first. A use moves nothing: in a map that would cost more than all the rest of a
-   * check's look-up.
+   * The oldest first. A use does not move an entry: moving in a map would cost more than the rest
+   * of the look-up.
    */
   readonly #slots = new Map<string, PackedCopy>()
-  /** Whose objects are kept: a ring, whose next place is that of the oldest. */
+  /** The packed copies whose objects are kept: a ring. `#next` is the place of the oldest. */
   readonly #unpacked: (PackedCopy | undefined)[] = []
   readonly #options: LocalCacheOptions
   #next = 0
@@ -111,7 +111,8 @@ export class LocalCache {
     this.delete(sessionId)
     const { maxEntries, maxBytes } = this.#options
     const bytes = bytesOf(text)
-    // Room is made first: where all the others are in use, it would else be the newcomer that goes.
+    // Room is made before the insert. Otherwise, when all others are in use, the new entry would be
+    // the one that goes.
     while (
       this.#slots.size > 0 &&
       (this.#slots.size >= maxEntries || this.#bytes + bytes > maxBytes)
@@ -127,7 +128,7 @@ export class LocalCache {
     if (!slot) return
     this.#bytes -= bytesOf(slot.text)
     this.#slots.delete(sessionId)
-    // The ring may know it a while longer: it is to weigh nothing there.
+    // The ring may refer to it for a while: without text and objects it takes no memory there.
     slot.unpacked = null
     slot.text = ''
   }
@@ -165,7 +166,7 @@ export class LocalCache {
   }
 }
 
-// A text that holds anything beyond Latin-1 takes two bytes for each character: counted so for all.
+// A text with a character beyond Latin-1 takes two bytes per character: counted so for every text.
 function bytesOf(text: string): number {
   return ENTRY_OVERHEAD_BYTES + 2 * text.length
 }

@@ -13,11 +13,11 @@ import type { Fill, SharedAnswer, SharedCache } from './shared-cache.js'
 import type { Layer, Counters } from '../counters.js'
 
 /**
- * The right to answer from caches: a node's lease, or for the only process on a store the certainty
- * of being it.
+ * The cache lease: the right to answer from caches. It is a node's lease, or, for the only process
+ * on a store, the knowledge that it is the only one.
  */
 export interface CacheLease {
-  /** @param now the monotonic clock, for whoever has just read it */
+  /** @param now the monotonic clock, for a caller that has just read it */
   isHeld(now?: number): boolean
   readonly epoch: number
   readonly stamp: string
@@ -36,17 +36,17 @@ export interface SessionCacheOptions {
 }
 
 /**
- * So many commands to Redis may be under way that each ask about several sessions. The store is
- * asked one query at a time: its connections are few.
+ * Up to this many commands to Redis may be in flight, each for several sessions. The store gets one
+ * query at a time, because its connections are few.
  */
 const SHARED_CONCURRENCY = 4
 
-/** A copy that says "there is no such session" lives this long: no id is ever given twice. */
+/** How long a copy that says "there is no such session" lives. No id is ever given twice. */
 const UNKNOWN_TTL_MS = 5_000
 
 /**
- * A copy may reach Redis, and stay there, some seconds too long by chance. One that is older was
- * written back.
+ * A copy may reach Redis late, and stay there too long, by a few seconds. An older one was written
+ * back by an attacker or a restore.
  */
 const LATE_MS = 4_000
 
@@ -58,24 +58,24 @@ const WRITTEN_BACK =
 
 declare const MOMENT: unique symbol
 /**
- * A time on the monotonic clock, in milliseconds, at which copies in this process may answer. Only
- * `SessionCache.moment` makes one.
+ * A permit to read local copies: the monotonic time, in milliseconds, at which it was given. Only
+ * `SessionCache.localReadPermit` makes one.
  */
 export type LocalReadPermit = number & { readonly [MOMENT]: true }
 
-/** A copy in this process of a session that is active. */
+/** A copy in this process of an active session. */
 export type ActiveCopy = LocalEntry & { active: ActiveCheck }
 
 type Lease = SharedAnswer & { kind: 'lease' }
 
-/** What speaks against keeping what a read finds. */
+/** What can forbid keeping the result of a read. */
 interface InFlightRead {
   epoch: number
   /** Whether an invalidation of the session arrived since the read began. */
   overtaken: boolean
 }
 
-/** Sessions that are being read. */
+/** One read's sessions, while it is in flight. */
 type InFlightReads = ReadonlyMap<string, InFlightRead>
 
 interface StoreRead {
@@ -85,27 +85,25 @@ interface StoreRead {
 
 interface SessionLookup {
   sessionId: string
-  /** What a copy must fit. */
+  /** Whether a copy fits the credential. */
   matches: Matches
 }
 
-/** What was found, and who said so. */
+/** What was found, and in which layer. */
 interface LookupResult {
   found: StoreLookup
   layer: Layer
 }
 
 /**
- * The session cache: local (L1), shared (L2), store. It answers from a copy only under the
- * authority of its lease, and a copy never says more than "active": a copy that looks expired or
- * does not match the credential is a miss, for a stale "no" is a sign-out.
+ * The session cache: local (L1), shared (L2), store. It answers from a copy only while it holds its
+ * cache lease. A copy never says more than "active": one that looks expired or does not match the
+ * credential is a miss, because a stale "no" would sign the user out.
  */
 export class SessionCache {
   readonly #options: SessionCacheOptions
   readonly #reads = new Set<InFlightReads>()
-  /**
-   * What the store is asked at present; noted only where the protection against joining it is off.
-   */
+  /** Store reads in flight. Kept only where the protection against joining them is off. */
   readonly #joinable = new Set<StoreRead>()
   readonly #floors = new VersionFloors()
   readonly #warned = new Set<string>()
@@ -123,9 +121,8 @@ export class SessionCache {
   }
 
   /**
-   * This moment, if copies in this process may answer; null while they may not. Whatever was asked
-   * before it may be answered as of it, however long that takes, until something is waited for:
-   * then it counts no more.
+   * Returns the current time while this node holds its lease, else null. Valid only until the next
+   * `await`.
    */
   localReadPermit(): LocalReadPermit | null {
     const now = performance.now()
@@ -134,7 +131,7 @@ export class SessionCache {
   }
 
   /**
-   * The copy in this process, where it says "active"; null where only a read can tell. Costs no
+   * The copy in this process, where it says "active". Null where only a read can tell. Costs no
    * I/O, and no turn of the event loop.
    *
    * @param maxAgeMs how old the copy may be
@@ -158,7 +155,7 @@ export class SessionCache {
   /**
    * Finds a session.
    *
-   * @param matches whether a copy fits the credential that was shown; one that does not is a miss
+   * @param matches whether a copy fits the credential; one that does not is a miss
    * @throws StoreUnavailable when neither a copy nor the store answers
    */
   async find(sessionId: string, matches: Matches): Promise<StoreLookup> {
@@ -170,10 +167,10 @@ export class SessionCache {
   }
 
   /**
-   * As `find`, for whoever has looked for a copy in this process before. Questions that come
-   * together are asked together.
+   * As `find`, for a caller that found no copy in this process. Loads that arrive together are sent
+   * in one batch.
    *
-   * @param show what the caller makes of what is found
+   * @param show maps the result for the caller
    */
   load<T>(sessionId: string, matches: Matches, show: (found: StoreLookup) => T): Promise<T> {
     const question = { sessionId, matches }
@@ -186,16 +183,14 @@ export class SessionCache {
       answer && 'layer' in answer
         ? show(this.#count(answer, matches))
         : this.#load(question, answer, show)
-    // In a cluster nothing is gained by asking together, and whoever asks a shard that is well
-    // would wait for one that is not.
+    // In a cluster a batch saves nothing, and a read from a healthy shard would wait for a failing
+    // one.
     if (shared.isCluster)
       return this.#answerFromShared([question]).then(([answer = null]) => settle(answer))
     return this.#sharedBatcher.load(question, settle)
   }
 
-  /**
-   * The store's pool is the limit here: what it cannot serve soon it refuses, and that is a 503.
-   */
+  /** The limit is the store's pool: it refuses what it cannot serve soon, which becomes a 503. */
   #load<T>(
     question: SessionLookup,
     lease: Lease | null,
@@ -220,9 +215,8 @@ export class SessionCache {
   }
 
   /**
-   * Has copies follow a write that was committed: where there is an older one it is replaced, and
-   * none is made. It promises nothing, and is not waited for: a copy that is not reached ends when
-   * it would have ended.
+   * Replaces older copies after a committed write. It creates none. It guarantees nothing and is
+   * not awaited: a copy that it does not reach ends at its own time.
    *
    * @param record the rows as the write left them, with its version and the database's clock
    */
@@ -238,8 +232,8 @@ export class SessionCache {
       copy.record.session.version < version &&
       !this.#floors.isAbove(version, id)
     ) {
-      // Of both estimates of the database's clock the later one: a session must not seem to live
-      // longer.
+      // Of the two estimates of the database's clock the later one counts: a session must not seem
+      // to live longer.
       const clock = new Date(
         Math.max(record.now.getTime(), copy.record.now.getTime() + now - copy.readAt)
       )
@@ -249,13 +243,13 @@ export class SessionCache {
         freshUntil: copy.freshUntil
       })
     }
-    // the older copy stays, for as long as it had
+    // If this fails, the older copy keeps its remaining time.
     shared?.put(id, version, encodeRecord(record, ttlMs), cacheLease.stamp).catch(() => {})
   }
 
   /**
-   * Finds many sessions: one command to Redis for those that this process does not know, one query
-   * for those that neither does.
+   * Finds many sessions: one command to Redis for those that this process does not know, and one
+   * query for those that neither knows.
    *
    * @param wanted the sessions' ids, each with what a copy must fit
    * @param maxAgeMs how old a copy may be; 0 reads the store
@@ -310,14 +304,14 @@ export class SessionCache {
     this.#floors.sweep(performance.now())
   }
 
-  /** Forgets every copy. Floors stay: they only refuse. */
+  /** Forgets every copy. Floors stay, because they only refuse copies. */
   clear(): void {
     this.#options.local?.clear()
   }
 
   /**
-   * What Redis knows, or the right to fill that it gave; null where it can say nothing that counts,
-   * and the store can.
+   * For each question what Redis knows, or the fill lease that it gave. Null where only the store
+   * can answer.
    */
   async #answerFromShared(
     questions: readonly SessionLookup[]
@@ -340,14 +334,14 @@ export class SessionCache {
   }
 
   /**
-   * What Redis says that counts. Nobody waits for another reader who is filling: the store says it
-   * sooner.
+   * The valid answers of Redis. It does not wait for another reader that is filling, because the
+   * store answers sooner.
    */
   #readShared(ids: ReadonlySet<string>): Promise<Map<string, Aged | Lease>> {
     return this.#hearing(ids, async (beginnings) => {
       const known = new Map<string, Aged | Lease>()
       const { shared, cacheLease } = this.#options
-      // What the shared cache cannot say, the store can.
+      // A missing answer is read from the store.
       const answers = (await shared?.readAll([...ids], cacheLease.stamp)) ?? []
       let next = 0
       for (const [id, beginning] of beginnings) {
@@ -360,7 +354,7 @@ export class SessionCache {
     })
   }
 
-  /** @param checks how many wait for it */
+  /** @param checks how many callers wait for the result, for the counters */
   #readStore(
     ids: ReadonlySet<string>,
     leases: ReadonlyMap<string, Lease>,
@@ -381,7 +375,7 @@ export class SessionCache {
         this.#offer(id, record, readAt, leases.get(id), beginning, fills)
         known.set(id, record)
       }
-      // a fill that fails costs a miss
+      // A fill that fails costs only a miss.
       if (fills.length > 0) this.#options.shared?.fillAll(fills).catch(() => {})
       return known
     })
@@ -397,7 +391,7 @@ export class SessionCache {
     }
   }
 
-  /** Reads, and hears meanwhile of what speaks against keeping what is found. */
+  /** Runs a read, and records what arrives during it that forbids keeping its result. */
   async #hearing<T>(
     ids: ReadonlySet<string>,
     read: (beginnings: InFlightReads) => Promise<T>
@@ -412,7 +406,7 @@ export class SessionCache {
     }
   }
 
-  /** Takes what the shared cache says, if it counts: null where it does not. */
+  /** Takes an answer of the shared cache if it is valid, else returns null. */
   #take(
     sessionId: string,
     answer: SharedAnswer & { kind: 'hit' | 'tombstone' | 'forged' },
@@ -421,8 +415,8 @@ export class SessionCache {
     if (answer.kind === 'forged') return this.#refuse('forged', FORGED)
     if (answer.kind === 'tombstone') return { found: { revokedReason: answer.reason }, ageMs: 0 }
     const { cacheLease, protections } = this.#options
-    // The lease, unbroken since the read began, is still held: a server that was demoted meanwhile
-    // does not count.
+    // The lease must have been held without a gap since the read began: a Redis server that was
+    // demoted during the read does not count.
     const usable =
       (!protections.leaseCheck || (cacheLease.isHeld() && cacheLease.epoch === beginning.epoch)) &&
       (!protections.versionCompare || !this.#floors.isAbove(answer.version, sessionId))
@@ -430,9 +424,9 @@ export class SessionCache {
   }
 
   /**
-   * Takes a copy as old as it says that it is. Its age is counted from the time of its read, which
-   * is authenticated, on the database's clock: that Redis still has it says nothing, for it may
-   * have been written back.
+   * Takes a copy at its stated age. The age is counted on the database's clock from the time of its
+   * read, which is authenticated. That Redis still holds the copy proves nothing, because someone
+   * may have written it back.
    */
   #takeCopy(
     sessionId: string,
@@ -447,7 +441,7 @@ export class SessionCache {
     if (time === null) return null
     const ageMs = time - copy.readAt
     const livesMs = Math.min(copy.livesMs, ttlMs)
-    // One from the future was read before the database's clock was set back.
+    // A negative age means that the copy was read before the database's clock was set back.
     if (ageMs < 0 || ageMs >= livesMs)
       return this.#refuse('old', ageMs > livesMs + LATE_MS ? WRITTEN_BACK : null)
     if (!copy.record) return { found: null, ageMs }
@@ -460,7 +454,7 @@ export class SessionCache {
     return { found: agedBy(copy.record, ageMs), ageMs }
   }
 
-  /** Counts a copy that does not count, and warns of its kind once. */
+  /** Counts a refused copy, and warns once for each reason. */
   #refuse(why: 'forged' | 'old' | 'form', warning: string | null = null): null {
     const { counters, onWarning } = this.#options
     counters.copiesRefused[why]++
@@ -472,8 +466,8 @@ export class SessionCache {
   }
 
   /**
-   * Keeps what the store has said, and adds it to what is offered to the shared cache where this
-   * reader may fill.
+   * Keeps what the store answered. Where this reader holds the fill lease, it also adds a fill for
+   * the shared cache.
    */
   #offer(
     sessionId: string,
@@ -506,18 +500,15 @@ export class SessionCache {
   }
 
   /**
-   * The store has said no more than that there is none: its time is estimated, and none is kept
-   * where that cannot be.
+   * Encodes "no such session". The store's answer carries no time, so the time is estimated. Null,
+   * and no copy, where no estimate is known.
    */
   #encodeUnknown(readAt: number): string | null {
     const time = this.#options.clock.earliest(readAt)
     return time === null ? null : encodeUnknown(Math.floor(time), UNKNOWN_TTL_MS)
   }
 
-  /**
-   * Keeps a copy in this process, unless something that was heard since its read began speaks
-   * against it.
-   */
+  /** Keeps a copy in this process, unless an event since its read began forbids it. */
   #keep(sessionId: string, version: number, entry: PackedEntry, beginning: InFlightRead): void {
     const { local, cacheLease, protections } = this.#options
     if (!local || !cacheLease.isHeld()) return
@@ -535,7 +526,7 @@ function idsOf(questions: readonly SessionLookup[]): Set<string> {
   return new Set(questions.map(({ sessionId }) => sessionId))
 }
 
-/** Whether a copy answers the question: one that does not fit may be older than the credential. */
+/** Whether a copy answers the question. One that does not fit may be older than the credential. */
 function isSettled(found: StoreLookup, matches: Matches | undefined): boolean {
   return found === null || isRevoked(found) || fits(found, matches)
 }

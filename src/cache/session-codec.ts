@@ -1,21 +1,21 @@
 import type { SessionRecord, SessionRow, UserRow } from '../session/session.js'
 
-/** Which form a copy is written in; a process that does not know it takes the copy for none. */
+/** The version of this encoding. A process that does not know it treats the copy as missing. */
 const FORM = 2
 
 type Packed = readonly unknown[]
 
 const UNKNOWN_LENGTH = 3
 
-/** What a copy says: the session as the store had it at one moment, or that there was none. */
+/** A decoded copy: the session as the store had it at one time, or that there was none. */
 export interface Copy {
   record: SessionRecord | null
   /**
-   * The database's clock when the store was read, in milliseconds: the copy's age is counted from
+   * The database's clock when the store was read, in milliseconds. The copy's age is counted from
    * here.
    */
   readAt: number
-  /** How long the copy may live from then on. */
+  /** How long the copy may live, counted from `readAt`, in milliseconds. */
   livesMs: number
 }
 
@@ -25,9 +25,9 @@ export function encodeUnknown(readAt: number, livesMs: number): string {
 }
 
 /**
- * A session as caches keep it: the rows with their hash, never a token. Values in a fixed order,
- * dates as milliseconds, most of them from when the session began: with names and ISO dates a copy
- * takes twice the room, and seven times as long to read.
+ * Encodes a session for caches: the rows with the token's hash, never a token. Values are in a
+ * fixed order, and dates are milliseconds, most of them relative to the session's start. With names
+ * and ISO dates a copy would take twice the room and seven times as long to read.
  *
  * @param livesMs how long the copy may live, counted from the store read
  */
@@ -60,8 +60,8 @@ export function encodeRecord({ session: s, user, now }: SessionRecord, livesMs: 
 }
 
 /**
- * Reads a copy; the database's clock in it stands where the store was read. Null for a copy of
- * another form, and for what is no copy.
+ * Decodes a copy. Its `now` is the database's clock at the store read. Null for another encoding,
+ * and for anything that is not a copy.
  */
 export function decodeCopy(id: string, text: string): Copy | null {
   const packed = parsePacked(text)
@@ -149,7 +149,7 @@ function parsePacked(text: string): Packed | null {
   }
 }
 
-/** The copy as it stands some time later: the database's clock is carried forward. */
+/** The copy after some time: the database's clock is carried forward. */
 export function agedBy(record: SessionRecord, ageMs: number): SessionRecord {
   return {
     session: record.session,

@@ -9,21 +9,22 @@ import type { Protections } from '../cluster/protections.js'
  * The shared cache (L2). Two keys for a session, in one hash slot:
  *   holdfast:<store>:{id}:session   hash: v (version), stamp, body; or v, tomb (the reason) for a revoked session
  *   holdfast:<store>:{id}:fill      the fill lease: the one reader that may fill, and the stamp it was given
- * The stamp is master_replid: it changes with every failover and restart, so that a copy counts
- * only on the Redis history on which it was written. It is compared with the server that answers:
- * just after a failover a node may still hold the lease of the old primary while its commands reach
- * the new one, which may have lost a tombstone. Every check-and-change is one script.
+ * The stamp is master_replid. It changes with every failover and restart, so a copy counts only on
+ * the Redis history on which it was written. The scripts compare it with that of the server that
+ * answers: just after a failover a node may still hold the lease of the old primary while its
+ * commands reach the new one, which may have lost a tombstone. Every check-and-change is one
+ * script.
  *
- * `body` and `tomb` are sealed (copy-mac.ts): others may write to Redis. What does not verify is a
- * miss. The scripts do not verify anything; a forged key can keep them from filling, and cannot
- * make them fail (hence `pcall`).
+ * `body` and `tomb` are sealed (copy-mac.ts), because others may write to Redis. A value that does
+ * not verify is a miss. The scripts verify nothing. A forged key can keep them from filling, but
+ * cannot make them fail (hence `pcall`).
  */
 const STAMP = `local function stamp() return string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') end\n`
 
-// KEYS entry, fill, entry, fill, … ARGV stamp of the node's lease (empty in a cluster, where it
-// stands on another shard), token, lease ms, check stamp. Answers for each a hit, a tombstone, a
-// lease, or "none": another reader fills, or there is no room. It asks for the stamp once: that
-// costs Redis more than a read does.
+// KEYS entry, fill, entry, fill, … ARGV stamp of the node's lease (empty in a cluster, where the
+// lease is on another shard), token, lease ms, check stamp. Answers for each a hit, a tombstone, a
+// lease, or "none": another reader fills, or there is no room. It reads the stamp once, because
+// INFO costs Redis more than a read.
 const READ = `${STAMP}
 local now = stamp()
 local answers = {}
@@ -63,16 +64,16 @@ for i = 1, #KEYS, 2 do
 end
 return answers`
 
-// KEYS entry, fill. ARGV version, ttl ms, reason. Overwrites any version; deletes first, for at
-// maxmemory only that succeeds.
+// KEYS entry, fill. ARGV version, ttl ms, reason. Overwrites any version. Deletes first: at
+// maxmemory Redis allows writes only to a script that began with a delete.
 const BURY = `
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('HSET', KEYS[1], 'v', ARGV[1], 'tomb', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1`
 
-// KEYS entry, fill. ARGV version. Drops an older copy and the right to fill with one; a tombstone
-// stays.
+// KEYS entry, fill. ARGV version. Drops an older copy, and the fill lease of a reader that may have
+// read one. A tombstone stays.
 const DROP = `
 local e = redis.pcall('HMGET', KEYS[1], 'v', 'tomb')
 if e[2] then return 0 end
@@ -81,9 +82,9 @@ if e.err or (e[1] and (tonumber(e[1]) or 0) < tonumber(ARGV[1])) then redis.call
 return 1`
 
 // KEYS entry, fill. ARGV version, stamp, body, check version, check stamp. Replaces an older copy
-// of this history and keeps the time it has left: never creates one, for a copy that was evicted or
-// flushed may have been a revoked session's. A reader who fills has read before the change. Answers
-// 1, or 0, or the stamp for which the body must be sealed.
+// of this history and keeps its remaining time. It never creates one: a copy that was evicted or
+// flushed may have been a revoked session's. It deletes the fill lease, because its reader has read
+// before the change. Answers 1, or 0, or the stamp with which the body must be sealed.
 const PUT = `${STAMP}
 redis.call('DEL', KEYS[2])
 local e = redis.pcall('HMGET', KEYS[1], 'v', 'tomb', 'stamp')
@@ -95,18 +96,18 @@ if ARGV[5] == '1' and ARGV[2] ~= now then return now end
 redis.call('HSET', KEYS[1], 'v', ARGV[1], 'stamp', ARGV[2], 'body', ARGV[3])
 return 1`
 
-/** What the shared cache says of a session. */
+/** The answer of the shared cache for one session. */
 export type SharedAnswer =
   | { kind: 'hit'; version: number; text: string }
   | { kind: 'tombstone'; version: number; reason: string }
-  /** A copy or a tombstone that none of the store's nodes has written. */
+  /** A copy or a tombstone that no node of this store has written. */
   | { kind: 'forged' }
-  /** Nothing; this reader may fill. */
+  /** Nothing. This reader may fill. */
   | { kind: 'lease'; token: string; stamp: string }
-  /** Nothing that counts; this reader does not fill. */
+  /** Nothing that counts. This reader may not fill. */
   | { kind: 'none' }
 
-/** What a reader puts in where it was given the right to. */
+/** A copy to store, with the fill lease of its reader. */
 export interface Fill {
   sessionId: string
   lease: { token: string; stamp: string }
@@ -125,16 +126,16 @@ type Scripts = RedisConnection & {
   hfDrop(entry: string, fill: string, ...args: (string | number)[]): Promise<number>
 }
 
-/** So many sessions in one command: Redis does nothing else meanwhile, some 10 ms. */
+/** Sessions in one command. Redis does nothing else during it: about 10 ms. */
 const TOGETHER = 500
 const none: SharedAnswer = { kind: 'none' }
 const forged: SharedAnswer = { kind: 'forged' }
 
-/** How long a reader may hold the right to fill, in milliseconds. */
+/** How long a reader may hold a fill lease, in milliseconds. */
 const FILL_LEASE_MS = 2_000
 
 /**
- * The shared cache's protocol on one connection. Writes reject when Redis does not answer; the
+ * The shared cache's protocol on one connection. Writes reject when Redis does not answer, and the
  * caller decides what that means.
  */
 export class SharedCache {
@@ -143,13 +144,13 @@ export class SharedCache {
   readonly #protections: Protections
   readonly #mac: CopyMac
   /**
-   * Names the store: several may share one Redis. Known when the store has answered, and nothing is
-   * asked before.
+   * Names the store, because several stores may share one Redis. It is set once the store has
+   * answered. No command is sent before.
    */
   namespace = ''
   readonly #name = randomBytes(12).toString('base64url')
   #attempts = 0
-  /** Whether a command can be about one session alone. */
+  /** In a cluster each command is about one session, because each session has its own slot. */
   readonly isCluster: boolean
   readonly #together: number
 
@@ -167,12 +168,12 @@ export class SharedCache {
   }
 
   /**
-   * Reads any number of sessions in few commands; in a cluster, where each has its own slot, in one
-   * for each. What is not answered says nothing, and costs the others nothing: this alone does not
-   * reject.
+   * Reads any number of sessions in few commands. In a cluster it sends one command for each. A
+   * command that fails answers "none" for its sessions and does not affect the others: this method
+   * alone never rejects.
    *
-   * @param stamp the history on which the reader's lease stands; a cluster's shards each have their
-   *   own
+   * @param stamp the history on which the reader's lease was granted; in a cluster each shard has
+   *   its own
    */
   async readAll(sessionIds: readonly string[], stamp: string): Promise<SharedAnswer[]> {
     const answers = chunk(sessionIds, this.#together).map((ids) =>
@@ -198,7 +199,7 @@ export class SharedCache {
   }
 
   /**
-   * Fills any number of entries, as many in a command as are read.
+   * Fills any number of entries, in as few commands as `readAll`.
    *
    * @returns for each whether it was taken
    */
@@ -234,13 +235,13 @@ export class SharedCache {
   /**
    * Replaces an older copy by what a write has just committed.
    *
-   * @param stamp the history on which the writer's lease stands
+   * @param stamp the history on which the writer's lease was granted
    * @returns whether there was one
    */
   async put(sessionId: string, version: number, text: string, stamp: string): Promise<boolean> {
     const answer = await this.#put(sessionId, version, text, stamp)
-    // In a cluster the session's shard has a stamp of its own, which the script has told. Nothing
-    // was written yet.
+    // In a cluster the session's shard has its own stamp. The script returned it and has written
+    // nothing yet.
     return typeof answer === 'string' && this.isCluster
       ? (await this.#put(sessionId, version, text, answer)) === 1
       : answer === 1
@@ -294,7 +295,7 @@ export class SharedCache {
     return text === null ? forged : { kind: 'hit', version: place.version, text }
   }
 
-  /** Names one attempt to fill, among all of all processes. */
+  /** Names one attempt to fill, unique among all processes. */
   #nextToken(): string {
     return `${this.#name}-${++this.#attempts}`
   }

@@ -1,31 +1,29 @@
 import { findCause, type SessionRecord, type SessionRow } from '../session/session.js'
 
-/** A session of which no more is known than that it was revoked, and why. */
+/** A session of which only the revocation and its reason are known. */
 export interface Revoked {
   readonly revokedReason: string
 }
 
-/** What is known of a session: its rows, that it is revoked, or that there is none. */
+/** What is known of a session: its rows, or that it is revoked; null where there is none. */
 export type StoreLookup = SessionRecord | Revoked | null
 
 export function isRevoked(found: StoreLookup): found is Revoked {
   return found !== null && 'revokedReason' in found
 }
 
-/** The same, with how long ago at most the store said so, in milliseconds. */
+/** A lookup with its maximum age: how long ago, in milliseconds, the store was read. */
 export interface Aged {
   found: StoreLookup
   ageMs: number
 }
 
-/**
- * Whether a copy fits the credential that was shown: by the hash of its token, or by whose it is.
- */
+/** Whether a copy fits the credential: by the token's hash, or by the user. */
 export type Matches = (session: Pick<SessionRow, 'token' | 'userId'>) => boolean
 
 /**
- * Whether a copy settles the question. One that does not match, or looks expired, is a miss: a
- * stale "no" is a sign-out.
+ * Whether a copy settles the question. One that does not match, or looks expired, is a miss,
+ * because a stale "no" would sign the user out.
  */
 export function fits(record: SessionRecord, matches: Matches | undefined): boolean {
   return matches?.(record.session) === true && findCause(record) === null

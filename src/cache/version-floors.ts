@@ -1,5 +1,6 @@
 /**
- * Versions below which no copy may be taken, from an invalidation until every older copy has ended.
+ * For each invalidated session, the version below which no copy may be taken. A floor lasts from
+ * the invalidation until every older copy has ended.
  */
 export class VersionFloors {
   readonly #floors = new Map<string, { version: number; until: number }>()
@@ -10,7 +11,7 @@ export class VersionFloors {
    */
   raise(sessionId: string, version: number, until: number): void {
     const floor = this.#floors.get(sessionId)
-    // Set anew, so that the map stays in the order in which floors end.
+    // Inserted again, so that the map stays ordered by end, as `sweep` needs.
     this.#floors.delete(sessionId)
     this.#floors.set(sessionId, { version: Math.max(version, floor?.version ?? 0), until })
   }
