@@ -18,54 +18,59 @@ import type { Counters } from '../counters.js'
 /** How long a caller waits for another node to confirm what this one could not, in milliseconds. */
 const RELAY_WAIT_MS = 2_000
 const RELAY_POLL_MS = 50
-/** Changes written to Redis at once: more would not be answered within a command's time. */
+/** Changes written to Redis at once. Redis would not answer more within a command's time limit. */
 const BATCH = 500
 /** Changes announced in one message: a larger one could break a subscriber's output buffer. */
 const ANNOUNCED = 5_000
 /**
- * What a bound on time allows: 2 s for clocks that differ, and 2 s, a fill lease, that a copy may
- * reach Redis late.
+ * The margin of a time bound: 2 s for clocks that differ, and 2 s, the length of a fill lease,
+ * because a copy may reach Redis late.
  */
 const MARGIN_MS = 4_000
 
 export interface ConfirmationOptions {
   db: Queryable
   cache: SessionCache
-  /** Absent where one process alone has caches. */
+  /** Null where only one process has caches. */
   shared: SharedCache | null
   lease: NodeLease | null
   ttlMs: number
-  /** Whether this process is the only one that its store can have. */
+  /** Whether the store can have no other process than this one. */
   alone: boolean
   /**
-   * Whether every node that may hold copies hears of this one's changes. Asked after they were
-   * spread.
+   * Whether every node that may hold copies receives this node's changes. Called after the changes
+   * were spread.
    */
   mayConfirm: () => Promise<boolean>
   counters: Counters
-  /** Hears the database's time with each round of the tail: copies in Redis are aged by it. */
+  /**
+   * Takes note of the database's time with each round of the tail. Copies in Redis are aged by it.
+   */
   clock: DatabaseClock
 }
 
-/** What a call has changed, and whose changes by others it must wait for. */
+/**
+ * What a call has changed, and the sessions and users whose changes by other calls it must wait
+ * for.
+ */
 export interface Unconfirmed {
   changes?: readonly Change[]
   sessionIds?: readonly string[]
   userIds?: readonly string[]
 }
 
-/** Makes committed changes known to every cache before they are answered. */
+/** Makes committed changes known to every cache before the call that made them is answered. */
 export class Confirmation {
   readonly #options: ConfirmationOptions
   /**
-   * The first round reads all that is kept: this node may have joined a Redis that never heard of
-   * it.
+   * 0 makes the first round read every row that is kept: this node may have joined a Redis that
+   * never received them.
    */
   #tailFrom = 0n
   readonly #tailed = new Map<string, number>()
   /**
-   * Whether everything that is kept has been applied once. Before that a copy in Redis may be older
-   * than what a node without Redis has changed.
+   * Whether every row that is kept has been applied once. Before that, a copy in Redis may be older
+   * than a change made by a node without Redis.
    */
   caughtUp = false
 
@@ -83,7 +88,7 @@ export class Confirmation {
     return this.#timed(changes, [])
   }
 
-  /** @param others changes that somebody else has made, and counted */
+  /** @param others changes that other calls have made and counted */
   async #timed(own: readonly Change[], others: readonly Change[]): Promise<Date | null> {
     const changes = join(own, others)
     if (changes.length === 0) return null
@@ -105,22 +110,22 @@ export class Confirmation {
     } catch {
       return (await this.#waitForRelay(changes)) ? null : effectiveBy
     }
-    // confirmed all the same; a relay will say so again
+    // The changes are confirmed even if this fails: a relay will then confirm them again.
     if (shared) await confirmChanges(db, changes).catch(() => {})
     return null
   }
 
   /**
-   * Forgets copies of this node at once; the others hear of the changes when they are confirmed.
+   * Forgets copies of this node at once. Other nodes receive the changes when they are confirmed.
    */
   forget(changes: readonly Change[]): void {
     this.#options.cache.invalidate(changes)
   }
 
   /**
-   * As `confirm`, together with what somebody else has changed of these sessions and not confirmed
-   * yet: an answer of "already done" must be as final. All of it is one announcement, so that a
-   * node which does not answer is waited for once.
+   * As `confirm`, but includes the unconfirmed changes that other calls made to these sessions: an
+   * answer of "already done" must be as final as the first one. All changes are one announcement,
+   * so a node that does not answer is waited for only once.
    */
   async settle({ changes = [], sessionIds = [], userIds = [] }: Unconfirmed): Promise<Date | null> {
     if (this.#options.alone || sessionIds.length + userIds.length === 0)
@@ -128,7 +133,7 @@ export class Confirmation {
     return this.#timed(changes, await findUnconfirmed(this.#options.db, sessionIds, userIds))
   }
 
-  /** Confirms what others could not: run by every node that reaches both stores. */
+  /** Confirms what other nodes could not confirm. Every node that reaches both stores runs it. */
   async relay(): Promise<void> {
     const { db, cache } = this.#options
     const rows = await claimUnconfirmed(db)
@@ -137,16 +142,16 @@ export class Confirmation {
     try {
       await this.#spread(rows)
     } catch (error) {
-      await releaseClaims(db, rows).catch(() => {}) // they run out by themselves
+      await releaseClaims(db, rows).catch(() => {}) // the claims expire without it
       throw error
     }
     await confirmChanges(db, rows)
   }
 
   /**
-   * Applies what anybody committed to this node's own cache, and through its own connection to the
-   * shared one: so that even two Redis primaries at once show a revoked session for one round of
-   * this at most.
+   * Applies every committed change to this node's own cache, and through its own connection to the
+   * shared one. So even with two Redis primaries at once, a revoked session is shown for at most
+   * one round of the tail.
    */
   async tail(): Promise<void> {
     const { db, shared, cache, ttlMs, clock } = this.#options
@@ -160,7 +165,7 @@ export class Confirmation {
     })
     if (time) clock.note(time, now)
     this.caughtUp = true
-    this.#tailFrom = next // not before: what could not be applied is read again
+    this.#tailFrom = next // only now: a change that could not be applied is read again
     for (const [id, at] of this.#tailed) {
       if (at > now - 2 * ttlMs) break
       this.#tailed.delete(id)
@@ -171,10 +176,10 @@ export class Confirmation {
     const { shared, lease, mayConfirm } = this.#options
     if (shared && lease) {
       await this.#writeAll(changes, shared)
-      // All at once: a node that does not answer is waited for once.
+      // All at once, so that a node that does not answer is waited for only once.
       await Promise.all(chunk(changes, ANNOUNCED).map((piece) => lease.announce(piece)))
     }
-    // Asked at the end: whoever registers after this moment reads what was committed before it.
+    // Checked last: a node that registers after this moment reads what was committed before it.
     if (!(await mayConfirm())) throw new Error('another node may hold copies, and has not heard')
   }
 
@@ -190,7 +195,7 @@ export class Confirmation {
 
   async #waitForRelay(changes: readonly Change[]): Promise<boolean> {
     const deadline = performance.now() + RELAY_WAIT_MS
-    await releaseClaims(this.#options.db, changes).catch(() => {}) // they run out by themselves
+    await releaseClaims(this.#options.db, changes).catch(() => {}) // the claims expire without it
     while (performance.now() < deadline) {
       await sleep(RELAY_POLL_MS)
       const open = await findUnconfirmed(

@@ -15,15 +15,15 @@ import { judge, type RevocationReason } from '../session/session.js'
 import { findSession, holdUserSessions } from '../session/store.js'
 import type { Thinning } from './thinning.js'
 
-/** What a revocation did. */
+/** The result of a revocation. */
 export interface Revoked {
-  /** How many sessions this call ended: of those that were named, where they were. */
+  /** How many sessions this call ended. Where sessions were named, only named ones count. */
   count: number
   /** Null when it is final everywhere; else the time by which every cached copy has ended. */
   effectiveBy: Date | null
 }
 
-/** Revokes sessions and waits until no cache can say otherwise. */
+/** Revokes sessions, and waits until no cache still answers that they are active. */
 export class Revoker {
   readonly #prisma: PrismaClient
   readonly #confirmation: Confirmation
@@ -36,9 +36,9 @@ export class Revoker {
   }
 
   /**
-   * Revokes the named sessions of a user; anybody's where `userId` is null.
+   * Revokes the named sessions of a user, or of any user where `userId` is null.
    *
-   * @param actingSessionId the session on whose authority, where it is another one
+   * @param actingSessionId the session that authorises it, where it is not one of the named
    * @returns null when that session has itself ended
    */
   async revoke(
@@ -61,8 +61,8 @@ export class Revoker {
       const actingSession = await findSession(this.#prisma, actingSessionId)
       if (!actingSession || !judge(actingSession).active) return null
     }
-    // Where somebody else has ended them, and may not have been answered yet, this answer must be
-    // as final as theirs.
+    // Another call may have ended them without being confirmed yet. This answer must be as final as
+    // that call's.
     const effectiveBy = await (endsAll(changes, sessionIds)
       ? this.#confirmation.confirm(changes)
       : this.#confirmation.settle({ changes, sessionIds }))
@@ -73,11 +73,10 @@ export class Revoker {
   }
 
   /**
-   * Revokes all sessions of a user, or all but one, on the authority of one of that user's
-   * sessions, or an operator's (null). Where there are very many, some may have ended by then even
-   * if it fails.
+   * Revokes all sessions of a user, or all but one. One of that user's sessions authorises it, or
+   * an operator (null). Where there are very many, some may have ended even if this fails.
    *
-   * @returns null when the authorising session has itself ended
+   * @returns null when the acting session has itself ended
    */
   async revokeAll(
     actingSession: { sessionId: string } | null,
@@ -113,8 +112,10 @@ export class Revoker {
 }
 
 /**
- * Tells of the sessions that an operator has ended, in the transaction that ended them; sessions'
- * own events tell of all others. @returns the changes
+ * Writes account events for the sessions that an operator has ended, in the transaction that ended
+ * them. For all others the session events are enough.
+ *
+ * @returns the changes
  */
 async function tellOperators(db: Queryable, changes: Change[]): Promise<Change[]> {
   const theirs = changes

@@ -7,32 +7,33 @@ import { ONE_STATEMENT } from '../session/store.js'
 
 const BATCH = { first: 100, min: 20, max: ONE_STATEMENT / 2 }
 
-/** What of a user's sessions is to end, and on whose authority. */
+/** Which sessions of a user are to end, and which session authorises it. */
 export interface ThinningOut {
   bulk: Pick<BulkRevocation, 'userId' | 'reason'>
   /**
-   * Are not ended here, whatever becomes of them later: the session that authorises the change, and
-   * those that it spares.
+   * Not ended here: the acting session, and those that the change spares. The change decides about
+   * them later.
    */
   spared: readonly string[]
-  /** Nothing ends once this session has ended; null for an operator. */
+  /** The acting session: nothing ends once it has ended. Null for an operator. */
   actingSessionId: string | null
 }
 
-/** What was ended beforehand. */
+/** What was ended before the change. */
 export interface ThinnedOut {
   count: number
-  /** Sessions whose end could not be confirmed: to be settled together with the change. */
+  /** Sessions whose end could not be confirmed. Settle them together with the change. */
   unconfirmed: string[]
 }
 
 /**
- * Ends sessions ahead of a change that ends all of a user's, where there are more than one
+ * Ends sessions before a change that ends all sessions of a user, where there are more than one
  * statement should end: older versions had no cap, an import has none, and a cap may be lowered.
  * Each batch is committed with its outbox rows, the longest idle first. If the process dies in
- * between, some sessions have ended that were to end, and nothing else has changed. A batch is as
- * large as the store ends in a fraction of the time that a statement has; what is left to the
- * change itself is no more than two of them, so that it has the time as well.
+ * between, some of the sessions have ended, and nothing else has changed.
+ *
+ * A batch is as large as the store ends in a fraction of a statement's time limit. At most two
+ * batches are left to the change itself, so that it also keeps within the limit.
  */
 export class Thinning {
   readonly #prisma: PrismaClient
@@ -44,8 +45,8 @@ export class Thinning {
   }
 
   /**
-   * Call it outside of transactions, before the one that makes the change. Where there are few
-   * sessions it does nothing, at the cost of a query.
+   * Call it outside of transactions, before the transaction that makes the change. Where there are
+   * few sessions it costs only a query.
    */
   async thinOut({ bulk, spared, actingSessionId }: ThinningOut): Promise<ThinnedOut> {
     const unconfirmed: string[] = []
@@ -58,17 +59,17 @@ export class Thinning {
         thinOutUserSessions(this.#prisma, bulk, { size, few, spared, actingSessionId })
       )
       few = 2 * pace.size
-      // One batch is confirmed while the next one ends, and no more: Redis is not given more than
-      // it can take.
+      // One batch is confirmed while the next one ends, and no more, so as not to overload Redis.
       await confirming
       if (changes.length === 0) return { count, unconfirmed }
       count += changes.length
-      // Where one could not be confirmed the others would wait as long, each for itself.
+      // Once one confirmation has failed, each of the others would wait as long: leave them to the
+      // change.
       confirming =
         unconfirmed.length === 0
           ? this.#confirm(changes, unconfirmed)
           : this.#leave(changes, unconfirmed)
-      confirming.catch(() => {}) // thrown when it is waited for
+      confirming.catch(() => {}) // the error is thrown by the `await` above
     }
   }
 
