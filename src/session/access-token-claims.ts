@@ -1,4 +1,4 @@
-/** What an access token says (RFC 9068). Times are seconds since the epoch. */
+/** The claims of an access token (RFC 9068). Times are seconds since the epoch. */
 export interface AccessTokenClaims {
   iss: string
   aud: string

@@ -4,8 +4,8 @@ import { touchSessions } from './store.js'
 const DAY_SECONDS = 86_400
 
 /**
- * How soon the first use of a session is written: until then it may be taken for one that nobody
- * uses.
+ * How soon the first use of a session is written. Until then it may look like a session that was
+ * never used.
  */
 const FIRST_USE_MS = 250
 
@@ -13,8 +13,7 @@ const FIRST_USE_MS = 250
 const BATCH = 5_000
 
 /**
- * So many first uses are remembered as written, some 5 MB. One that is forgotten is written once
- * more.
+ * How many first uses are remembered as written: about 5 MB. A forgotten one is written once more.
  */
 const REMEMBERED = 50_000
 
@@ -26,21 +25,21 @@ export interface ActivityOptions {
 }
 
 /**
- * Collects in memory when sessions were used and writes it in batches, so that a check costs no
- * write. What a crash loses is some seconds of "last seen"; the idle expiry has days of slack
- * against that.
+ * Collects in memory when sessions were used, and writes it in batches, so that a check costs no
+ * write. A crash loses some seconds of "last seen". The idle expiry has days of slack for that.
  */
 export class Activity {
   readonly #uses = new Map<string, number>()
   readonly #options: ActivityOptions
   /**
-   * An idle expiry moves when use would move it by this much: at most daily, and seven times in a
-   * short life.
+   * An idle expiry moves when use would move it by at least this much: once a day, or seven times
+   * in a short life.
    */
   readonly #stepSeconds: number
   #soon: NodeJS.Timeout | null = null
   /**
-   * Sessions whose first use is noted or written. Copies say "never used" for as long as they live.
+   * Sessions whose first use is noted or written. Needed because copies say "never used" for as
+   * long as they live.
    */
   readonly #begun = new Set<string>()
 
@@ -55,8 +54,8 @@ export class Activity {
   }
 
   /**
-   * As `note`, for a session that the store has as never used: that is written soon, together with
-   * what else there is.
+   * As `note`, for a session that the store has as never used. It is written soon, together with
+   * the other notes.
    */
   noteFirst(sessionId: string): void {
     this.note(sessionId)
@@ -65,11 +64,11 @@ export class Activity {
     this.#begun.add(sessionId)
     this.#soon ??= setTimeout(() => {
       this.#soon = null
-      this.flush().catch(() => {}) // the notes are kept, and the next round tells
+      this.flush().catch(() => {}) // the notes are kept, and the next round reports the fault
     }, FIRST_USE_MS).unref()
   }
 
-  /** Writes nothing more by itself. */
+  /** Stops the writes that `noteFirst` has scheduled. */
   stop(): void {
     if (this.#soon) clearTimeout(this.#soon)
     this.#soon = null

@@ -4,26 +4,27 @@ import { AppError } from '../errors.js'
 export const LONGEST_DEVICE_NAME = 64
 
 /**
- * What moves the cursor or turns the direction of the text after it, and halves of surrogate pairs.
+ * Control characters, line ends, direction marks that reorder the text after them, and halves of
+ * surrogate pairs.
  */
 const UNSHOWABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu
 
 /**
- * A name that a device was given, as it is kept: in one line, without what nobody would see. Empty
- * where nothing is left of it.
+ * Cleans a device name for storage: one line, without invisible characters. Empty where nothing is
+ * left.
  */
 export function cleanDeviceName(name: string): string {
   return name.normalize('NFC').replaceAll(UNSHOWABLE, ' ').replaceAll(/\s+/g, ' ').trim()
 }
 
 /**
- * The name in a header `Device-Name`: UTF-8, percent-encoded (as JavaScript's `encodeURIComponent`
- * does) or as it is. What is too long is cut off: nobody's sign-in shall fail because of the name
- * of a phone.
+ * Reads the name in a header `Device-Name`: UTF-8, percent-encoded (as JavaScript's
+ * `encodeURIComponent` does) or raw. A long name is cut: a sign-in must not fail because of a
+ * phone's name.
  *
- * @param value as Node has it, a character for each byte
+ * @param value as Node has it, one character for each byte
  * @returns null where nothing is left of it
- * @throws Refusal 400 where it is not UTF-8, or a percent sign stands by itself
+ * @throws AppError 400 for invalid UTF-8, or a percent sign that encodes nothing
  */
 export function deviceNameFrom(value: string): string | null {
   if (/%(?![0-9a-f]{2})/i.test(value)) throw notEncoded()

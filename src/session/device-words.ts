@@ -1,21 +1,21 @@
 import { parse } from 'bowser'
 
-/**
- * What of a user agent says which program it was, where it is no browser's: the first product (RFC
- * 9110 10.1.5).
- */
+/** The program in a user agent that is not a browser's: the first product (RFC 9110 10.1.5). */
 const PRODUCT = /^([^\s/(;]{1,40})(?:\/|\s|$)/
-/** Browsers, and what passes for one. */
+/** The first product of browsers, and of clients that imitate them. */
 const BROWSER = /^(Mozilla|Opera|Dalvik)\//
-/** A web view in an app: the app's own product stands at the end. */
+/**
+ * The products of browsers themselves. In an app's web view the app's own product follows at the
+ * end.
+ */
 const BROWSERS_OWN =
   /^(Mozilla|Opera|AppleWebKit|Gecko|KHTML|Version|Chrome|CriOS|HeadlessChrome|Chromium|Firefox|FxiOS|Focus|Safari|Mobile|Edge?|EdgA|EdgiOS|OPR|OPX|OPT|SamsungBrowser|Presto|Ubuntu|DuckDuckGo|Ddg)$/
 
 /**
- * A device in words, from its user agent: "Chrome on Windows", "Safari on iPhone", "FieldNotes on
- * Android", "curl". It is what the client said, and proves nothing.
+ * Describes a device from its user agent: "Chrome on Windows", "Safari on iPhone", "FieldNotes on
+ * Android", "curl". The client chose the user agent, so it proves nothing.
  *
- * @returns null where it said nothing
+ * @returns null where the user agent says nothing
  */
 export function deviceInWords(userAgent: string | null): string | null {
   if (userAgent === null || userAgent.trim() === '') return null

@@ -1,11 +1,11 @@
 import { Prisma, type Queryable } from '../database/database.js'
 import { chunk } from '../chunk.js'
 
-/** A change of a session that is committed, and that cached copies must not outlive. */
+/** A committed change of a session. Cached copies must not outlive it. */
 export interface Change {
   sessionId: string
   version: number
-  /** Why it was revoked; null where only what it shows has changed. */
+  /** Why the session was revoked. Null where only what a check shows has changed. */
   reason: string | null
 }
 
@@ -16,20 +16,20 @@ export interface OutboxRow extends Change {
 
 type Paged = OutboxRow & { transactionId: bigint }
 
-/** Rows that one statement of the tail, or of the clean-up, takes at most. */
+/** Rows that one statement of the tail or the clean-up takes at most. */
 const PAGE = 5_000
-/** Changes that one statement looks for, releases or confirms. */
+/** Changes that one statement looks for, releases or confirms at most. */
 const CHANGES = 1_000
-/** As many open changes are counted at most. */
+/** The count of open changes stops at this number. */
 const COUNTED = 100_000
 
-/** The writer of a row confirms it itself for this long; then any node may. */
+/** The writer of a row has this long to confirm it. After that any node may. */
 const CLAIM_MS = 3_000
 
 /**
  * The part of a statement that writes outbox rows for the sessions that its step `changed` returned
- * (columns id, userId, version). It stands in the statement of the change itself: whoever commits
- * the one commits the other.
+ * (columns id, userId, version). It belongs in the statement of the change itself, so that both
+ * commit together.
  *
  * @param reason why they were revoked: one for all, or a column of that step; null where they were
  *   not
@@ -42,8 +42,8 @@ export function intoOutbox(changed: string, reason: string | Prisma.Sql | null):
 }
 
 /**
- * Takes rows that nobody has confirmed and whose writer has had its time, for a while and without
- * holding a transaction.
+ * Claims unconfirmed rows whose writer has had its time. The claim lasts a while and holds no
+ * transaction.
  */
 export async function claimUnconfirmed(db: Queryable): Promise<OutboxRow[]> {
   return db.$queryRaw<OutboxRow[]>`
@@ -63,7 +63,7 @@ export async function releaseClaims(db: Queryable, changes: readonly Change[]): 
   }
 }
 
-/** Notes that every cache has heard of these changes. */
+/** Notes that every cache has applied these changes. */
 export async function confirmChanges(db: Queryable, changes: readonly Change[]): Promise<void> {
   for (const piece of chunk(changes, CHANGES)) {
     await db.$executeRaw`
@@ -73,10 +73,7 @@ export async function confirmChanges(db: Queryable, changes: readonly Change[]):
   }
 }
 
-/**
- * How many changes no node has confirmed yet; where there are more than a hundred thousand, that
- * many.
- */
+/** Counts the changes that no node has confirmed yet. The count stops at a hundred thousand. */
 export async function countUnconfirmed(db: Queryable): Promise<number> {
   const [row] = await db.$queryRaw<{ count: number }[]>`
     SELECT count(*)::int AS "count" FROM (SELECT 1 FROM "outbox" WHERE "doneAt" IS NULL LIMIT ${COUNTED}) open`
@@ -84,8 +81,8 @@ export async function countUnconfirmed(db: Queryable): Promise<number> {
 }
 
 /**
- * The changes of these sessions, of those that ended with them, and of all sessions of these users,
- * that no node has confirmed yet.
+ * The unconfirmed changes of these sessions, of the sessions that ended with them, and of all
+ * sessions of these users.
  */
 export async function findUnconfirmed(
   db: Queryable,
@@ -105,15 +102,15 @@ export async function findUnconfirmed(
 }
 
 /**
- * A session that a statement has ended, and whether others may have ended with it: sessions that
- * began by its one-time tokens.
+ * A session that a statement has ended. `hasDerived`: sessions that began by its one-time tokens
+ * may have ended with it.
  */
 export type Ended = Change & { hasDerived: boolean }
 
 /**
- * What a statement has ended, with what ended through it (`holdfast_source_ended` in the
- * migrations). Call it before the transaction commits, or right after it: what is missing then has
- * been confirmed by another node.
+ * The sessions that a statement has ended, with those that ended through them
+ * (`holdfast_source_ended` in the migrations). Call it before the transaction commits, or right
+ * after it. A change that is missing then has been confirmed by another node.
  */
 export async function withDerived(db: Queryable, ended: readonly Ended[]): Promise<Change[]> {
   const changes = ended.map(({ sessionId, version, reason }): Change => ({
@@ -131,7 +128,7 @@ export async function withDerived(db: Queryable, ended: readonly Ended[]): Promi
   return changes
 }
 
-/** In pages. Rows of nodes from before `userId` was kept are found by their session. */
+/** Reads in pages. Rows of nodes from before `userId` was kept are found by their session. */
 async function findUnconfirmedOf(db: Queryable, userIds: readonly string[]): Promise<Change[]> {
   const found: Change[] = []
   let after: string | undefined = ''
@@ -150,22 +147,22 @@ async function findUnconfirmedOf(db: Queryable, userIds: readonly string[]): Pro
 }
 
 /**
- * Reads what was committed since the last call, confirmed or not. It goes by transaction ids from
+ * Reads what was committed since the last call, confirmed or not. It pages by transaction ids from
  * the last snapshot's xmin, never by "id greater than the last seen": ids are given before commit,
- * and a late committer would be skipped. Rows may come twice.
+ * so a late committer would be skipped. Rows may come twice.
  *
  * @param since the `next` of the last call; 0 reads all that is kept
- * @param apply is given one page after the other, so that what ends a hundred thousand sessions is
- *   never read, or held, as a whole
- * @returns with it what the database's clock showed when the read began
+ * @param apply called with one page after the other, so that a revocation of a hundred thousand
+ *   sessions is never in memory as a whole
+ * @returns also what the database's clock showed when the read began
  */
 export async function tailOutbox(
   db: Queryable,
   since: bigint,
   apply: (rows: OutboxRow[]) => Promise<void>
 ): Promise<{ next: bigint; now: Date | null }> {
-  // The snapshot's edge is read first: what commits between the two statements is read twice, not
-  // never.
+  // The snapshot's edge is read first: a change that commits between the two statements is read
+  // twice instead of never.
   const [edge] = await db.$queryRaw<{ xmin: bigint; now: Date }[]>`
     SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "xmin", clock_timestamp() AS "now"`
   let last: Paged | undefined
@@ -181,9 +178,10 @@ export async function tailOutbox(
 }
 
 /**
- * Removes rows that are older than any copy of their time can be.
+ * Removes rows that are older than any copy from before them can be.
  *
- * @param confirmed whether only confirmed rows may go; a lone process has nobody to confirm to
+ * @param confirmed whether only confirmed rows may go; false for a process that is alone on its
+ *   store
  */
 export async function purgeOutbox(
   db: Queryable,
@@ -191,7 +189,8 @@ export async function purgeOutbox(
   { confirmed }: { confirmed: boolean }
 ): Promise<void> {
   const old = Prisma.sql`statement_timestamp() - ${keepMs}::int * interval '1 millisecond'`
-  // Each by the index on "doneAt", "createdAt". A row is never confirmed before it is made.
+  // Each by the index on "doneAt", "createdAt". A row is never confirmed before it was created, so
+  // the second condition loses none.
   await purgeWhere(db, Prisma.sql`"doneAt" < ${old} AND "createdAt" < ${old}`)
   if (!confirmed) await purgeWhere(db, Prisma.sql`"doneAt" IS NULL AND "createdAt" < ${old}`)
 }

@@ -1,7 +1,7 @@
 import type { PastSession } from './session.js'
 
 /**
- * A session as those see it who look after others': with how and when it ended, and never with its
+ * A session as operators and administrators see it: with how and when it ended, and never with its
  * token.
  */
 export type ShownSession = Omit<

@@ -4,21 +4,22 @@ import { secondFactorLockout } from '../limits.js'
 import { live } from './store.js'
 
 /*
- * Grave changes want a credential shown in this very session lately: a session that somebody left
- * open, or whose cookie was copied, is not enough to take the account away. The time is on the row,
- * by the database's clock. A session keeps its id and token when its user shows a credential again:
- * another token in an answer that is lost would sign the user out.
+ * Sensitive changes need a credential that was verified in this very session lately. A session that
+ * was left open, or whose cookie was copied, is not enough to take over the account. The time is on
+ * the row, by the database's clock. A session keeps its id and token when its user signs in again:
+ * a new token in an answer that is lost would sign the user out.
  */
 
-/** For how long a credential that was shown counts, in seconds. */
+/** For how long a verified credential counts as recent, in seconds. */
 const RECENT_SECONDS = 600
 
 const recently = (column: Prisma.Sql) =>
   Prisma.sql`${column} > clock_timestamp() - ${RECENT_SECONDS}::int * interval '1 second'`
 
 /**
- * Whether a credential was shown in a session lately, with the second factor where its user has one
- * now: who came in by a trusted device, or before there was a factor, has not shown it.
+ * Whether a credential was verified in a session lately, with the second factor where its user has
+ * one now. A user who signed in with a trusted device, or before the second factor was turned on,
+ * has not passed it.
  */
 export async function findRecentSignIn(
   db: Queryable,
@@ -32,11 +33,11 @@ export async function findRecentSignIn(
 }
 
 /**
- * Notes that the user's password was shown in a session. Where there is no second factor the
- * session is recent from now on; else the factor must follow. An impersonation never becomes
- * recent. Call it in a transaction: it locks the user.
+ * Notes that the user's password was verified in a session. Without a second factor the session is
+ * recent from now on. With one, the factor must follow. An impersonation never becomes recent. Call
+ * it in a transaction: it locks the user.
  *
- * @param password as it was stored when it was verified: one that is no longer the user's is not
+ * @param password the stored hash that was verified; if the user has another one by now, nothing is
  *   noted
  * @returns what has changed of what a check shows
  */
@@ -63,7 +64,7 @@ export async function notePassword(
 
 /**
  * As `notePassword`, for the second factor of a user who has turned one on. It counts where the
- * password was shown in the same session lately.
+ * password was verified in the same session lately.
  */
 export async function noteFactor(db: Queryable, sessionId: string): Promise<Change[]> {
   return db.$queryRaw<Change[]>`
@@ -81,7 +82,7 @@ const andSay = Prisma.sql`outbox_rows AS (${intoOutbox('renewed', null)}), event
     )
     SELECT "id" AS "sessionId", "version", NULL AS "reason" FROM renewed`
 
-/** Has no other session of a user be recent: what it takes to be so has changed. */
+/** Marks all other sessions of a user as not recent, because the requirement has changed. */
 export async function forgetRecentSignIns(
   db: Queryable,
   userId: string,
@@ -93,8 +94,8 @@ export async function forgetRecentSignIns(
 }
 
 /**
- * Counts a guess at a user's second factor before it is looked at, and locks the factor when there
- * were too many in a row. A right one sets the count back.
+ * Counts an attempt at a user's second factor before it is verified. Locks the factor after too
+ * many wrong ones in a row. A right one resets the count.
  *
  * @returns false while the factor is locked
  */
@@ -107,7 +108,7 @@ export async function takeFactorAttempt(db: Queryable, userId: string): Promise<
   return taken > 0
 }
 
-/** Sets the count of guesses back: the last one was right. */
+/** Resets the count of attempts, after a right one. */
 export async function giveBackFactorAttempts(db: Queryable, userId: string): Promise<void> {
   await db.$executeRaw`UPDATE "two_factor" SET "failedVerificationCount" = 0, "lockedUntil" = NULL WHERE "userId" = ${userId}`
 }

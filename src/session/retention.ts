@@ -3,24 +3,23 @@ import { inBatches, Pace, ROWS } from '../database/pace.js'
 
 /**
  * Sessions, and rows of other tables, that one statement removes at most, so that none takes long
- * and no lock is held for long.
+ * or holds a lock for long.
  */
 const SESSIONS = 500
 const SESSION_BATCH = { first: 50, min: 10, max: SESSIONS }
-/** As many ended sessions are counted at most. */
+/** The count of ended sessions stops at this number. */
 const COUNTED = 100_000
 
 /*
- * Times are compared with that of the statement: clock_timestamp() may differ from row to row, so
- * PostgreSQL would read whole tables for it. Rows are removed by where they lie, which the batch
- * has locked: joined by id, a plan could read the table once more.
+ * Times are compared with the statement's time: clock_timestamp() may differ from row to row, so
+ * PostgreSQL would read whole tables for it. Rows are removed by ctid, under the locks of the
+ * batch: joined by id, a plan could read the table once more.
  */
 const cutoff = (seconds: number) =>
   Prisma.sql`statement_timestamp() - ${seconds}::int * interval '1 second'`
 
 /**
- * How many sessions `purgeEnded` would remove now; where there are more than a hundred thousand,
- * that many.
+ * Counts the sessions that `purgeEnded` would remove now. The count stops at a hundred thousand.
  */
 export async function countEnded(db: Queryable, retentionSeconds: number): Promise<number> {
   const [row] = await db.$queryRaw<{ count: number }[]>`
@@ -34,12 +33,12 @@ export async function countEnded(db: Queryable, retentionSeconds: number): Promi
 }
 
 /**
- * Removes what is older than `retentionSeconds`: sessions that ended before then, each after its
- * events; events of sessions that live, but for their beginning; and proofs and retired signing
- * keys that have expired. Every statement has a bound, whatever has piled up. Several nodes may run
- * it at once: each skips the rows that another holds.
+ * Removes what is older than `retentionSeconds`: ended sessions, each after its events; events of
+ * live sessions, except their first; and challenges and retired signing keys that have expired.
+ * Every statement has a bound, however much there is. Several nodes may run it at once: each skips
+ * the rows that another holds.
  *
- * @param onRemoved told after each batch how many sessions have been removed so far
+ * @param onRemoved called after each batch with the number of sessions removed so far
  * @returns how many sessions were removed
  */
 export async function purgeEnded(
@@ -57,7 +56,7 @@ export async function purgeEnded(
     const sessions = await purgeSessions(db, ids, sessionPace)
     removed += sessions
     onRemoved(removed)
-    if (events + sessions === 0) break // another node is at them
+    if (events + sessions === 0) break // another node holds them
   }
   await purgeRoutineEvents(db, retentionSeconds)
   await inBatches(
@@ -79,9 +78,9 @@ async function findEnded(db: Queryable, retentionSeconds: number): Promise<strin
 }
 
 /**
- * Removes the events of these sessions, one session after the other, each from its oldest event on.
- * A batch begins where the last one ended: what has been removed stays in the index for a while,
- * and is not to be read again with every batch.
+ * Removes the events of these sessions, one session after the other, the oldest event first. A
+ * batch begins where the last one ended: removed rows stay in the index for a while, and each batch
+ * would read them again.
  */
 async function purgeEventsOf(
   db: Queryable,
@@ -118,7 +117,10 @@ async function purgeEventsOf(
   return removed
 }
 
-/** A session that has events still stays for the next round: nobody could find them without it. */
+/**
+ * A session that still has events stays for the next round: without it the events could not be
+ * found.
+ */
 async function purgeSessions(
   db: Queryable,
   sessionIds: readonly string[],
@@ -139,9 +141,9 @@ async function purgeSessions(
 }
 
 /**
- * Removes old events of sessions that live; those of the type `refreshed`, which older versions
- * wrote at each refresh, whatever their age. The types stand in the text, and not in parameters, so
- * that PostgreSQL can tell that its index of such events has them.
+ * Removes old events of live sessions. Events of the type `refreshed`, which older versions wrote
+ * at each refresh, go at any age. The types are literals and not parameters, so that PostgreSQL can
+ * use its partial index of such events.
  */
 async function purgeRoutineEvents(db: Queryable, retentionSeconds: number): Promise<void> {
   for (const type of ['refresh_replayed', 'refresh_reused', 'new_network']) {
@@ -152,8 +154,7 @@ async function purgeRoutineEvents(db: Queryable, retentionSeconds: number): Prom
 }
 
 /**
- * In the order of the index: without one a planner that expects many such events reads the whole
- * table, where there may be none.
+ * Ordered as the index: otherwise a planner that expects many such events reads the whole table.
  */
 function purgeEvents(db: Queryable, which: Prisma.Sql, rows: number): Promise<number> {
   return db.$executeRaw`

@@ -15,10 +15,10 @@ export interface BulkRevocation {
  * Revokes the named sessions in one statement. Safe to repeat: only the first call finds them
  * unrevoked.
  *
- * @param userId whose sessions they must be; null where the caller may revoke anybody's
- * @param actingSessionId the session on whose authority; nothing is revoked when it has ended by then.
- *   It is locked with the others, in one order, so that two sessions that revoke each other do not
- *   wait for each other
+ * @param userId the user whose sessions they must be; null where the caller may revoke any user's
+ * @param actingSessionId the session that authorises it; nothing is revoked when it has ended by
+ *   then. It is locked with the others, in one order, so that two sessions that revoke each other
+ *   do not deadlock
  * @returns what this call ended
  */
 export async function revokeSessions(
@@ -29,8 +29,8 @@ export async function revokeSessions(
   actingSessionId: string | null = null
 ): Promise<Change[]> {
   const locked = actingSessionId === null ? sessionIds : [...sessionIds, actingSessionId]
-  // Those that end through them are locked here as well, in the one order of all: the trigger would
-  // take them out of it.
+  // Derived sessions are locked here as well, in the same order: the trigger would lock them out of
+  // order.
   return end(
     db,
     Prisma.sql`"id" = ANY(${locked}::text[]) OR ("sourceSessionId" = ANY(${sessionIds}::text[]) AND ${endable})`,
@@ -43,8 +43,8 @@ export async function revokeSessions(
 }
 
 /**
- * Whether the changes of `revokeSessions`, among which are those of sessions that ended through
- * them, end all that were named.
+ * Whether the changes of `revokeSessions` include all named sessions. They also contain sessions
+ * that ended through the named ones.
  */
 export function endsAll(changes: readonly Change[], sessionIds: readonly string[]): boolean {
   const ended = new Set(changes.map(({ sessionId }) => sessionId))
@@ -53,9 +53,9 @@ export function endsAll(changes: readonly Change[], sessionIds: readonly string[
 
 /**
  * Locks the user's row and bumps `credentialEpoch`, so that a sign-in under way cannot add a
- * session behind a revocation's back. It must be a statement of its own, before the revocation:
- * only a statement that begins after the lock was granted sees the sessions of the sign-ins that it
- * waited for.
+ * session after the revocation. It must be a statement of its own before the revocation: only a
+ * statement that begins after the lock was granted sees the sessions of the sign-ins that it waited
+ * for.
  *
  * @returns the new epoch; null when there is no such user
  */
@@ -69,18 +69,18 @@ export async function advanceCredentialEpoch(
 }
 
 /**
- * Ends what a first factor has begun and a change of the account must not let finish: challenges
- * and trusted devices.
+ * Deletes the user's challenges and trusted devices: a sign-in that began before a change of the
+ * account must not be finished after it.
  */
 export async function dropPendingFactors(db: Queryable, userId: string): Promise<void> {
   await db.$executeRaw`DELETE FROM "verification" WHERE "value" = ${userId}`
 }
 
 /**
- * Holds a user's credential as it was read until the caller's transaction ends: what the caller
- * writes on the strength of it is there before the next change, which then ends it.
+ * Locks a user's credential until the caller's transaction ends. What the caller writes then
+ * commits before the next change of the credential, which ends it.
  *
- * @returns whether it is still that one
+ * @returns whether the credential is still the one that the caller read
  */
 export async function holdCredential(
   db: Queryable,
@@ -93,14 +93,16 @@ export async function holdCredential(
   return held.length > 0
 }
 
-/** How many challenges of a user may stand at once, and how many devices be trusted. */
+/** How many challenges, and how many trusted devices, a user may have at once. */
 const MAX_PENDING_FACTORS = 50
-/** Challenges live for minutes, trust in a device for weeks. */
+/**
+ * Tells challenges from trusted devices: challenges live for minutes, trusted devices for weeks.
+ */
 const TRUST_MIN_MS = 86_400_000
 
 /**
- * Makes room for a new challenge, or for trust in one more device: the oldest of that kind go,
- * which `dropPendingFactors` must delete else.
+ * Makes room for a new challenge or trusted device by deleting the oldest of that kind. This bounds
+ * what `dropPendingFactors` has to delete.
  */
 export async function dropOldestPendingFactors(
   db: Queryable,
@@ -115,10 +117,10 @@ export async function dropOldestPendingFactors(
 }
 
 /**
- * Revokes all sessions of a user, or all but one; with them those in which the user impersonates
- * others, for whoever loses an account must not go on acting as somebody else. One statement,
- * unless `Thinning` has left more than that reaches. Call it after `advanceCredentialEpoch`, in the
- * same transaction.
+ * Revokes all sessions of a user, or all but one. Sessions in which the user impersonates others
+ * end too: a user who loses an account must not go on acting as another user. One statement, unless
+ * `Thinning` has left more than that reaches. Call it after `advanceCredentialEpoch`, in the same
+ * transaction.
  *
  * @returns what this call ended
  */
@@ -132,7 +134,9 @@ export async function revokeUserSessions(
   return untilFew(() => end(db, theirs, reason, { because: becauseOf(userId, reason) }))
 }
 
-/** Ends the sessions in which a user impersonates others: what allowed it has changed. */
+/**
+ * Ends the sessions in which a user impersonates others, because the right to do so has changed.
+ */
 export async function endImpersonationsBy(db: Queryable, userId: string): Promise<Change[]> {
   return untilFew(() =>
     end(
@@ -143,23 +147,23 @@ export async function endImpersonationsBy(db: Queryable, userId: string): Promis
   )
 }
 
-/** One batch of `thinOutSessionsOf`. */
+/** One batch of `thinOutUserSessions`. */
 export interface Batch {
   /** How many sessions it ends. */
   size: number
-  /** It ends none where there are no more than so many. At most `ONE_STATEMENT`. */
+  /** Where there are no more than this many, it ends none. At most `ONE_STATEMENT`. */
   few: number
-  /** Are not ended. */
+  /** Sessions that are not ended. */
   spared: readonly string[]
   /** As in `revokeSessions`. */
   actingSessionId: string | null
 }
 
 /**
- * Ends a batch of the sessions that `revokeSessionsOf` ends, the longest idle first, where they are
- * more than a few.
+ * Ends a batch of the sessions that `revokeUserSessions` ends, the longest idle first, where there
+ * are more than `few`.
  *
- * @returns what this call ended; nothing when few are left, or the authority has ended
+ * @returns what this call ended; nothing when few are left, or the acting session has ended
  */
 export async function thinOutUserSessions(
   db: Queryable,
@@ -180,14 +184,11 @@ export async function thinOutUserSessions(
   })
 }
 
-/** Why a row `s` ends with all sessions of a user. */
+/** The reason with which a row `s` ends when all sessions of a user end. */
 const becauseOf = (userId: string, reason: RevocationReason) =>
   Prisma.sql`CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END`
 
-/**
- * Whether the session on whose authority sessions end is among the rows that `end` has locked, and
- * has not expired.
- */
+/** Whether the acting session is among the rows that `end` has locked, and has not expired. */
 const actingSessionLives = (
   actingSessionId: string | null
 ) => Prisma.sql`(${actingSessionId}::text IS NULL OR EXISTS (
@@ -198,15 +199,16 @@ async function untilFew(endBatch: () => Promise<Change[]>): Promise<Change[]> {
   for (;;) {
     const batch = await endBatch()
     ended.push(...batch)
-    // What ended through others counts as well: then there may be one statement more.
+    // Sessions that ended through others count as well, so there may be one statement more than
+    // needed.
     if (batch.length < ONE_STATEMENT) return ended
   }
 }
 
 /**
  * Ends the sessions that `which` selects and that have not ended: rows, versions, events and outbox
- * in one statement. Rows are locked in the order of their ids, as everybody does, so that two
- * revocations cannot wait for each other. What began by a one-time token of an ended session ends
+ * in one statement. Rows are locked in the order of their ids, as in every statement, so that two
+ * revocations cannot deadlock. A session that began by a one-time token of an ended session ends
  * with it.
  *
  * @param chosen which of the locked rows are ended; all by default

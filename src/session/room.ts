@@ -5,29 +5,32 @@ import { revokeSessions } from './revocation.js'
 import { userAgentFrom } from '../user-agent.js'
 import { live, type NewSession } from './store.js'
 
-/** Sessions that one sign-in ends at most. Who has more above the cap loses so many with each. */
+/**
+ * Sessions that one sign-in ends at most. A user with more above the cap loses this many at each
+ * sign-in.
+ */
 const TAKEN = 500
 
 /**
- * What is done for a sign-in that meets the cap: sessions that are ended for it, or how long it is
- * until one could be.
+ * The result for a sign-in at the cap: the sessions that were ended for it, or how long it is until
+ * one can be ended.
  */
 export type Room = { taken: Change[] } | { retryAfterSeconds: number }
 
 interface Candidates {
   ids: string[]
-  /** How many there are that live. */
+  /** How many live sessions the user has. */
   count: number
   retryAfterSeconds: number
 }
 
 /**
- * Makes room for a session of a user who has as many as the cap allows. First go sessions of the
- * same client and network that were never used after they began, then those that were idle for
- * longest. One that was used within a day is never taken, nor is an impersonation. The use of a
- * session that ends with another one counts for that one, too; the source of the session that is to
- * begin is not taken. Call it in a transaction, and begin the session in the same one: it locks the
- * user, so that sign-ins at once find room one after the other.
+ * Makes room for a session of a user who has as many as the cap allows. Sessions of the same client
+ * and network that were never used after they began go first, then those that were idle for
+ * longest. A session that was used within a day is never ended here, nor is an impersonation. The
+ * use of a derived session also counts as use of its source. The source of the session that is to
+ * begin is not ended. Call it in the transaction that begins the session: it locks the user, so
+ * that concurrent sign-ins find room one after the other.
  */
 export async function makeRoom(db: Queryable, session: NewSession, cap: number): Promise<Room> {
   await db.$queryRaw`SELECT 1 FROM "user" WHERE "id" = ${session.userId} FOR NO KEY UPDATE`
@@ -41,8 +44,8 @@ export async function makeRoom(db: Queryable, session: NewSession, cap: number):
 }
 
 /**
- * Those that may be taken, the first ones first. It must be a statement of its own: only then does
- * it see what others did before the lock.
+ * The sessions that may be ended, the first ones first. It must be a statement of its own: only
+ * then does it see what other transactions did before the lock was granted.
  */
 async function findCandidates(
   db: Queryable,

@@ -3,7 +3,7 @@ import type { PrismaClient, Queryable } from '../database/database.js'
 import { judge, type ListedSession, type Session } from './session.js'
 import { findSession, listSessions, live } from './store.js'
 
-/** What a renaming did. */
+/** The result of a renaming. */
 export interface Renamed {
   /** Null when the user has no such active session. */
   session: ListedSession | null
@@ -14,15 +14,18 @@ export interface Renamed {
   effectiveBy: Date | null
 }
 
-/** Makes changes known to every cache. */
+/** The part of `Confirmation` that a renaming needs. */
 interface Confirms {
-  /** @returns null when every cache knows; else when every older copy has ended */
+  /**
+   * @returns null when every cache has applied the changes; else the time by which every older copy
+   *   has ended
+   */
   confirm(changes: readonly Change[]): Promise<Date | null>
 }
 
 /**
- * Names that people give to their sessions, to know their devices by. Copies show them, so that
- * caches are told of a change.
+ * Names that users give to their sessions, to recognise their devices. Copies show them, so a new
+ * name must reach the caches.
  */
 export class SessionNames {
   readonly #prisma: PrismaClient
@@ -37,8 +40,8 @@ export class SessionNames {
    * Names an active session of a user.
    *
    * @param name null takes the name away
-   * @param authority the user's session on whose authority
-   * @returns null when the authorising session has ended
+   * @param actingSession the user's session that authorises it
+   * @returns null when the acting session has ended
    */
   async rename(
     sessionId: string,
@@ -61,7 +64,7 @@ export class SessionNames {
 }
 
 /**
- * In one statement, under the locks of both sessions. A session that has that name already is left
+ * One statement, under the locks of both sessions. A session that already has that name is left
  * alone.
  */
 async function renameSession(

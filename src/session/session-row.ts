@@ -1,8 +1,8 @@
 import { deviceInWords } from './device-words.js'
 
 /**
- * A session in a list for people: what tells it from the others, and no more than fits a line.
- * `--json` has the rest.
+ * A session in a list for people: what tells it from the others and fits on a line. `--json` has
+ * the rest.
  */
 export function sessionRow({
   id,

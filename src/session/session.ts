@@ -9,10 +9,10 @@ export interface Session {
   issuedAt: Date
   /** Idle expiry: moved by use. */
   expiresAt: Date
-  /** Fixed at birth. */
+  /** Fixed when the session begins. */
   absoluteExpiresAt: Date
   lastSeenAt: Date
-  /** How the user proved who they are (RFC 8176), and when. */
+  /** How the user authenticated (RFC 8176), and when. */
   amr: string[]
   authTime: Date
   ipAddress: string | null
@@ -24,7 +24,7 @@ export interface Session {
   version: number
 }
 
-/** A person as a check shows them. */
+/** A user as a check shows them. */
 export interface User {
   id: string
   email: string
@@ -34,7 +34,7 @@ export interface User {
   roles: string[]
 }
 
-/** What a request shows to prove its session. */
+/** What a request sends to prove its session. */
 export type Credential =
   /** A session token as it travels: with its signature, in a cookie or as a bearer token. */
   | { kind: 'signed'; value: string }
@@ -44,19 +44,19 @@ export type Credential =
   | { kind: 'access'; value: string }
 
 /**
- * The answer to "is this session valid?". Whoever does not know throws `StoreUnavailable` instead.
+ * The answer to "is this session valid?". Where that is not known, `StoreUnavailable` is thrown
+ * instead.
  */
 export type Check = ActiveCheck | { active: false; cause: InactiveCode }
 
 /**
- * The answer about a session that is valid. Whoever changes it copies it first: checks of one copy
- * in a cache share it.
+ * The answer for a valid session. Copy it before changing it: checks of one cached copy share it.
  */
 export interface ActiveCheck {
   active: true
   session: Session
   user: User
-  /** Where an access token was shown. */
+  /** The claims, where the credential was an access token. */
   token?: Readonly<AccessTokenClaims>
 }
 
@@ -95,18 +95,18 @@ export interface SessionRow extends Session {
   revokedReason: string | null
 }
 
-/** A session as lists show it: with what its row counts of refreshes. */
+/** A session as lists show it, with its count of refreshes. */
 export interface ListedSession extends SessionRow {
   refreshCount: number
   firstRefreshAt: Date | null
   firstRefreshAddress: string | null
   lastRefreshAt: Date | null
   lastRefreshAddress: string | null
-  /** How often a refresh token that was used before was answered with its successor again. */
+  /** How often a used refresh token was answered again with its successor. */
   replayCount: number
 }
 
-/** A session that may have ended, with how and when. */
+/** A session, with how and when it ended if it has. */
 export interface PastSession extends ListedSession {
   state: 'active' | 'expired' | 'revoked'
   endedAt: Date | null
@@ -129,34 +129,31 @@ export interface UserRow {
   updatedAt: Date
 }
 
-/** What the store knows of one session at one moment of the database's clock. */
+/** What the store knows of one session at one time of the database's clock. */
 export interface SessionRecord {
   session: SessionRow
-  /** Absent when the person has been deleted. */
+  /** Null when the user has been deleted. */
   user: UserRow | null
   /** The database's clock: when the row was read, and carried forward where this is a copy. */
   now: Date
-  /**
-   * How long ago the store was read, at most and in milliseconds; absent where that was just now.
-   */
+  /** How long ago the store was read, at most, in milliseconds. Absent where that was just now. */
   ageMs?: number
 }
 
 /**
- * What the holder of a session is told that was revoked: where it was the account and not the
- * session, they are told so.
+ * What the holder of a revoked session is told. Where the account was the reason, they are told so.
  */
 export function toRevocationCode(reason: string | null): InactiveCode {
   if (reason === 'user_banned') return 'user_banned'
   return reason === 'user_deleted' ? 'user_gone' : 'session_revoked'
 }
 
-/** Whether a cause says that somebody has ended the session, which it did not outlive. */
+/** Whether a code says that the session was ended by someone, and did not just expire. */
 export function isRevocation(cause: InactiveCode): boolean {
   return cause === 'session_revoked' || cause === 'user_banned' || cause === 'user_gone'
 }
 
-/** Why the session is not valid, by the database's clock; null when it is. */
+/** Why the session is not valid, by the database's clock. Null when it is valid. */
 export function findCause({ session, user, now }: SessionRecord): InactiveCode | null {
   const nowMs = now.getTime()
   if (session.revokedAt) return toRevocationCode(session.revokedReason)
@@ -168,8 +165,8 @@ export function findCause({ session, user, now }: SessionRecord): InactiveCode |
 }
 
 /**
- * For how many milliseconds from the clock in the record on the session is valid, unless somebody
- * changes it; 0 where it is not.
+ * For how many milliseconds the session is valid, counted from the clock in the record, unless it
+ * is changed. 0 where it is not valid.
  */
 export function validFor(record: SessionRecord): number {
   if (findCause(record) !== null) return 0
@@ -188,7 +185,7 @@ export function judge(record: SessionRecord): Check {
     : showActive(record.session, record.user)
 }
 
-/** What a check shows of a session that is active. */
+/** What a check shows of an active session. */
 export function showActive(session: SessionRow, user: UserRow): ActiveCheck {
   const {
     token: _token,

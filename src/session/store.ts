@@ -15,14 +15,12 @@ import type {
 } from './session.js'
 
 /**
- * An impersonation lives for an hour: so long it may take until an administrator has room for one
- * more.
+ * The life of an impersonation: an hour. At the cap, an administrator may wait that long for one to
+ * end.
  */
 const LONGEST_IMPERSONATION_SECONDS = 3_600
 
-/**
- * What a new session is made of. Durations are in seconds and are counted on the database's clock.
- */
+/** The data of a new session. Durations are in seconds and are counted on the database's clock. */
 export interface NewSession {
   id: string
   hash: string
@@ -32,52 +30,55 @@ export interface NewSession {
   ipAddress: string | null
   userAgent: string | null
   /**
-   * What the device is called; where it is not said, as the session that this one replaces, if that
-   * is the same user's.
+   * The device's name. Where it is null, the name of the session that this one replaces, if that is
+   * the same user's.
    */
   name: string | null
   amr: string[]
   impersonatedBy: string | null
   /**
-   * The administrator who impersonates, as they were when that was authorised: epoch, and role
-   * where it counts.
+   * The administrator who impersonates, as read when that was authorised: epoch, and role where it
+   * counts.
    */
   impersonator: { epoch: number | null; role: string | null } | null
   /**
-   * The user's epoch as it was read before the credential was verified; null where no credential
-   * was.
+   * The user's epoch as read before the credential was verified. Null where no credential was
+   * verified.
    */
   credentialEpoch: number | null
-  /** The session on whose authority this one begins: it must still be active. */
+  /** The session that authorises this one. It must still be active. */
   actingSessionId: string | null
   /** The session of this browser that the new one replaces (ASVS 7.2.4), and why. */
   replaces: { sessionId: string; hash: string; reason: RevocationReason } | null
   /**
-   * The session on whose behalf this one begins, by a one-time token or as an impersonation: it
-   * must still be active. The new one never lives longer, and ends with that session; in a chain,
-   * with the first one. Where the first one is the session that it replaces, it takes its place. Of
-   * the same user's it takes over when they proved who they are: nobody has proved anything anew.
+   * The session from which this one derives, by a one-time token or as an impersonation. It must
+   * still be active. The new session never lives longer, and ends with that session; in a chain,
+   * with the first one. Where the first one is the session that it replaces, the new one takes its
+   * place. From a source of the same user it takes over the time of authentication, because the
+   * user has not authenticated again.
    */
   sourceSessionId: string | null
-  /** When a credential was shown in it: now, as in the session that it continues, or never. */
+  /** When a credential was verified in it: now, as in the session that it continues, or never. */
   reauth: 'now' | 'none' | { asIn: string }
   /**
-   * The first refresh token, by hash, and the pepper that made it; null where no refresh family
-   * begins.
+   * The first refresh token's hash, and the id of the pepper that made it. Null where no refresh
+   * family begins.
    */
   refresh: { hash: string; pepperId: string } | null
 }
 
 /**
- * What became of a session that was to begin: `changed` where the user is gone, banned or changed,
- * `full` where there is no room for it. `role`: the user's when it began.
+ * The result of `insertSession`. `changed`: the user is gone, banned or changed. `full`: there is
+ * no room for the session. `role`: the user's role when it began.
  */
 export type Inserted =
   | { outcome: 'inserted'; row: SessionRow; role: string | null; replaced: Change[] }
   | { outcome: 'changed' }
   | { outcome: 'full'; retryAfterSeconds: number }
 
-/** The columns of a session `s` and of its user `u` that make a `SessionRecord` (`recordOf`). */
+/**
+ * The columns of a session `s` and of its user `u` that make a `SessionRecord` (`toSessionRecord`).
+ */
 export const sessionColumns =
   Prisma.raw(`s."id", s."token", s."userId", s."issuedAt", s."updatedAt", s."expiresAt", s."absoluteExpiresAt",
   s."revokedAt", s."revokedReason", s."version", s."ipAddress", s."userAgent", s."name", s."lastSeenAt", s."amr", s."authTime", s."impersonatedBy", s."clientId"`)
@@ -88,17 +89,17 @@ export const userColumns =
   u."twoFactorEnabled" AS "u_twoFactorEnabled", u."credentialEpoch" AS "u_credentialEpoch", u."createdAt" AS "u_createdAt", u."updatedAt" AS "u_updatedAt"`)
 
 /**
- * Conditions on a row of `session`, of `user`: that it has not ended, that the person may sign in.
- * The time of the statement finds rows by an index; `clock_timestamp()` cannot, for it may differ
- * from row to row, and is asked besides: the statement may have waited for a lock.
+ * Conditions on a row of `session`, of `user`: the session has not ended, the user may sign in. The
+ * time of the statement lets an index find the rows; `clock_timestamp()` may differ from row to row
+ * and cannot. It is compared as well, because the statement may have waited for a lock.
  */
 export const live = Prisma.raw(`"revokedAt" IS NULL AND "expiresAt" > statement_timestamp()
   AND "expiresAt" > clock_timestamp() AND "absoluteExpiresAt" > clock_timestamp()`)
 
 /**
- * Conditions on rows that a revocation ends: those that live, and those that would again if the
- * database's clock were set back by less than an hour. What has expired long ago is left alone,
- * however much of it there is.
+ * Conditions on rows that a revocation ends: live sessions, and those that would live again if the
+ * database's clock were set back by less than an hour. Sessions that expired longer ago are
+ * skipped, because there may be very many.
  */
 export const endable = Prisma.raw(
   `"revokedAt" IS NULL AND "expiresAt" > statement_timestamp() - interval '1 hour'`
@@ -109,8 +110,8 @@ export const notBanned = Prisma.raw(
 )
 
 /**
- * `sessionColumns` and `userColumns` with the database's clock. The user's are null where the
- * person has been deleted.
+ * `sessionColumns` and `userColumns` with the database's clock. The user's columns are null where
+ * the user has been deleted.
  */
 export type JoinedRow = SessionRow & { [Name in keyof UserRow as `u_${Name}`]: UserRow[Name] } & {
   now: Date
@@ -119,19 +120,19 @@ export type JoinedRow = SessionRow & { [Name in keyof UserRow as `u_${Name}`]: U
 /**
  * Inserts a session with its first event, and revokes the one it replaces, in one statement.
  *
- * The user's row is locked and must still have the epoch under which the credential was verified: a
+ * The user's row is locked and must still have the epoch under which the credential was verified. A
  * change of password or a ban locks the same row first, so a sign-in with the old password cannot
- * outlive it. Sessions are locked after it, as there. Sign-ins of one user come one after the other
- * through that lock, so each counts those before it. Impersonations lock nobody out, and count by
- * administrator: those that begin at the same moment may exceed the cap.
+ * outlive it. Sessions are locked after the user, as there. The lock puts the sign-ins of one user
+ * in sequence, so each counts those before it. Impersonations take no exclusive lock and are
+ * counted per administrator: those that begin at the same moment may exceed the cap.
  *
- * Where it begins on behalf of another session, that one and the first one of the chain are locked.
- * The first is marked: whoever ends it holds its row after this statement, and so ends the new
+ * A session that derives from another locks that one and the first one of the chain. The first is
+ * marked: a statement that ends it gets its row only after this statement, and so ends the new
  * session with it.
  *
  * @param cap how many sessions may live, with this one and without the one it replaces; null where
  *   room has been made
- * @returns the session, with the change that the replaced one underwent
+ * @returns the session, with the changes of the replaced one
  */
 export async function insertSession(
   db: Queryable,
@@ -230,13 +231,13 @@ export async function insertSession(
 }
 
 /**
- * Fails on a standby, whether there are rows or not: it may not know yet what has been revoked. A
- * connection is looked at when it is opened; behind a pooler each statement may reach another
- * server. PostgreSQL evaluates it once for a statement.
+ * Fails on a standby, even where no rows match, because a standby may not yet have received a
+ * revocation. Checking a connection when it opens is not enough: behind a pooler each statement may
+ * reach another server. PostgreSQL evaluates it once for a statement.
  */
 export const onPrimary = Prisma.sql`(SELECT CASE WHEN pg_is_in_recovery() THEN pg_current_wal_lsn() END) IS NULL`
 
-/** Reads one session with its user and the database's clock: what a check is decided on. */
+/** Reads one session with its user and the database's clock: the input of a check. */
 export async function findSession(db: Queryable, sessionId: string): Promise<SessionRecord | null> {
   const [row] = await db.$queryRaw<JoinedRow[]>`
     SELECT ${sessionColumns}, ${userColumns}, clock_timestamp() AS "now"
@@ -245,8 +246,7 @@ export async function findSession(db: Queryable, sessionId: string): Promise<Ses
 }
 
 /**
- * Reads sessions as `findSession` does, any number in one statement. Those that are not there are
- * left out.
+ * Reads sessions as `findSession` does, any number in one statement. Missing sessions are left out.
  */
 export async function findSessions(
   db: Queryable,
@@ -259,7 +259,7 @@ export async function findSessions(
 }
 
 /**
- * Reads one session inside a transaction and keeps it from being revoked until that transaction
+ * Reads one session inside a transaction, and keeps it from being revoked until that transaction
  * ends: a write that a session authorises must not commit after the session's revocation.
  */
 export async function holdSession(db: Queryable, sessionId: string): Promise<SessionRecord | null> {
@@ -269,30 +269,30 @@ export async function holdSession(db: Queryable, sessionId: string): Promise<Ses
 
 /**
  * Sessions that one statement ends, locks or bumps at most. No cap is higher, so in the end one
- * statement reaches all of a user.
+ * statement reaches all sessions of a user.
  */
 export const ONE_STATEMENT = 1_000
 /**
- * So many sessions a statement bumps of a user who has more than any cap allows: it has to read all
- * of them first.
+ * Sessions that one statement bumps for a user who has more than any cap allows. The statement has
+ * to read all of them first.
  */
 const FEW_OF_A_PILE = 250
 
 /**
- * The ids of sessions that `which` selects, those that were idle for the longest time: what one
- * statement ends of them. They are ordered by the column of the index alone: ordered further, a
- * planner that expects few rows reads and sorts them all.
+ * The ids of the sessions that `which` selects, the longest idle first, as many as one statement
+ * ends. They are ordered by the index column only: with more columns, a planner that expects few
+ * rows reads and sorts them all.
  */
 export function selectOldest(which: Prisma.Sql): Prisma.Sql {
   return Prisma.sql`SELECT "id" FROM "session" WHERE ${which} AND ${endable} ORDER BY "expiresAt" LIMIT ${ONE_STATEMENT}`
 }
 
 /**
- * As `holdSession`, for a transaction that goes on to change the sessions of a user: locks the one
- * that authorises it and all of those at once, in the order of their ids, as revocations do.
- * Whoever locked the one first and then the rest would wait for a revocation that waits for it.
+ * As `holdSession`, for a transaction that goes on to change the sessions of a user. It locks the
+ * acting session and all of those at once, in the order of their ids, as revocations do. Locking
+ * the acting session first and the rest later could deadlock with a revocation.
  *
- * @param impersonations whether those in which the user impersonates others are to be changed, too
+ * @param impersonations whether the sessions in which the user impersonates others are changed, too
  */
 export async function holdUserSessions(
   db: Queryable,
@@ -308,7 +308,7 @@ export async function holdUserSessions(
   return findSession(db, sessionId)
 }
 
-/** What a list shows of a session `s` besides. */
+/** The further columns that a list shows of a session `s`. */
 const countColumns =
   Prisma.raw(`s."refreshGeneration" AS "refreshCount", s."firstRefreshAt", s."firstRefreshAddress", s."rotatedAt" AS "lastRefreshAt",
   s."lastRefreshAddress", s."replayCount"`)
@@ -324,8 +324,8 @@ export async function listSessions(
   if (filter.sessionIds !== undefined)
     conditions.push(Prisma.sql`"id" = ANY(${filter.sessionIds}::text[])`)
   if (after !== undefined) conditions.push(Prisma.sql`"id" < ${after}`)
-  // Found by the index of live sessions and sorted then: in the order of their ids, all that have
-  // ended would be read as well.
+  // Found by the index of live sessions and then sorted. A scan in the order of ids would read all
+  // ended sessions as well.
   return db.$queryRaw<ListedSession[]>`
     WITH found AS MATERIALIZED (SELECT "id" FROM "session" WHERE ${Prisma.join(conditions, ' AND ')}), page AS (
       SELECT "id" FROM found ORDER BY "id" DESC LIMIT ${limit}
@@ -334,8 +334,8 @@ export async function listSessions(
 }
 
 /**
- * A page of all sessions of a user, those that have ended as well, newest first; until retention
- * removes them. The user may be gone.
+ * A page of all sessions of a user, ended ones included, newest first. Retention removes them
+ * later. The user may be gone.
  */
 export async function listSessionHistory(
   db: Queryable,
@@ -351,9 +351,9 @@ export async function listSessionHistory(
 }
 
 /**
- * A page of what happened to one session, oldest first; empty when there is no such session.
+ * A page of the events of one session, oldest first. Empty when there is no such session.
  *
- * @param userId whose it must be; null where the caller may see anybody's
+ * @param userId the user whose session it must be; null where the caller may see any
  */
 export async function listEvents(
   db: Queryable,
@@ -369,10 +369,10 @@ export async function listEvents(
 
 /**
  * Notes when sessions were last used, and moves their idle expiry where that is due, in one
- * statement for all of them. Rows that somebody holds are skipped: a note of use is never worth
- * waiting for, and the next one says the same. Only a moved expiry bumps the version: it alone
- * could show in a cached copy. The expiry of a session that ends with another one never moves past
- * that one's, which its use does not move.
+ * statement for all. Locked rows are skipped: a note of use is not worth waiting for, and the next
+ * one says the same. Only a moved expiry bumps the version, because only it could show in a cached
+ * copy. The expiry of a derived session never moves past that of its source, which its use does not
+ * move.
  */
 export async function touchSessions(
   db: Queryable,
@@ -400,19 +400,20 @@ export async function touchSessions(
     FROM free WHERE s."id" = free."id"`
 }
 
-/** One statement's part of a change that reaches all of a user's sessions. */
+/** The result of one statement of a change that reaches all sessions of a user. */
 export interface BumpedPage {
   changes: Change[]
-  /** The smallest id of the page, before which the next page ends. Null where nothing is left. */
+  /** The smallest id of the page. The next page ends before it. Null where nothing is left. */
   lastId: string | null
 }
 
 /**
- * Bumps the version of a user's active sessions: what a check shows of the user has changed. Call
- * it in the change's transaction for the newest: as many as a cap allows, or where there are more,
- * few enough for the statement to have the time. Call it after the commit for the others.
+ * Bumps the version of a user's active sessions, because what a check shows of the user has
+ * changed. In the change's transaction it bumps the newest ones: as many as a cap allows, or fewer
+ * where there are more, to keep within the statement's time limit. Call it after the commit for the
+ * others.
  *
- * @param older what is left: sessions with a smaller id than `before`, so many at most
+ * @param older the remaining sessions: those with a smaller id than `before`, at most this many
  */
 export async function bumpUserSessions(
   db: Queryable,
@@ -441,8 +442,8 @@ export async function bumpUserSessions(
 }
 
 /**
- * Takes the joined columns apart. Named one by one: a loop over the names of a row takes several
- * times as long, for each row that is read.
+ * Splits the joined columns into session and user. They are named one by one, because a loop over
+ * the names takes several times as long for each row.
  */
 export function toSessionRecord(row: JoinedRow): SessionRecord {
   const session: SessionRow = {
