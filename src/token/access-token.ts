@@ -6,11 +6,11 @@ import type { AccessTokenClaims } from '../session/access-token-claims.js'
 import { ALGORITHM, type TokenParties, type TokenType } from './codec.js'
 import type { SigningKeys } from './signing-keys.js'
 
-/** What a token turned out to be. */
+/** The result of verifying a token. */
 export type VerifiedToken =
   { claims: AccessTokenClaims } | { claims: null; cause: 'token_expired' | 'credential_malformed' }
 
-/** For whom a token is issued. */
+/** The session that a token is issued for. */
 export interface AccessTokenSubject {
   session: Pick<
     SessionRow,
@@ -38,38 +38,36 @@ export interface AccessTokensOptions {
 /** How much the clocks of nodes may differ, in seconds. */
 export const CLOCK_TOLERANCE_SECONDS = 5
 
-/** For how long an access token that has expired may still end its session, in seconds: a night. */
+/** For how long after its expiry an access token may still end its session, in seconds: a night. */
 const ENDS_AFTER_EXPIRY_SECONDS = 12 * 3_600
 
-/** Longest token that is looked at; ours have some 700 characters, and more with many roles. */
+/** The longest token that is parsed. Ours have about 700 characters, and more with many roles. */
 const LONGEST_TOKEN = 8_192
 
 /**
- * Tokens that are remembered at most, and how long they may be: some 2 KiB each, and never more
- * than 80 MiB in all.
+ * How many tokens are remembered, and how long each may be: about 2 KiB each, and at most 80 MiB in
+ * all.
  */
 const REMEMBERED = 10_000
 const LONGEST_REMEMBERED = 2_048
 
 /**
- * By how much a life is shortened at random, at most: tokens of one moment should not all be
- * refreshed at one moment.
+ * A life is shortened at random by up to this share, so that tokens issued together are not all
+ * refreshed together.
  */
 const JITTER = 0.1
 
 const malformed: VerifiedToken = { claims: null, cause: 'credential_malformed' }
 const expired: VerifiedToken = { claims: null, cause: 'token_expired' }
 
-/**
- * Issues and verifies access tokens. Whether the session in a token is active is another question.
- */
+/** Issues and verifies access tokens. It does not say whether the session in a token is active. */
 export class AccessTokens {
   readonly #options: AccessTokensOptions
   /**
-   * Tokens whose signature was found right: verifying one costs more than all the rest of a check.
-   * Failures are not kept; times are compared at every use; and all are forgotten when a key goes.
-   * Found by the end of their signature: to hash the whole of a token for a map costs more than to
-   * compare it.
+   * Tokens whose signature was verified, because verifying costs more than all the rest of a check.
+   * Failures are not kept. Times are compared at every use. All are forgotten when a key goes. The
+   * key of the map is the end of the signature, because hashing a whole token costs more than
+   * comparing it.
    */
   readonly #verified = new LRUCache<string, { token: string; claims: AccessTokenClaims }>({
     max: REMEMBERED
@@ -80,7 +78,7 @@ export class AccessTokens {
   }
 
   /**
-   * A token for a session that has just been found active. It never outlives the session.
+   * Issues a token for a session that was just found active. It never outlives the session.
    *
    * @throws StoreUnavailable when no key may sign
    */
@@ -119,8 +117,9 @@ export class AccessTokens {
   }
 
   /**
-   * Signs claims as a token of another type, with the same key. @throws StoreUnavailable when no
-   * key may sign
+   * Signs claims as a token of another type, with the same key.
+   *
+   * @throws StoreUnavailable when no key may sign
    */
   async sign(type: TokenType, claims: object): Promise<string> {
     const { codec } = await this.#signer()
@@ -128,8 +127,10 @@ export class AccessTokens {
   }
 
   /**
-   * Makes sure that a key may sign. What cannot be answered afterwards must not be begun. @throws
-   * StoreUnavailable
+   * Makes sure that a key may sign. Call it before a change whose answer needs a token: without one
+   * the change could not be answered.
+   *
+   * @throws StoreUnavailable when no key may sign
    */
   async ensureSigner(): Promise<void> {
     await this.#signer()
@@ -144,8 +145,8 @@ export class AccessTokens {
   }
 
   /**
-   * What a token says that was verified before and still counts; null for any other, which `verify`
-   * must read. Asks nobody.
+   * The claims of a token that was verified before and is still valid. Null for any other, which
+   * needs `verify`. Costs no I/O.
    */
   findVerified(token: string): AccessTokenClaims | null {
     const claims = this.#remembered(token)
@@ -154,10 +155,10 @@ export class AccessTokens {
   }
 
   /**
-   * Whether this server issued the token, and it counts now: signature, algorithm, type, key,
-   * issuer, audience and times.
+   * Verifies that this server issued the token and that it is valid now: signature, algorithm,
+   * type, key, issuer, audience and times.
    *
-   * @throws StoreUnavailable when the key is unknown here and the store cannot be asked
+   * @throws StoreUnavailable when the key is unknown here and the store does not answer
    */
   async verify(token: string): Promise<VerifiedToken> {
     const known = this.#remembered(token)
@@ -172,8 +173,10 @@ export class AccessTokens {
   }
 
   /**
-   * The session that a token of this server names, also when it has expired; null for anything
-   * else. @throws StoreUnavailable as `verify`
+   * The session that a token of this server names, even if the token has expired. Null for anything
+   * else.
+   *
+   * @throws StoreUnavailable as `verify`
    */
   async sessionIdOf(token: string): Promise<string | null> {
     const claims = this.#remembered(token) ?? (await this.#read(token))
@@ -181,9 +184,9 @@ export class AccessTokens {
   }
 
   /**
-   * The same while the token may still end its session: an app that comes back signs out with what
-   * it has. One that expired long ago lies in a log or a backup, and who finds it there must not
-   * sign its owner out.
+   * As `sessionIdOf`, while the token may still end its session, so that an app that was closed
+   * overnight can sign out with the token it has. A token that expired longer ago may come from a
+   * log or a backup: its finder must not be able to sign the owner out.
    */
   async endableSessionOf(token: string): Promise<string | null> {
     const claims = this.#remembered(token) ?? (await this.#read(token))
@@ -191,7 +194,7 @@ export class AccessTokens {
     return claims.exp + ENDS_AFTER_EXPIRY_SECONDS > this.#options.now() / 1000 ? claims.sid : null
   }
 
-  /** Forgets what was verified: a key has gone. */
+  /** Forgets the verified tokens, because a key has gone. */
   forget(): void {
     this.#verified.clear()
   }
@@ -207,7 +210,8 @@ export class AccessTokens {
     const kid =
       header?.isAccessToken && header.fields['alg'] === ALGORITHM ? header.fields['kid'] : null
     if (typeof kid !== 'string') return null
-    // A key outlives its tokens: where it has gone they have expired, and nobody need be asked.
+    // A key outlives its tokens. If the key has gone, the token has expired, and no read of the
+    // store is needed.
     if (!keys.holds(kid) && keys.isOurs(kid) && hasExpired(payloadOf(token), now() / 1000))
       return 'expired'
     const key = await keys.find(kid)
@@ -219,14 +223,14 @@ export class AccessTokens {
 }
 
 /**
- * Whether a bearer credential claims, in its header, to be an access token (RFC 9068, section 4):
- * then it alone decides. Any other JWT is somebody else's.
+ * Whether a bearer credential claims, in its header, to be an access token (RFC 9068, section 4).
+ * Then only it decides. Any other JWT belongs to another server.
  */
 export function looksLikeAccessToken(credential: string): boolean {
   return credential.startsWith('ey') && headerOf(credential)?.isAccessToken === true
 }
 
-/** Under what a token is remembered: the end of its signature, 188 random bits of it. */
+/** The key under which a token is remembered: the end of its signature, 188 random bits. */
 function keyOf(token: string): string {
   return token.slice(-32)
 }
@@ -240,7 +244,7 @@ interface Header {
   isAccessToken: boolean
 }
 
-// Every token of one key has the same header: the last one is remembered.
+// Every token of one key has the same header, so the last one is remembered.
 let lastHeader: { segment: string; header: Header | null } = { segment: '', header: null }
 
 function headerOf(token: string): Header | null {
@@ -253,7 +257,7 @@ function headerOf(token: string): Header | null {
     ? parseObject(Buffer.from(segment, 'base64url').toString('utf8'))
     : null
   const header = fields && { fields, isAccessToken: isAccessTokenType(fields['typ']) }
-  // Not a slice, which would keep the whole token.
+  // A copy, because a slice would keep the whole token in memory.
   if (header && end <= 256) lastHeader = { segment: Buffer.from(segment).toString(), header }
   return header
 }

@@ -1,16 +1,19 @@
 import { createSigner, createVerifier } from 'fast-jwt'
 
-/** What a token is, in its header (RFC 8725, section 3.11): one kind must not pass for another. */
+/**
+ * The type in a token's header (RFC 8725, section 3.11), so that one kind of token does not pass
+ * for another.
+ */
 export type TokenType = 'at+jwt' | 'token-introspection+jwt'
 
-/** The algorithm of every key. Tokens never choose it: each key has its own. */
+/** The algorithm of every key. A token's header cannot choose it. */
 export const ALGORITHM = 'ES256'
 
 /** One signing key, in PEM. */
 export interface KeyPair {
   kid: string
   publicKey: string
-  /** Absent where the key only verifies. */
+  /** Null where the key only verifies. */
   privateKey: string | null
 }
 
@@ -19,13 +22,13 @@ export interface Codec {
   /** Signs claims as a token of this type. */
   sign(type: TokenType, claims: object): string
   /**
-   * The claims of an access token whose signature, algorithm, type, issuer and audience are right;
-   * null for any other. Times are not looked at.
+   * The claims of an access token with a valid signature, algorithm, type, issuer and audience.
+   * Null for any other. Times are not checked.
    */
   verify(token: string): object | null
 }
 
-/** Whom tokens are from and for. */
+/** The issuer and audience of tokens. */
 export interface TokenParties {
   issuer: string
   audience: string
@@ -34,15 +37,14 @@ export interface TokenParties {
 const types: readonly TokenType[] = ['at+jwt', 'token-introspection+jwt']
 
 /**
- * An access token without one of these is not one (RFC 9068, section 2.2; `sid` and `gen` are
- * ours).
+ * The claims that every access token must have (RFC 9068, section 2.2; `sid` and `gen` are ours).
  */
 const requiredClaims = ['iss', 'aud', 'sub', 'exp', 'iat', 'jti', 'client_id', 'sid', 'gen']
 
 /**
- * Makes the codec of one key, by fast-jwt. That is what @fastify/jwt is made of: its own options are
- * fixed when it is registered, so each key would need a Fastify. fast-jwt's cache stays off: it
- * keeps failures as well.
+ * Makes the codec of one key, with fast-jwt. Not with @fastify/jwt, which uses fast-jwt: its
+ * options are fixed at registration, so each key would need its own Fastify instance. fast-jwt's
+ * cache stays off because it also keeps failures.
  */
 export function createCodec(
   { kid, publicKey, privateKey }: KeyPair,
@@ -55,7 +57,7 @@ export function createCodec(
     allowedIss: issuer,
     allowedAud: audience,
     requiredClaims,
-    // Times are judged where the clock is passed in.
+    // The caller judges times by its own clock.
     ignoreExpiration: true,
     ignoreNotBefore: true,
     cache: false
@@ -83,7 +85,7 @@ export function createCodec(
       try {
         return verify(token) as object
       } catch {
-        // Whatever it is about, the token is none of ours.
+        // Any error means that the token is not valid.
         return null
       }
     }

@@ -27,9 +27,9 @@ import {
 
 /** A refresh request (RFC 6749, section 6). */
 export interface RefreshRequest {
-  /** What was shown, as `parseRefreshToken` reads it. */
+  /** The token that was sent, as `parseRefreshToken` reads it. */
   shown: ParsedRefreshToken
-  /** Must be the client that the session was begun by; null where the request names none. */
+  /** Must be the client that began the session. Null where the request names none. */
   clientId: string | null
   /** Chosen by the client for one attempt and its retries. */
   idempotencyKey: string | null
@@ -46,7 +46,7 @@ export interface Refreshed {
 
 const unknown = { active: false, cause: 'session_unknown' } as const
 
-/** How often a token is looked at that others are using at this very moment. */
+/** How often a token is tried again while other requests are using it. */
 const ATTEMPTS = 3
 
 export interface RefreshGrantOptions {
@@ -55,11 +55,11 @@ export interface RefreshGrantOptions {
   cache: SessionCache
   confirmation: Confirmation
   idleTtlSeconds: number
-  /** For how long a token that was used is answered with its successor again, in seconds. */
+  /** For how long a used token is answered again with its successor, in seconds. */
   graceSeconds: number
 }
 
-/** Exchanges refresh tokens, each once, for the next one of the same session. */
+/** Exchanges each refresh token once for the next one of the same session. */
 export class RefreshGrant {
   readonly #options: RefreshGrantOptions
 
@@ -68,10 +68,10 @@ export class RefreshGrant {
   }
 
   /**
-   * @throws Refusal when the token is no good; a token that was used before outside the rule has
-   *   then ended its session, finally
-   * @throws StoreUnavailable when nobody knows: the same request may be sent again, and is then
-   *   answered as the first would have been
+   * @throws AppError when the token is not valid; a token that was used before, outside the replay
+   *   rule, has then finally ended its session
+   * @throws StoreUnavailable when the store does not answer: the same request may be sent again,
+   *   and gets the answer that the first would have had
    */
   async refresh({
     shown,
@@ -119,7 +119,7 @@ export class RefreshGrant {
     const check = record ? judge(record) : unknown
     if (!check.active) throw new AppError(check.cause)
     if (!record?.user) return null
-    cache.put(record) // whoever checks this session goes on without a read of the store
+    cache.put(record) // so that checks of this session need no read of the store
     return {
       outcome: 'rotated',
       refreshToken: successor.token,
@@ -129,10 +129,10 @@ export class RefreshGrant {
   }
 
   /**
-   * For a token that is not the current one of an active session.
+   * Answers a token that is not the current one of an active session.
    *
-   * @returns null when it has become that meanwhile
-   * @throws Refusal, after the end of the session is committed where that is due
+   * @returns null when it is the current one by now
+   * @throws AppError, after the end of the session is committed where that is due
    */
   async #answerAgain(showing: RefreshAttempt, ipAddress: string | null): Promise<Refreshed | null> {
     const { prisma, graceSeconds } = this.#options
@@ -153,7 +153,7 @@ export class RefreshGrant {
   }
 
   /**
-   * Ends the session, and tells when that is committed and final: whatever becomes of the answer.
+   * Ends the session. Resolves when that is committed and final, even if the answer is then lost.
    */
   async #end(sessionId: string, ipAddress: string | null): Promise<void> {
     const changes = await withTransaction(this.#options.prisma, async (transaction) => {
@@ -164,7 +164,7 @@ export class RefreshGrant {
     await this.#options.confirmation.settle({ changes, sessionIds: [sessionId] })
   }
 
-  /** Makes the successor again. What cannot be proved to be the same token is not given out. */
+  /** Makes the successor again. A token that is not provably the same one is not given out. */
   #replay({ refresh, ...record }: RefreshRecord, token: RefreshToken): Refreshed {
     const pepper = this.#options.peppers.find(refresh.rotationPepper ?? '')
     if (!pepper)

@@ -7,10 +7,10 @@ import { hashToken } from '../session/session-token.js'
 /*
  * A refresh token is "hrt1_" and the base64url of: session id (16 bytes), generation (4), pepper id
  * (4), secret (32), MAC (16), checksum (6). The MAC covers every field before it, under a key that
- * the pepper id names: nobody who has merely seen a session id can make up an "older token" and
- * have the session ended for it. The checksum has no key: it tells what was damaged or never a
- * token (400) from what another node made with a secret that this one was not given (503). The
- * store keeps SHA-256 of the whole.
+ * the pepper id names. Otherwise an attacker who has only seen a session id could invent an "older
+ * token" and have the session ended as reused. The checksum has no key. It tells a damaged or
+ * invented token (400) from a token that another node made with a secret that this one was not
+ * given (503). The store keeps SHA-256 of the whole.
  */
 const PREFIX = 'hrt1_'
 const TOKEN = /^hrt1_[A-Za-z0-9_-]{104}$/
@@ -20,18 +20,18 @@ const MAC_BYTES = 16
 const CHECKSUM_BYTES = 6
 const LARGEST_GENERATION = 2 ** 31 - 1
 
-/** A refresh token that this server, or one with the same secrets, has made. */
+/** A refresh token that was made by this server or by one with the same secrets. */
 export interface RefreshToken {
   sessionId: string
   generation: number
   secret: Buffer
-  /** What the store should hold for it: "h1_" + base64url(SHA-256). */
+  /** The hash that the store should hold: "h1_" + base64url(SHA-256). */
   hash: string
 }
 
 /**
- * What was shown as a refresh token: one of ours, no token at all, or one whose pepper this node
- * does not know.
+ * The result of parsing: one of our tokens, not a token, or a token whose pepper this node does not
+ * know.
  */
 export type ParsedRefreshToken = RefreshToken | 'malformed' | 'unknown_pepper'
 
@@ -45,8 +45,8 @@ export function firstRefreshToken(
 
 /**
  * The token that follows `presented`. The same token, salt and pepper always give the same
- * successor, so that a lost answer can be given again with nothing secret stored; without the
- * pepper the salt on the row is worth nothing.
+ * successor, so a lost answer can be given again without storing a secret. Without the pepper the
+ * salt on the row is useless to a thief.
  */
 export function successorOf(
   presented: RefreshToken,
@@ -81,10 +81,10 @@ export function parseRefreshToken(token: string, peppers: Peppers): ParsedRefres
 }
 
 /**
- * The token that was read; null for what is none, which whoever shows it may be told.
+ * The parsed token. Null for what is not a token, which the client may be told.
  *
- * @throws StoreUnavailable for one that another node has made, with a secret that this one was not
- *   given: no reason to sign anybody out
+ * @throws StoreUnavailable for a token that another node made with a secret that this one was not
+ *   given, because that must not sign the user out
  */
 export function getToken(parsed: ParsedRefreshToken): RefreshToken | null {
   if (parsed === 'unknown_pepper')
@@ -95,8 +95,8 @@ export function getToken(parsed: ParsedRefreshToken): RefreshToken | null {
 }
 
 /**
- * What has the form of a refresh token in a text that may have more around it; null for none. For
- * those who want to give it back.
+ * The first refresh token in a text, which may have other text around it. Null for none. Used for
+ * revocation.
  */
 export function findRefreshToken(text: string): string | null {
   return FOUND.exec(text)?.[0] ?? null
@@ -108,8 +108,8 @@ export function newSalt(): string {
 }
 
 /**
- * What the store keeps of an idempotency key. Keys are bound to their session, for clients may
- * choose poor ones.
+ * The hash of an idempotency key that the store keeps. It includes the session, because clients may
+ * choose poor keys.
  */
 export function hashIdempotencyKey(sessionId: string, key: string): string {
   return hashToken(`${sessionId}|${key}`)

@@ -24,12 +24,12 @@ export interface RefreshState {
   idempotencyHash: string | null
 }
 
-/** A session with its user and its refresh state, at one moment of the database's clock. */
+/** A session with its user and its refresh state, at one time of the database's clock. */
 export interface RefreshRecord extends SessionRecord {
   refresh: RefreshState
 }
 
-/** What a refresh token is shown with. */
+/** A refresh token, with what was sent beside it. */
 export interface RefreshAttempt {
   token: RefreshToken
   clientId: string | null
@@ -37,16 +37,15 @@ export interface RefreshAttempt {
 }
 
 /**
- * What the rule says: rotate, give the same answer again, end the session, or refuse and change
- * nothing.
+ * The verdict: rotate, give the same answer again, end the session, or refuse and change nothing.
  */
 export type Verdict = 'rotate' | 'replay' | 'reuse' | { refuse: ErrorCode }
 
 /**
- * The rule, for a row as it was at one moment. A generation never comes back: what is reuse now
- * stays so. A token that was used before is answered with the same successor as long as that cannot
- * hide a theft: for a fixed time, or to whoever knows the idempotency key while the successor has
- * not been used. The window never moves.
+ * Decides on a refresh attempt by the row at one time. A generation never comes back, so a token
+ * that is reused now stays reused. A used token is answered with the same successor only while that
+ * cannot hide a theft: for a fixed time, or for a client that knows the idempotency key while the
+ * successor has not been used. The window never moves.
  */
 export function judgeRefresh(
   record: RefreshRecord,
@@ -54,7 +53,8 @@ export function judgeRefresh(
   graceSeconds: number
 ): Verdict {
   const check = judge(record)
-  // Whoever comes after a theft was noticed is told so, and not merely that the session has ended.
+  // A client that comes after a detected reuse gets that as the code, and not merely that the
+  // session has ended.
   if (!check.active)
     return {
       refuse: record.session.revokedReason === 'refresh_reused' ? 'refresh_reused' : check.cause
@@ -75,9 +75,9 @@ export function judgeRefresh(
     : 'reuse'
 }
 
-/** What a rotation writes. */
+/** The data that a rotation writes. */
 export interface Rotation extends RefreshAttempt {
-  /** The successor's hash, and what it was made with. */
+  /** The successor's hash. */
   hash: string
   salt: string
   pepperId: string
@@ -86,21 +86,21 @@ export interface Rotation extends RefreshAttempt {
 }
 
 /**
- * How many of a session's last events are looked at for a network, and how many networks a day are
+ * How many of a session's last events are searched for a network, and how many networks a day are
  * noted at most.
  */
 const RECENT_EVENTS = 50
 
 /**
  * Rotates the refresh token of a session in one statement, if `token` is the current one of a
- * session that has not ended: the common case. A revocation takes the same row's lock, so one of
- * the two comes first. The idle expiry moves, the absolute one never; that of a session that ends
- * with another one never past that one's. The row counts refreshes; an event is written only for a
- * network that none of the last events names.
+ * session that has not ended. This is the common case. A revocation takes the same row's lock, so
+ * one of the two comes first. The idle expiry moves, the absolute one never. The idle expiry of a
+ * derived session never moves past that of its source. The row counts refreshes. An event is
+ * written only for a network that none of the last events names.
  *
- * @returns the session after it; null when the statement found nothing to do, and the row must be
- *   looked at. `waited`: somebody changed the session while the statement waited for its row, and
- *   perhaps the user with it, who is shown as before
+ * @returns the session after it; null when the statement changed nothing and the row must be read.
+ *   `waited`: another transaction changed the session while the statement waited for its row, and
+ *   perhaps also the user, who is returned as before
  */
 export async function rotate(
   db: Queryable,
@@ -135,14 +135,14 @@ export async function rotate(
     )
     SELECT *, clock_timestamp() AS "now" FROM rotated`
   if (!row) return null
-  // PostgreSQL reads the row that it waited for anew, and no other: the user is still as the
-  // statement first saw them.
+  // PostgreSQL re-reads only the row that it waited for. The user is still as the statement first
+  // saw them.
   return { record: toSessionRecord(row), waited: row.version !== row.versionBefore + 1 }
 }
 
 /**
- * Reads a session with its refresh state, in one statement: what is decided on it was true at one
- * moment.
+ * Reads a session with its refresh state in one statement, so that the verdict is based on one
+ * time.
  */
 export async function findFamily(db: Queryable, sessionId: string): Promise<RefreshRecord | null> {
   const [row] = await db.$queryRaw<(JoinedRow & RefreshState)[]>`
@@ -185,8 +185,8 @@ const refreshColumns = Prisma.raw(
 )
 
 /**
- * Counts that an answer was given again, with an event for the first time in each generation: a
- * client that loops leaves no more.
+ * Counts that an answer was given again. Only the first time in each generation writes an event, so
+ * a client that loops leaves no more.
  */
 export async function noteReplay(
   db: Queryable,
@@ -203,7 +203,7 @@ export async function noteReplay(
 }
 
 /**
- * Notes in the events of a session that has not ended that a token was used twice, and locks it: it
+ * Notes a reused token in the events of a session that has not ended, and locks the session, which
  * is about to end.
  */
 export async function noteReuse(
@@ -216,7 +216,7 @@ export async function noteReuse(
     SELECT "id", "userId", 'refresh_reused', ${ipAddress} FROM "session" WHERE "id" = ${sessionId} AND "revokedAt" IS NULL FOR UPDATE`
 }
 
-/** Ends a refresh family, and not its session: no refresh token of it counts any more. */
+/** Ends a refresh family but not its session: none of its refresh tokens is valid any more. */
 export async function endFamily(db: Queryable, sessionId: string): Promise<void> {
   await db.$executeRaw`UPDATE "session" SET "refreshHash" = NULL, "previousRefreshHash" = NULL, "idempotencyHash" = NULL WHERE "id" = ${sessionId}`
 }

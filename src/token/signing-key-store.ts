@@ -23,7 +23,7 @@ export interface KeyDescription {
   createdAt: Date
   activatedAt: Date | null
   retiredAt: Date | null
-  /** When the last token that a retired key can have signed has expired. */
+  /** When the last token that a retired key can have signed expires. */
   expiresAt: Date | null
 }
 
@@ -33,7 +33,7 @@ export interface SigningKeyRow extends KeyDescription {
   privateKey: string
 }
 
-/** A new pair: the public part as it is published, the private part as PEM. */
+/** Generates a key pair: the public part as published, the private part as PEM. */
 export async function generateSigningKey(
   kid: string,
   algorithm: string
@@ -54,7 +54,7 @@ export interface NewSigningKey {
 }
 
 /**
- * The keys whose tokens may still count: the current one first, then the next, then the retired
+ * The keys whose tokens may still be valid: the current one first, then the next, then the retired
  * ones.
  */
 export async function findSigningKeys(db: Queryable): Promise<SigningKeyRow[]> {
@@ -65,8 +65,8 @@ export async function findSigningKeys(db: Queryable): Promise<SigningKeyRow[]> {
 }
 
 /**
- * Makes the current key and the next one where they are missing. However many nodes call it at
- * once, there is one of each: a unique index says so, and whoever comes second inserts nothing.
+ * Makes the current key and the next one where they are missing. When several nodes call it at
+ * once, a unique index leaves one of each, and the later calls insert nothing.
  */
 export async function insertMissingKeys(
   db: Queryable,
@@ -80,7 +80,7 @@ export async function insertMissingKeys(
     ON CONFLICT DO NOTHING`
 }
 
-/** Seals a private part anew, unless somebody else has done so meanwhile. */
+/** Re-seals a private part, unless another node has already done so. */
 export async function replacePrivateKey(
   db: Queryable,
   kid: string,
@@ -91,7 +91,7 @@ export async function replacePrivateKey(
 }
 
 /**
- * Waits until nobody else rotates, and keeps it so until the transaction ends.
+ * Takes the rotation lock and holds it until the transaction ends, so that only one node rotates.
  *
  * @returns how old the next key is, by the database's clock; null when there is none
  */
@@ -103,9 +103,9 @@ export async function lockForRotation(db: Queryable): Promise<number | null> {
 }
 
 /**
- * Retires the current key, lets the next one sign, and makes a new next one. Under
- * `lockForRotation`; the index wants this order. What has retired never signs again: its private
- * part goes.
+ * Retires the current key, makes the next one the current one, and inserts a new next one. Call it
+ * under `lockForRotation`. The unique index needs this order. A retired key never signs again, so
+ * its private part is deleted.
  */
 export async function promoteNextKey(
   db: Queryable,

@@ -24,51 +24,47 @@ import {
   type SigningKeyRow
 } from './signing-key-store.js'
 
-/** How long others may keep a copy of the JWKS, in seconds. */
+/** How long clients may keep a copy of the JWKS, in seconds. */
 export const JWKS_MAX_AGE_SECONDS = 300
 
-/** How often a node that serves reads the keys, in milliseconds. */
+/** How often a serving node reads the keys, in milliseconds. */
 export const KEYS_POLL_MS = 5_000
 
 /**
- * A next key is younger than this: some gateway may have a JWKS without it. Copies of the JWKS, and
- * two rounds of the nodes' reading.
+ * A next key must be published for this long before it signs, because a gateway may still have a
+ * JWKS without it: the life of JWKS copies, and two polls of the nodes.
  */
 const PUBLISHED_SECONDS = JWKS_MAX_AGE_SECONDS + (2 * KEYS_POLL_MS) / 1_000
 
-/** A node that cannot read the keys goes on signing with those it has, for this long. */
+/** A node that cannot read the keys goes on signing for this long with those it has. */
 const SIGNS_UNREAD_MS = 600_000
 
 /**
- * A retired key stays published for this long: another node may go on signing with it until it has
- * read of the rotation, tokens live as long as any setting allows, and clocks differ.
+ * How long a retired key stays published: another node may sign with it until it has read the
+ * rotation, tokens live as long as the settings allow, and clocks differ.
  */
 const RETIRED_SECONDS = SIGNS_UNREAD_MS / 1_000 + LONGEST_ACCESS_TOKEN_SECONDS + 60
 
 /**
- * A key name that is unknown here makes one read of the store a second, however many tokens carry
- * one.
+ * Unknown key ids cause at most one read of the store in this time, however many tokens carry one.
  */
 const UNKNOWN_READ_MS = 1_000
 
 const KID_RANDOM_BYTES = 12
 const KID_MAC_BYTES = 6
 
-/** A key of the ring. */
+/** A key in memory. */
 export interface HeldKey {
   kid: string
   state: KeyState
   codec: Codec
 }
 
-/** The published keys (RFC 7517), and a name for this version of them. */
+/** The published keys (RFC 7517), and the ETag of this version. */
 export interface PublishedKeys {
   keys: PublicJwk[]
   etag: string
-  /**
-   * For how long a copy is as good as the original; 0 when this node has not been able to read the
-   * keys lately.
-   */
+  /** For how long clients may cache it. 0 when this node could not read the keys lately. */
   maxAgeSeconds: number
 }
 
@@ -78,18 +74,18 @@ export interface SigningKeysOptions {
   parties: TokenParties
   /** Monotonic milliseconds. */
   now: () => number
-  /** Told when keys have left the ring: what they verified counts no more. */
+  /** Called when keys have gone: tokens that they verified must be verified again. */
   onForgotten?: () => void
 }
 
-/** The keys that sign tokens, as this node has last read them. */
+/** The signing keys, as this node last read them. */
 export class SigningKeys {
   readonly #options: SigningKeysOptions
   readonly #codecs = new Map<string, Codec>()
   #ring = new Map<string, HeldKey>()
   #published: PublicJwk[] = []
   #etag = ''
-  /** When the newest read that was applied began. */
+  /** When the newest applied read began. */
   #readAt = -Infinity
   #unknownReadAt = -Infinity
   #nextRead: Promise<void> | null = null
@@ -99,7 +95,7 @@ export class SigningKeys {
   }
 
   /**
-   * Makes the keys where there are none, reads them, and seals anew what a previous secret has
+   * Makes the keys where there are none, reads them, and re-seals what a previous secret has
    * sealed.
    *
    * @throws ConfigError when a key was sealed under a secret that is not configured
@@ -121,7 +117,11 @@ export class SigningKeys {
     }
   }
 
-  /** Reads the keys. @throws StoreUnavailable; the keys of the last read stay in use */
+  /**
+   * Reads the keys. If that fails, the keys of the last read stay in use.
+   *
+   * @throws StoreUnavailable when the store does not answer
+   */
   async read(): Promise<SigningKeyRow[]> {
     const { prisma, now } = this.#options
     const begun = now()
@@ -136,7 +136,7 @@ export class SigningKeys {
     for (const row of rows) {
       if (!this.#codecs.has(row.id)) this.#codecs.set(row.id, this.#createCodec(row))
     }
-    // A read that began later has told more already.
+    // A read that began later has already been applied.
     if (begun >= this.#readAt) this.#apply(rows, begun)
     return rows
   }
@@ -146,13 +146,13 @@ export class SigningKeys {
   }
 
   /**
-   * Whether this server can have made the name. It carries a MAC, so that nobody can make the
-   * server read its store by inventing names.
+   * Whether this server can have made the key id. The id carries a MAC, so that an attacker cannot
+   * cause reads of the store with invented ids.
    */
   isOurs(kid: string): boolean {
     const bytes = Buffer.from(kid, 'base64url')
-    // Written exactly so: the decoder ignores what is no base64, and many texts would pass for one
-    // name.
+    // Compared with its own encoding: the decoder ignores what is not base64, so many texts would
+    // decode to one id.
     if (bytes.length !== KID_RANDOM_BYTES + KID_MAC_BYTES || bytes.toString('base64url') !== kid)
       return false
     const random = bytes.subarray(0, KID_RANDOM_BYTES)
@@ -162,11 +162,11 @@ export class SigningKeys {
   }
 
   /**
-   * The key of this name. One that is unknown may have been made a moment ago by another node: then
-   * the answer waits for a read of the store that begins now or within a second. A name that this
-   * server cannot have made costs no read.
+   * The key with this id. An unknown one may just have been made by another node, so the answer
+   * waits for a read of the store that begins now or within a second. An id that this server cannot
+   * have made costs no read.
    *
-   * @throws StoreUnavailable when nobody knows
+   * @throws StoreUnavailable when the store does not answer
    */
   async find(kid: string): Promise<HeldKey | null> {
     const held = this.#ring.get(kid)
@@ -177,8 +177,10 @@ export class SigningKeys {
   }
 
   /**
-   * The key that signs. @throws StoreUnavailable when the keys have not been read for so long that
-   * it may have been retired
+   * The key that signs.
+   *
+   * @throws StoreUnavailable when the keys have not been read for so long that it may have been
+   *   retired
    */
   async signer(): Promise<HeldKey> {
     if (this.#options.now() - this.#readAt > SIGNS_UNREAD_MS) await this.#readSoon()
@@ -198,9 +200,9 @@ export class SigningKeys {
   }
 
   /**
-   * Lets the next key sign, and retires the current one.
+   * Promotes the next key to the current one, and retires the current one.
    *
-   * @param force also when some gateway may not have heard of the next key yet
+   * @param force also when a gateway may not know the next key yet
    * @returns null when it is done; else how many seconds the next key must still be published
    */
   async rotate({ force }: { force: boolean }): Promise<number | null> {
@@ -219,7 +221,7 @@ export class SigningKeys {
     return waitSeconds
   }
 
-  /** What an operator may see: never a private part. */
+  /** The keys as an operator may see them: without private parts. */
   async list(): Promise<KeyDescription[]> {
     const rows = await findSigningKeys(this.#options.prisma)
     return rows.map(({ publicKey: _publicKey, privateKey: _privateKey, ...shown }) => shown)
@@ -249,8 +251,8 @@ export class SigningKeys {
   }
 
   /**
-   * Whoever comes while a read is waited for shares it; whoever comes while one is running waits
-   * for the next.
+   * A call that arrives before the next read begins shares it. A call that arrives during a read
+   * waits for the next one.
    */
   #readSoon(): Promise<void> {
     this.#nextRead ??= (async () => {

@@ -22,13 +22,13 @@ import type { TokenSet } from './token-set.js'
 import type { Counters } from '../counters.js'
 
 /**
- * What stands for an access token inside one call: better-auth knows sessions by session tokens
- * alone.
+ * A session token that replaces an access token inside one call, because better-auth finds sessions
+ * by session tokens only.
  */
 export interface SurrogateToken {
   /**
-   * In a session token's form, made for this call and known to nobody else; the store's hash is of
-   * another.
+   * Has the form of a session token, and exists only in this call. The store holds the hash of
+   * another token.
    */
   token: string
   credential: Credential
@@ -39,37 +39,41 @@ export interface Family {
   session: SessionRow
   refreshToken: string
   /**
-   * The user's roles when it began. What was read before the credential was verified may have
-   * changed since.
+   * The user's roles when the session began. Roles that were read before the credential was
+   * verified may be out of date.
    */
   roles: string[]
 }
 
-/** A token in JWT's form, whatever stands around it. */
+/** A token in the form of a JWT, with any text around it. */
 const JWT = /(?<![\w.-])ey[\w-]+\.[\w-]+\.[\w-]+(?![\w.-])/
 
 /** Makes and reads access tokens. */
 export interface AccessTokenSource {
-  /** For a session and a generation of its refresh token. */
+  /** Issues a token for a session and a generation of its refresh token. */
   issue(subject: {
     session: SessionRow
     roles: string[]
     generation: number
   }): Promise<{ token: string; expiresInSeconds: number }>
-  /** Makes sure that a token could be issued. @throws StoreUnavailable */
+  /**
+   * Makes sure that a token could be issued.
+   *
+   * @throws StoreUnavailable when no key may sign
+   */
   ensureSigner(): Promise<void>
   /**
-   * The session that an access token of this server names, also when it has lately expired; null
-   * for anything else.
+   * The session that an access token of this server names, even if it expired lately. Null for
+   * anything else.
    */
   endableSessionOf(token: string): Promise<string | null>
-  /** The same however long ago it has expired. */
+  /** As `endableSessionOf`, however long ago it expired. */
   sessionIdOf(token: string): Promise<string | null>
 }
 
-/** Verifies signature and shape of a session token without asking anybody. */
+/** Verifies the signature and form of a session token without I/O. */
 export interface SessionTokenParser {
-  /** @returns null for what this server never issued */
+  /** @returns null for a token that this server never issued */
   parse(credential: Credential): ParsedToken | null
 }
 
@@ -83,7 +87,7 @@ export interface TokenServiceOptions {
   counters: Counters
 }
 
-/** The token plane without HTTP: what a client is given, exchanges and gives back. */
+/** The token endpoints without HTTP: issues, exchanges and revokes tokens. */
 export class TokenService {
   readonly #options: TokenServiceOptions
 
@@ -96,7 +100,11 @@ export class TokenService {
     return this.#tokensOf(session, roles, 0, refreshToken)
   }
 
-  /** Exchanges a refresh token. @throws Refusal, StoreUnavailable as `RefreshGrant.refresh` */
+  /**
+   * Exchanges a refresh token.
+   *
+   * @throws AppError, StoreUnavailable as `RefreshGrant.refresh`
+   */
   async refresh(
     request: RefreshRequest
   ): Promise<{ outcome: Refreshed['outcome']; tokens: TokenSet }> {
@@ -118,20 +126,19 @@ export class TokenService {
     }
   }
 
-  /** Reads a refresh token, and with it which session it names. Costs no I/O. */
+  /** Parses a refresh token, which names its session. Costs no I/O. */
   parse(refreshToken: string): ParsedRefreshToken {
     return parseRefreshToken(refreshToken, this.#options.peppers)
   }
 
   /**
-   * Ends the session of a refresh, access or session token (RFC 7009). An access token that has
-   * lately expired and a refresh token that was used still name their session: ending it is what
-   * their holder wants. A token that is none of ours ends nothing, and costs no query unless it is
-   * formed as a session token without its signature, which only the store can tell from a made-up
-   * one.
+   * Ends the session of a refresh, access or session token (RFC 7009). An access token that expired
+   * lately and a used refresh token still name their session, and their holder wants it to end. A
+   * token of another server ends nothing. It costs no query unless it has the form of a session
+   * token without its signature: only the store can tell that from an invented one.
    *
-   * @param guess does so, and counts: called for a token that does not prove itself
-   * @throws StoreUnavailable when nobody knows
+   * @param guess runs the look-up and counts it; called for a token without a MAC or signature
+   * @throws StoreUnavailable when the store does not answer
    */
   async revoke(
     sent: string,
@@ -143,10 +150,10 @@ export class TokenService {
   }
 
   /**
-   * What shall stand for an access token where only session tokens are known; null for a token that
-   * is none of ours. An expired one has a stand-in as well: whether the session is active is asked
-   * of the reader, and it may still sign out. One that expired long ago has one that names no
-   * session: it may end none.
+   * The surrogate token for an access token, where only session tokens are known. Null for a token
+   * that is not ours. An expired token has one as well: the check decides whether the session is
+   * active, and the token may still sign out. A token that expired long ago gets a surrogate that
+   * names no session, because it must not end one.
    */
   async surrogateFor(accessToken: string): Promise<SurrogateToken | null> {
     const { accessTokens } = this.#options
@@ -157,8 +164,7 @@ export class TokenService {
   }
 
   /**
-   * The session of a token that proves itself by a MAC or a signature of this server, whatever
-   * stands around it in the text.
+   * The session of a token with a valid MAC or signature of this server, with any text around it.
    */
   async #provenSessionOf(text: string): Promise<string | null> {
     const { accessTokens, sessionTokens } = this.#options
@@ -171,8 +177,8 @@ export class TokenService {
   }
 
   /**
-   * The session of a token without its signature: whoever has the secret in a session token may end
-   * its session.
+   * The session of a token without its signature. A client that has the secret in a session token
+   * may end its session.
    */
   async #lookUp(text: string): Promise<string | null> {
     const parsed = findSessionToken(text)

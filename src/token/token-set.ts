@@ -1,4 +1,4 @@
-/** What a client is given to call with, and to go on with (RFC 6749, section 5.1). */
+/** The tokens that a client is given (RFC 6749, section 5.1). */
 export interface TokenSet {
   access_token: string
   token_type: 'Bearer'
