@@ -27,7 +27,7 @@ import type { TokenParties } from './token/codec.js'
 import type { SigningKeys } from './token/signing-keys.js'
 import type { TokenService } from './token/token-service.js'
 
-/** For how long one answer of the store about its health serves everybody, in milliseconds. */
+/** For how long one health answer of the store serves all requests, in milliseconds. */
 const PING_MS = 500
 
 export interface OpenOptions {
@@ -38,9 +38,7 @@ export interface OpenOptions {
 export type { Events, Holdfast }
 
 declare module './public.js' {
-  /**
-   * Holdfast without HTTP: the store, the reader, better-auth, and the jobs that look after them.
-   */
+  /** Holdfast without HTTP: the store, the checks, better-auth, and the background jobs. */
   interface Holdfast {
     readonly config: Config
     readonly prisma: PrismaClient
@@ -54,40 +52,46 @@ declare module './public.js' {
     readonly devices: Devices
     readonly erasures: Erasures
     /**
-     * Has `forget` told of counts of guesses that an erasure forgets, for counts in this process.
+     * Calls `forget` with the counters of failed attempts that an erasure deletes, for those kept
+     * in this process.
      */
     onCountsForgotten(forget: (counts: { account: string; userId: string }) => void): void
-    /** Told how attempts to sign in have ended. */
+    /** Notes how attempts to sign in ended. */
     readonly attempts: Attempts
-    /** The keyed hashes under which events may keep a name, one for each secret that counts. */
+    /** The keyed hashes under which events may keep a name: one for each configured secret. */
     readonly hashesOf: (name: string) => string[]
-    /** Told of origins that were refused. */
+    /** Notes refused origins. */
     readonly refusedOrigins: RefusedOrigins
-    /** Where the routes hang on BASE_URL: the prefix of the host application, or empty. */
+    /** The path prefix of the routes in BASE_URL: that of the host application, or empty. */
     readonly prefix: string
-    /** Whom access tokens are from and for. */
+    /** The issuer and audience of access tokens. */
     readonly parties: TokenParties
-    /** What this process has done, and what it holds. */
+    /** The counters of this process, and its caches. */
     readonly counters: Counters
     stats(): Stats
-    /** Changes that are committed and not known everywhere yet. @throws StoreUnavailable */
+    /**
+     * Counts changes that are committed and not confirmed yet.
+     *
+     * @throws StoreUnavailable when the store does not answer
+     */
     outboxDepth(): Promise<number>
     /**
-     * The store's random id, under which its keys lie in a Redis that several stores may share;
-     * null until the store has answered.
+     * The store's random id, which names its keys in a Redis that several stores may share. Null
+     * until the store has answered.
      */
     storeId(): string | null
     /**
-     * Whether this process still wants requests; notes that somebody asked. `ready`, and not on the
-     * way out.
+     * Whether this process accepts requests: it is ready and not closing. Notes that readiness was
+     * asked for.
      */
     accepting(): boolean
     /**
-     * What the store said, half a second ago at most, when it was asked whether it has the schema
-     * and takes writes. @throws StoreUnavailable
+     * Whether the store has the schema and takes writes; the answer is at most half a second old.
+     *
+     * @throws StoreUnavailable when the store does not answer
      */
     ping(): Promise<void>
-    /** Has `step` called when this is closed, before the store is. */
+    /** Calls `step` on close, before the store is closed. */
     onClose(step: () => void): void
     close(): Promise<void>
   }
@@ -96,11 +100,11 @@ declare module './public.js' {
 }
 
 /**
- * Opens Holdfast on the embedded store, or on PostgreSQL where `databaseUrl` is set. When
- * PostgreSQL does not answer it starts all the same, and waits: until the store has been found fit,
- * `ready` is false.
+ * Opens Holdfast on the embedded store, or on PostgreSQL where `databaseUrl` is set. It also starts
+ * while PostgreSQL does not answer, and waits: `ready` is false until the store has been found
+ * compatible.
  *
- * @throws ConfigError when the store answers and does not fit
+ * @throws ConfigError when the store answers and is not compatible
  */
 export async function openHoldfast(
   config: Config,
@@ -125,7 +129,7 @@ export async function openHoldfast(
   }
 }
 
-/** Makes the store fit, and joins the other nodes; goes on trying while the store is away. */
+/** Prepares the store and joins the other nodes. Tries again while the store does not answer. */
 async function prepare(
   { database, keys }: Store,
   { caches, signingKeys }: Checks,
@@ -137,7 +141,7 @@ async function prepare(
     await signingKeys.open()
     await caches.join(lifecycle.storeId)
     lifecycle.becomeReady()
-    await caches.tailOutbox().catch(() => {}) // the job goes on trying
+    await caches.tailOutbox().catch(() => {}) // the job tries again
   }
   await caches.connected()
   await attempt().catch((error: unknown) => {
@@ -155,7 +159,7 @@ interface Open {
   stopJobs: () => Promise<void>
 }
 
-/** How to end: jobs first, then caches, then what is still to be written, then the store. */
+/** Closes in order: jobs, caches, pending writes, the store. */
 function closing({ store, checks, lifecycle, events, stopJobs }: Open): () => Promise<void> {
   return async () => {
     lifecycle.close()

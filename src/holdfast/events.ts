@@ -1,8 +1,8 @@
-/** What happens outside any request; the caller logs it. */
+/** Events outside of any request. The caller logs them. */
 export interface Events {
   onDebug: (message: string) => void
   onWarning: (message: string, details: unknown) => void
   onError: (message: string, error: unknown) => void
-  /** The store cannot be worked on with this configuration: the process should end. */
+  /** The store cannot be used with this configuration. The process should end. */
   onUnfit: (error: Error) => void
 }

@@ -1,7 +1,10 @@
-/** Whoever asked about readiness this lately is waiting for the next answer. */
+/**
+ * A readiness request this recently means that a load balancer is polling and waits for the next
+ * answer.
+ */
 const WATCHED_MS = 60_000
 
-/** Where this process stands between its start and its end. */
+/** The state of this process between start and end. */
 export class Lifecycle {
   readonly #now: () => number
   readonly #closing = new AbortController()
@@ -21,7 +24,7 @@ export class Lifecycle {
     })
   }
 
-  /** Whether the store has been found fit. */
+  /** Whether the store has been found compatible. */
   get isReady(): boolean {
     return this.#isReady
   }
@@ -40,13 +43,13 @@ export class Lifecycle {
     this.#onPrepared()
   }
 
-  /** Whether this process wants requests; notes that somebody asked. */
+  /** Whether this process accepts requests. Notes that readiness was asked for. */
   isAccepting(): boolean {
     this.#askedAt = this.#now()
     return this.#isReady && !this.#isDraining
   }
 
-  /** From now on it does not. `watched`: somebody has lately asked whether it does. */
+  /** Stops accepting requests. `watched`: readiness was asked for lately. */
   drain(): { watched: boolean } {
     this.#isDraining = true
     return { watched: this.#now() - this.#askedAt < WATCHED_MS }

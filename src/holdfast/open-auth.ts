@@ -11,7 +11,7 @@ import type { Events } from './events.js'
 import type { Checks } from './open-checks.js'
 import type { Store } from './open-store.js'
 
-/** The ways in, and what clients are given. */
+/** The ways to sign in, and the tokens that clients are given. */
 export interface SignIn {
   auth: Auth
   tokens: TokenService

@@ -14,13 +14,13 @@ import type { Events } from './events.js'
 import type { Lifecycle } from './lifecycle.js'
 import type { Store } from './open-store.js'
 
-/** Counts of guesses that an erasure forgets. */
+/** The counters of failed attempts that an erasure deletes. */
 export interface ForgottenCounts {
   account: string
   userId: string
 }
 
-/** What decides whether a credential is good, and ends sessions. */
+/** Checks credentials, and ends sessions. */
 export interface Checks {
   caches: Caches
   parties: TokenParties
@@ -30,7 +30,7 @@ export interface Checks {
   thinning: Thinning
   revoker: Revoker
   erasures: Erasures
-  /** Told of counts in this process that an erasure forgets. */
+  /** Called with the counters in this process that an erasure deletes. */
   forgetters: Set<(counts: ForgottenCounts) => void>
 }
 
@@ -42,7 +42,7 @@ export interface ChecksOptions {
   serves: boolean
 }
 
-/** Opens the caches and what reads through them. Nothing is asked of any store yet. */
+/** Opens the caches and the services that read through them, without I/O. */
 export function openChecks(
   { database, prisma, keys, counters, activity }: Store,
   { config, prefix, events, lifecycle, serves }: ChecksOptions

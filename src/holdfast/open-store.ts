@@ -10,7 +10,7 @@ import { deriveKeys, keptSecret, type Keys } from '../secrets/keys.js'
 import { Activity } from '../session/activity.js'
 import type { Events } from './events.js'
 
-/** The database, the keys that belong to it, and what is noted in memory and written to it later. */
+/** The database, its keys, and what is noted in memory and written later. */
 export interface Store {
   database: Database
   prisma: PrismaClient
@@ -23,7 +23,11 @@ export interface Store {
 
 const monotonic = () => performance.now()
 
-/** Opens the database, and derives the keys. @throws ConfigError where that cannot work */
+/**
+ * Opens the database, and derives the keys.
+ *
+ * @throws ConfigError where that cannot work
+ */
 export async function openStore(config: Config, events: Events): Promise<Store> {
   const database = await openDatabase(config, events)
   try {
@@ -51,7 +55,10 @@ export async function openStore(config: Config, events: Events): Promise<Store> 
   }
 }
 
-/** Writes what was noted in memory. Faults are reported, for the process is about to end. */
+/**
+ * Writes what was noted in memory. Faults are reported and not thrown, because the process is about
+ * to end.
+ */
 export async function flushNotes(
   { activity, gateways, failedAttempts }: Store,
   { onError }: Events

@@ -15,12 +15,13 @@ const ACTIVITY_FLUSH_MS = 5_000
 const RETENTION_MS = 3_600_000
 const FIRST_RETENTION_MS = 60_000
 /**
- * How often the outbox is read: the longest that a change can stay unknown where messages are lost.
+ * How often the outbox is read, in milliseconds. This bounds how long a change stays unknown when
+ * messages are lost.
  */
 const OUTBOX_MS = 250
-/** How often unfinished erasures are resumed, and finished ones looked through once more. */
+/** How often unfinished erasures are resumed, and finished ones are checked once more. */
 const ERASURES_MS = 30_000
-/** How often rows are looked for that a previous secret has encrypted. */
+/** How often rows that a previous secret has encrypted are looked for. */
 const PREVIOUS_SECRETS_MS = 60_000
 const FIRST_PREVIOUS_SECRETS_MS = 500
 
@@ -30,18 +31,22 @@ interface JobContext {
   lifecycle: Lifecycle
 }
 
-/** A job: how often it runs, and what is said where it fails. */
+/** A job: how often it runs, and the message where it fails. */
 interface Duty {
   everyMs: number
   firstMs?: number
   run: () => Promise<unknown>
-  /** Absent where an outage explains it, and the next round tries again. */
+  /** Absent where an outage explains the failure, and the next round tries again. */
   failure?: string
-  /** Whether it needs the store to have been found fit. */
+  /** Runs only once the store has been found compatible. */
   whenReady?: true
 }
 
-/** Starts everything that runs at its own pace. @returns how to stop it */
+/**
+ * Starts all periodic jobs.
+ *
+ * @returns how to stop them
+ */
 export function startJobs(
   store: Store,
   checks: Checks,
@@ -102,7 +107,8 @@ function checkDuties(
   config: Config
 ): Duty[] {
   return [
-    // A relay may wait for a lease to end. The tail must not wait with it.
+    // A relay may wait for a lease to end. The tail runs separately so that it does not wait with
+    // it.
     { everyMs: OUTBOX_MS, whenReady: true, run: () => caches.tailOutbox() },
     { everyMs: OUTBOX_MS, whenReady: true, run: () => caches.relayOutbox() },
     {
