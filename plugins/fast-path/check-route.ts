@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 
-/** An answer with status 200. */
+/** A response with status 200. */
 export interface FastResponse {
   headers: Record<string, string>
   body: string
 }
 
-/** A body of JSON as an answer. */
+/** Makes a response of a JSON body. */
 export function jsonResponse(body: string): FastResponse {
   return {
     headers: {
@@ -18,24 +18,24 @@ export function jsonResponse(body: string): FastResponse {
   }
 }
 
-/** What the head of a request says that is meant for a check route. */
+/** The parts of a request's head that a check route needs. */
 export interface FastRequest {
-  /** The route, as metrics name it. */
+  /** The route's name in metrics. */
   readonly route: string
-  /** Whether the answer depends on the body, whose length was announced and is within bounds. */
+  /** Whether the answer depends on the body. Its length was announced and is within bounds. */
   readonly hasBody: boolean
 }
 
-/** A check of what was read of a request. */
+/** Checks the input that was read from a request. */
 export interface Checker<Input> {
   /**
-   * The answer where this process knows it, without I/O; null where only `check` can tell.
+   * The answer where this process knows it, without I/O. Null where only `check` can tell.
    *
    * @throws AppError for a refusal
    */
   checkCached(input: Input): FastResponse | null
   /**
-   * The answer.
+   * The answer, with I/O where it is needed.
    *
    * @throws AppError for a refusal, and 503 where the store is needed and does not answer
    */
@@ -43,16 +43,16 @@ export interface Checker<Input> {
 }
 
 /**
- * A route that asks whether a credential is good. Fastify's route and the fast path are both made
- * from it: they differ in how they read a request, and not in what they answer.
+ * A route that checks a credential. Fastify's route and the fast path are both made from it. They
+ * read a request in different ways, but give the same answers.
  */
 export interface CheckRoute<Head extends FastRequest, Input> extends Checker<Input> {
-  /** What a request asks by its head. Undefined leaves it to Fastify. Costs next to nothing. */
+  /** Reads a request's head. Undefined leaves the request to Fastify. Must be very cheap. */
   match(request: IncomingMessage): Head | undefined
   /**
-   * What is to be checked. Null leaves the request to Fastify.
+   * Reads the input to check. Null leaves the request to Fastify.
    *
-   * @param body empty where the head says that none matters
+   * @param body empty where the head says that the answer does not depend on it
    */
   parse(request: IncomingMessage, head: Head, body: Buffer): Input | null
 }

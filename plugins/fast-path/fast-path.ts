@@ -4,7 +4,7 @@ import type { preParsingAsyncHookHandler } from 'fastify'
 import { faultOfHeaders, MOST_HEADERS } from '../http/request-headers.js'
 import type { CheckRoute, FastRequest, FastResponse } from './check-route.js'
 
-/** Is told of a request that was answered. */
+/** Called when a request was answered. */
 export type NoteAnswer = (method: string, route: string, status: number, seconds: number) => void
 
 /** A request that waits for its answer. */
@@ -14,21 +14,21 @@ interface Waiting {
   route: AnyRoute
   head: FastRequest
   body: Buffer
-  /** When it came: monotonic milliseconds. */
+  /** When the request arrived, in monotonic milliseconds. */
   began: number
   /** Null until it is known. */
   answer: FastResponse | null
-  /** Why there is none. */
+  /** The error, where there is no answer. */
   reason: unknown
 }
 
-/** What was found of a request that is handed on. */
+/** What the fast path found out about a request that it handed on. */
 export interface HandedOn {
-  /** Why there is no yes; undefined where that is for the route to find out. */
+  /** The error. Undefined where the route must find out itself. */
   reason: unknown
-  /** The body; null where it still waits to be read. */
+  /** The body. Null where it has not been read yet. */
   body: Buffer | null
-  /** How long it has waited, in milliseconds. */
+  /** How long the request has waited, in milliseconds. */
   waitedMs: number
 }
 
@@ -36,20 +36,20 @@ type AnyRoute = CheckRoute<FastRequest, unknown>
 
 const noBody = Buffer.alloc(0)
 
-/** So many requests wait for each other at most: the first of them should not wait for a crowd. */
+/** At most this many requests are answered together, so that the first one does not wait long. */
 const TOGETHER = 64
 
 /**
- * What stands in front of Fastify: routes that are asked for every request of somebody else's
- * service say a plain yes here, without the objects, hooks and turns of the event loop that a
- * request costs there, which are several times a check. In the stand-alone server nothing comes
- * before; in an application its own `onRequest` hooks do. Nothing is refused here: whatever is no
- * yes is handed on, and answered by the route of the same name, which is told why, and what was
- * read of the body.
+ * A request listener in front of Fastify. Check routes are called for every request of another
+ * service. Here a valid credential is answered without the objects, hooks and turns of the event
+ * loop that Fastify spends on a request, which cost several times a check. In the stand-alone
+ * server nothing comes before it; in an application its own `onRequest` hooks do. It never refuses:
+ * every other request is handed on to the route of the same name, with the error and the body as
+ * far as known.
  *
  * Requests of one turn of the event loop are answered together at its end: first all are decided,
- * then all answers are sent. To parse a request, to check a session and to write to a socket push
- * each other's code and data out of the processor's caches; in turns of their own all of them cost
+ * then all answers are sent. Parsing a request, checking a session and writing to a socket push
+ * each other's code and data out of the processor's caches. In turns of their own all of them cost
  * less (Larus and Parkes, Using Cohort Scheduling to Enhance Server Performance, 2002).
  */
 export class FastPath {
@@ -74,7 +74,7 @@ export class FastPath {
     if (!this.#isTaken(request, response)) this.#next(request, response)
   }
 
-  /** Puts this in front of what listens to a server's requests. */
+  /** Installs the fast path in front of a server's request listener. */
   install(server: Server): void {
     const [next] = server.listeners('request') as RequestListener[]
     if (!next) throw new Error('nothing listens to requests')
@@ -83,7 +83,7 @@ export class FastPath {
     server.on('request', this.listen)
   }
 
-  /** Whom requests are for that are not answered here. */
+  /** Sets the listener for requests that are not answered here. */
   handOnTo(next: RequestListener): void {
     this.#next = next
   }
@@ -92,33 +92,33 @@ export class FastPath {
     this.#routes.push(route)
   }
 
-  /** Tells every answer from here: no hook of Fastify sees them. */
+  /** Sets a callback for every answer given here, because no hook of Fastify sees them. */
   noteTo(note: NoteAnswer): void {
     this.#note = note
   }
 
   /**
-   * While that says so nothing is taken, and what was taken before is told to use another
-   * connection.
+   * While `isDraining` returns true no request is taken, and answers to requests that were taken
+   * before close their connections.
    */
   drainWhen(isDraining: () => boolean): void {
     this.#isDraining = isDraining
   }
 
-  /** As while draining, for good. */
+  /** Drains for good. */
   close(): void {
     this.#isOpen = false
   }
 
   /**
-   * What was found of a request before its route got it; undefined for one that went straight
-   * there.
+   * What the fast path found out about a request before its route got it. Undefined for a request
+   * that went straight to the route.
    */
   handedOn(request: IncomingMessage): HandedOn | undefined {
     return this.#handedOn.get(request)
   }
 
-  /** For routes whose body may have been read here: lets them read it. */
+  /** Lets a route read a body that was already read here. */
   readonly bodyAgain: preParsingAsyncHookHandler = async ({ raw }, _reply, payload) => {
     const body = this.#handedOn.get(raw)?.body
     return body ? Readable.from([body]) : payload
@@ -150,7 +150,7 @@ export class FastPath {
     return false
   }
 
-  /** A client that goes away before its body has come needs no answer. */
+  /** A client that disconnects before its body has arrived needs no answer. */
   #read(waiting: Waiting): void {
     const { request } = waiting
     const chunks: Buffer[] = []
@@ -234,7 +234,8 @@ export class FastPath {
         one.response.writeHead(200, one.answer?.headers).end(one.answer?.body)
       } catch {
         one.answer = null
-        this.#handOn(one) // a header that cannot be sent: Fastify fails at it as well, and says so
+        // a header that cannot be sent: Fastify fails at it as well, and reports it
+        this.#handOn(one)
       }
     }
     const now = performance.now()
