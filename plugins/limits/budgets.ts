@@ -7,24 +7,27 @@ import { AppError } from '../../src/errors.js'
 import type { Limit } from '../../src/limits.js'
 import { clientAddress } from '../http/client-address.js'
 
-/** Where a budget stands after something was taken from it. */
+/** The state of a budget after something was taken from it. */
 export interface Taken {
   current: number
-  /** Until the window ends. */
+  /** Milliseconds until the window ends. */
   remainingMs: number
 }
 
-/** What was taken, to be given back if it does not count. */
+/** A taking, which is given back if it does not count. */
 export interface Taking {
   limit: Limit
   of: string
-  /** Whether the budget was spent, and let one through because the last was long enough ago. */
+  /**
+   * Whether the budget was spent, and this one was let through because the last was long enough
+   * ago.
+   */
   late: boolean
 }
 
 /**
- * One contract for both stores: take one and say how many were taken; give one back that did not
- * count after all.
+ * The contract of both stores. `take` counts one and returns the count. `giveBack` takes one back
+ * that did not count after all.
  */
 export interface BudgetStore {
   take(key: string, windowMs: number): Promise<Taken>
@@ -36,7 +39,7 @@ local current = redis.call('INCR', KEYS[1])
 if current == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return {current, redis.call('PTTL', KEYS[1])}`
 
-// What was taken in a window that has ended is not given to the next one.
+// A window that has ended gets nothing back, so that the next window does not lose a count.
 const GIVE_BACK = `
 local current = tonumber(redis.call('GET', KEYS[1]) or '0')
 if current > 0 then redis.call('DECR', KEYS[1]) end
@@ -47,7 +50,7 @@ type Scripts = RedisConnection & {
   hfGiveBack(key: string): Promise<number>
 }
 
-/** Counts in Redis; in this process while Redis does not answer. */
+/** Counts in Redis, and in this process while Redis does not answer. */
 export class SharedBudgetStore implements BudgetStore {
   readonly #redis: Scripts
   readonly #storeId: () => string | null
@@ -87,28 +90,29 @@ export class SharedBudgetStore implements BudgetStore {
 
 interface Count {
   current: number
-  /** The end of its window, by the clock of the store. */
+  /** The end of the window, by the store's clock. */
   until: number
 }
 
 /**
- * Keys that one process counts. A flood of made-up accounts pushes the oldest out, and costs no
+ * Keys that one process counts. A flood of invented accounts pushes the oldest out and costs no
  * more memory.
  */
 const LOCAL_KEYS = 20_000
-/** Places for counts that were pushed out. */
+/** Table places for counts that were pushed out. */
 const PLACES = 65_536
 
 /**
- * Counts that were pushed out: else whoever floods a process with made-up accounts could guess anew
- * at a real one. Each key has one place, and of those that share it the highest count stays: one of
- * a few made-up guesses pushes out none of many at somebody.
+ * Counts that were pushed out of `LOCAL_KEYS`. Without it, an attacker who floods a process with
+ * invented accounts could start again guessing at a real one. Each key has one place. Of the keys
+ * that share a place the highest count stays, so a few invented guesses do not push out many
+ * guesses at a real account.
  */
 class PushedOut {
   readonly #keys = new Uint32Array(PLACES)
   readonly #counts = new Uint32Array(PLACES)
   readonly #ends = new Float64Array(PLACES)
-  // So that nobody can choose names which share a place with somebody's.
+  // So that an attacker cannot choose names that share a place with a real account.
   readonly #seed = randomUUID()
 
   keep(name: string, { current, until }: Count, now: number): void {
@@ -135,7 +139,7 @@ class PushedOut {
 /** Counts in this process. */
 export class LocalBudgetStore implements BudgetStore {
   readonly #counts = new Map<string, Count>()
-  /** Made when there is one. */
+  /** Created with the first count that is pushed out. */
   #pushedOut: PushedOut | null = null
   readonly #now: () => number
 
@@ -159,7 +163,7 @@ export class LocalBudgetStore implements BudgetStore {
     return { current: count.current, remainingMs: count.until - now }
   }
 
-  /** Forgets what is counted for an account, and for its user's password. */
+  /** Deletes the counts of an account, and those of its user's password. */
   forget({ account, userId }: { account: string; userId: string }): void {
     for (const key of this.#counts.keys())
       if (key.startsWith(`${account}:`) || key.startsWith(`${userId}:`)) this.#counts.delete(key)
@@ -172,8 +176,8 @@ export class LocalBudgetStore implements BudgetStore {
 }
 
 /**
- * Budgets whose use is decided after the fact: one is taken before, in the same step that counts
- * it, and given back if it did not count.
+ * Budgets whose use is decided after the fact. One is taken before the work, in the same step that
+ * counts it, and given back if it did not count.
  */
 export class Budgets {
   readonly #store: BudgetStore
@@ -183,10 +187,10 @@ export class Budgets {
   }
 
   /**
-   * Takes one from a budget, before the work: two guesses at once cannot share one. From a spent
-   * budget that delays, one is taken when the last was long enough ago.
+   * Takes one from a budget, before the work, so that two guesses at once cannot share one. A spent
+   * budget that only delays gives one when the last was long enough ago.
    *
-   * @throws Refusal 429 `rate_limited` with the headers set: `Retry-After` says when one can be
+   * @throws AppError 429 `rate_limited` with the headers set: `Retry-After` says when one can be
    *   taken
    */
   async take(reply: FastifyReply, limit: Limit, of: string): Promise<Taking> {
@@ -196,7 +200,7 @@ export class Budgets {
       return { limit, of, late: false }
     }
     if (current < limit.max) return { limit, of, late: false }
-    // What spends the budget shuts the gate behind it.
+    // The guess that spends the budget also starts the delay.
     const gate = await this.#store.take(gateOf(limit, of), limit.thenEveryMs)
     if (current > limit.max && gate.current > 1)
       refuse(reply, limit, Math.min(remainingMs, gate.remainingMs))
@@ -204,8 +208,8 @@ export class Budgets {
   }
 
   /**
-   * Gives one back. Where that fails the budget stays smaller until its window ends, which harms
-   * nobody but whom it protects from.
+   * Gives one back. If that fails, the budget stays smaller until its window ends, which affects
+   * only the client that it limits.
    */
   async giveBack({ limit, of, late }: Taking): Promise<void> {
     await this.#store.giveBack(keyOf(limit, of))
@@ -217,7 +221,7 @@ function keyOf({ name }: Limit, of: string): string {
   return `${of}:${name}`
 }
 
-/** Counts what a spent budget lets through: one in each of its short windows. */
+/** The key that counts what a spent budget lets through: one in each of its short windows. */
 function gateOf({ name }: Limit, of: string): string {
   return `${of}:${name}:late`
 }
@@ -234,8 +238,8 @@ function refuse(reply: FastifyReply, { max }: Limit, waitMs: number): never {
 }
 
 /**
- * The address that a request counts for: the client's, IPv6 by /64, for that much is one
- * customer's.
+ * The network that a request is counted for: the client's address, or IPv6 /64, because a /64
+ * belongs to one customer.
  */
 export function clientNetwork(request: FastifyRequest): string {
   const address = clientAddress(request)

@@ -4,7 +4,9 @@ import { limits } from '../../src/limits.js'
 import { sendError } from '../http/send-error.js'
 import { clientNetwork } from './budgets.js'
 
-/** Answers where there is no route. Whoever looks for what is not there is counted, by address. */
+/**
+ * Answers 404 where there is no route. Such requests are counted by address, to slow down scanners.
+ */
 export async function sendNotFound(
   request: FastifyRequest,
   reply: FastifyReply

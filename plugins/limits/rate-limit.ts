@@ -20,20 +20,18 @@ import type { Limit } from '../../src/limits.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /**
-     * Budgets that a handler or hook takes from and gives back to; null where RATE_LIMIT is off.
-     */
+    /** The budgets that handlers and hooks use. Null where RATE_LIMIT is off. */
     budgets: Budgets | null
   }
 }
 
-/** Where counts are kept. */
+/** The counters, and the store that keeps them. */
 export interface Counts {
   budgets: Budgets
   store: BudgetStore
 }
 
-/** Opens what counts, in Redis where there is one; null where RATE_LIMIT is off. */
+/** Opens the counters, in Redis where there is one. Null where RATE_LIMIT is off. */
 export function openCounts(app: FastifyInstance, holdfast: Holdfast): Counts | null {
   const { config } = holdfast
   if (!config.rateLimit) return null
@@ -45,7 +43,7 @@ export function openCounts(app: FastifyInstance, holdfast: Holdfast): Counts | n
   return { budgets: new Budgets(store), store }
 }
 
-/** Has @fastify/rate-limit count where budgets are counted. */
+/** Makes @fastify/rate-limit count in the store of the budgets. */
 function counterOn(store: BudgetStore): FastifyRateLimitStoreCtor {
   return class implements FastifyRateLimitStore {
     incr: FastifyRateLimitStore['incr'] = (key, done, windowMs) => {
@@ -55,14 +53,14 @@ function counterOn(store: BudgetStore): FastifyRateLimitStoreCtor {
       )
     }
 
-    // Routes share a count by the name in its key, and not by their own.
+    // Routes share a count by the name in its key, so no route gets a store of its own.
     child(): this {
       return this
     }
   }
 }
 
-/** Makes the limits that routes name in `config: limitedBy(…)` hold. */
+/** Applies the limits that routes name in `config: limitedBy(…)`. */
 async function rateLimit(
   app: FastifyInstance,
   { counts }: { counts: Counts | null }
@@ -86,7 +84,9 @@ export function limitedBy({
   return { rateLimit: { max, timeWindow: windowMs, groupId: `:${name}` } }
 }
 
-/** Fails fast: a counter is not worth waiting for, and a command sent twice would count twice. */
+/**
+ * Fails fast: a count is not worth waiting for, and a command that is sent twice would count twice.
+ */
 function connect(
   app: FastifyInstance,
   redisUrl: string,
