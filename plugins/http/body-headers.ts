@@ -5,9 +5,9 @@ import fp from 'fastify-plugin'
 import { AppError } from '../../src/errors.js'
 
 /**
- * What a request's headers say about its body. A request without a body has no media type: clients
- * name one with every DELETE (axios), and no parser must be asked about it. A body that is
- * compressed is not unpacked: a small one could become a very large one.
+ * Checks what a request's headers say about its body. The media type of a request without a body is
+ * ignored: clients such as axios name one with every DELETE, and no parser must see it. A
+ * compressed body is refused: a small one could unpack to a very large one.
  */
 async function bodyHeaders(app: FastifyInstance): Promise<void> {
   app.addHook('onRequest', async ({ raw }) => {
@@ -18,8 +18,8 @@ async function bodyHeaders(app: FastifyInstance): Promise<void> {
 }
 
 /**
- * One of two headers announces a body (RFC 9112 6). In HTTP/2 none need do so: the stream ends with
- * the headers, or goes on (RFC 9113 8.1).
+ * Whether a request has a body. One of two headers announces it (RFC 9112 6). In HTTP/2 neither is
+ * needed: the stream ends with the headers, or goes on (RFC 9113 8.1).
  */
 function hasBody({
   headers,

@@ -4,15 +4,12 @@ import type { FastifyRequest } from 'fastify'
 import { AddressRanges, parseAddress } from '../../src/address.js'
 
 /**
- * Entries of `X-Forwarded-For` that are looked at: no real chain of proxies is longer, and a
- * made-up one costs no more.
+ * Entries of `X-Forwarded-For` that are read. No real chain of proxies is longer, and an invented
+ * one must not cost more.
  */
 const LONGEST_CHAIN = 32
 
-/**
- * Knows which peers are proxies of the operator's, and what these say of a client. One for each
- * Holdfast.
- */
+/** Knows the operator's proxies, and reads what they say about a client. Each Holdfast has one. */
 export class TrustedProxies {
   readonly #ranges: AddressRanges
   readonly #peers = new WeakMap<Socket, boolean>()
@@ -32,10 +29,11 @@ export class TrustedProxies {
   }
 
   /**
-   * The address of the client: of the entries in `X-Forwarded-For`, from the right, the first that
-   * is no proxy of the operator's. What stands left of it, a client can write.
+   * The client's address: of the entries in `X-Forwarded-For`, from the right, the first that is
+   * not one of the operator's proxies. A client can write everything left of it.
    *
-   * @returns the peer's address where an entry is no address; an empty text where the peer has gone
+   * @returns the peer's address where an entry is not an address; an empty text where the peer has
+   *   disconnected
    */
   addressOf({ headers, socket }: Pick<IncomingMessage, 'headers' | 'socket'>): string {
     const peer = peerOf(socket) ?? ''
@@ -54,14 +52,14 @@ export class TrustedProxies {
 
 const proxiesOfRequests = new WeakMap<object, TrustedProxies>()
 
-/** Has `clientAddress` believe these proxies about a request. */
+/** Makes `clientAddress` trust these proxies for a request. */
 export function noteProxies({ raw }: FastifyRequest, proxies: TrustedProxies): void {
   proxiesOfRequests.set(raw, proxies)
 }
 
 /**
- * The client's address in its one form, without a port: for limits, logs, the session's row, events
- * and better-auth alike. Empty where the client has gone.
+ * The client's address in canonical form, without a port. Limits, logs, session rows, events and
+ * better-auth all use it. Empty where the client has disconnected.
  */
 export function clientAddress({ raw, headers }: FastifyRequest): string {
   const proxies = proxiesOfRequests.get(raw)
@@ -69,14 +67,11 @@ export function clientAddress({ raw, headers }: FastifyRequest): string {
 }
 
 function peerOf({ remoteAddress }: Socket): string | null {
-  // undefined once it has gone
+  // undefined after a disconnect
   return remoteAddress === undefined ? null : parseAddress(remoteAddress)
 }
 
-/**
- * The entries of a list from the right, up to a bound. Empty ones count for nothing (RFC 9110
- * 5.6.1).
- */
+/** The entries of a list from the right, up to a bound. Empty ones are skipped (RFC 9110 5.6.1). */
 function lastEntriesOf(chain: string | string[]): string[] {
   const entries: string[] = []
   const text = String(chain)

@@ -8,8 +8,8 @@ import { decodePercent, looksLikeSessionToken } from '../../src/session/session-
 import { looksLikeAccessToken } from '../../src/token/access-token.js'
 
 /**
- * A credential with where it came from: what a cookie authenticates needs protection from forged
- * requests.
+ * A credential with its source: a request that a cookie authenticates needs protection from
+ * cross-site request forgery.
  */
 export interface PresentedCredential {
   from: 'cookie' | 'bearer'
@@ -17,22 +17,23 @@ export interface PresentedCredential {
 }
 
 /**
- * A request, as far as credentials and their protection are concerned; not every one is Fastify's.
+ * The parts of a request that credentials and their protection need. Not every request is
+ * Fastify's.
  */
 export type Asked = Pick<IncomingMessage, 'method' | 'headers' | 'rawHeaders' | 'socket'>
 
-/** A request of Fastify's, with the headers as its hooks have left them. */
+/** The parts of a Fastify request, with the headers as hooks have left them. */
 export function asked({ method, headers, raw }: FastifyRequest): Asked {
   return { method, headers, rawHeaders: raw.rawHeaders, socket: raw.socket }
 }
 
 /**
- * Which credential of a request counts. A bearer token in Holdfast's form, session token or access
- * token, decides alone; otherwise the session cookie does; other schemes and foreign tokens are
- * ignored.
+ * The credential of a request. A bearer token in Holdfast's form, session token or access token,
+ * decides alone. Otherwise the session cookie does. Other schemes and foreign tokens are ignored.
  *
- * @throws Refusal 400 `credential_ambiguous` for more than one Authorization header, or session
- *   cookies that differ: two parties that read different ones would see different people
+ * @throws AppError 400 `credential_ambiguous` for more than one Authorization header, or session
+ *   cookies that differ: a proxy and this server could read different ones, and so see different
+ *   users
  */
 export function credentialOf(request: Asked, cookieName: string): PresentedCredential | null {
   const { authorization, cookie } = request.headers
@@ -44,41 +45,40 @@ export function credentialOf(request: Asked, cookieName: string): PresentedCrede
   const shown = bearer === undefined ? null : credentialOfToken(bearer)
   if (shown) return { from: 'bearer', credential: shown }
   const sent = cookie === undefined ? undefined : fastifyCookie.parse(cookie)[cookieName]
-  // a quoted value is the same value (RFC 6265 4.1.1), and better-auth takes it so
+  // A quoted value is the same value (RFC 6265 4.1.1), and better-auth reads it that way.
   const value = sent?.replace(/^"(.*)"$/, '$1')
   return value ? { from: 'cookie', credential: { kind: 'signed', value } } : null
 }
 
 const SCHEME = 'bearer '
-// A session token in its old form may have blanks in it, where a form decoder has read it before.
+// A session token in its old form may contain spaces, where a form decoder has read it before.
 const BEARER = /^bearer +(hst1_[ -~]*|\S+) *$/i
 
-/** The token of an Authorization header; undefined for another scheme. */
+/** The token of an Authorization header. Undefined for another scheme. */
 function bearerOf(authorization: string): string | undefined {
   const token = authorization.slice(SCHEME.length)
-  // As nearly all send it: one blank, and all the rest is the token. To look through a JWT
-  // character by character takes longer than to find its session.
+  // The common form: one space, and the rest is the token. Scanning a JWT character by character
+  // takes longer than finding its session.
   const isPlain =
     token !== '' && !token.includes(' ') && !token.includes('\t') && !token.includes('\u00a0')
   if (isPlain && authorization.slice(0, SCHEME.length).toLowerCase() === SCHEME) return token
   return BEARER.exec(authorization)?.[1]?.trimEnd()
 }
 
-/** A token in one of Holdfast's forms, as a credential; null for a foreign one. */
+/** The credential for a token in one of Holdfast's forms. Null for a foreign token. */
 export function credentialOfToken(token: string): Credential | null {
   if (looksLikeSessionToken(token)) return { kind: 'signed', value: token }
   return looksLikeAccessToken(token) ? { kind: 'access', value: token } : null
 }
 
-/** The host that a request names: HTTP/2 has another header for it (RFC 9113 8.3.1). */
+/** The host that a request names. HTTP/2 has another header for it (RFC 9113 8.3.1). */
 export function hostOf({ headers }: Pick<Asked, 'headers'>): string | undefined {
   const authority = headers[':authority']
   return typeof authority === 'string' ? authority : headers.host
 }
 
 /**
- * How often a header was sent: Node keeps the first of several Authorization headers and says
- * nothing.
+ * How often a header was sent. Node silently keeps only the first of several Authorization headers.
  */
 export function countHeaders({ rawHeaders }: Pick<Asked, 'rawHeaders'>, name: string): number {
   let count = 0
@@ -90,8 +90,8 @@ export function countHeaders({ rawHeaders }: Pick<Asked, 'rawHeaders'>, name: st
 }
 
 /**
- * Whether a Cookie header has this cookie twice, with values that differ: one of the host and one
- * of its domain, say.
+ * Whether a Cookie header has this cookie twice with different values: for example one of the host
+ * and one of its domain.
  */
 export function namesTwoSessions(cookie: string, name: string): boolean {
   const pairs = cookie.split(';').filter((pair) => isCookie(pair, name))
@@ -111,8 +111,8 @@ export function namesTwoSessions(cookie: string, name: string): boolean {
 }
 
 /**
- * What makes a browser forget every session cookie that it may have of this server: a cookie of the
- * host and one of COOKIE_DOMAIN are two, and the domain may have been set later.
+ * Headers that make a browser forget every session cookie of this server. A cookie of the host and
+ * one of COOKIE_DOMAIN are two cookies, and the domain may have been set later.
  */
 export function expiredSessionCookies({ cookieName, deviceCookie }: Auth): string[] {
   const { domain, ...attributes } = deviceCookie.attributes

@@ -4,12 +4,15 @@ import { AppError } from '../../src/errors.js'
 import { hostOf, type Asked } from './credential.js'
 import type { ForwardedRequest } from './forwarded-request.js'
 
-/** Methods that change nothing: a cookie authenticates them whoever made the browser send them. */
+/**
+ * Methods that change nothing. For these a cookie is enough, even if another site made the browser
+ * send them.
+ */
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND'])
 
 /**
- * What a handshake has and no other request: a proxy that asks about one drops `Upgrade` on the
- * way, and passes these on.
+ * Headers that only a WebSocket handshake has. A proxy that asks about one drops `Upgrade` on the
+ * way, but passes these on.
  */
 const HANDSHAKE_HEADERS = [
   'sec-websocket-key',
@@ -19,9 +22,8 @@ const HANDSHAKE_HEADERS = [
 ] as const
 
 /**
- * Whether a request opens a WebSocket. It comes by GET, and what goes through it afterwards is no
- * request that anybody checks: browsers send cookies with it whichever site opens it (RFC 6455
- * 10.2).
+ * Whether a request opens a WebSocket. It is a GET, but the messages that follow are not checked.
+ * Browsers send cookies with it for any site that opens it (RFC 6455 10.2).
  */
 function isHandshake(headers: IncomingHttpHeaders): boolean {
   if (HANDSHAKE_HEADERS.some((name) => headers[name])) return true
@@ -32,31 +34,31 @@ function isHandshake(headers: IncomingHttpHeaders): boolean {
   )
 }
 
-/** Whether a cookie alone must not authenticate this: it may change something. */
+/** Whether the request may change something. Then a cookie alone must not authenticate it. */
 function isChange({ method = '', headers }: Pick<Asked, 'method' | 'headers'>): boolean {
   return !safeMethods.has(method) || isHandshake(headers)
 }
 
-/** A header that some proxies send empty where the client sent none. */
+/** The value of a header. Some proxies send it empty where the client sent none. */
 function sent(value: string | string[] | undefined): string | undefined {
   return value === undefined || value === '' ? undefined : String(value)
 }
 
 /**
- * Whether the browser says that a page of the very same origin asked, or the user alone. No script
- * can write that header, and it says more than `Origin`, which is "null" for the forms of a page
- * with `Referrer-Policy: no-referrer`.
+ * Whether the browser says that a page of the same origin sent the request, or the user directly.
+ * Scripts cannot set that header. It says more than `Origin`, which is "null" for the forms of a
+ * page with `Referrer-Policy: no-referrer`.
  */
 function isOwnPage(site: string | undefined): boolean {
   return site === 'same-origin' || site === 'none'
 }
 
 /**
- * For routes of this server and of the application around it: a browser sends cookies with requests
- * that other sites make it send; `Origin` and `Sec-Fetch-Site` tell who asked. A program sends
- * neither.
+ * Refuses cross-site forgery on routes of this server and of the host application. A browser also
+ * sends cookies with requests that other sites make it send. `Origin` and `Sec-Fetch-Site` tell
+ * which site asked. A program sends neither.
  *
- * @throws Refusal 403 `origin_refused`
+ * @throws AppError 403 `origin_refused`
  */
 export function refuseForgery(request: FastifyRequest, trustedOrigins: readonly string[]): void {
   if (!isChange(request)) return
@@ -68,10 +70,11 @@ export function refuseForgery(request: FastifyRequest, trustedOrigins: readonly 
 }
 
 /**
- * For requests that a proxy asks about. What is changed is behind the proxy: its method and its
- * origin count. Where several methods are named, one that may change something decides.
+ * Refuses cross-site forgery in requests that a proxy asks about. The change happens behind the
+ * proxy, so the original method and origin count. Where several methods are named, any that may
+ * change something decides.
  *
- * @throws Refusal 403 `origin_refused`
+ * @throws AppError 403 `origin_refused`
  */
 export function refuseForwardedForgery(
   request: Asked,
@@ -83,7 +86,7 @@ export function refuseForwardedForgery(
   const origin = sent(request.headers.origin)
   const site = sent(request.headers['sec-fetch-site'])
   if (isOwnPage(site)) return
-  if (origin === undefined && site === undefined) return // no browser
+  if (origin === undefined && site === undefined) return // not a browser
   const isOwn =
     origin !== undefined &&
     (trustedOrigins.includes(origin) || origin === address?.origin || hostOfOrigin(origin) === host)
@@ -91,7 +94,8 @@ export function refuseForwardedForgery(
 }
 
 /**
- * The host of a web origin. Another scheme is another application's, whatever its host is called.
+ * The host of a web origin. Null for another scheme, which belongs to another application even with
+ * the same host.
  */
 function hostOfOrigin(origin: string): string | null {
   const url = URL.canParse(origin) ? new URL(origin) : null

@@ -1,20 +1,16 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
-/** What a proxy says of the request that it asks about. */
+/** What a proxy says about the request that it asks about. */
 export interface ForwardedRequest {
-  /** Every method that was named, in upper case: two headers may disagree. */
+  /** Every method that was named, in upper case. Two headers may disagree. */
   methods: readonly string[]
-  /**
-   * The whole address, http or https; null where it was not said, or said in ways that disagree.
-   */
+  /** The whole address, http or https. Null where it was not sent, or where headers disagree. */
   address: URL | null
 }
 
-/** Of a request about which no proxy says anything. */
+/** For a request about which no proxy says anything. */
 export const nothingForwarded: ForwardedRequest = { methods: [], address: null }
-/**
- * The first is what most proxies send, the second ingress-nginx, the third Envoy where it rewrites.
- */
+/** Most proxies send the first, ingress-nginx the second, and Envoy the third where it rewrites. */
 const METHOD_HEADERS = [
   'x-forwarded-method',
   'x-original-method',
@@ -39,8 +35,8 @@ export function readForwarded(headers: IncomingHttpHeaders): ForwardedRequest {
 }
 
 /**
- * Two headers that name different origins leave it open which of them is the proxy's, and which
- * came from the client.
+ * Reads the address. Where two headers name different origins, one may be the client's and not the
+ * proxy's, so neither counts.
  */
 function addressIn(headers: IncomingHttpHeaders): URL | null {
   const host = single(headers['x-forwarded-host'])
@@ -54,12 +50,12 @@ function addressIn(headers: IncomingHttpHeaders): URL | null {
       : `${single(headers['x-forwarded-proto']) ?? 'http'}://${host}${String(path)}`,
     typeof headers['x-original-url'] === 'string' ? headers['x-original-url'] : undefined
   ].filter((address) => address !== undefined)
-  // Traefik says "wss" of a handshake, whose Origin says "https".
+  // Traefik says "wss" for a handshake, whose Origin says "https".
   const addresses = named
     .map((address) => address.replace(/^ws(?=s?:)/i, 'http'))
     .map((address) => (URL.canParse(address) ? new URL(address) : null))
   const [first] = addresses
-  // Of any other scheme the origin is 'null', which is what a page without one sends as well.
+  // For any other scheme the origin is 'null', which a page without an origin also sends.
   return first &&
     /^https?:$/.test(first.protocol) &&
     addresses.every((address) => address?.origin === first.origin)
@@ -67,7 +63,8 @@ function addressIn(headers: IncomingHttpHeaders): URL | null {
     : null
 }
 
-// A list came through several proxies, or from a client: nobody knows which of them meant what.
+// A list came through several proxies or from a client. Which entry is right is not known, so none
+// counts.
 function single(header: string | string[] | undefined): string | undefined {
   return typeof header === 'string' && header !== '' && !header.includes(',') ? header : undefined
 }

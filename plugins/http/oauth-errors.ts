@@ -39,7 +39,7 @@ const descriptions: Record<number, string> = {
   503: 'Nobody knows: send the same request again.'
 }
 
-/** An OAuth error (RFC 6749, section 5.2) with the stable cause beside it. */
+/** An OAuth error (RFC 6749, section 5.2), with the stable `cause` beside it. */
 export interface OAuthError {
   error:
     | 'invalid_request'
@@ -52,20 +52,19 @@ export interface OAuthError {
   cause: ErrorCode
 }
 
-// What has another name than its status would give it.
+// Codes whose OAuth name does not follow from their status.
 const names: Partial<Record<ErrorCode, OAuthError['error']>> = {
   gateway_unknown: 'invalid_client',
   grant_type_unsupported: 'unsupported_grant_type',
   refresh_malformed: 'invalid_grant',
   refresh_unknown: 'invalid_grant',
   refresh_reused: 'invalid_grant',
-  // There is one client so far: any other id is one that this server does not know, and no reason
-  // to sign anybody out.
+  // There is only one client so far. Any other id is unknown here, and must not sign the user out.
   client_mismatch: 'invalid_client'
 }
 
 /**
- * Answers an error of an OAuth endpoint. Clients in the field take a 400 for a sign-out: outages
+ * Answers an error of an OAuth endpoint. Existing clients sign the user out on a 400. So outages
  * and limits are 503 and 429 with `Retry-After`, never 400.
  */
 export function sendOAuthError(
@@ -89,8 +88,8 @@ export function sendOAuthError(
 }
 
 /**
- * The name and the status of a refusal at an OAuth endpoint. RFC 6749 has one status for a grant
- * that is no good; 401 is for clients.
+ * The name and the status of a refusal at an OAuth endpoint. RFC 6749 has one status for an invalid
+ * grant, 400. 401 is for client authentication.
  */
 export function oauthFormOf(refusal: AppError): { error: OAuthError['error']; status: number } {
   const error = nameOf(refusal)
@@ -105,15 +104,15 @@ function nameOf({ code, statusCode }: AppError): OAuthError['error'] {
   return statusCode >= 500 ? 'server_error' : 'invalid_request'
 }
 
-// No quotes and no backslashes may stand in it (RFC 6749 5.2).
+// The text must not contain quotes or backslashes (RFC 6749 5.2).
 function describe({ message }: AppError): string {
   return message.replace(/["\\]/g, "'")
 }
 
 /**
- * A `preValidation` hook of the OAuth endpoints: a parameter without a value counts as omitted (RFC
- * 6749 3.1, 3.2). One that is sent twice is a list here, and stays one for the schema to refuse;
- * unknown ones are ignored.
+ * A `preValidation` hook of the OAuth endpoints. A parameter without a value counts as omitted (RFC
+ * 6749 3.1, 3.2). One that is sent twice is a list here, which the schema refuses. Unknown ones are
+ * ignored.
  */
 export const omitEmptyParameters: preValidationAsyncHookHandler = async (request) => {
   const { body } = request

@@ -4,10 +4,10 @@ import { AppError } from '../../src/errors.js'
 const methods = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT']
 
 /**
- * Has the routes of a scope answer the methods that they lack: 405, with those that they have (RFC
- * 9110 15.5.6). OPTIONS stays with CORS.
+ * Adds a 405 to the routes of a scope for the methods that they lack, with `Allow` (RFC 9110
+ * 15.5.6). OPTIONS stays with CORS.
  *
- * @returns adds these answers, when every route of the scope is there
+ * @returns adds these answers; call it when every route of the scope has been added
  */
 export function noteMethods(app: FastifyInstance): () => void {
   const allowed = new Map<string, Set<string>>()
@@ -26,7 +26,7 @@ export function noteMethods(app: FastifyInstance): () => void {
         method: others,
         exposeHeadRoute: false,
         schema: { hide: true },
-        // Before anything looks at a body, or for a session.
+        // Before anything reads a body or looks for a session.
         onRequest: async (_request, reply) => {
           reply.header('allow', allow)
           throw new AppError('method_not_allowed')

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 
-/** RFC 9457 problem details with the stable cause, as every refusal of our routes has them. */
+/** RFC 9457 problem details with the stable `cause`: the form of every refusal of our routes. */
 export const ProblemSchema = Type.Object({
   type: Type.Literal('about:blank'),
   title: Type.String(),
@@ -11,8 +11,8 @@ export const ProblemSchema = Type.Object({
 })
 
 /**
- * A problem below `/api/auth`: it has the members by which better-auth's clients know an error as
- * well.
+ * A problem below `/api/auth`. It also has the members by which better-auth's clients know an
+ * error.
  */
 export const AuthProblemSchema = Type.Object({
   ...ProblemSchema.properties,

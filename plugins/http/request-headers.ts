@@ -4,18 +4,18 @@ import fp from 'fastify-plugin'
 import { AppError } from '../../src/errors.js'
 
 /**
- * As many headers as Node takes by default before it drops the rest: the client's address may be
- * among those, and a second credential.
+ * As many headers as Node takes by default before it drops the rest. The dropped ones may include
+ * the client's address, or a second credential.
  */
 export const MOST_HEADERS = 1_000
 
-/** Of these Node keeps the first and says nothing, where another party may read the last. */
+/** Node silently keeps the first of several, where a proxy may read the last. */
 const HOST = 'host'
 const TYPE = 'content-type'
 
 /**
- * Why the headers of a request cannot be trusted to say one thing: Node may have dropped some of
- * them. Null where they can.
+ * The fault that makes the headers of a request ambiguous: Node may have dropped some of them, or
+ * one of them was sent twice. Null where there is none.
  *
  * @param most how many headers the server takes before it drops the rest
  */
@@ -29,7 +29,7 @@ export function faultOfHeaders(
   let types = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? ''
-    // By length first: this is done ahead of every check.
+    // Compares the length first, because this runs before every check.
     if (name.length === HOST.length && name.toLowerCase() === HOST) hosts++
     else if (name.length === TYPE.length && name.toLowerCase() === TYPE) types++
   }
@@ -40,14 +40,16 @@ export function faultOfHeaders(
 }
 
 /**
- * How many headers a server takes. An application around us may have set a bound of its own; 0 is
- * none, and HTTP/2 refuses instead of dropping.
+ * How many headers a server takes. A host application may have set its own bound. 0 is no bound.
+ * HTTP/2 refuses instead of dropping.
  */
 export function mostHeadersOf({ maxHeadersCount }: Partial<Server>): number {
   return maxHeadersCount || MOST_HEADERS
 }
 
-/** Refuses requests whose headers are more than Node keeps, or name twice what can be but one. */
+/**
+ * Refuses requests with more headers than Node keeps, or with two of a header that must be unique.
+ */
 async function requestHeaders(
   app: FastifyInstance,
   { mostHeaders }: { mostHeaders: () => number }

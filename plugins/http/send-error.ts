@@ -10,9 +10,7 @@ import {
 import { noteFacts } from './answer-facts.js'
 import { expiredSessionCookies, namesTwoSessions } from './credential.js'
 
-/**
- * Sets the status of a refusal, and the headers that belong to it. Its cause is in the log's line.
- */
+/** Sets the status of a refusal and its headers, and notes its code for the log line. */
 export function beginError(reply: FastifyReply, { statusCode, code }: AppError): FastifyReply {
   noteFacts(reply.request, { cause: code })
   if (code === 'origin_refused')
@@ -36,9 +34,8 @@ export function beginError(reply: FastifyReply, { statusCode, code }: AppError):
 }
 
 /**
- * Answers a refusal as RFC 9457 problem details. Below `/api/auth` it also has the two members by
- * which better-auth's clients know an error: without them, theirs is `undefined` where ours is a
- * refusal.
+ * Answers a refusal as RFC 9457 problem details. Below `/api/auth` it also has `code` and
+ * `message`: without them the error in better-auth's clients would be `undefined`.
  */
 export function sendError(
   request: FastifyRequest,
@@ -54,8 +51,8 @@ export function sendError(
 }
 
 /**
- * Two session cookies that differ would be refused for ever: no page can tell a browser which of
- * them to keep.
+ * Expires both of two session cookies that differ. Otherwise the browser would be refused for ever,
+ * because no page can tell it which one to keep.
  */
 function forgetTwoSessions(
   { server, headers: { cookie } }: FastifyRequest,
@@ -68,19 +65,18 @@ function forgetTwoSessions(
     reply.header('set-cookie', expiredSessionCookies(auth))
 }
 
-// By the path alone: some refusals are made before there is a route, or where there is none.
+// By the path alone, because some refusals happen before there is a route, or without one.
 function isForBetterAuth({ url }: FastifyRequest): boolean {
   return /\/api\/auth(?:[/?#]|$)/.test(url.split('?', 1)[0] ?? '')
 }
 
-/** The refusal that an error of a route means; what a 5xx was about goes into the log. */
+/** The refusal for an error of a route. The reason for a 5xx goes into the log. */
 export function toAppError(error: FastifyError | AppError, request: FastifyRequest): AppError {
   if (error instanceof AppError) {
-    // A flood that is refused must not become a flood of errors in the log: its requests have their
-    // lines.
+    // A refused flood must not flood the log with errors: its requests already have their lines.
     if (error.code === 'overloaded') request.log.debug(error.message)
     else if (error.code === 'draining') request.log.info(error.message)
-    // Without a cause a stack leads nowhere: the refusal says it all.
+    // Without a cause the stack tells nothing: log the message only.
     else if (error.statusCode >= 500)
       request.log.error(
         error.cause === undefined ? {} : { err: reportError(error.cause) },
