@@ -29,8 +29,8 @@ import { TrustedProxies } from '../http/client-address.js'
 declare module '../host-application/plugin-options.js' {
   interface PluginOptions {
     /**
-     * For the stand-alone server, which is nobody's guest: where checks may be answered ahead of
-     * Fastify, or null for nowhere.
+     * The fast path of the stand-alone server, or null where there is none. In an application,
+     * `addGuest` has its own.
      */
     fastPath?: FastPath | null
   }
@@ -39,7 +39,7 @@ declare module '../host-application/plugin-options.js' {
 export interface AllRoutesOptions {
   holdfast: Holdfast
   fastPath: FastPath | null
-  /** Whether nobody else has routes on the paths of ours, which then answer every method. */
+  /** Whether no other application has routes on our paths. Then they answer every method. */
   isAlone: boolean
   /** How many headers of a request the server takes before it drops the rest. */
   mostHeaders: () => number
@@ -47,7 +47,7 @@ export interface AllRoutesOptions {
 
 /**
  * Adds every route of Holdfast, with what they share, to a Fastify that has no others: the
- * stand-alone server, or one inside an application.
+ * stand-alone server, or the one inside an application.
  */
 export async function addAllRoutes(
   app: FastifyInstance,
@@ -56,9 +56,10 @@ export async function addAllRoutes(
   const { config, prefix } = holdfast
   app.decorate('holdfast', holdfast)
   app.addHook('onSend', (request, reply, _payload, done) => {
-    // HTTP/2 has no such header (RFC 9113 8.2.2), which Fastify sets with a body that is too long.
+    // Fastify sets this header with a body that is too long. HTTP/2 does not have it (RFC 9113
+    // 8.2.2).
     if (request.raw.httpVersionMajor > 1) reply.removeHeader('connection')
-    // On the way out, a connection that is kept would be closed under somebody's next request.
+    // While draining, a kept connection could be closed under the client's next request.
     else if (holdfast.draining) reply.header('connection', 'close')
     done()
   })
@@ -80,7 +81,7 @@ export async function addAllRoutes(
         await nowhere.register(security, { config: { ...config, trustedOrigins: [] } })
         nowhere.setNotFoundHandler(sendNotFound)
       })
-      // What browsers may ask. Gateways' routes stand beside it: no CORS there.
+      // Routes for browsers. Gateways' routes are outside of this scope, without CORS.
       await scope.register(async (web) => {
         await web.register(refusedPreflights, { holdfast })
         await web.register(security, { config })

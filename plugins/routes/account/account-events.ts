@@ -68,7 +68,7 @@ const example = {
   next: null
 }
 
-/** What happened to the caller's account. */
+/** Lists the events of the caller's account. */
 const accountEvents: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (
   app,
   { holdfast }

@@ -16,14 +16,14 @@ type BudgetClaims = [limit: Limit, of: string][]
 const counted = new WeakSet<FastifyRequest>()
 
 /**
- * Whether a hook of this file has counted what the request guesses at: without that, no guess may
- * reach better-auth.
+ * Whether a hook of this file has counted the request's guess. Uncounted guesses must not reach
+ * better-auth.
  */
 export function isCounted(request: FastifyRequest): boolean {
   return counted.has(request)
 }
 
-/** What the hooks need; `budgets` is null where RATE_LIMIT is off. */
+/** What the hooks need. `budgets` is null where RATE_LIMIT is off. */
 export interface AccountLimitOptions {
   holdfast: Holdfast
   budgets: Budgets | null
@@ -35,10 +35,10 @@ export interface AccountHooks {
 }
 
 /**
- * Hooks for routes where an account's password is guessed. A failure is spent from the account's
- * budget at this address, then from that of the account; or, on a device that signed in to it
- * before, from the device's own and that of all known devices. Known and unknown accounts are
- * treated alike.
+ * Hooks for routes where a client guesses at an account's password. A failure is counted for the
+ * account at this address, then for the account. On a device that signed in to the account before,
+ * it is counted for that device, then for all known devices. Known and unknown accounts are treated
+ * alike.
  */
 export function limitGuesses({ holdfast, budgets }: AccountLimitOptions): AccountHooks {
   return takeAndGiveBack(budgets, [401], async (request) => {
@@ -59,8 +59,8 @@ export function limitGuesses({ holdfast, budgets }: AccountLimitOptions): Accoun
 }
 
 /**
- * As `limitGuesses`, for sign-up: 422 tells that the address has an account. What is asked so often
- * is apart from its owner's sign-in.
+ * As `limitGuesses`, for sign-up: a 422 tells that the address has an account. These counts are
+ * separate from the owner's sign-in.
  */
 export function limitProbes({ budgets }: AccountLimitOptions): AccountHooks {
   return takeAndGiveBack(budgets, [422], async (request) => {
@@ -73,15 +73,15 @@ export function limitProbes({ budgets }: AccountLimitOptions): AccountHooks {
 }
 
 /**
- * As `limitGuesses`, for passwords and codes that a signed-in user is asked for again: failures are
- * spent from the session's budget, then from that of its user. better-auth answers them with 400
- * (INVALID_PASSWORD) or 401 (INVALID_CODE).
+ * As `limitGuesses`, for passwords and codes that a signed-in user is asked for again. Failures are
+ * counted for the session, then for its user. better-auth answers them with 400 (INVALID_PASSWORD)
+ * or 401 (INVALID_CODE).
  */
 export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): AccountHooks {
   return takeAndGiveBack(budgets, [400, 401], async (request) => {
     const presented = budgets && credentialOf(asked(request), holdfast.auth.cookieName)
     const check = presented && (await holdfast.reader.check(presented.credential))
-    // Without a session there is nobody whose secret could be guessed; a pending second factor is
+    // Without a session there is no user whose secret could be guessed. A pending second factor is
     // counted in the store.
     if (!check?.active) return []
     noteFacts(request, { userId: check.session.userId, sessionId: check.session.id })
@@ -92,7 +92,7 @@ export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): Acco
   })
 }
 
-/** A hook for routes that send mail to an account: each request counts, whatever becomes of it. */
+/** A hook for routes that send mail to an account: each request counts, whatever the result. */
 export function limitMails({ budgets }: AccountLimitOptions): Pick<AccountHooks, 'preHandler'> {
   return {
     async preHandler(request, reply) {
@@ -103,7 +103,7 @@ export function limitMails({ budgets }: AccountLimitOptions): Pick<AccountHooks,
 }
 
 /**
- * A hook for routes that take a token too long to guess: the limit by address, which Fastify's hook
+ * A hook for routes that take a token too long to guess. The limit by address, which Fastify's hook
  * has counted, is enough.
  */
 export const limitTokens: Pick<AccountHooks, 'preHandler'> = {
@@ -113,10 +113,10 @@ export const limitTokens: Pick<AccountHooks, 'preHandler'> = {
 }
 
 /**
- * Takes from budgets before a request is looked at, and gives back what was no failure.
+ * Takes from budgets before a request is handled, and gives back if it was not a wrong guess.
  *
- * @param wrong the statuses of a wrong guess. All else is no guess (400), a right one (200, 403),
- *   or nobody knows (503).
+ * @param wrong the statuses of a wrong guess; any other is a request without a guess (400), a right
+ *   guess (200, 403), or an outage (503)
  */
 function takeAndGiveBack(
   budgets: Budgets | null,
@@ -144,10 +144,10 @@ function takeAndGiveBack(
 }
 
 /**
- * The e-mail address that a request is about, in the one spelling that is counted here and looked
- * up by better-auth.
+ * The e-mail address of a request, in lower case, as it is counted here and looked up by
+ * better-auth.
  *
- * @throws Refusal 400 where there is none: what cannot be counted must not be guessed at
+ * @throws AppError 400 where there is none: a guess that cannot be counted must not be made
  */
 function takeEmail(request: FastifyRequest): string {
   const body = authBody(request)

@@ -8,14 +8,14 @@ import { fromWhere } from './web-request.js'
 
 const scopes = new WeakMap<FastifyRequest, AuthCallContext>()
 
-/** Keeps what a call of better-auth finds out, for the hook behind its answer. */
+/** Keeps the call context of better-auth's call for the hook after the answer. */
 export function noteScope(request: FastifyRequest, scope: AuthCallContext): void {
   scopes.set(request, scope)
 }
 
 /**
- * A hook for routes where somebody proves who they are: behind the answer, whatever refused or gave
- * it, the attempt is noted.
+ * A hook for routes where a user authenticates. After the answer it notes the attempt, whether it
+ * was refused or not.
  */
 export function noteAttempts({ attempts }: Holdfast, shown: Shown): onResponseHookHandler {
   return (request, reply, done) => {

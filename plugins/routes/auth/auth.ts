@@ -57,7 +57,7 @@ const knownMethods = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'
 
 /**
  * better-auth behind Fastify: one route for each of its endpoints, under the endpoint's own path
- * and methods, with the limits that its rule names. There is no other way to better-auth.
+ * and methods, with the limits of its rule. better-auth cannot be reached any other way.
  */
 export default async function auth(
   app: FastifyInstance,
@@ -125,12 +125,14 @@ function addEndpoint(
   })
 }
 
-/** Endpoints where somebody signs in or up: whoever they were before does not matter. */
+/** Endpoints where a user signs in or up, so an earlier session does not matter. */
 const needsNoSession = new Set<EndpointRule['kind']>(['account', 'probe'])
 
 /**
- * Two session cookies that differ are refused wherever it matters whose session it is. Somebody who
- * signs in needs neither: they are taken out of the request. Whether there were two.
+ * Removes two session cookies that differ from a request. Where the session matters, such a request
+ * is refused. A sign-in needs neither cookie.
+ *
+ * @returns whether there were two
  */
 function dropTwoSessions({ raw }: FastifyRequest, { cookieName }: Auth): boolean {
   const { cookie } = raw.headers
@@ -152,8 +154,8 @@ function limitsOf(
 }
 
 /**
- * Answers where better-auth has no endpoint. As with any unknown route, who looks for what is not
- * there is counted.
+ * Answers where better-auth has no endpoint. Like any unknown route, it is counted by address, to
+ * slow down scanners.
  */
 async function refuseUnknown(request: FastifyRequest, reply: FastifyReply): Promise<never> {
   await request.server.budgets?.take(reply, limits.notFoundByAddress, clientNetwork(request))
@@ -167,8 +169,8 @@ async function forward(
   reply: FastifyReply
 ): Promise<FastifyReply> {
   if (!holdfast.ready()) throw new AppError('store_unavailable')
-  // Fastify has found the route, and with it the limits, by what the path means to Fastify:
-  // better-auth must see that endpoint and no other.
+  // Fastify has chosen the route, and so the limits, by its own reading of the path. better-auth
+  // must see that endpoint and no other.
   const { pathname } = new URL(request.raw.url ?? '/', holdfast.config.baseUrl)
   if (pathname !== pathOf(request) || !isPathOf(holdfast.auth.basePath, endpoint, pathname))
     throw new AppError('not_found')
@@ -215,7 +217,7 @@ async function forward(
   }
 }
 
-/** Whom a call was about, for the log: who is signed in, or whose account was named. */
+/** The user of a call, for the log: the one who is signed in, or whose account was named. */
 function aboutWhom({ actor, epochs }: AuthCallContext): AnswerFacts {
   if (actor) return { userId: actor.session.userId, sessionId: actor.session.id }
   const [userId] = epochs.keys()
@@ -223,8 +225,8 @@ function aboutWhom({ actor, epochs }: AuthCallContext): AnswerFacts {
 }
 
 /**
- * Ends the session that a call has begun and then failed: nobody was given its token. Where the
- * store does not answer, nothing can be ended, and the session is one that nobody can use.
+ * Ends the session of a call that failed after it began one: its token was not given to a client.
+ * Where the store does not answer, the session stays, but is of no use to anyone.
  */
 async function abandonSession(
   { revoker }: Holdfast,
@@ -255,7 +257,7 @@ interface Call {
   pathname: string
 }
 
-/** Passes an answer of better-auth's on, as far as the credential that was shown allows. */
+/** Passes better-auth's answer on, as far as the credential allows. */
 async function pass(
   holdfast: Holdfast,
   { request, reply, response, scope, presented, hadTwoSessions, pathname }: Call
@@ -267,8 +269,8 @@ async function pass(
       'session-revocation',
       `pending; effective-by="${scope.pendingUntil.toISOString()}"`
     )
-  // better-auth says "nobody" to a dead credential: a client that could use its refresh token must
-  // not take that for a sign-out.
+  // For an invalid credential better-auth answers "no session". A client that could use its refresh
+  // token must not mistake that for a sign-out.
   if (
     scope.surrogateRefused &&
     request.headers['two-factor-challenge'] === undefined &&
@@ -293,7 +295,7 @@ async function pass(
     )),
     ...causeOf(scope)
   }
-  // Who is given tokens needs no session token besides, which does not rotate.
+  // A client that gets tokens needs no session token, which does not rotate.
   const answering = {
     ...toWireHeaders(response.headers, auth),
     mayCarryTokens: mayCarryTokens && !('tokens' in addition),
@@ -318,8 +320,8 @@ async function pass(
 }
 
 /**
- * Calls better-auth. It swallows errors of its database (a sign-out in an outage says "done" and
- * clears the cookie), so the first fault of the store is the answer, at once and whatever
+ * Calls better-auth. It swallows database errors: a sign-out in an outage would say "done" and
+ * clear the cookie. So the first fault of the store becomes the answer at once, whatever
  * better-auth makes of it: 503, with no cookie set or cleared.
  */
 async function answer(
@@ -332,10 +334,10 @@ async function answer(
     faults.onFault = reject
   })
   const handled = watchFaults(faults, () => runInScope(scope, () => holdfast.auth.handler(request)))
-  handled.catch(() => {}) // when the fault wins the race, nobody else listens
+  handled.catch(() => {}) // when the fault wins the race, its error has no other listener
   const outcome = await Promise.race([handled, faulted]).catch((error: unknown) => error)
   if (faults.fault) throw faults.fault
-  // better-auth makes a failure of its own of such an error, or an empty list and "done".
+  // For such an error better-auth answers with a failure of its own, or an empty list and "done".
   const isAnswered = outcome instanceof Response && !outcome.ok && outcome.status < 500
   if ((scope.invalidInput || faults.refusedValue) && !isAnswered)
     throw new AppError('invalid_input')
@@ -344,34 +346,31 @@ async function answer(
   return outcome
 }
 
-/** The stable cause, where it is one of ours. */
+/** The stable code, where it is one of ours. */
 function causeOf({ noRoom }: AuthCallContext): { cause?: ErrorCode } {
   return noRoom ? { cause: 'too_many_sessions' } : {}
 }
 
 interface Answering {
-  /**
-   * The cause of a 401 that says nothing itself: better-auth's guard of admin/* gives the bare
-   * status.
-   */
+  /** The code for a 401 without a body: better-auth's guard of admin/* sends only the status. */
   unauthorized: 'session_unknown' | 'credential_missing'
   cookies: string[]
-  /** The session token for who keeps no cookies. */
+  /** The session token for a client without cookies. */
   bearer: string | null
   mayCarryTokens: boolean
   mayCarryCookies: boolean
-  /** Cookies that a new one replaces; without a new one they stay. */
+  /** Cookies that a new one replaces. Without a new one they stay. */
   forgotten: readonly string[]
-  /** What a JSON answer says besides. */
+  /** Further members of a JSON answer. */
   addition: Record<string, unknown>
   /** Present where a sign-in has met the cap of sessions. */
   noRoom: AuthCallContext['noRoom']
 }
 
 /**
- * Passes better-auth's answer on. A session token leaves only in the answer to a request that began
- * a session and showed no session cookie: script on a page could otherwise turn an httpOnly cookie
- * into a credential that it can carry away.
+ * Sends better-auth's answer. A session token is sent only where the request began a session and
+ * carried no session cookie. Otherwise a script on a page could turn an httpOnly cookie into a
+ * credential that it can carry away.
  */
 async function send(
   request: FastifyRequest,
@@ -393,7 +392,8 @@ async function send(
     throw appErrorForStatus(500)
   }
   reply.code(response.status)
-  // A second factor that is locked, or no room for a session: nobody need ask again before.
+  // The second factor is locked, or there is no room for a session: the client need not try again
+  // sooner.
   if (response.status === 429)
     reply.header('retry-after', noRoom?.retryAfterSeconds ?? secondFactorLockout.durationSeconds)
   for (const [name, value] of response.headers) {
@@ -403,7 +403,7 @@ async function send(
   if (bearer !== null && mayCarryTokens) reply.header('set-auth-token', bearer)
   if (cookies.length > 0 && mayCarryCookies) reply.header('set-cookie', [...forgotten, ...cookies])
   reply.header('cache-control', response.headers.get('cache-control') ?? 'no-store')
-  // better-auth answers an unknown path with a status and nothing else: say what it means.
+  // better-auth answers an unknown path with a bare status. Add a body that explains it.
   if (!response.body && response.status >= 400)
     throw response.status === 401 ? new AppError(unauthorized) : appErrorForStatus(response.status)
   if (!response.body) return reply.send()
@@ -418,7 +418,7 @@ async function send(
   )
 }
 
-/** Notes the code of an error of better-auth's, for the log, and the origin that it is about. */
+/** Notes the code of a better-auth error for the log, and the origin that it is about. */
 function noteError(request: FastifyRequest, text: string): void {
   const error = JSON.parse(text) as { code?: unknown } | null
   if (typeof error?.code !== 'string') return
@@ -426,14 +426,14 @@ function noteError(request: FastifyRequest, text: string): void {
   noteOriginOf(request.server.holdfast, request, error.code, authBody(request))
 }
 
-// The path as it was sent; a request may name a whole address (RFC 9112 3.2.2).
+// The path as it was sent. A request may name a whole address (RFC 9112 3.2.2).
 function pathOf({ raw }: FastifyRequest): string {
   return (raw.url ?? '/').replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] || '/'
 }
 
 /**
- * Fastify takes more spellings of a path than better-auth: percent-encoded letters, and what a host
- * application allows.
+ * Fastify accepts more spellings of a path than better-auth: percent-encoded letters, and what a
+ * host application allows.
  */
 function isPathOf(basePath: string, { path }: AuthEndpoint, pathname: string): boolean {
   const fixed = `${basePath}${path}`
@@ -442,7 +442,7 @@ function isPathOf(basePath: string, { path }: AuthEndpoint, pathname: string): b
     : pathname === fixed
 }
 
-/** Whether an answer has the client keep a cookie, and not drop it. */
+/** Whether an answer sets a cookie to a value, and does not delete it. */
 function setsCookie(response: Response, name: string): boolean {
   return response.headers
     .getSetCookie()

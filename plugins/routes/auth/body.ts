@@ -10,30 +10,30 @@ const FORM_TYPE = 'application/x-www-form-urlencoded'
 /** Deepest nesting of a body. The deepest that an endpoint takes is three. */
 const MAX_DEPTH = 16
 
-// Own properties of these names become a prototype in the next library that copies them.
+// Own properties with these names become a prototype in a library that copies them.
 const refusedKeys = new Set(['__proto__', 'constructor', 'prototype'])
 
 const bodies = new WeakMap<FastifyRequest, AuthBody>()
 
-/** The body that limits, checks of fields and better-auth all see; null where there is none. */
+/** The body that limits, field checks and better-auth all see. Null where there is none. */
 export function authBody(request: FastifyRequest): AuthBody | null {
   return bodies.get(request) ?? null
 }
 
-/** Replaces the body, for all who read it from now on. */
+/** Replaces the body for everything that reads it from now on. */
 export function setAuthBody(request: FastifyRequest, body: AuthBody): void {
   bodies.set(request, body)
 }
 
 /**
- * Parses a body, once. better-auth is given the result and never the bytes, so that no second
- * parser can read another value out of them: another media type, the other one of two fields of a
- * name, another charset.
+ * Parses a body once. better-auth gets the result and never the bytes, so that no second parser can
+ * read another value from them: by another media type, the other one of two fields of a name, or
+ * another charset.
  *
- * @param takesForms whether the endpoint takes forms. A page of another site can send a form
- *   without asking first, so that only endpoints which look at the origin themselves may take one.
- * @throws Refusal 415 for a type, charset or encoding that is not taken; 400 for what is not an
- *   object in that type
+ * @param takesForms whether the endpoint takes forms; another site's page can send a form without a
+ *   preflight, so only endpoints that check the origin themselves may take one
+ * @throws AppError 415 for a type, charset or encoding that is not supported; 400 for a body that
+ *   is not an object
  */
 export function readAuthBody(
   request: FastifyRequest,
@@ -55,8 +55,8 @@ export function readAuthBody(
 }
 
 /**
- * The media type without its parameters (RFC 9110 8.3.1). The only charset is UTF-8. Two types are
- * refused before: `faultOfHeaders`.
+ * The media type without its parameters (RFC 9110 8.3.1). The only charset is UTF-8. Two types were
+ * refused earlier (`faultOfHeaders`).
  */
 function mediaType(request: FastifyRequest): string {
   const [essence = '', ...parameters] = (request.headers['content-type'] ?? '').split(';')
@@ -85,8 +85,8 @@ function jsonOf(text: string): unknown {
 }
 
 /**
- * As URLSearchParams, except that bytes which are not UTF-8 are refused instead of replaced. The
- * last field of a name counts.
+ * As URLSearchParams, except that invalid UTF-8 is refused instead of replaced. The last field of a
+ * name counts.
  */
 function parseForm(bytes: Buffer): AuthBody {
   const fields = new Map<string, string>()
@@ -117,7 +117,7 @@ function decodeUtf8(bytes: Buffer, { ignoreBOM }: { ignoreBOM: boolean }): strin
   }
 }
 
-/** Bounds what comes after by the depth, so that it may recurse. */
+/** Checks the nesting depth, so that later code may recurse. */
 function checkShape(value: unknown, depth: number): void {
   if (typeof value !== 'object' || value === null) return
   if (depth === 0)

@@ -1,13 +1,13 @@
 import type { FastifyRequest } from 'fastify'
 import { deviceNameFrom } from '../../../src/session/device-name.js'
 
-/** The header in which a client says what the device is called on which a session begins. */
+/** The header in which a client names the device on which a session begins. */
 export const DEVICE_NAME_HEADER = 'device-name'
 
 /**
- * What the client calls the device; null where it does not say.
+ * The device's name in a request. Null where there is none.
  *
- * @throws Refusal 400 where it is not encoded as it should be
+ * @throws AppError 400 where it is not encoded correctly
  */
 export function deviceNameOf({ headers }: FastifyRequest): string | null {
   const value = headers[DEVICE_NAME_HEADER]

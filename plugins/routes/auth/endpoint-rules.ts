@@ -2,19 +2,18 @@ import type { AuthEndpoint } from '../../../src/auth/endpoints.js'
 import { limits, type Limit } from '../../../src/limits.js'
 
 /**
- * What a request to an endpoint of better-auth costs before better-auth sees it.
+ * How a request to an endpoint of better-auth is counted before better-auth sees it.
  *
- * - `open`: it guesses at nothing. It needs a session, or tells nothing about anybody.
+ * - `open`: it guesses at nothing. It needs a session, or tells nothing about any user.
  * - `account`: it guesses at an account's password, and is counted by the e-mail address in its
  *   body.
- * - `probe`: it tells whether an e-mail address has an account, and is counted by it.
+ * - `probe`: it tells whether an e-mail address has an account, and is counted by the address.
  * - `session`: it asks a signed-in user for a secret again, and is counted by session and user.
- *   Without one, better-auth knows nobody to ask; a pending second factor has its own count in the
- *   store.
+ *   Without a session there is no user to guess at. A pending second factor has its own count in
+ *   the store.
  * - `mail`: it sends mail to an account, and is counted by account.
  * - `token`: it takes or makes a token that is too long to guess, and is counted by address alone.
- * - `off`: it can do nothing as this server is configured, and is answered 404 without asking
- *   anybody.
+ * - `off`: it can do nothing as this server is configured, and is answered 404 without I/O.
  */
 export type EndpointRule =
   | { kind: 'open' }
@@ -22,7 +21,7 @@ export type EndpointRule =
   | { kind: 'account' | 'probe' | 'session' | 'mail' | 'token'; limit: Limit }
 
 const open: EndpointRule = { kind: 'open' }
-/** Works with a social provider, of which there is none. */
+/** Needs a social provider, and none is configured. */
 const needsProvider: EndpointRule = { kind: 'off' }
 const confirms: EndpointRule = { kind: 'session', limit: limits.confirmByAddress }
 const mails: EndpointRule = { kind: 'mail', limit: limits.resetByAddress }
@@ -93,7 +92,10 @@ const rules: Record<string, EndpointRule> = {
   '/admin/has-permission': open
 }
 
-/** The GET endpoints that change something: HEAD must not (RFC 9110 9.2.1). */
+/**
+ * The GET endpoints that change something. HEAD must not (RFC 9110 9.2.1), so they do not answer
+ * it.
+ */
 const changedByGet = new Set([
   '/one-time-token/generate',
   '/verify-email',
@@ -104,8 +106,8 @@ const changedByGet = new Set([
 /**
  * The rule of an endpoint.
  *
- * @throws Error at the start for an endpoint without one: what a new endpoint costs is decided when
- *   it is added
+ * @throws Error at the start for an endpoint without one: a new endpoint must get a rule when it is
+ *   added
  */
 export function ruleOf({ path }: Pick<AuthEndpoint, 'path'>): EndpointRule {
   const rule = rules[path]
@@ -127,8 +129,8 @@ export function methodsOf({ path, methods }: AuthEndpoint): string[] {
 }
 
 /**
- * What `Allow` names. By POST, `/get-session` refreshes a session, which is off: better-auth knows
- * the method, and answers 405.
+ * The methods in `Allow`. A POST to `/get-session` would refresh a session, which is off.
+ * better-auth knows the method, and answers 405.
  */
 export function allowOf(endpoint: AuthEndpoint): string {
   return methodsOf(endpoint)

@@ -4,7 +4,7 @@ import type { Config } from '../../../src/config.js'
 import { AppError } from '../../../src/errors.js'
 import type { AuthBody } from './body.js'
 
-/** Endpoints that write what they are sent into a user. */
+/** Endpoints that write their input into a user. */
 const writesUser = new Set([
   '/sign-up/email',
   '/update-user',
@@ -12,7 +12,7 @@ const writesUser = new Set([
   '/admin/update-user'
 ])
 
-/** Where a password is set, and in which field. */
+/** The endpoints that set a password, and in which field. */
 const setsPassword: Record<string, string> = {
   '/sign-up/email': 'password',
   '/change-password': 'newPassword',
@@ -22,16 +22,19 @@ const setsPassword: Record<string, string> = {
 }
 
 const texts = ['name', 'image', 'banReason']
-/** Where a client is sent on to: better-auth puts it into a header as it is. */
+/**
+ * Fields with an address that the client is redirected to. better-auth puts it into a header
+ * unchanged.
+ */
 const addresses = ['callbackURL', 'errorCallbackURL', 'newUserCallbackURL', 'redirectTo']
 
 /**
- * Checks the fields of a body before anything is looked up: else an address with an account and one
- * without are answered differently, by whether the fault is found before or after. What is missing
- * is for better-auth to say.
+ * Checks the fields of a body before any look-up. Otherwise an address with an account and one
+ * without would get different answers, depending on whether the fault is found before or after the
+ * look-up. better-auth reports missing fields.
  *
  * @param path of the endpoint
- * @throws Refusal 400
+ * @throws AppError 400
  */
 export async function checkFields(
   path: string,

@@ -6,19 +6,22 @@ import type { Holdfast } from '../../../src/holdfast.js'
 
 /** The header in which an app without cookies sends back its `device_token`. */
 export const DEVICE_TOKEN_HEADER = 'device-token'
-/** Where the answer has it for a client that reads its session token from `set-auth-token`. */
+/**
+ * The answer header with the device token, for a client that reads its session token from
+ * `set-auth-token`.
+ */
 export const SET_DEVICE_TOKEN_HEADER = 'set-device-token'
 
 /** Device cookies live as long as browsers allow. */
 const DEVICE_COOKIE_SECONDS = 400 * 86_400
 
 /**
- * Calls that show the password of the acting session's user and change its credentials, whether or
- * not they begin a new session.
+ * Calls that verify the password of the acting session's user and change the user's credentials,
+ * whether or not they begin a new session.
  */
 const PROVES_PASSWORD = /\/(change-password|two-factor\/(enable|generate-backup-codes))$/
 
-/** What a request sends to be recognised by; undefined where that has not even the form. */
+/** The device proof of a request. Undefined where there is none with the right form. */
 export function deviceProofOf({ auth }: Holdfast, { headers }: FastifyRequest): string | undefined {
   const token = headers[DEVICE_TOKEN_HEADER]
   const proof =
@@ -33,7 +36,7 @@ export function deviceProofOf({ auth }: Holdfast, { headers }: FastifyRequest): 
 /**
  * The device of a request, if it is known to the account with this e-mail address.
  *
- * @throws StoreUnavailable
+ * @throws StoreUnavailable when the store does not answer
  */
 export async function knownDevice(
   holdfast: Holdfast,
@@ -52,9 +55,9 @@ export async function knownDevice(
 }
 
 /**
- * A proof for the device on which the call has begun a session, or shown the password of one that
- * it goes on with. It is of the epoch that the call has seen: a password that changes at this
- * moment is not vouched for.
+ * A new proof for the device on which the call has begun a session, or has verified the password of
+ * its session. It has the epoch that the call read: a password that changes at the same time is not
+ * vouched for.
  *
  * @param call `begunHere`: whether its answer gives the client a session
  */
@@ -73,7 +76,7 @@ export function newDeviceProof(
   return holdfast.devices.remember(deviceProofOf(holdfast, request), { userId, credentialEpoch })
 }
 
-/** Has a browser keep the proof. */
+/** Stores the proof in a cookie. */
 export function setDeviceCookie({ auth }: Holdfast, reply: FastifyReply, proof: string): void {
   const { name, attributes } = auth.deviceCookie
   void reply.header(

@@ -3,11 +3,11 @@ import fp from 'fastify-plugin'
 import type { Holdfast } from '../../../src/holdfast.js'
 import type { AuthBody } from './body.js'
 
-/** The fields of better-auth's that hold an address to go to. */
+/** better-auth's fields that hold an address to go to. */
 const ADDRESSES = ['callbackURL', 'redirectTo', 'errorCallbackURL', 'newUserCallbackURL'] as const
 
 /**
- * Notes the origin that an error of better-auth's is about.
+ * Notes the origin that a better-auth error is about.
  *
  * @param code of the error
  */
@@ -35,10 +35,7 @@ function originOf(address: string): string {
   return URL.canParse(address) ? new URL(address).origin : ''
 }
 
-/**
- * Notes the origins that browsers ask for and are not allowed: of a refused preflight nothing else
- * comes to the server.
- */
+/** Notes the origins of refused preflights: the browser sends nothing else after one. */
 async function refusedPreflights(
   app: FastifyInstance,
   { holdfast }: { holdfast: Holdfast }

@@ -8,15 +8,14 @@ import type { PresentedCredential } from '../../http/credential.js'
 const pendingCookies = ['two_factor', 'dont_remember']
 const PAIR = /^([\w.-]+)=([\w.~%+/=-]*)$/
 
-// An administrator who acts as somebody else comes back by a cookie, and keeps no refresh family
-// for it.
+// An administrator returns from an impersonation by a cookie, so it begins no refresh family.
 const IMPERSONATION = /\/admin\/(impersonate-user|stop-impersonating)$/
 
 /**
- * How the client wants its credentials. Whoever authenticates with an access token lives without
+ * How the client wants its credentials. A client that authenticates with an access token gets no
  * cookies.
  *
- * @throws Refusal 400 for an unknown transport, and for tokens where a session cookie was sent:
+ * @throws AppError 400 for an unknown transport, and for tokens where a session cookie was sent: a
  *   script on a page could turn the httpOnly cookie into a credential that it can carry away
  */
 export function transportOf(
@@ -37,8 +36,8 @@ export function transportOf(
 }
 
 /**
- * What the answer to a client without cookies carries beside better-auth's: its tokens when a
- * session has begun, the challenge when a second factor is pending.
+ * What the answer to a client without cookies has beside better-auth's: its tokens when a session
+ * has begun, the challenge when a second factor is pending.
  */
 export async function additionTo(
   { transport, begun }: Pick<AuthCallContext, 'transport' | 'begun'>,
@@ -65,9 +64,9 @@ function challengeIn(cookies: readonly string[], prefix: string): string | null 
 }
 
 /**
- * The cookies in a `Two-Factor-Challenge`, for better-auth; null where none was sent.
+ * The cookies in a `Two-Factor-Challenge`, for better-auth. Null where none was sent.
  *
- * @throws Refusal 400 for what `challengeIn` cannot have made
+ * @throws AppError 400 for a value that `challengeIn` cannot have made
  */
 export function cookiesOfChallenge({ headers }: FastifyRequest, prefix: string): string | null {
   const challenge = headers['two-factor-challenge']

@@ -12,8 +12,8 @@ import { DEVICE_TOKEN_HEADER } from './known-device.js'
 import { cookiesOfChallenge } from './token-transport.js'
 import { clientAddress } from '../../http/client-address.js'
 
-// Not forwarded: what belongs to one connection (RFC 9110 7.6.1), what the body decides, and what a
-// client could forge.
+// Not forwarded: headers of one connection (RFC 9110 7.6.1), headers that the body decides, and
+// headers that a client could forge.
 const ownHeaders = new Set([
   'connection',
   'keep-alive',
@@ -41,8 +41,8 @@ const ownHeaders = new Set([
 ])
 
 /**
- * A request as better-auth's handler takes it: with the credential that counts, and nothing that a
- * client could forge.
+ * Makes the request that better-auth's handler takes: with the credential that counts, and without
+ * headers that a client could forge.
  */
 export function toWebRequest(
   { config, auth }: Holdfast,
@@ -52,7 +52,7 @@ export function toWebRequest(
 ): Request {
   const headers = new Headers()
   const { rawHeaders } = request.raw
-  // What remembers a device authenticates nobody: with it alone, a program needs no Origin.
+  // The device cookie authenticates no one. A program that sends only that needs no Origin.
   const cookie = withoutCookie(request.headers.cookie ?? '', auth.deviceCookie.name)
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]?.toLowerCase() ?? ''
@@ -62,8 +62,8 @@ export function toWebRequest(
     if (!ownHeaders.has(name) && !name.startsWith('x-forwarded-'))
       headers.append(name, rawHeaders[i + 1] ?? '')
   }
-  // The header that counts decides alone: the other one must not reach better-auth, which would let
-  // the cookie win.
+  // The header that counts decides alone. The other one must not reach better-auth, which would
+  // prefer the cookie.
   setCookieHeader(
     headers,
     presented?.from === 'bearer' ? withoutCookie(cookie, auth.cookieName) : cookie
@@ -73,16 +73,16 @@ export function toWebRequest(
   const challenge = cookiesOfChallenge(request, auth.cookiePrefix)
   if (challenge !== null) {
     headers.append('cookie', challenge)
-    // No page of another origin can send that header unasked, and better-auth wants an Origin with
-    // every cookie.
+    // A page of another origin cannot send that header without a preflight. better-auth wants an
+    // Origin with every cookie.
     if (!headers.has('origin')) headers.set('origin', config.baseUrl)
   }
   signHeadersAnew(headers, auth, presented)
   headers.set(CLIENT_ADDRESS_HEADER, clientAddress(request))
-  // What was parsed, and not what was sent: a second parser could read something else.
+  // The parsed body and not the bytes, because a second parser could read something else.
   const body = authBody(request)
   if (body) headers.set('content-type', 'application/json')
-  // A request may name a whole address (RFC 9112 3.2.2): its host is the client's word.
+  // A request may name a whole address (RFC 9112 3.2.2), whose host the client chose.
   const { pathname, search } = new URL(request.raw.url ?? '/', config.baseUrl)
   return new Request(`${config.baseUrl}${pathname}${search}`, {
     method: request.method === 'HEAD' ? 'GET' : request.method,
@@ -91,7 +91,7 @@ export function toWebRequest(
   })
 }
 
-/** From where a request came, and whether somebody still waits for its answer. */
+/** The client of a request, and whether it is still waiting for the answer. */
 export function clientOf(request: FastifyRequest, { raw }: FastifyReply): HashClient {
   const gone = new AbortController()
   // A response that has been written closes as well.
@@ -101,7 +101,7 @@ export function clientOf(request: FastifyRequest, { raw }: FastifyReply): HashCl
   return { networks: networksOf(clientAddress(request)), gone: gone.signal }
 }
 
-/** Where events say that a request came from. */
+/** The origin of a request, as events record it. */
 export function fromWhere(request: FastifyRequest): AuthCallContext['from'] {
   return {
     address: clientAddress(request) || null,
@@ -110,9 +110,9 @@ export function fromWhere(request: FastifyRequest): AuthCallContext['from'] {
 }
 
 /**
- * better-auth knows the current secret and base64 only: what a previous secret has signed, and
- * session tokens as they travel, are good all the same. Its own answers take the way back through
- * `toWireHeaders`.
+ * Re-signs for better-auth, which knows only the current secret and base64. Tokens that a previous
+ * secret has signed, and session tokens in their wire form, are valid as well. `toWireHeaders`
+ * converts its answers back.
  */
 function signHeadersAnew(
   headers: Headers,
@@ -141,8 +141,8 @@ function signHeadersAnew(
 }
 
 /**
- * What better-auth answers, with session tokens in the form in which they travel: in the cookie,
- * and in bearer's header.
+ * Converts better-auth's answer headers: session tokens in their wire form, in the cookie and in
+ * bearer's header.
  */
 export function toWireHeaders(
   headers: Headers,
@@ -158,9 +158,9 @@ export function toWireHeaders(
   return { cookies, bearer: bearer === null ? null : toWireForm(bearer) }
 }
 
-// Script cannot keep a browser from sending these. A page that may ask for a one-time token must
-// not get from it the credential that its httpOnly cookie withholds; the cookie of the new session
-// it may have.
+// A script cannot keep a browser from sending these headers. A page may ask for a one-time token,
+// but must not get from it the credential that its httpOnly cookie hides. It may have the new
+// session's cookie.
 export function isFromPage({ headers }: FastifyRequest): boolean {
   return headers.origin !== undefined || headers['sec-fetch-site'] !== undefined
 }

@@ -6,8 +6,8 @@ import { refusals } from '../../http/problem-schema.js'
 const Status = Type.Object({ status: Type.String() })
 
 /**
- * For orchestrators: `live` while the process runs; `ready` while it wants requests, and the store
- * answers and is fit. Redis may be away.
+ * For orchestrators. `live` while the process runs. `ready` while it accepts requests and the store
+ * answers and is compatible. Redis may be down.
  */
 const health: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   app.get(

@@ -6,7 +6,7 @@ import { jsonResponse } from '../../fast-path/check-route.js'
 
 const seconds = Type.Integer()
 
-/** A token as a gateway is told of it (RFC 7662 2.2). Times are seconds since the epoch. */
+/** The answer about a token for a gateway (RFC 7662 2.2). Times are seconds since the epoch. */
 export const IntrospectionSchema = Type.Object({
   active: Type.Boolean(),
   iss: Type.Optional(Type.String()),
@@ -29,11 +29,12 @@ export const IntrospectionSchema = Type.Object({
 
 export type Introspection = Static<typeof IntrospectionSchema>
 
-/** What a gateway is told of a token. Why one is inactive is not told here (RFC 7662 2.2). */
+/** Makes the answer about a token. It does not say why a token is inactive (RFC 7662 2.2). */
 export function toIntrospection(check: Check, { issuer, audience }: TokenParties): Introspection {
   if (!check.active) return { active: false }
   const { session, user, token } = check
-  // An address that nobody has verified could be somebody else's, and a display name anybody's.
+  // An unverified address could belong to another person, and any user can choose a display name. So
+  // `username` is the verified address, or else the id.
   const email = user.emailVerified ? { email: user.email } : {}
   return {
     active: true,
@@ -63,11 +64,11 @@ export function toIntrospection(check: Check, { issuer, audience }: TokenParties
 const INACTIVE = '{"active":false'
 const inactive = jsonResponse(`${INACTIVE}}`)
 
-/** What was made of checks that are shown again, for as long as a copy of the session keeps them. */
+/** Responses of checks, kept for as long as a copy of the session keeps the check. */
 const remembered = new WeakMap<Check, { beginning: string; response: FastResponse }>()
 
 /**
- * The same as JSON, but for the last brace: more members may follow.
+ * The answer as JSON without its last brace, so that more members may follow.
  *
  * @param parties the same at every call: a process has one issuer
  */
@@ -75,7 +76,7 @@ export function introspectionBeginning(check: Check, parties: TokenParties): str
   return check.active ? introspect(check, parties).beginning : INACTIVE
 }
 
-/** The same as a whole answer. */
+/** The answer as a whole response. */
 export function introspectionResponse(check: Check, parties: TokenParties): FastResponse {
   return check.active ? introspect(check, parties).response : inactive
 }

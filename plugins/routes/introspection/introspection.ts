@@ -21,8 +21,8 @@ import { introspectionResponse, IntrospectionSchema, toIntrospection } from './c
 const SIGNED = 'application/token-introspection+jwt'
 
 /**
- * A parameter that is sent twice is an array here, and refused (RFC 6749 3.2); unknown ones are
- * ignored, the type hint too: a token shows its type.
+ * A parameter that is sent twice is an array here, and refused (RFC 6749 3.2). Unknown ones are
+ * ignored. So is the type hint, because a token shows its type.
  */
 const Body = Type.Object({
   token: Type.String({ minLength: 1, maxLength: 8192 }),
@@ -49,11 +49,11 @@ const Answer = {
 
 const BODY_LIMIT = 16 * 1024
 const FORM = /^application\/x-www-form-urlencoded(?:; ?charset=utf-8)?$/i
-/** A body that says no more than which token. */
+/** A body with nothing but the token and its type hint. */
 const PLAIN = /^token=([\w.~%=/-]{1,8192})(?:&token_type_hint=[\w.~%-]*)?$/
 
 /**
- * What a token stands for, asked by a gateway (RFC 7662), signed where it wants to show the answer
+ * Token introspection for gateways (RFC 7662), signed for a gateway that wants to show the answer
  * to others (RFC 9701).
  */
 const introspection: FastifyPluginAsyncTypebox<{
@@ -86,7 +86,7 @@ const introspection: FastifyPluginAsyncTypebox<{
     const credential = credentialOfToken(token)
     return credential ? reader.check(credential) : malformed
   }
-  // Else the preflight of a trusted origin would be answered by the routes that browsers may ask.
+  // Otherwise the CORS routes would answer the preflight of a trusted origin.
   app.options(url, { schema: { hide: true } }, sendNotFound)
   app.post(
     url,
@@ -126,7 +126,7 @@ const introspection: FastifyPluginAsyncTypebox<{
   fastPath?.add(route)
 }
 
-/** The token of a body that has no more than it; null for any other, which wants a parser. */
+/** The token of a plain body. Null for any other, which needs a parser. */
 function parseToken(body: Buffer): string | null {
   const token = PLAIN.exec(body.toString('latin1'))?.[1]
   if (!token?.includes('%')) return token ?? null

@@ -18,9 +18,7 @@ import { IntrospectionSchema, introspectionBeginning } from '../introspection/cl
 
 /** Room for a thousand access tokens. */
 const BODY_LIMIT = 2 * 1024 * 1024
-/**
- * Room for some hundred session tokens: longer bodies are for the route to read, a piece at a time.
- */
+/** Room for about a hundred session tokens. The route reads longer bodies in pieces. */
 const FAST_BODY_LIMIT = 64 * 1024
 const JSON_TYPE = /^application\/json(?:; ?charset=utf-8)?$/i
 
@@ -33,7 +31,7 @@ const Query = Type.Object(
   {
     /** `strict` reads the store for every token. */
     consistency: Type.Optional(Type.Union([Type.Literal('strict'), Type.Literal('bounded')])),
-    /** How old the knowledge behind an answer may be; without it, as old as copies get. */
+    /** The maximum age of a copy that answers. Without it, copies of any age answer. */
     max_age_ms: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600_000 }))
   },
   { additionalProperties: false }
@@ -41,7 +39,7 @@ const Query = Type.Object(
 
 const Answer = Type.Object({
   consistency: Type.String(),
-  /** When the question arrived: nothing that was revoked before is active here. */
+  /** When the request arrived. A session that was revoked before is not active here. */
   checked_at: Type.String({ format: 'date-time' }),
   results: Type.Array(
     Type.Object({
@@ -53,14 +51,14 @@ const Answer = Type.Object({
   )
 })
 
-/** Tokens to check, and how old the knowledge may be that answers. */
+/** The tokens to check, and the maximum age of a copy that answers. */
 interface ManyTokens {
   tokens: readonly string[]
   consistency: 'strict' | 'bounded'
   maxAgeMs: number
 }
 
-/** Many tokens in one question, asked by a gateway. */
+/** Checks many tokens for a gateway in one request. */
 const sessionCheck: FastifyPluginAsyncTypebox<{
   holdfast: Holdfast
   fastPath: FastPath | null
@@ -82,19 +80,19 @@ const sessionCheck: FastifyPluginAsyncTypebox<{
       ...refusals(400, 401, 413, 415, 429, 503)
     }
   }
-  // no page asks this: no preflight of one is let through
+  // Not for pages, so no preflight passes.
   app.options(url, { schema: { hide: true } }, sendNotFound)
   const head = { route: app.prefix + url, type: JSON_TYPE, limit: FAST_BODY_LIMIT }
   const route: CheckRoute<GatewayRequest, ManyTokens> = {
     match: (request) => app.matchGateway(request, head),
     parse: (_request, { gateway }, body) => (app.isStillRight(gateway) ? parseTokens(body) : null),
-    // Of many tokens one is always unknown: they are checked together.
+    // Among many tokens one is usually not in this process, so they are checked together.
     checkCached: () => null,
     async check({ tokens, consistency, maxAgeMs }) {
       const checkedAt = new Date().toISOString()
       const checks = await holdfast.reader.checkAll(tokens.map(credentialOfToken), { maxAgeMs })
       const results = checks.map((check) => toJson(check, holdfast.parties)).join(',')
-      // Written by hand, of parts that are remembered: to build objects and write them took most of
+      // Written by hand from remembered parts: building objects and serializing them took most of
       // the time.
       return jsonResponse(
         `{"consistency":"${consistency}","checked_at":"${checkedAt}","results":[${results}]}`
@@ -120,7 +118,7 @@ const sessionCheck: FastifyPluginAsyncTypebox<{
   fastPath?.add(route)
 }
 
-/** The tokens of a body that is as it should be; null for any other, which its route refuses. */
+/** The tokens of a valid body. Null for any other, which the route refuses. */
 function parseTokens(body: Buffer): ManyTokens | null {
   try {
     const sent: unknown = JSON.parse(body.toString())

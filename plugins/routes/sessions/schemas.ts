@@ -6,7 +6,7 @@ const time = Type.String({ format: 'date-time' })
 const nullable = Type.Union([Type.String(), Type.Null()])
 
 /**
- * A session as answers show it; times are RFC 3339 in UTC. `act.sub` names the administrator of an
+ * A session in answers. Times are RFC 3339 in UTC. `act.sub` names the administrator of an
  * impersonation (RFC 8693).
  */
 export const SessionSchema = Type.Object({
@@ -27,7 +27,7 @@ export const SessionSchema = Type.Object({
 
 const nullableTime = Type.Union([time, Type.Null()])
 
-/** A session in a list, with what its row counts of refreshes: a refresh leaves no event. */
+/** A session in a list, with its count of refreshes, because a refresh leaves no event. */
 export const ListedSessionSchema = Type.Object({
   ...SessionSchema.properties,
   current: Type.Boolean(),
@@ -45,7 +45,7 @@ export const ListedSessionSchema = Type.Object({
 /** Which part of a list is wanted. */
 export const PageQuery = Type.Object(
   {
-    // A query is text, and nothing here turns text into numbers.
+    // A query parameter is text, and this server does not coerce types.
     limit: Type.String({
       pattern: '^([1-9]|[1-9][0-9]|1[0-9][0-9]|200)$',
       default: '100',
@@ -58,7 +58,7 @@ export const PageQuery = Type.Object(
   { additionalProperties: false }
 )
 
-/** Where a list goes on; null at its end. */
+/** The cursor of the next page. Null at the end. */
 export const NextSchema = Type.Union([Type.String(), Type.Null()], {
   description: 'For `after`: where the list goes on; null at its end.'
 })
@@ -80,11 +80,11 @@ export const EventSchema = Type.Object({
   ipAddress: nullable
 })
 
-/** How many sessions this request ended; 0 when they had ended before. */
+/** How many sessions this request ended. 0 when they had ended before. */
 export const RevokedSchema = Type.Object({ revoked: Type.Integer() })
 
 /**
- * Revoked in the store, and not yet known to be so in every cache: final at `effective_by` at the
+ * Revoked in the store, but not confirmed by every cache yet: final at `effective_by` at the
  * latest.
  */
 export const PendingSchema = Type.Object({ revoked: Type.Integer(), effective_by: time })

@@ -30,11 +30,11 @@ const described = (summary: string) => ({ summary, tags: ['Sessions'], security 
 const refused = refusals(400, 401, 403, 503)
 const bodies = refusals(413, 415)
 
-/** What a user may ask about, and do to, their own sessions. */
+/** The routes for a user's own sessions. */
 const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   const { prisma, revoker, sessionNames } = holdfast
   const Params = Type.Object({ id: Type.String({ format: 'uuid' }) })
-  // Most routes here read no body, and many clients name a content type, or begin a body of chunks,
+  // Most routes here read no body, but many clients name a content type, or begin a chunked body,
   // and then send none.
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser<string>(
@@ -204,8 +204,8 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
     async (request) => {
       const { session, user } = identityOf(request)
       const isAdministrator = user.roles.includes('admin')
-      // Whatever service an access token is sent to must not see with it what only administrators
-      // do.
+      // Any service that receives an access token could use it, so it must not show what only
+      // administrators may see.
       const mayOnlySeeOwn =
         !isAdministrator ||
         credentialOf(asked(request), holdfast.auth.cookieName)?.credential.kind === 'access'
@@ -221,7 +221,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
   )
 }
 
-// 202: committed, but a cache could not be told; by `effective_by` every copy has ended.
+// 202: committed, but a cache could not be told. By `effective_by` every copy has ended.
 function showRevoked(
   reply: FastifyReply,
   { count, effectiveBy }: Revoked

@@ -9,7 +9,7 @@ import { clientNetwork } from '../../limits/budgets.js'
 import { oauthErrors, omitEmptyParameters, sendOAuthError } from '../../http/oauth-errors.js'
 import { clientAddress } from '../../http/client-address.js'
 
-/** No token is longer; a body that is cannot be one. */
+/** No token is longer. */
 const Token = Type.String({ minLength: 1, maxLength: 8192 })
 
 const RefreshBody = Type.Object({
@@ -48,7 +48,7 @@ const Headers = Type.Object({ 'idempotency-key': Type.Optional(Type.String()) })
 // Printable ASCII: what a header can carry unchanged everywhere.
 const IDEMPOTENCY_KEY = /^[\x20-\x7e]{8,128}$/
 
-/** The token plane: refresh tokens are exchanged and given back. Cookies count for nothing here. */
+/** The token endpoints: exchange and revocation of refresh tokens. Cookies do not count here. */
 const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   app.removeContentTypeParser('text/plain')
   await app.register(formBody)
@@ -120,8 +120,8 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
         if (taking && sessionId !== null) await app.budgets?.giveBack(taking)
         return sessionId
       })
-      // RFC 7009 2.2.1: the client must take the token to exist still, and try again. The row is
-      // revoked all the same.
+      // RFC 7009 2.2.1: the client must assume that the token still exists, and try again. The row
+      // is revoked all the same.
       if (revoked?.effectiveBy) {
         reply
           .header(

@@ -11,33 +11,33 @@ import { identityHeaders, noIdentity } from './identity-headers.js'
 export interface VerifyPolicy {
   /** All of them are required. */
   roles: readonly string[]
-  /** Where the credential must stand; anywhere where absent. */
+  /** Where the credential must be sent. Absent: anywhere. */
   credential?: 'cookie' | 'bearer'
   /** Whether a CORS preflight passes, without identity. */
   preflight?: 'allow'
   /** Where a browser is sent to sign in. */
   redirect?: string
-  /** What that is answered with; 302 where absent. nginx passes nothing but 401 and 403 on. */
+  /** The status of that redirect; 302 where absent. nginx passes only 401 and 403 on. */
   redirectStatus?: 302 | 401
 }
 
-/** A request that a proxy asks about, with what its configuration wants. */
+/** A request that a proxy asks about, with the policy of the proxy's configuration. */
 export interface VerifyInput {
   request: Asked
   policy: VerifyPolicy
 }
 
 /**
- * Decides for proxies whether a request may pass. It knows nothing of Fastify's requests, for not
- * all that it judges become one.
+ * Decides for proxies whether a request may pass. It does not use Fastify's requests, because the
+ * fast path has none.
  */
 export class ForwardAuth implements Checker<VerifyInput> {
   readonly #holdfast: Holdfast
   readonly #forwardedRequest: (request: Asked) => ForwardedRequest
 
   /**
-   * @param forwardedRequest what the proxy says of the request that it asks about; looked for where
-   *   it counts
+   * @param forwardedRequest reads what the proxy says about the request that it asks about; called
+   *   only where that matters
    */
   constructor(holdfast: Holdfast, forwardedRequest: (request: Asked) => ForwardedRequest) {
     this.#holdfast = holdfast
@@ -45,7 +45,7 @@ export class ForwardAuth implements Checker<VerifyInput> {
   }
 
   /**
-   * The identity for a request that may pass, where this process knows it; null where only `check`
+   * The identity for a request that may pass, where this process knows it. Null where only `check`
    * can tell.
    *
    * @throws AppError where the request may not pass
@@ -57,7 +57,7 @@ export class ForwardAuth implements Checker<VerifyInput> {
   }
 
   /**
-   * As `checkCached`, and asks where it must.
+   * As `checkCached`, with I/O where it is needed.
    *
    * @throws AppError where the request may not pass; 503 where the store does not answer
    */
@@ -85,10 +85,10 @@ export class ForwardAuth implements Checker<VerifyInput> {
   }
 
   /**
-   * Where a browser that opens a page shall sign in, and come back to; null where nobody is
-   * looking.
+   * The sign-in page for a browser that opens a page, with the address to come back to. Null where
+   * the request is not a page load.
    *
-   * @throws Refusal 400 `invalid_input` for a page of an origin that is not trusted
+   * @throws AppError 400 `invalid_input` for a page of an origin that is not trusted
    */
   signInPage(redirect: string, request: Asked): string | null {
     const { headers } = request
@@ -108,8 +108,8 @@ export class ForwardAuth implements Checker<VerifyInput> {
   }
 
   /**
-   * Where one of several methods that were named is another, it is no preflight: that passes
-   * without a credential.
+   * Whether every named method is that of a preflight. A preflight passes without a credential, so
+   * one other method is enough to refuse it.
    */
   #isPreflight(request: Asked): boolean {
     const { origin, 'access-control-request-method': wanted } = request.headers
@@ -118,7 +118,9 @@ export class ForwardAuth implements Checker<VerifyInput> {
     )
   }
 
-  /** How the application is asked: as the proxy says, and else as the proxy asks. */
+  /**
+   * The methods with which the application is called: as the proxy says, or else the proxy's own.
+   */
   #methodsOf(request: Asked): readonly string[] {
     const { methods } = this.#forwardedRequest(request)
     return methods.length > 0 ? methods : [request.method ?? '']

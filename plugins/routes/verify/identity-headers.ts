@@ -1,12 +1,12 @@
 import type { ActiveCheck } from '../../../src/session/session.js'
 import type { FastResponse } from '../../fast-path/check-route.js'
 
-/** No cache may keep an answer, which is about this moment; and there is no body. */
+/** Caches must not keep the answer, because it is valid only now. There is no body. */
 const always = { 'cache-control': 'no-store', 'content-length': '0' }
 
 /**
- * The five headers, empty: every 200 has all of them, for a proxy that copies what it finds would
- * else let a client's own through.
+ * The five identity headers, empty. Every 200 has all of them: a proxy that copies only those it
+ * finds would let the client's own headers through.
  */
 export const noIdentity: FastResponse = {
   headers: {
@@ -20,10 +20,10 @@ export const noIdentity: FastResponse = {
   body: ''
 }
 
-/** The headers of checks that are shown again, for as long as a copy of the session keeps them. */
+/** Headers of checks, kept for as long as a copy of the session keeps the check. */
 const remembered = new WeakMap<ActiveCheck, FastResponse>()
 
-/** Whose session it is, in headers. An e-mail address that was not verified is left out. */
+/** The identity headers of a check. An unverified e-mail address is left out. */
 export function identityHeaders(check: ActiveCheck): FastResponse {
   let headers = remembered.get(check)
   if (!headers) remembered.set(check, (headers = identify(check)))
@@ -44,7 +44,7 @@ function identify({ session, user }: ActiveCheck): FastResponse {
 
 /**
  * Percent-encodes as UTF-8 what a header cannot carry, or a proxy might cut: control characters,
- * non-ASCII, outer spaces; and the percent sign.
+ * non-ASCII, outer spaces, and the percent sign itself.
  */
 function encode(value: string): string {
   if (/^[!-$&-~]([ -$&-~]*[!-$&-~])?$/.test(value)) return value

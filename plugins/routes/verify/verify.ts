@@ -16,8 +16,7 @@ import { ForwardAuth, type VerifyInput, type VerifyPolicy } from './forward-auth
 const Role = Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$' })
 
 /**
- * What the proxy's configuration asks for. A name that is not here is refused: a misspelt `role`
- * would let everybody in.
+ * The proxy's configuration. Unknown names are refused: a misspelt `role` would let every user in.
  */
 const Query = Type.Object(
   {
@@ -49,27 +48,27 @@ const schema = {
   }
 }
 
-/** Where a proxy must require nothing but a session. No role is called so. */
+/** In place of roles, where only a session is required. No role has this name. */
 const ANY = '*'
 const nothingButASession: VerifyPolicy = { roles: [] }
 const methods = METHODS.filter((method) => method !== 'CONNECT')
 
-/** Addresses that are remembered, and how long they may be: proxies ask by a handful. */
+/** Addresses that are remembered, and their maximum length. Proxies use only a few. */
 const REMEMBERED = 1_000
 const LONGEST_REMEMBERED = 256
 
-/** A question that was asked before by the same address. */
+/** The parsed policy of an address, kept for later requests. */
 interface VerifyRequest extends FastRequest {
   policy: VerifyPolicy
 }
 
 /**
- * Forward auth: may this request pass? Asked by proxies for every request, by any method. It is
- * answered in `onRequest`, before anything looks at a body, and never with a body of its own, which
- * some proxies would pass on.
+ * Forward auth: proxies ask for every request, with any method, whether it may pass. It is answered
+ * in `onRequest`, before a body is read, and without a body of its own, which some proxies would
+ * pass on.
  *
- * @param options.fastPath where a yes may be said ahead of Fastify: to questions that a route here
- *   has read before
+ * @param options.fastPath where valid requests may be answered ahead of Fastify, for addresses that
+ *   a route here has parsed before
  */
 export default async function verify(
   app: FastifyInstance,
@@ -94,8 +93,8 @@ export default async function verify(
   }
   const remember = (address: string, question: VerifyRequest) => {
     if (address.length > LONGEST_REMEMBERED || questions.get(address)) return
-    // Copied: a slice would keep the whole of what it was cut from, with the tail, where one-time
-    // tokens travel.
+    // A copy, because a slice would keep the whole address in memory, with the tail, which may
+    // contain one-time tokens.
     questions.set(Buffer.from(address, 'latin1').toString('latin1'), question)
   }
   const answer =
@@ -137,7 +136,7 @@ export default async function verify(
       }
     })
   addRoute('/verify', policyFromQuery)
-  // For proxies that append the original path and query to what they ask (Envoy): all of that is
+  // For proxies that append the original path and query to the address (Envoy). All of that is
   // ignored.
   addRoute(`${VERIFY_FOR}:roles`, policyFromPath)
   addRoute(`${VERIFY_FOR}:roles/*`, policyFromPath)
@@ -146,11 +145,10 @@ export default async function verify(
 }
 
 /**
- * What of a request's address tells what is asked: all of it, or all before the tail that is
- * ignored. Such a tail may be no address at all (`/100%`): what it was in the application's address
- * is not for this server to read.
+ * The part of an address that decides the answer: all of it, or all before the ignored tail. The
+ * tail may be invalid (`/100%`): it belongs to the application, and this server must not parse it.
  *
- * @param below where the routes stand that ignore it
+ * @param below the path of the routes that ignore it
  */
 export function questionKey(url: string, below: string): string {
   if (!url.startsWith(below)) return url

@@ -33,14 +33,14 @@ const MetadataSchema = Type.Object({
 })
 
 /**
- * There is no copy at `openid-configuration`: that is OpenID Connect's, whose readers want a
+ * There is no copy at `openid-configuration`, which belongs to OpenID Connect: its clients expect a
  * sign-in page and ID tokens.
  */
 const METADATA = '/.well-known/oauth-authorization-server'
 
 /**
- * What gateways and clients need to know beforehand: the keys, and where everything is. Public, and
- * kept by whoever reads it.
+ * Public metadata for gateways and clients: the keys, and the addresses of all endpoints. Clients
+ * may cache it.
  */
 const wellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   app.get(
@@ -62,8 +62,8 @@ const wellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app,
     async (request, reply) => {
       if (!holdfast.ready()) throw new AppError('store_unavailable')
       const { keys, etag, maxAgeSeconds } = holdfast.signingKeys.published()
-      // Never longer than the next key is published before it signs: whoever keeps this copy knows
-      // every key that can sign meanwhile.
+      // Never longer than the next key is published before it signs, so a cached copy has every key
+      // that can sign during that time.
       reply.header('access-control-allow-origin', '*')
       reply
         .header(
@@ -79,7 +79,7 @@ const wellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app,
   serveMetadata(app, holdfast, METADATA)
 }
 
-/** The metadata of an issuer with a path, where RFC 8414 (section 3.1) looks for it. */
+/** The metadata of an issuer with a path, at the address that RFC 8414 (section 3.1) gives. */
 export const insertedWellKnown: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (
   app,
   { holdfast }
