@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import type { AppError } from '../src/errors.js'
 import { toAppError, sendError } from './http/send-error.js'
 
-/** Every error of our routes leaves through here. What a 5xx was about stays in the log. */
+/** Answers every error of our routes. The reason for a 5xx stays in the log. */
 async function errors(app: FastifyInstance): Promise<void> {
   app.setErrorHandler<FastifyError | AppError>((error, request, reply) =>
     sendError(request, reply, toAppError(error, request))

@@ -16,17 +16,17 @@ import { clientNetwork } from './limits/budgets.js'
 import { countHeaders } from './http/credential.js'
 import type { FastRequest } from './fast-path/check-route.js'
 
-/** An id with a secret, as a form may have them. */
+/** An id with a secret, as a form may contain them. */
 export interface ClientCredentials {
   id: string
   secret: string
 }
 
-/** What a gateway shows: its secret is looked at by its hash alone. */
+/** A gateway's credentials. The secret is compared by its hash only. */
 interface Presented {
   id: string
   hash: string
-  /** Under what it is remembered once it was found right; absent where it came in a form. */
+  /** The key under which it is remembered once it was valid. Absent where it came in a form. */
   key?: string
 }
 
@@ -37,8 +37,8 @@ export type KnownGateway = Required<Presented>
 const REMEMBERED = 1_000
 
 /**
- * How a question must be sent to be answered ahead of Fastify: by POST, to this route, with a body
- * of this type and of so many bytes at most.
+ * The requests that may be answered ahead of Fastify: by POST, to this route, with a body of this
+ * type and at most this many bytes.
  */
 export interface GatewayHead {
   route: string
@@ -46,7 +46,7 @@ export interface GatewayHead {
   limit: number
 }
 
-/** A question of a gateway that is answered ahead of Fastify. */
+/** A gateway's request that may be answered ahead of Fastify. */
 export interface GatewayRequest extends FastRequest {
   gateway: KnownGateway
 }
@@ -54,10 +54,10 @@ export interface GatewayRequest extends FastRequest {
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * Who asks: the gateway's id. `form` has the credentials of the body, for routes that take them
-     * there.
+     * The id of the gateway that asks. `form` has the credentials of the body, for routes that take
+     * them there.
      *
-     * @throws Refusal 401 `gateway_unknown`; 429 with the headers set, after many wrong secrets
+     * @throws AppError 401 `gateway_unknown`; 429 with the headers set, after many wrong secrets
      *   from one address
      */
     authenticateGateway: (
@@ -66,16 +66,19 @@ declare module 'fastify' {
       form?: Partial<ClientCredentials>
     ) => Promise<string>
     /**
-     * An `onRequest` hook that lets only gateways with HTTP Basic pass, before their body is read,
-     * and sets `request.gateway`.
+     * An `onRequest` hook that lets only gateways with HTTP Basic pass, before their body is read.
+     * Sets `request.gateway`.
      */
     requireGateway: onRequestAsyncHookHandler
     /**
-     * What a gateway asks with a body of `form`, whose very same header was found right before;
-     * undefined says nothing. Asks nobody.
+     * Matches a gateway's request with a body of `form` whose same header was valid before.
+     * Undefined for any other request. Costs no I/O.
      */
     matchGateway: (request: IncomingMessage, form: GatewayHead) => GatewayRequest | undefined
-    /** Whether a copy says that it still is right; false where only the store can tell. */
+    /**
+     * Whether a copy says that the credentials are still valid. False where only the store can
+     * tell.
+     */
     isStillRight: (gateway: KnownGateway) => boolean
   }
   interface FastifyRequest {
@@ -83,7 +86,7 @@ declare module 'fastify' {
   }
 }
 
-/** Tells which gateway sent a request. */
+/** Authenticates gateways. */
 async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
   app.decorateRequest('gateway', null)
   // What was right, by the hash of the header: to read HTTP Basic costs more than the check behind
@@ -97,7 +100,8 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
   ): Promise<string> {
     if (!holdfast.ready()) throw new AppError('store_unavailable')
     const presented = presentedBy(request, form, known)
-    // No guess: some clients send nothing until they are challenged, with every request anew.
+    // Not counted as a guess: some clients send credentials only after a challenge, at every
+    // request.
     if (!presented) throw new AppError('gateway_unknown')
     if (await holdfast.gateways.authenticate(presented.id, presented.hash)) {
       if (presented.key !== undefined && !known.get(presented.key))
@@ -108,8 +112,8 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
         })
       return presented.id
     }
-    // Only after the fact: who shows the right secret is never limited, whatever else comes from
-    // that address.
+    // Counted only after a wrong secret, so that the right secret is never limited, whatever else
+    // comes from its address.
     await app.budgets?.take(reply, limits.gatewayByAddress, clientNetwork(request))
     throw new AppError('gateway_unknown')
   }
@@ -145,8 +149,8 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
 }
 
 /**
- * The one way in which a request shows who asks. RFC 6749 2.3 allows no second: two parties that
- * look at different ones would see different gateways.
+ * The credentials of a request. RFC 6749 2.3 allows only one method: a proxy and this server that
+ * read different ones would see different gateways.
  */
 function presentedBy(
   request: FastifyRequest,
@@ -165,7 +169,7 @@ function presentedBy(
   return basic
 }
 
-/** HTTP Basic (RFC 7617), whose two parts are form-encoded first (RFC 6749 2.3.1). */
+/** Parses HTTP Basic (RFC 7617). Its two parts are form-encoded first (RFC 6749 2.3.1). */
 function parseBasic(authorization: string, key: string): Presented | null {
   const encoded = /^basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(authorization)?.[1]
   if (encoded === undefined) return null

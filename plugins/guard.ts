@@ -8,7 +8,7 @@ import { asked, credentialOf } from './http/credential.js'
 import { refuseForgery } from './http/csrf.js'
 import { sendError } from './http/send-error.js'
 
-/** Who sent a request, as a guard found it. */
+/** The identity behind a request, as a guard found it. */
 export interface Identity {
   session: Session
   user: User
@@ -31,7 +31,7 @@ declare module 'fastify' {
     requireRole: (...roles: string[]) => Guard
   }
   interface FastifyRequest {
-    /** Who sent the request: on routes with one of the guards, and not there on others. */
+    /** The identity behind the request. Set only on routes with one of the guards. */
     identity: Identity
   }
 }
@@ -39,9 +39,9 @@ declare module 'fastify' {
 const identities = new WeakMap<object, Identity>()
 
 /**
- * Gives an application the hooks that guard routes: those of Holdfast, and those of an application
- * that registers it. They answer refusals themselves. `request.identity` is no decorator: an
- * application may have one of that name, which is then left alone.
+ * Adds the guard hooks to an application: Holdfast's own, or one that registers Holdfast. They
+ * answer refusals themselves. `request.identity` is not a decorator, because an application may
+ * already have one with that name, which is then left alone.
  */
 export function addGuards(app: FastifyInstance, holdfast: Holdfast): void {
   async function identify(request: FastifyRequest, roles: readonly string[]): Promise<Identity> {
@@ -84,8 +84,8 @@ export function addGuards(app: FastifyInstance, holdfast: Holdfast): void {
 }
 
 /**
- * Who sent a request that has passed a guard: `request.identity`, also where the application has a
- * decorator of that name.
+ * The identity behind a request that has passed a guard: `request.identity`, also where the
+ * application has a decorator with that name.
  *
  * @throws Error on a route without a guard
  */

@@ -13,17 +13,15 @@ import { mostHeadersOf } from './http/request-headers.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /**
-     * Holdfast without HTTP: its reader answers whether a credential stands for an active session.
-     */
+    /** Holdfast without HTTP: it checks whether a credential belongs to an active session. */
     holdfast: Holdfast
   }
 }
 
 /**
- * The whole server as one Fastify plugin: `app.register(holdfast, options)`. The application around
- * it gets `requireSession` and `requireRole(…)` for its own routes; all else of Holdfast stays
- * below `prefix`, and all else of the application outside.
+ * The whole server as one Fastify plugin: `app.register(holdfast, options)`. The application gets
+ * `requireSession` and `requireRole(…)` for its own routes. Everything else of Holdfast stays below
+ * `prefix`, and everything else of the application outside.
  */
 async function holdfastPlugin(
   app: FastifyInstance,

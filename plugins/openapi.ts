@@ -19,22 +19,22 @@ exchanged at \`/oauth2/token\`, with an \`Idempotency-Key\` where answers may be
 OAuth errors with \`cause\`. \`401\` means that the credential is no good; \`503\` that nobody knows (\`store_unavailable\`) or that the server is busy (\`overloaded\`), and that the same request is
 worth repeating. Another method than a path has is answered \`405\`. Before there is a route: \`408\` request_timeout, \`414\` uri_too_long, \`431\` headers_too_large.`
 
-// The page's own script and style; what it shows comes from /openapi.json's source, and from
-// nowhere else.
+// The page may load its own script and style. What it shows is from /openapi.json, and from nowhere
+// else.
 const PAGE_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 /**
- * Collects the schemas of every route registered after it, and serves them with better-auth's as
- * `/openapi.json` and as a page, `/docs`.
+ * Collects the schemas of every route registered after it. Serves them with better-auth's as
+ * `/openapi.json`, and as a page, `/docs`.
  */
 async function openapi(
   app: FastifyInstance,
   { holdfast, prefix }: { holdfast: Holdfast; prefix: string }
 ): Promise<void> {
   let whole: ApiDocument | null = null
-  // When somebody wants to read it, and not when the server starts: better-auth makes most of it,
-  // which a node that only gateways ask never needs.
+  // On the first request and not at the start: better-auth generates most of it, and a node that
+  // only gateways call never needs it.
   const describe = async () => {
     whole ??= completeDocument(app.swagger() as ApiDocument, await holdfast.auth.describe(), {
       prefix,

@@ -6,7 +6,7 @@ import type { Config } from '../src/config.js'
 
 const YEAR_SECONDS = 31_536_000
 
-/** What a page may read of an answer, beside what it always may. */
+/** The headers of an answer that a page may read, beside those it always may. */
 const exposedHeaders = [
   'ratelimit-limit',
   'ratelimit-remaining',
@@ -18,14 +18,15 @@ const exposedHeaders = [
 ]
 
 /**
- * Headers for whatever a browser may ask for: strict ones on every answer, and CORS for the origins
- * of TRUSTED_ORIGINS alone. The check plane is asked by gateways, which neither need nor get them:
- * it stands outside the scope that registers this.
+ * Security headers for answers to browsers: strict ones on every answer, and CORS only for
+ * TRUSTED_ORIGINS. The check routes are outside of this scope: gateways call them, and do not need
+ * these headers.
  */
 async function security(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
   const isHttps = config.baseUrl.startsWith('https:')
   await app.register(fastifyHelmet, {
-    // Answers are data. better-auth's error page, the only document here, has a style sheet inside.
+    // Answers are data. The only document here is better-auth's error page, which has an inline
+    // style sheet.
     contentSecurityPolicy: {
       useDefaults: false,
       directives: {
@@ -36,7 +37,7 @@ async function security(app: FastifyInstance, { config }: { config: Config }): P
         formAction: ["'none'"]
       }
     },
-    // Whether other hosts of a domain have https is for their operator to say.
+    // Whether the domain's other hosts have https is for their operator to decide.
     strictTransportSecurity: isHttps ? { maxAge: YEAR_SECONDS, includeSubDomains: false } : false,
     referrerPolicy: { policy: 'no-referrer' },
     xFrameOptions: { action: 'deny' }
@@ -46,16 +47,16 @@ async function security(app: FastifyInstance, { config }: { config: Config }): P
     origin: [...config.trustedOrigins],
     credentials: true,
     methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
-    // Whatever names a trusted page asks for (`allowedHeaders` absent): its tracing and its
-    // libraries add headers of their own, and a name gives no right.
+    // `allowedHeaders` is absent, so a trusted page may send any header: its tracing and libraries
+    // add their own, and a header name gives no right.
     exposedHeaders,
     maxAge: 600,
-    // An OPTIONS that is no preflight asks what may be done here: it is no mistake.
+    // An OPTIONS request that is not a preflight asks for the allowed methods, and is not an error.
     strictPreflight: false
   })
 }
 
-/** Replaces what an answer says of CORS by what we say: somebody else has given it in our place. */
+/** Replaces an answer's CORS headers by ours, where the application has answered in our place. */
 export function restateCors(
   { headers: { origin } }: FastifyRequest,
   reply: FastifyReply,

@@ -12,14 +12,14 @@ import {
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * What the proxy in front says of the original request; nothing where the peer is not one of
+     * What the proxy in front says about the original request. Empty where the peer is not one of
      * TRUSTED_PROXIES.
      */
     forwardedRequest: (request: Asked) => ForwardedRequest
   }
 }
 
-/** Believes the headers of trusted proxies, and nobody else's. */
+/** Trusts the forwarding headers of TRUSTED_PROXIES only. */
 async function trustedProxy(
   app: FastifyInstance,
   { proxies }: { proxies: TrustedProxies }

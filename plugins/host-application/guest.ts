@@ -20,16 +20,18 @@ import { restateCors } from '../security.js'
 
 export interface GuestOptions {
   holdfast: Holdfast
-  /** Whether all below `holdfast.prefix` is Holdfast's; else the paths that it has. */
+  /**
+   * Whether every path below `holdfast.prefix` is Holdfast's; else only the paths of its routes.
+   */
   ownsPrefix: boolean
 }
 
 /**
- * Adds Holdfast to an application as its guest. The routes are those of a Fastify inside, which is
- * asked by routes of the application on the same paths. So neither sees the other's parsers,
- * compilers, serializers, schemas, decorators, options, error handlers and hooks, whatever was
- * added first. Two things of the application come before: its `onRequest` hooks, and with them what
- * it limits or refuses, and its router. And one comes after: its `onResponse` hooks.
+ * Adds Holdfast to an application as its guest. The routes are those of an inner Fastify, which
+ * routes of the application on the same paths pass requests to. So neither sees the other's
+ * parsers, compilers, serializers, schemas, decorators, options, error handlers and hooks, in
+ * whatever order they were added. Two things of the application run before: its `onRequest` hooks,
+ * with what they limit or refuse, and its router. Its `onResponse` hooks run after.
  */
 export async function addGuest(
   app: FastifyInstance,
@@ -46,7 +48,7 @@ export async function addGuest(
     ...httpOptions(prefix),
     ...asLoggedBy(app.log, requests)
   }) as unknown as FastifyInstance
-  // Spans are made by hooks, which see no request that is answered ahead of them.
+  // Hooks make the spans, and no hook sees a request that the fast path answers.
   const fastPath = config.otlpEndpoint === undefined ? new FastPath(mostHeaders) : null
   const listen: RequestListener = (request, response) => inner.routing(request, response)
   fastPath?.handOnTo(listen)
@@ -57,19 +59,19 @@ export async function addGuest(
   app.addHook('preClose', async () => fastPath?.close())
   app.addHook('onClose', () => inner.close())
 
-  /** After every hook of the application, and ahead of its parsers. */
+  /** Runs after every hook of the application, and before its parsers. */
   const onRequest = (request: FastifyRequest, reply: FastifyReply): void => {
     const { raw } = request
     requests.set(raw, request)
-    // where a hook has set others
+    // where a hook has replaced the headers
     if (request.headers !== raw.headers) Object.assign(raw.headers, request.headers)
     reply.hijack()
     clear(reply.raw)
     answer(raw, reply.raw)
   }
   /**
-   * An answer of the application in our place: a preflight is ours to answer all the same, and a
-   * refusal says nothing of CORS but what we say.
+   * The application answered in our place. We still answer a preflight, and a refusal has only our
+   * CORS headers.
    */
   const onSend = (
     request: FastifyRequest,
@@ -84,8 +86,8 @@ export async function addGuest(
   await app.register(async (scope) => {
     const relative = (url: string) => url.slice(scope.prefix.length)
     const supported = new Set(scope.supportedMethods)
-    // The application's own hooks of this kind add to each route, too: ours come after those, for
-    // they end it.
+    // Added last, because the application's own `onRoute` hooks add to each route, and our hook
+    // ends the request.
     scope.addHook('onRoute', (route) => {
       route.onRequest = [...[route.onRequest ?? []].flat(), onRequest]
       route.onSend = [...[route.onSend ?? []].flat(), onSend]
@@ -103,7 +105,7 @@ export async function addGuest(
           handler: answeredBefore
         })
     }
-    // What the application's router has no method for (WebDAV) comes to where nothing is found.
+    // Methods that the application's router does not know (WebDAV) arrive at its not-found handler.
     await scope.register(
       async (rest) => {
         rest.setNotFoundHandler({ onRequest, onSend } as object, answeredBefore)
@@ -115,7 +117,8 @@ export async function addGuest(
 }
 
 /**
- * The application's log, with the ids of its requests; it writes the lines about requests itself.
+ * The application's log, with the ids of its requests. The application writes the request lines
+ * itself.
  */
 function asLoggedBy(
   log: FastifyBaseLogger,
@@ -135,10 +138,10 @@ function asLoggedBy(
   }
 }
 
-/** Where pino keeps the serializers of a logger. */
+/** The property under which pino keeps a logger's serializers. */
 const SERIALIZERS = Symbol.for('pino.serializers')
 
-/** In the log of the application, too, the line about a refusal has its cause. */
+/** Adds the cause of a refusal to the request lines in the application's log. */
 function describingAnswers({ log }: FastifyInstance): {
   logSerializers: { res: (reply: FastifyReply) => string }
 } {
@@ -148,11 +151,14 @@ function describingAnswers({ log }: FastifyInstance): {
     ...(typeof res === 'function' ? (res(reply) as object) : {}),
     ...describeAnswer(reply)
   })
-  // Fastify's types know serializers that make text; pino takes any value.
+  // Fastify's types allow only serializers that return text. pino takes any value.
   return { logSerializers: { res: describe as unknown as (reply: FastifyReply) => string } }
 }
 
-/** Before Fastify 5.10 there is another option for it, which warns after. */
+/**
+ * Turns request lines off. Before Fastify 5.10 the option has another name, which later versions
+ * warn about.
+ */
 function noLines(): object {
   const { LogController } = Fastify as Partial<Pick<typeof Fastify, 'LogController'>>
   return LogController
@@ -160,19 +166,19 @@ function noLines(): object {
     : { disableRequestLogging: true }
 }
 
-/** A path of Holdfast, as an application is asked for it. */
+/** A path of Holdfast, for a route in the application. */
 interface Path extends Pick<RouteOptions, 'childLoggerFactory'> {
   methods: Set<string>
 }
 
 /**
- * Collects the paths of the routes that are added from now on. What a parameter may be, and how
- * long, is for the router inside to say.
+ * Collects the paths of the routes that are added from now on. The inner router decides what a
+ * parameter may be and how long.
  */
 function notePaths(inner: FastifyInstance): Map<string, Path> {
   const paths = new Map<string, Path>()
   inner.addHook('onRoute', ({ url, method, childLoggerFactory }) => {
-    if (/[^/]\*$/.test(url) || url === '*') return // preflights, wherever they go
+    if (/[^/]\*$/.test(url) || url === '*') return // preflights of any path
     const path = url.replace(/\/(:.*)?$/, '/*')
     const known = paths.get(path) ?? {
       methods: new Set<string>(),
@@ -185,8 +191,8 @@ function notePaths(inner: FastifyInstance): Map<string, Path> {
 }
 
 /**
- * What is Holdfast's in an application: below its prefix everything, without one what it has, with
- * its preflights.
+ * The paths that are Holdfast's in an application: everything below its prefix; without a prefix
+ * the paths of its routes, with their preflights.
  */
 function ownPaths(
   paths: ReadonlyMap<string, Path>,
@@ -216,8 +222,8 @@ function isBelow(url: string, prefix: string): boolean {
 }
 
 /**
- * Takes what hooks of the application have written on an answer off it again. `Connection` is about
- * the socket, and Fastify's word on its way out.
+ * Removes the headers that hooks of the application have set. `Connection` stays: it is about the
+ * socket, and Fastify sets it while closing.
  */
 function clear(response: ServerResponse): void {
   response.statusCode = 200
@@ -227,8 +233,8 @@ function clear(response: ServerResponse): void {
 }
 
 /**
- * The tail of a question about another address may be no address at all (`/100%`). Fastify would
- * refuse it before there is a hook or a route, although it is ignored: such a one is taken off.
+ * The ignored tail of an address may be invalid (`/100%`). Fastify would refuse such a request
+ * before any hook or route, so an invalid tail is cut off.
  */
 function readOddTails(server: Server, below: string): void {
   server.prependListener('request', (request: IncomingMessage) => {

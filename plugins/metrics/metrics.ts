@@ -16,8 +16,8 @@ import { createMetrics, NO_ROUTE } from './prometheus.js'
 
 /**
  * Counts the requests of Holdfast's routes, and serves `/metrics`: on METRICS_PORT where it is set,
- * else on the main port of a server that nobody but this machine can reach. A server with a public
- * address has a proxy in front, and may not be able to tell that by a request.
+ * else on the main port of a server that only this machine can reach. A server with a public
+ * address has a proxy in front, and may not be able to tell a proxied request from a local one.
  */
 async function metrics(
   app: FastifyInstance,
@@ -29,12 +29,12 @@ async function metrics(
   const noting =
     (url: string): onResponseHookHandler =>
     (request, reply, done) => {
-      // before Fastify's clock began
+      // Fastify's clock started only when the fast path handed the request on.
       const waitedMs = fastPath?.handedOn(request.raw)?.waitedMs ?? 0
       note(request.method, url, reply.statusCode, (waitedMs + reply.elapsedTime) / 1000)
       done()
     }
-  // Not one hook for all: a request tells its route by an object that is made for the question.
+  // Not one hook for all routes: asking a request for its route creates an object each time.
   app.addHook('onRoute', (route) => {
     route.onResponse = [noting(route.url), ...[route.onResponse ?? []].flat()]
   })
@@ -70,8 +70,8 @@ function isForThisMachine({ host, baseUrl }: Config): boolean {
   return isLoopback(host) && isLoopback(new URL(baseUrl).hostname)
 }
 
-// A reverse proxy of this machine connects from loopback as well, and says for whom. A page whose
-// name was bound to loopback says its name.
+// A reverse proxy on this machine also connects from loopback, and sends a forwarding header. A web
+// page whose name was bound to loopback (DNS rebinding) sends its name as the host.
 function isFromThisMachine({ raw, headers }: FastifyRequest): boolean {
   const isForwarded = ['x-forwarded-for', 'forwarded', 'via'].some(
     (name) => headers[name] !== undefined
@@ -85,16 +85,16 @@ function isFromThisMachine({ raw, headers }: FastifyRequest): boolean {
   )
 }
 
-/** The process above the workers asks each of them, and serves the sums. */
+/** The supervisor process asks each worker, and serves the sums. */
 function answerSupervisor(registry: Registry): void {
   AggregatorRegistry.setRegistries(registry)
-  void new AggregatorRegistry() // it is the constructor that begins to listen
+  void new AggregatorRegistry() // the constructor starts listening
 }
 
 /**
- * Serves the metrics of all workers, summed up, from the process above them.
+ * Serves the metrics of all workers, summed up, from the supervisor process.
  *
- * @returns what ends it
+ * @returns how to stop it
  */
 export function serveWorkersMetrics(host: string, port: number): Promise<() => void> {
   const workers = new AggregatorRegistry()

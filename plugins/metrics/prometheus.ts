@@ -5,8 +5,7 @@ import type { NoteAnswer } from '../fast-path/fast-path.js'
 import { RequestHistogram } from './request-histogram.js'
 
 /**
- * The metrics of one Holdfast, in a registry of their own: an application around it may have
- * others.
+ * The metrics of one Holdfast, in their own registry, because a host application may have others.
  */
 export interface Metrics {
   readonly registry: Registry
@@ -14,11 +13,14 @@ export interface Metrics {
   readonly note: NoteAnswer
 }
 
-/** What is told of a request that matched no route: its path is a stranger's word. */
+/**
+ * The route label of a request without a route. Its path is client input and must not become a
+ * label.
+ */
 export const NO_ROUTE = 'none'
 
 /**
- * Makes the metrics. Most are read from the counters when somebody asks, so that counting costs a
+ * Makes the metrics. Most are read from the counters at scrape time, so that counting costs a
  * request next to nothing.
  */
 export function createMetrics(holdfast: Holdfast): Metrics {
@@ -120,7 +122,7 @@ function gaugeStats(registry: Registry, holdfast: Holdfast): void {
       registers: [registry],
       async collect() {
         const value = await read()
-        // What cannot be known is left out: a nought would be a statement.
+        // Unknown values are left out, because a 0 would be wrong.
         if (value === null) this.remove()
         else this.set(value)
       }
@@ -146,7 +148,7 @@ function gaugeStats(registry: Registry, holdfast: Holdfast): void {
     () => states[holdfast.stats().breaker ?? 'none'] ?? null
   )
   gauge('holdfast_ready', 'Whether this process takes requests.', () => bit(holdfast.ready()))
-  // A lone process has nobody to tell.
+  // A process alone on its store has no other node to confirm to.
   gauge(
     'holdfast_outbox_depth',
     'Changes that are committed and not yet known to every cache.',

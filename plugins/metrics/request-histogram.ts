@@ -1,8 +1,8 @@
 import type { Metric, MetricObjectWithValues, MetricValueWithName } from 'prom-client'
 
 /**
- * Answers of one route with one status: how many fell into each bucket (the last is without bound),
- * and how long all took together.
+ * Answers of one route with one status: how many fell into each bucket (the last has no bound), and
+ * their total time.
  */
 interface Series {
   method: string
@@ -13,9 +13,9 @@ interface Series {
 }
 
 /**
- * A histogram of how long requests took, for a registry of prom-client. Its own would sort, join
- * and validate the labels of every request anew, which costs as much as the look-up of a session;
- * this one adds two numbers.
+ * A histogram of request durations, for a registry of prom-client. prom-client's own sorts, joins
+ * and validates the labels at every request, which costs as much as the look-up of a session. This
+ * one adds two numbers.
  */
 export class RequestHistogram {
   readonly name: string
@@ -46,7 +46,7 @@ export class RequestHistogram {
     series.seconds += seconds
   }
 
-  /** What prom-client shows. */
+  /** The values in prom-client's form. */
   async get(): Promise<MetricObjectWithValues<MetricValueWithName<string>>> {
     const values = [...this.#series.values()].flatMap((series) => this.#show(series))
     return {
@@ -59,7 +59,7 @@ export class RequestHistogram {
     }
   }
 
-  /** This, as a registry takes it: of a metric it only asks the name and `get`. */
+  /** This histogram as a registry's metric. A registry uses only the name and `get` of a metric. */
   asMetric(): Metric {
     return this as unknown as Metric
   }

@@ -15,7 +15,7 @@ import {
 
 const statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 503] as const
 
-/** better-auth's operations that this server answers, and its schemas, as they are on the wire. */
+/** The operations of better-auth that this server answers, and its schemas, in their wire form. */
 export function readBetterAuth(described: ApiDescription): {
   operations: Located[]
   schemas: NonNullable<Components['schemas']>
@@ -40,7 +40,7 @@ export function readBetterAuth(described: ApiDescription): {
   }
 }
 
-/** A column of our own that no answer has. */
+/** Removes our internal column, which no answer has. */
 function withoutInternals(schemas: object): object {
   return JSON.parse(
     JSON.stringify(schemas, (key, value: unknown) =>
@@ -51,12 +51,12 @@ function withoutInternals(schemas: object): object {
 
 const asRouted = (path: string) => path.replaceAll(/\{(\w+)\}/g, ':$1')
 
-/** By POST the session would be refreshed, which is off: 405. */
+/** A POST would refresh the session, which is off: 405. */
 const alwaysRefused = new Set(['post /get-session'])
 
 /**
- * What better-auth calls required and does not always send: a pending second factor answers
- * otherwise.
+ * Fields that better-auth calls required but does not always send, for example when a second factor
+ * is pending.
  */
 const notAlways: Record<string, string[]> = {
   '/sign-in/email': ['redirect', 'token', 'user'],
@@ -66,7 +66,7 @@ const notAlways: Record<string, string[]> = {
 
 const redirect = { 302: { description: 'To the page that asked, or to one that shows the error.' } }
 
-/** What better-auth answers and does not say. */
+/** Answers of better-auth that it does not describe. */
 const alsoAnswered: Record<string, Record<string, ApiResponse>> = {
   '/reset-password/{token}': redirect,
   '/verify-email': redirect
@@ -129,7 +129,7 @@ type Security = Record<string, string[]>[]
 const anonymous: Security = []
 const session: Security = [{ cookie: [] }, { bearer: [] }]
 
-/** Who may ask, where it is not whoever has a session. */
+/** The credentials of operations that need others than a session. */
 const securityOf: Record<string, Security> = {
   ...Object.fromEntries(
     [
@@ -155,7 +155,8 @@ const securityOf: Record<string, Security> = {
       '/two-factor/send-otp'
     ].map((path) => [path, [...session, {}]])
   ),
-  // Every service that an access token is sent to sees it: it makes nothing that lives longer.
+  // Any service that receives an access token could use it, so it must not make a token that lives
+  // longer.
   '/one-time-token/generate': [{ cookie: [] }, { sessionToken: [] }],
   '/export-account': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/export-user': [{ cookie: [] }, { sessionToken: [] }],
@@ -167,8 +168,8 @@ const securityOf: Record<string, Security> = {
   '/admin/stop-impersonating': [{ cookie: [] }]
 }
 
-// better-auth describes what goes well; how it refuses is the same everywhere, and so is how the
-// bridge does.
+// better-auth describes only successes. Its refusals are the same everywhere, and so are the
+// bridge's.
 function bridged(path: string, operation: Operation): Operation {
   const kept = Object.fromEntries(
     Object.entries(operation.responses).filter(([status]) => Number(status) < 400)
@@ -208,7 +209,7 @@ function refusal(status: (typeof statuses)[number]): ApiResponse {
   }
 }
 
-/** An answer that was counted says how many more there may be. */
+/** Adds the headers that say how many more requests are allowed. */
 function countsDown(responses: Operation['responses']): void {
   for (const status of ['200', '429']) {
     const response = responses[status]
@@ -254,8 +255,8 @@ function modern(part: unknown): Schema {
 }
 
 /**
- * better-auth sends null for what is optional and absent, and does not say so: any property that is
- * not required may be null.
+ * better-auth sends null for optional values that are absent, but does not describe it. So any
+ * property that is not required may be null.
  */
 function nullable(part: unknown): unknown {
   if (Array.isArray(part)) return part.map(nullable)
@@ -263,7 +264,7 @@ function nullable(part: unknown): unknown {
   const schema = Object.fromEntries(
     Object.entries(part).map(([key, value]) => [key, nullable(value)])
   ) as Schema
-  // Where better-auth names one value of a flag, it answers the other as well.
+  // Where better-auth names only one value of a flag, it also sends the other.
   if (schema.type === 'boolean') delete schema['enum']
   const { properties, required } = schema
   if (typeof properties !== 'object') return schema

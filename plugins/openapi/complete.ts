@@ -15,18 +15,15 @@ import { authErrorSchema, describeRefusals } from './refusals.js'
 import { describeSignIn, describeTokens, signInComponents } from './sign-in.js'
 import { nameBetterAuths, nameOurs, tags } from './words.js'
 
-/** Where the two parts of the document hang. */
+/** The paths of the two parts of the document. */
 export interface Places {
-  /** Below which our routes hang; empty for none. */
+  /** The prefix of our routes. Empty for none. */
   prefix: string
-  /** Below which better-auth's do. */
+  /** The prefix of better-auth's. */
   basePath: string
 }
 
-/**
- * The whole document: what Fastify knows of our routes and better-auth of its own, with what
- * neither says.
- */
+/** Merges Fastify's description of our routes and better-auth's own, and adds what both lack. */
 export function completeDocument(
   ours: ApiDocument,
   theirs: ApiDescription,
@@ -68,7 +65,7 @@ function describeOurs(located: Located, components: Components): void {
   describeTokens(located)
   if (operation.responses['200']?.description === 'Default Response')
     operation.responses['200'].description = 'Success.'
-  // Two Host headers are refused everywhere with 400, two content types and a compressed body with
+  // Two Host headers are refused everywhere with 400; two content types and a compressed body with
   // 415.
   const isEmpty = path.startsWith('/verify')
   for (const status of [400, 415] as const) {
@@ -104,8 +101,7 @@ const describedMethods = new Set([
 ])
 
 /**
- * OpenAPI has no words for WebDAV's methods, and none for a path that goes on as it likes: that is
- * called `rest`.
+ * OpenAPI cannot describe WebDAV's methods, nor a path of any length, which is called `rest` here.
  */
 function describable(paths: Paths): Paths {
   return Object.fromEntries(
@@ -127,7 +123,7 @@ function describable(paths: Paths): Paths {
   )
 }
 
-/** Schemas of our routes that clients want under a name: where each is found in the document. */
+/** Schemas of our routes that get a name for clients, with their place in the document. */
 const named: Record<
   string,
   { path: string; method: string; at: (answer: Schema) => Schema | undefined }
@@ -152,7 +148,7 @@ const named: Record<
   Revoked: { path: '/sessions', method: 'delete', at: (answer) => answer }
 }
 
-/** Puts them into the components, and a reference wherever the same schema stands. */
+/** Moves them into the components, and puts a reference wherever the same schema occurs. */
 function nameSchemas(paths: Paths, prefix: string, components: Components): void {
   for (const [name, { path, method, at }] of Object.entries(named)) {
     const media = paths[prefix + path]?.[method]?.responses['200']?.content?.['application/json']
@@ -180,8 +176,7 @@ function replaced(part: unknown, text: string, reference: object): unknown {
 }
 
 /**
- * The schemas that something refers to. better-auth also describes tables that it never answers
- * with.
+ * The schemas that are referenced. better-auth also describes tables that it never answers with.
  */
 function referenced(schemas: Record<string, unknown>, paths: Paths): Record<string, unknown> {
   const found = new Set<string>()

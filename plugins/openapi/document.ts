@@ -49,7 +49,7 @@ export interface Media {
   example?: unknown
 }
 
-/** JSON Schema, as far as it is looked into here. */
+/** JSON Schema, as far as it is used here. */
 export interface Schema {
   $ref?: string
   type?: string | string[]
@@ -58,7 +58,7 @@ export interface Schema {
   [keyword: string]: unknown
 }
 
-/** Where a value of an answer goes in the request that follows (OpenAPI 3.1, Link Object). */
+/** Where a value of an answer is used in the next request (OpenAPI 3.1, Link Object). */
 export interface Link {
   operationId: string
   description: string
@@ -68,7 +68,7 @@ export interface Link {
 
 /** An operation with its place in a document. */
 export interface Located {
-  /** Without the prefix below which the server hangs. */
+  /** Without the prefix of the server. */
   path: string
   method: string
   operation: Operation

@@ -2,8 +2,8 @@ import { accountEventKinds } from '../../src/account/account-event.js'
 import type { Media, Schema } from './document.js'
 
 /*
- * What administrators are answered when they look up what happened. The endpoints are better-auth's
- * by their form, and ours by what they say.
+ * The answers of the event look-up for administrators. The endpoints have better-auth's form, but
+ * their content is ours.
  */
 
 const ADA = '01931c1e-5b7a-7c3e-8a52-3f1b6d9e4c70'

@@ -3,7 +3,7 @@ import type { Operation, Schema } from './document.js'
 const ID = '01931c1e-5b7a-7c3e-8a52-3f1b6d9e4c70'
 const PASSWORD = 'correct horse battery staple'
 
-/** Values that a server which was just started takes, by the name of the field. */
+/** Sample values by field name, which a freshly started server accepts. */
 const samples: Record<string, unknown> = {
   name: 'Ada Lovelace',
   email: 'ada@example.com',
@@ -23,7 +23,7 @@ const samples: Record<string, unknown> = {
   id: ID
 }
 
-/** Bodies in which something optional is the point. */
+/** Examples for bodies whose purpose is an optional field. */
 const bodies: Record<string, unknown> = {
   '/update-user': { name: 'Ada King' },
   '/update-session': {},
@@ -47,8 +47,8 @@ const bodies: Record<string, unknown> = {
 }
 
 /**
- * Gives each body an example that can be sent as it is. Only required fields stand in it: addresses
- * to return to, which must be of a trusted origin, are left out.
+ * Gives each body an example that can be sent unchanged. It has only required fields: return
+ * addresses, which must be of a trusted origin, are left out.
  */
 export function giveExamples(path: string, operation: Operation): void {
   for (const media of Object.values(operation.requestBody?.content ?? {})) {

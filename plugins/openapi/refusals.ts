@@ -3,14 +3,14 @@ import { oauthFormOf } from '../http/oauth-errors.js'
 import { AuthProblemSchema, ProblemSchema } from '../http/problem-schema.js'
 import { headerRef, schemaRef, type Components, type Operation, type Schema } from './document.js'
 
-/** How the routes of one kind refuse. */
+/** Groups of routes that refuse in the same form. */
 type Kind = 'ours' | 'better-auth' | 'gateway' | 'oauth'
 
 const PROBLEM = 'application/problem+json'
 const JSON_TYPE = 'application/json'
 const REQUEST_ID = '0f6a7f5e-8f0a-4c7e-9a51-2d9c1f8e7b34'
 
-/** Causes that only some routes have. */
+/** Codes that only some routes have. */
 const onlyOAuth: readonly ErrorCode[] = [
   'grant_type_unsupported',
   'refresh_malformed',
@@ -20,7 +20,7 @@ const onlyOAuth: readonly ErrorCode[] = [
   'revocation_pending'
 ]
 const onlyBetterAuth: readonly ErrorCode[] = ['too_many_sessions', 'overloaded']
-/** About a session's credential in a header or cookie: OAuth's tokens are in the body. */
+/** Codes for a session's credential in a header or cookie. OAuth's tokens are in the body. */
 const neverOAuth: readonly ErrorCode[] = [
   'credential_missing',
   'credential_malformed',
@@ -28,7 +28,7 @@ const neverOAuth: readonly ErrorCode[] = [
 ]
 const onlyGateway: readonly ErrorCode[] = ['gateway_unknown']
 
-/** The causes that a status can have. */
+/** The codes that a status can have. */
 function causesFor(kind: Kind, status: number): ErrorCode[] {
   const possible = errorCodes.filter((cause) => {
     if (onlyOAuth.includes(cause)) return kind === 'oauth'
@@ -42,7 +42,7 @@ function causesFor(kind: Kind, status: number): ErrorCode[] {
         ? oauthFormOf(new AppError(cause)).status
         : new AppError(cause).statusCode) === status
   )
-  // A gateway's own secret is what its 401 is about; whether a token is good stands in the 200.
+  // A gateway's 401 is only about its own secret. Whether a token is valid is said in a 200.
   return kind === 'gateway' && status === 401 ? [...onlyGateway] : withStatus
 }
 
@@ -53,7 +53,8 @@ const causeSchema = (names: readonly ErrorCode[]): Schema => ({
 })
 
 /**
- * A problem with the causes that it can have, and an example of each, made as the server makes it.
+ * The schema of a problem with its possible codes, and an example of each, made by the server's own
+ * code.
  */
 function problemSchema(kind: Kind, status: number, names: readonly ErrorCode[]): Schema {
   const isBetterAuths = kind === 'better-auth'
@@ -107,8 +108,8 @@ const names = {
 } as const satisfies Record<Kind, string>
 
 /**
- * Describes the refusals of an operation: their causes by status, and the headers that belong to
- * them. The schemas go into the components, where clients find them by name.
+ * Describes the refusals of an operation: their codes by status, and their headers. The schemas go
+ * into the components, where clients find them by name.
  */
 export function describeRefusals(operation: Operation, kind: Kind, components: Components): void {
   for (const [code, response] of Object.entries(operation.responses)) {
@@ -139,7 +140,7 @@ const refusalHeaders: Record<number, string[]> = {
   503: ['Retry-After']
 }
 
-/** What better-auth itself answers instead of a problem. */
+/** An error of better-auth itself, which is not a problem. */
 export function authErrorSchema(codes: readonly string[]): Schema {
   return {
     type: 'object',

@@ -11,7 +11,7 @@ import {
 } from './document.js'
 
 /**
- * Calls of better-auth's that can begin a session, and what they mean to an app without cookies.
+ * Calls of better-auth that can begin a session, and their description for an app without cookies.
  */
 const begins = new Set([
   '/sign-up/email',
@@ -23,16 +23,16 @@ const begins = new Set([
   '/one-time-token/verify',
   '/change-password'
 ])
-/** Calls in which a password was shown: they answer with a `device_token` as well. */
+/** Calls that verify a password. They answer with a `device_token` as well. */
 const provesPassword = new Set(['/two-factor/enable', '/two-factor/generate-backup-codes'])
-/** Calls that go on with a sign-in whose second factor is pending. */
+/** Calls that continue a sign-in whose second factor is pending. */
 const meetsChallenge = new Set([
   '/two-factor/verify-totp',
   '/two-factor/verify-otp',
   '/two-factor/verify-backup-code',
   '/two-factor/send-otp'
 ])
-/** Calls that end sessions, where the last copy of one may end a little later than the answer. */
+/** Calls that end sessions. The last copy of a session may end a little later than the answer. */
 const ends = new Set([
   '/sign-out',
   '/revoke-session',
@@ -51,10 +51,10 @@ const ends = new Set([
   '/admin/revoke-user-session',
   '/admin/revoke-user-sessions'
 ])
-/** Sign-ins that know a device again. */
+/** Calls that recognise a device. */
 const knowsDevice = new Set([...begins, ...provesPassword])
 
-/** Which of better-auth's codes and of our causes a client meets here, by status. */
+/** The codes of better-auth and of ours that a client gets, by path and status. */
 const refusedWith: Record<string, Record<string, string>> = {
   '/sign-up/email': {
     400: 'A field is wrong: `INVALID_EMAIL`, `PASSWORD_TOO_SHORT`, `PASSWORD_TOO_LONG`, `VALIDATION_ERROR`.',
@@ -91,10 +91,7 @@ const withChallenge = (operationId: string): Link => ({
   parameters: { 'header.Two-Factor-Challenge': '$response.body#/challenge' }
 })
 
-/**
- * Describes what an answer of better-auth's carries for an app: tokens, a challenge, a token of the
- * device.
- */
+/** Describes what better-auth's answers carry for an app: tokens, a challenge, a device token. */
 export function describeSignIn({ path, operation }: Located): void {
   const { parameters = [], responses } = operation
   const answer = responses['200']
@@ -175,7 +172,7 @@ function give(response: ApiResponse, ...names: string[]): void {
   }
 }
 
-/** Describes what our own routes answer in headers, and where their tokens go. */
+/** Describes the headers of our own routes, and where their tokens are used. */
 export function describeTokens({ path, operation }: Located): void {
   const { responses } = operation
   const answer = responses['200']

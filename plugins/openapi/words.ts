@@ -26,7 +26,7 @@ export const tags = [
   { name: 'Operation', description: 'For orchestrators.' }
 ]
 
-/** What an operation is called by generated clients, what it does, and where it stands. */
+/** An operation's name in generated clients, its summary, and its tag. */
 type Words = readonly [operationId: string, summary: string, tag: string]
 
 /** better-auth's operations, by the path below its base path. Its own ids are kept. */
@@ -190,7 +190,7 @@ const betterAuth: Record<string, Words> = {
   '/error': ['showError', "better-auth's error page", 'Operation']
 }
 
-/** Ids of our own operations. Their summaries and tags stand with their routes. */
+/** Ids of our own operations. Their summaries and tags are with their routes. */
 const ours: Record<string, string> = {
   'get /session': 'checkSession',
   'get /sessions': 'listSessions',
@@ -209,7 +209,7 @@ const ours: Record<string, string> = {
   'get /.well-known/oauth-authorization-server': 'getMetadata'
 }
 
-/** Gives an operation of better-auth's its id, summary and tag. */
+/** Gives a better-auth operation its id, summary and tag. */
 export function nameBetterAuths({ path, method, operation }: Located): void {
   const [operationId, summary, tag] = betterAuth[path] ?? [
     operation.operationId ?? idFrom(method, path),
@@ -220,7 +220,7 @@ export function nameBetterAuths({ path, method, operation }: Located): void {
 }
 
 /**
- * Gives an operation of ours its id, from the table or from method and path: `get
+ * Gives one of our operations its id, from the table or from method and path: `get
  * /verify/for/{roles}` is `getVerifyForRoles`.
  */
 export function nameOurs({ path, method, operation }: Located): void {

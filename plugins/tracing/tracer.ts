@@ -11,7 +11,10 @@ import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base'
 
-/** Spans of requests, sent in batches. A collector that is away costs spans, and no request. */
+/**
+ * Makes spans of requests and sends them in batches. When the collector is down, spans are lost,
+ * but no request fails.
+ */
 export interface Tracer {
   begin(
     request: object,
@@ -20,11 +23,11 @@ export interface Tracer {
     route: string | undefined
   ): void
   end(request: object, status: number): void
-  /** Sends what has not been sent. */
+  /** Sends the remaining spans. */
   close(): Promise<void>
 }
 
-/** Opens a tracer of its own: an application around us may have another as its global one. */
+/** Opens its own tracer, because a host application may have another one as its global. */
 export function openTracer(endpoint: string): Tracer {
   const exporter = new OTLPTraceExporter({
     url: `${endpoint.replace(/\/+$/, '')}/v1/traces`,
@@ -40,7 +43,7 @@ export function openTracer(endpoint: string): Tracer {
   return {
     begin(request, headers, method, route) {
       const parent = propagator.extract(ROOT_CONTEXT, headers, defaultTextMapGetter)
-      // The route and not the path: tokens travel in paths of links that were mailed.
+      // The route and not the path: mailed links have tokens in their paths.
       const attributes = {
         'http.request.method': method,
         ...(route === undefined ? {} : { 'http.route': route })
@@ -62,7 +65,7 @@ export function openTracer(endpoint: string): Tracer {
       if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
       span.end()
     },
-    // the collector is away: there is nobody to tell
+    // The collector is down: the rest is lost.
     close: () => provider.shutdown().catch(() => {})
   }
 }

@@ -3,8 +3,8 @@ import fp from 'fastify-plugin'
 import type { Config } from '../../src/config.js'
 
 /**
- * A span for each request, where OTEL_EXPORTER_OTLP_ENDPOINT is set. Where it is not, nothing of
- * OpenTelemetry is even loaded.
+ * A span for each request, where OTEL_EXPORTER_OTLP_ENDPOINT is set. Otherwise OpenTelemetry is not
+ * even loaded.
  */
 async function tracing(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
   if (config.otlpEndpoint === undefined) return
@@ -18,7 +18,7 @@ async function tracing(app: FastifyInstance, { config }: { config: Config }): Pr
     tracer.end(request, reply.statusCode)
     done()
   })
-  // A client that goes away gets no response, and its span must not stay open.
+  // A client that disconnects gets no response, and its span must still end.
   app.addHook('onRequestAbort', (request, done) => {
     tracer.end(request, 499)
     done()
