@@ -4,9 +4,8 @@ import { parseRoles } from '../roles.js'
 import { normalizeRole } from '../roles.js'
 
 /*
- * What a write of better-auth's adapter means to whoever reads later what happened: the events are
- * named by what changes, and not by the endpoint, so that one that nobody thought of is told as
- * well.
+ * Account events for the writes of better-auth's adapter. Events are named by what changes, and not
+ * by the endpoint, so that endpoints that better-auth adds later are covered too.
  */
 
 /** A user as they were before an update, read under the lock of their row. */
@@ -20,7 +19,7 @@ export interface UserBefore {
   twoFactorEnabled: boolean | null
 }
 
-/** The fields of a user that are told of, whoever changes them. */
+/** The fields of a user whose changes are events. */
 const told: readonly string[] = [
   'email',
   'emailVerified',
@@ -29,12 +28,12 @@ const told: readonly string[] = [
   'banExpires',
   'twoFactorEnabled'
 ]
-/** These go with others. */
+/** Fields that change with others and are no events themselves. */
 const untold: readonly string[] = ['updatedAt', 'banReason']
 
 /**
- * Whether an update of a user may be worth an event. What people call themselves is told where
- * others change it.
+ * Whether an update of a user may need an event. A change of the name is an event only where
+ * another user makes it.
  */
 export function isToldUpdate(update: Record<string, unknown>, { actor }: Origin): boolean {
   const fields = Object.keys(update)
@@ -44,7 +43,7 @@ export function isToldUpdate(update: Record<string, unknown>, { actor }: Origin)
   )
 }
 
-/** What an update of a user means. */
+/** The events for an update of a user. */
 export function eventsOfUser(
   before: UserBefore,
   update: Record<string, unknown>,
@@ -79,10 +78,16 @@ export function eventsOfUser(
   return events
 }
 
-/** Nobody lifts a ban whose time is over: better-auth does, when its person signs in. */
+/**
+ * The origin for the end of a ban that has expired: better-auth lifts it when the user signs in.
+ */
 const endOfBan: Origin = { ...systemOrigin }
 
-/** Who does it that a user is updated. @param origin who acts in the running call */
+/**
+ * Who updates a user.
+ *
+ * @param origin the actor of the running call
+ */
 export function originOfUpdate({ banned }: Record<string, unknown>, origin: Origin): Origin {
   return banned === false && origin.actor === 'person' ? endOfBan : origin
 }
@@ -99,21 +104,25 @@ function banEnd({ banExpires }: Record<string, unknown>): { detail?: EventDetail
   return banExpires instanceof Date ? { detail: { until: banExpires.toISOString() } } : {}
 }
 
-/** A row of `account`, as far as events are about it. */
+/** The columns of a row of `account` that events need. */
 export interface WayIn {
   userId: string
   providerId: string
   hasPassword: boolean
 }
 
-/** What it means that a way to sign in is made, and who did it is no longer new here. */
+/** The event for a new way to sign in that was added to an existing user. */
 export function eventOfNewWayIn({ userId, providerId, hasPassword }: WayIn): NewAccountEvent {
   return hasPassword
     ? { userId, kind: 'password_set' }
     : { userId, kind: 'sign_in_method_added', detail: { provider: providerId } }
 }
 
-/** What a new password means. @param path the endpoint that sets it */
+/**
+ * The event for a new password.
+ *
+ * @param path the endpoint that sets it
+ */
 export function eventOfPassword(
   { userId, hasPassword }: Pick<WayIn, 'userId' | 'hasPassword'>,
   path: string
@@ -122,7 +131,7 @@ export function eventOfPassword(
   return { userId, kind: hasPassword ? 'password_changed' : 'password_set' }
 }
 
-/** What it means that a way to sign in is gone. */
+/** The event for a removed way to sign in. */
 export function eventOfLostWayIn({ userId, providerId }: WayIn): NewAccountEvent {
   return { userId, kind: 'sign_in_method_removed', detail: { provider: providerId } }
 }

@@ -42,8 +42,8 @@ interface Write {
 }
 
 /**
- * Users that one call changes at most. Nothing here changes more than one, and each of them is
- * locked, with all sessions.
+ * Users that one call changes at most. No endpoint here changes more than one, and each is locked
+ * with all its sessions.
  */
 const USERS = 100
 
@@ -54,35 +54,34 @@ interface Creation {
 
 export interface AccountWritesOptions {
   innerOn: (db: Queryable) => DBAdapter
-  /** Where to read before the transaction of a change, and where to go on after it. */
+  /** The connection to read from before the transaction of a change, and to go on with after it. */
   reading: () => Promise<Queryable>
   prisma: Queryable
-  /** Makes changes known to every cache, when they are committed. */
+  /** Makes committed changes known to every cache. */
   changed: (changes: readonly Change[]) => Promise<void>
   /**
-   * As `changed`, when sessions of a user were ended, together with those that somebody else has
-   * ended.
+   * As `changed`, for a user whose sessions were ended. Includes those that other calls have ended.
    */
   ended: (userId: string, changes: readonly Change[]) => Promise<void>
   /**
-   * Ends sessions ahead of a change that ends all of a user's, where there are more than one
+   * Ends sessions before a change that ends all of a user's, where there are more than one
    * statement should end.
    */
   thinOut: (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => Promise<void>
   /** The keyed hash under which events keep a name. */
   hashName: (name: string) => string
-  /** Notes that a user who is being deleted is to be erased. */
+  /** Notes that a deleted user is to be erased. */
   requestErasure: (db: Queryable, userId: string) => Promise<void>
 }
 
-/** The models whose rows say who somebody is and how they prove it. */
+/** The models whose rows identify a user or hold credentials. */
 const guarded: readonly string[] = ['user', 'account', 'twoFactor']
 
 /**
- * Writes of users, their credentials and factors, each in one transaction: lock the users, hold the
- * session that authorises the write, end or bump the sessions, tell what happens (`account_event`),
- * then write. A credential that is new, changed or gone ends every other session, a ban ends all;
- * any other change of a user bumps the versions of the sessions that show it.
+ * Writes of users, their credentials and second factors, each in one transaction: lock the users,
+ * hold the acting session, end or bump the sessions, write the account events, then write. A
+ * credential that is new, changed or removed ends every other session; a ban ends all. Any other
+ * change of a user bumps the versions of the sessions that show it.
  */
 export class AccountWrites {
   readonly #options: AccountWritesOptions
@@ -107,8 +106,8 @@ export class AccountWrites {
   }
 
   /**
-   * Whether a row's creation or deletion must go through here: an account is a credential, whatever
-   * is in it, and so is a factor.
+   * Whether the creation or deletion of a row must go through here: an account or a second factor
+   * is a credential, whatever is in it.
    */
   guardsExistence(model: string): boolean {
     return model === 'account' || model === 'twoFactor' || this.guards(model)
@@ -121,15 +120,15 @@ export class AccountWrites {
     const { model, data } = creation
     const userId = typeof data['userId'] === 'string' ? data['userId'] : null
     const { createdUsers } = currentCall()
-    // The first account of a user who is made by this call: there is nothing that it could change
-    // yet.
+    // The first account of a user who was created by this call: there is nothing yet that it could
+    // change.
     if (model === 'account' && userId !== null && !createdUsers.has(userId)) {
       await this.#changeCredentials(db, userId)
       await tell(db, eventOfNewWayIn(wayInOf(data)))
     } else if (model === 'twoFactor' && userId !== null) {
       await this.changeFactors(db, userId)
       await holdNoFactor(db, userId)
-      // Begun by somebody at the same time, and not finished: the later one counts.
+      // A second factor whose enrolment was begun and not finished: the later one counts.
       await db.$executeRaw`DELETE FROM "two_factor" WHERE "userId" = ${userId}`
       await tell(db, { userId, kind: 'backup_codes_made' })
     } else await holdActor(db, userId)
@@ -142,7 +141,7 @@ export class AccountWrites {
   }
 
   /**
-   * To be called before the transaction of a change.
+   * Call it before the transaction of a change.
    *
    * @param change with an `update` of null where rows are deleted
    */
@@ -179,8 +178,8 @@ export class AccountWrites {
   }
 
   /**
-   * Deletes rows. With a user go the accounts and factors, and the sessions end, whose rows and
-   * events stay.
+   * Deletes rows. With a user its accounts and factors are deleted, and its sessions end. Rows and
+   * events of the sessions stay.
    */
   async delete(db: Queryable, model: string, where: Where[]): Promise<number> {
     const users = await this.#rowsByUser(db, { model, where })
@@ -201,16 +200,13 @@ export class AccountWrites {
         await tell(db, { userId, kind: 'second_factor_removed' })
       }
     }
-    // A user who is gone already: whoever deleted them may not have been answered yet.
+    // The user is already gone. The call that deleted the user may not have been confirmed yet.
     if (model === 'user' && users.length === 0)
       for (const { field, value } of where) if (field === 'id') await this.#ended(String(value), [])
     return this.#innerOn(db).deleteMany({ model, where })
   }
 
-  /**
-   * Takes a backup code, where it is there to be taken: of two who show one at once, one is
-   * refused.
-   */
+  /** Uses a backup code, if it is still there: of two calls with the same code, one is refused. */
   async useBackupCode<T>(
     db: Queryable,
     change: Parameters<DBAdapter['incrementOne']>[0]
@@ -221,17 +217,17 @@ export class AccountWrites {
   }
 
   /**
-   * What was proven with the factors as they were ends with them: trust in devices, challenges, and
-   * sign-ins under way.
+   * Ends what was verified with the old factors: trusted devices, challenges, and sign-ins under
+   * way.
    */
   async changeFactors(db: Queryable, userId: string): Promise<void> {
     await lockUser(db, userId, 'credentials')
   }
 
   /**
-   * Lets a row of `verification` in that names a user: a challenge, or trust in a device. It rests
-   * on the credential that this call has read, and must not outlive a change of it; and only so
-   * many of a user are kept.
+   * Admits a row of `verification` that names a user: a challenge or a trusted device. It relies on
+   * the credential that this call has read, and must not outlive a change of it. The number per
+   * user is limited.
    *
    * @throws APIError 401 CREDENTIAL_CHANGED when the account changed while the call was under way
    */
@@ -246,10 +242,7 @@ export class AccountWrites {
     if (expiresAt instanceof Date) await dropOldestPendingFactors(db, userId, expiresAt)
   }
 
-  /**
-   * The rows that a change is about, by the users whose they are, in the order in which users are
-   * locked.
-   */
+  /** The rows of a change, grouped by user, in the order in which users are locked. */
   async #rowsByUser(
     db: Queryable,
     { model, where }: Pick<Write, 'model' | 'where'>
@@ -266,9 +259,9 @@ export class AccountWrites {
   }
 
   /**
-   * Bumps the newest sessions with the change, and the others, where there are very many, in
-   * batches after its commit and before its answer. If the process dies in between, copies of those
-   * others show the user as before until they end.
+   * Bumps the newest sessions with the change. Where there are very many, it bumps the others in
+   * batches, after the commit and before the answer. If the process dies in between, copies of
+   * those others show the user as before until they end.
    */
   async #bump(db: Queryable, userId: string): Promise<void> {
     const { changes, lastId } = await bumpUserSessions(db, userId)
@@ -323,7 +316,7 @@ export class AccountWrites {
     }
   }
 
-  /** Tells what an update of a user changes, by the row as it is under the lock. */
+  /** Writes the events for an update of a user, by the row as read under the lock. */
   async #tellOfUser(db: Queryable, userId: string, update: Record<string, unknown>): Promise<void> {
     const origin = originOfUpdate(update, currentOrigin())
     if (!isToldUpdate(update, origin)) return
@@ -348,9 +341,9 @@ export class AccountWrites {
   }
 
   /**
-   * Turns second factors on or off with everything that belongs to it. better-auth takes further
-   * steps for it, each committed by itself: a process that died between them would leave a user who
-   * is asked for a factor that does not count, or one that cannot be enrolled anew.
+   * Turns second factors on or off, with everything that belongs to it. better-auth does this in
+   * several steps, each committed by itself. A process that died between them would leave a user
+   * who is asked for a factor that does not count, or one who cannot enrol again.
    */
   async #switchFactors(db: Queryable, userId: string, on: boolean): Promise<void> {
     await this.changeFactors(db, userId)
@@ -376,8 +369,8 @@ export class AccountWrites {
       userId,
       await revokeUserSessions(db, { userId, exceptSessionId, reason: 'password_changed' })
     )
-    // Whoever has copied its refresh token must not keep the session by it; a client that lives by
-    // tokens is given a new session.
+    // A thief who copied its refresh token must not keep the session. A client with tokens is given
+    // a new session.
     if (exceptSessionId !== null) await endFamily(db, exceptSessionId)
   }
 }
@@ -395,15 +388,14 @@ function wayInOf({ userId, providerId, password }: Record<string, unknown>): Way
   }
 }
 
-/** Tells what the running call does, in the transaction that does it. */
+/** Writes events of the running call, in the transaction of the change. */
 async function tell(db: Queryable, ...events: readonly NewAccountEvent[]): Promise<void> {
   await writeAccountEvents(db, currentOrigin(), events)
 }
 
 /**
- * Makes sure that a user is not banned. better-auth lifts a ban when its time is over and its
- * person signs in, by what it has read and by this machine's clock: the ban may be another one by
- * now, or not over yet.
+ * Makes sure that a user is not banned. better-auth lifts an expired ban when the user signs in, by
+ * what it has read and by this machine's clock. The ban may be another one by now, or not over yet.
  *
  * @throws APIError 403 BANNED_USER
  */
@@ -416,9 +408,9 @@ async function holdBanOver(db: Queryable, userId: string): Promise<void> {
 }
 
 /**
- * Makes sure that no second factor of a user counts yet. better-auth looks before it enrols one;
- * somebody else may have finished meanwhile, and theirs must not be replaced by one whose code
- * nobody has shown.
+ * Makes sure that no second factor of a user counts yet. better-auth checks this before it enrols
+ * one, but another call may have finished an enrolment since. That factor must not be replaced by
+ * one whose code was never verified.
  *
  * @throws APIError 400 TOTP_ALREADY_ENABLED
  */
@@ -431,8 +423,8 @@ async function holdNoFactor(db: Queryable, userId: string): Promise<void> {
 }
 
 /**
- * Makes sure that a user keeps a way to sign in beside those that are removed. better-auth looks
- * before it removes one; somebody may have removed another one meanwhile.
+ * Makes sure that a user keeps a way to sign in beside those that are removed. better-auth checks
+ * this before it removes one, but another call may have removed another one since.
  *
  * @throws APIError 400 FAILED_TO_UNLINK_LAST_ACCOUNT
  */
@@ -449,10 +441,10 @@ async function holdAnotherWayIn(
 }
 
 /**
- * Makes sure that the password and the code that the call was shown are still those of the user who
- * acts, whose row is locked: they were verified before the lock, and a hash takes its time. The
- * answer is that of a wrong one, which it is by now: the session is as good as before, and no 401
- * of a session that has ended.
+ * Makes sure that the verified password and code of the call are still those of the acting user,
+ * whose row is locked. They were verified before the lock, and a hash takes time. The error is that
+ * of a wrong one, because by now it is wrong. It is not the 401 of an ended session, because the
+ * session is still valid.
  *
  * @throws APIError 400 INVALID_PASSWORD or 401 INVALID_CODE
  */
@@ -470,7 +462,7 @@ async function holdShown(db: Queryable, userId: string): Promise<void> {
   if (!still.factor) throw APIError.from('UNAUTHORIZED', TWO_FACTOR_ERROR_CODES.INVALID_CODE)
 }
 
-/** A new secret has codes of its own, whose steps nobody has used. */
+/** Deletes the used time steps: a new secret has codes of its own, none of which was used. */
 async function forgetUsedSteps(db: Queryable, userId: string): Promise<void> {
   await db.$executeRaw`UPDATE "two_factor" SET "lastUsedStep" = NULL WHERE "userId" = ${userId}`
 }
@@ -483,9 +475,9 @@ export function credentialChanged(): APIError {
 }
 
 /**
- * Whether an update of a second factor changes what it is. Counts of wrong codes do not. Nor does
- * the mark that a factor counts, where a sign-in makes it: that code is the second step of the
- * challenge which the change would end.
+ * Whether an update of a second factor changes the factor itself. Counts of wrong codes do not. The
+ * mark that a factor counts does not either, where a sign-in sets it: its code is the second step
+ * of the challenge that the change would end.
  */
 function isChangeOfFactors(update: Record<string, unknown>): boolean {
   return (
@@ -495,7 +487,7 @@ function isChangeOfFactors(update: Record<string, unknown>): boolean {
   )
 }
 
-/** Why a change ends all sessions of its user; null when it does not. */
+/** The reason with which a change ends all sessions of its user. Null when it does not end them. */
 function endsSessions({
   model,
   update
@@ -511,17 +503,15 @@ function endsSessions({
 }
 
 /**
- * Locks a user's row before anything else is locked, and then the sessions that change with it;
- * makes sure that the session which authorises the change is still active, that its user may still
- * do it and that what they have shown for it is still theirs, and that all of it stays so until the
- * change is committed.
+ * Locks a user's row first, and then the sessions that change with it. Makes sure that the acting
+ * session is still active, that its user still has the right, and that the verified credentials are
+ * still current. All of this stays so until the change is committed.
  *
  * @param change what is about to change. `role`: impersonations end with it. `sessions`: sign-ins
- *   under way must fail, for their sessions would be missed. `credentials`: what a first factor has
- *   begun ends as well.
- * @throws APIError 401 when the authorising session has ended, 403 when its user has lost the
- *   right; what a wrong password or code is answered when the one that the call was shown is
- *   another one by now
+ *   under way must fail, because their sessions would be missed. `credentials`: challenges and
+ *   trusted devices end as well.
+ * @throws APIError 401 when the acting session has ended; 403 when its user has lost the right; the
+ *   error of a wrong password or code when the verified one has changed
  */
 export async function lockUser(
   db: Queryable,
@@ -538,8 +528,8 @@ export async function lockUser(
     if (epoch !== null) currentCall().epochs.set(userId, epoch)
     if (change === 'credentials') await dropPendingFactors(db, userId)
   } else {
-    // The caller bumps the sessions: the trigger that does so for changes made by hand is told to
-    // leave this user alone.
+    // The caller bumps the sessions, so this setting tells the trigger for manual changes to skip
+    // the user.
     await db.$queryRaw`SELECT set_config('holdfast.bumped', "id", true) FROM "user" WHERE "id" = ${userId} FOR NO KEY UPDATE`
   }
   if (actor && actor.session.userId > userId) await holdActorsUser(db, actor)

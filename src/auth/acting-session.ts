@@ -5,16 +5,16 @@ import { judge, type Session, type SessionRecord } from '../session/session.js'
 import { holdSession, holdUserSessions } from '../session/store.js'
 import { currentCall } from './call-context.js'
 
-/** Who acts in a call: the session that authenticated it, and the role that its user had then. */
+/** The actor of a call: the session that authenticated it, and the role that its user had then. */
 export interface Actor {
   session: Session
   role: string | null
 }
 
 /**
- * The actor of the running call whose session the transaction under way does not hold yet. Null
- * where nobody acts, and where this call itself has ended the session: deleting a user does so, and
- * so does a new password that begins another one.
+ * The actor of the running call, if the current transaction does not hold its session yet. Null
+ * where the call has no actor, and where the call itself has ended the session: it deletes the
+ * user, or sets a new password and begins another session.
  */
 export function actorToHold(): Actor | null {
   const { actor, heldIn, endedHere } = currentCall()
@@ -23,9 +23,9 @@ export function actorToHold(): Actor | null {
 }
 
 /**
- * Makes sure that the session which authorises a write is active and its user may still do it, and
- * keeps both so until the transaction ends. For writes that change no session and no row of `user`
- * but that of `userId`, if any.
+ * Makes sure that the acting session is active and its user still has the right, and keeps both so
+ * until the transaction ends. For writes that change no session and no row of `user` except that of
+ * `userId`, if any.
  *
  * @throws APIError 401 when the session has ended, 403 when its user has lost the right
  */
@@ -51,8 +51,8 @@ export async function holdActorWith(
 }
 
 /**
- * Locks the row of the user who acts, and makes sure that what an administrator may do is what it
- * was when the call was authorised.
+ * Locks the row of the acting user, and makes sure that an administrator's role is the one with
+ * which the call was authorised.
  *
  * @throws APIError 403 otherwise
  */

@@ -28,22 +28,22 @@ export interface AdapterOptions {
   absoluteTtlSeconds: number
   maxSessions: number
   flushUses: () => Promise<void>
-  /** The roles that there are beside user and admin. */
+  /** The roles beside user and admin. */
   roles: readonly string[]
   /** The keyed hash under which events keep a name. */
   hashName: (name: string) => string
-  /** Notes that a user who is being deleted is to be erased. */
+  /** Notes that a deleted user is to be erased. */
   requestErasure: (db: Queryable, userId: string) => Promise<void>
 }
 
-/** What better-auth calls, on one connection: Prisma's adapter for that client or transaction. */
+/** The adapter behind ours: Prisma's, for one client or transaction. */
 export type Inner = DBAdapter
 
 /**
  * better-auth's database adapter, wrapped. Sessions go through the session store (`SessionModel`):
- * better-auth sees real tokens only where it presented them, deletes mean revoke, lists show
+ * better-auth sees real tokens only where it presented them, deletes revoke, and lists show
  * handles. Changes of users and credentials (`AccountWrites`) lock the user, end or bump the
- * sessions, and change, in one transaction. All else is Prisma's adapter.
+ * sessions, and write, in one transaction. Everything else goes to Prisma's adapter.
  */
 export function createAdapter(
   options: AdapterOptions
@@ -81,7 +81,7 @@ export function createAdapter(
     const ended = (userId: string, changes: readonly Change[]) =>
       announce({ changes, userIds: [userId] })
     const thinOut = async (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => {
-      // In a transaction that holds locks already, the statements that end the sessions go on in
+      // In a transaction that already holds locks, the statements that end the sessions run in
       // batches instead.
       if (currentTransaction()?.isOpen) return
       const actingSessionId = currentCall().actor?.session.id ?? null
@@ -202,7 +202,7 @@ export function createAdapter(
           return inTransaction((db) => accounts.useBackupCode<never>(db, query))
         return innerOn(await writing()).incrementOne(query)
       },
-      // Opened by the first write: see LazyTransaction.
+      // The first write opens it: see LazyTransaction.
       transaction: (work) => withTransaction(options.prisma, () => work(adapter))
     }
     return adapter
@@ -216,8 +216,8 @@ const credentialExists = {
 }
 
 /**
- * better-auth looks whether an address is free, or a credential there, and writes later: whoever
- * was slower than somebody else is told.
+ * Turns a duplicate into an answer. better-auth checks that an address or credential is free, and
+ * writes later. The slower of two calls gets the error.
  *
  * @throws APIError for an address 422 at sign-up, else 400; for a credential 409
  */
@@ -238,8 +238,9 @@ async function orTaken<T>({ model }: { model: string }, write: Promise<T>): Prom
 }
 
 /**
- * The fields of a user as they are stored. @throws APIError 400 for what is no input, and for roles
- * that there are not
+ * The fields of a user as stored.
+ *
+ * @throws APIError 400 for invalid fields and unknown roles
  */
 function toStoredUser<T extends Record<string, unknown>>(
   use: 'create' | 'update',
@@ -258,8 +259,8 @@ function toStoredUser<T extends Record<string, unknown>>(
 const deleting: readonly string[] = ['/delete-user', '/delete-user/callback', '/admin/remove-user']
 
 /**
- * Whether the rows are deleted with their user, in one transaction, by the call that better-auth is
- * about to make.
+ * Whether the rows are deleted with their user, in one transaction, by the next call of
+ * better-auth.
  */
 function goesWithUser({ model, where }: { model: string; where: Where[] }): boolean {
   return (
@@ -271,7 +272,7 @@ function goesWithUser({ model, where }: { model: string; where: Where[] }): bool
 
 /**
  * Keeps the epoch of every user that is read before a credential is verified. Old rows have roles
- * with blanks.
+ * with spaces.
  */
 function remember<T>(model: string, row: T): T {
   if (model === 'user' && row) {
@@ -286,8 +287,8 @@ function remember<T>(model: string, row: T): T {
 }
 
 /**
- * A verification row must hold nothing that authenticates: a session token in it becomes its
- * handle.
+ * A verification row must not hold anything that authenticates: a session token in it is replaced
+ * by its handle.
  */
 function withoutSessionTokens<T extends Record<string, unknown>>(data: T): T {
   return typeof data['value'] === 'string' ? { ...data, value: withoutTokens(data['value']) } : data

@@ -2,7 +2,7 @@ import { APIError, createAuthMiddleware, sessionMiddleware } from 'better-auth/a
 import * as z from 'zod'
 import { parseRoles } from '../roles.js'
 
-/** Of whom administrators ask. */
+/** The id of the user that an administrator asks about. */
 export const anyUserId = z
   .string()
   .min(1)
@@ -10,10 +10,10 @@ export const anyUserId = z
   .meta({ description: 'The id of the user, who may have been deleted.' })
 
 /**
- * Lets administrators pass, as better-auth's own endpoints below /admin do; the bridge has refused
- * access tokens by then, and where the endpoint is grave sessions that are not recent.
+ * Lets only administrators pass, as better-auth's own endpoints below /admin do. The bridge has
+ * already refused access tokens and, where the change is sensitive, sessions that are not recent.
  *
- * @param refusal what others are told
+ * @param refusal the error for others
  */
 export function administratorsOnly(refusal: { code: string; message: string }) {
   return createAuthMiddleware({ use: [sessionMiddleware] }, async (ctx) => {

@@ -22,7 +22,7 @@ export const signInOutcomes = [
 export type SignInOutcome = (typeof signInOutcomes)[number]
 
 /**
- * How a second factor that was shown may end. `expired`: the password was given too long ago, or
+ * How an attempt at a second factor may end. `expired`: the password was given too long ago, or
  * never.
  */
 export const factorOutcomes = [
@@ -42,10 +42,7 @@ export type FactorOutcome = (typeof factorOutcomes)[number]
 export const factors = ['totp', 'backup_code', 'mailed_code'] as const
 export type Factor = (typeof factors)[number]
 
-/**
- * What is shown to an endpoint to prove who somebody is: name and password, the password again, or
- * a second factor.
- */
+/** What an attempt tries: name and password, the password again, or a second factor. */
 export type Shown = 'sign_in' | 'password' | Factor
 
 const shown: Record<string, Shown> = {
@@ -62,7 +59,7 @@ const shown: Record<string, Shown> = {
   '/two-factor/verify-otp': 'mailed_code'
 }
 
-/** What is shown to an endpoint of better-auth; null where nothing is that could be guessed at. */
+/** What a call of an endpoint tries. Null where there is nothing to guess. */
 export function shownTo(path: string): Shown | null {
   return shown[path] ?? null
 }
@@ -71,14 +68,14 @@ export function shownTo(path: string): Shown | null {
 export interface AnsweredAttempt {
   shown: Shown
   status: number
-  /** Why it was refused: our cause, or better-auth's code; null where neither was said. */
+  /** Why it was refused: our code, or better-auth's. Null where there was neither. */
   code: string | null
   /** The name that was given. */
   name: string | null
   from: AuthCallContext['from']
-  /** What the call has found out; null where it was refused before. */
+  /** The call context. Null where the call was refused before there was one. */
   scope: AuthCallContext | null
-  /** Whose session it was, where that was known before the call. */
+  /** The session, where it was known before the call. */
   signedIn: { userId: string; sessionId: string } | null
 }
 
@@ -100,10 +97,7 @@ const factorCodes: Record<string, FactorOutcome> = {
   overloaded: 'overloaded'
 }
 
-/**
- * Outcomes that are events, with the causes that they are kept under. The others say nothing of an
- * account.
- */
+/** Outcomes that become events, with their codes. The others say nothing about an account. */
 const signInCauses: Partial<Record<SignInOutcome, string>> = {
   wrong_password: 'wrong_password',
   unknown: 'user_unknown',
@@ -126,7 +120,7 @@ export interface AttemptsOptions {
   hashName: (name: string) => string
 }
 
-/** Counts how attempts to prove who one is have ended, and has those that failed told. */
+/** Counts how sign-in attempts ended, and passes failed ones to the account events. */
 export class Attempts {
   readonly #options: AttemptsOptions
 
@@ -134,7 +128,7 @@ export class Attempts {
     this.#options = options
   }
 
-  /** Call it behind the answer: what it costs must not tell names with an account from others. */
+  /** Call it after the answer: otherwise its cost would tell names with an account from others. */
   note(attempt: AnsweredAttempt): void {
     if (attempt.shown === 'sign_in') this.#noteSignIn(attempt)
     else if (attempt.shown === 'password') this.#notePassword(attempt)
@@ -151,7 +145,7 @@ export class Attempts {
       this.#tell(attempt, { kind: 'sign_in_failed', cause, userId, sessionId: null })
   }
 
-  /** A password that a signed-in user was asked for again. */
+  /** Notes a password that a signed-in user was asked for again. */
   #notePassword(attempt: AnsweredAttempt): void {
     const { status, code } = attempt
     const { userId, sessionId } = whoIsSignedIn(attempt) ?? {}

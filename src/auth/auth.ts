@@ -35,14 +35,14 @@ import { tokenTransport } from './token-transport.js'
 import { Users, type UserWriter } from './users.js'
 
 /**
- * The only header from which better-auth takes the client's address; the bridge sets it, and no
- * client can.
+ * The only header from which better-auth takes the client's address. The bridge sets it, and
+ * clients cannot.
  */
 export const CLIENT_ADDRESS_HEADER = 'x-holdfast-client-address'
 
 export interface AuthOptions {
   config: Config
-  /** Where the routes hang: the prefix of the host application, or empty. */
+  /** The path of the routes: the prefix of the host application, or empty. */
   prefix: string
   keys: Keys
   prisma: PrismaClient
@@ -51,13 +51,15 @@ export interface AuthOptions {
   confirmation: Confirmation
   thinning: Thinning
   erasures: Erasures
-  /** Writes when sessions were used, as far as this process knows. */
+  /** Writes the uses of sessions that this process has noted. */
   flushUses: () => Promise<void>
-  /** Told of better-auth's own errors and warnings; they never hold a token or an address. */
+  /**
+   * Called with better-auth's own errors and warnings. They never contain a token or an address.
+   */
   onMessage: (level: 'debug' | 'error', message: string, details: unknown) => void
 }
 
-/** What better-auth's generator says of its endpoints. */
+/** better-auth's generated description of its endpoints. */
 export interface ApiDescription {
   paths: Record<string, Record<string, Record<string, unknown>>>
   components: { schemas: Record<string, unknown> }
@@ -71,7 +73,7 @@ export interface Auth {
   /** Changes of users outside of a request. */
   users: Users
   /**
-   * Signs a cookie's value or a bearer token anew that a previous secret has signed; null for any
+   * Re-signs a cookie's value or a bearer token that a previous secret has signed. Null for any
    * other.
    */
   resign(signed: string): string | null
@@ -81,21 +83,21 @@ export interface Auth {
   endpoints: readonly AuthEndpoint[]
   /** The path below which the handler answers. */
   basePath: string
-  /** The name of the session cookie, and what the names of all cookies begin with. */
+  /** The name of the session cookie, and the prefix of all cookie names. */
   cookieName: string
   cookiePrefix: string
-  /** A session token with its signature, as it travels. */
+  /** A session token with its signature, in its wire form. */
   sign(token: string): string
-  /** The same as better-auth reads it: signed with the current secret, in base64. */
+  /** The same in better-auth's form: signed with the current secret, in base64. */
   signForBetterAuth(token: string): string
   /**
-   * A session token from the wire, in any form and signed with any secret that counts, as
-   * better-auth reads it; null for what is none.
+   * Converts a session token from the wire, in any form and signed with any configured secret, to
+   * better-auth's form. Null for anything else.
    */
   toBetterAuth(signed: string): string | null
   /**
-   * The cookie that remembers where somebody signed in before, and the attributes that every cookie
-   * has.
+   * The cookie that remembers accounts that signed in on this device, and the attributes of every
+   * cookie.
    */
   deviceCookie: {
     name: string
@@ -107,8 +109,8 @@ export interface Auth {
 let quietened: Promise<void> | undefined
 
 /**
- * Has better-auth's own storages switched off when idle: a process has one of each, whoever else
- * uses better-auth in it.
+ * Switches better-auth's AsyncLocalStorages off when idle. A process has one of each, even if other
+ * code in it uses better-auth.
  */
 async function quietenStorages(): Promise<void> {
   disableWhenIdle(await getCurrentDBAdapterAsyncLocalStorage())
@@ -117,7 +119,7 @@ async function quietenStorages(): Promise<void> {
 }
 
 /**
- * Builds better-auth on the session store: no secondary storage and no cookie cache, which
+ * Builds better-auth on the session store, without secondary storage and cookie cache, which a
  * revocation cannot reach.
  */
 export async function createAuth({
@@ -142,8 +144,8 @@ export async function createAuth({
     appName: config.appName,
     baseURL: config.baseUrl,
     basePath,
-    // The numbered ones encrypt and decrypt, the first of them signs; the single one reads what was
-    // written before there were numbers.
+    // The numbered secrets encrypt and decrypt; the first of them signs. The single one reads what
+    // was written before secrets had numbers.
     secret: keys.auth,
     secrets: keys.all.map((each) => ({ version: secretVersion(each), value: each.auth })),
     trustedOrigins,
@@ -174,18 +176,18 @@ export async function createAuth({
         credentialEpoch: { type: 'number', required: false, input: false, returned: false }
       }
     },
-    // The cookie lives as long as the session may; the server decides idleness, and never rewrites
-    // a session on a read.
+    // The cookie lives as long as the session may. The server decides on idleness, and never
+    // rewrites a session on a read.
     session: {
       expiresIn: Math.min(config.sessionAbsoluteTtlSeconds, LONGEST_COOKIE_SECONDS),
       disableSessionRefresh: true,
       cookieCache: { enabled: false }
     },
-    // better-auth removes what has expired while somebody waits, all at once and however much it
-    // is: retention does so in batches.
+    // better-auth removes expired rows during a request, all at once, however many there are.
+    // Retention removes them in batches.
     verification: { storeIdentifier: 'hashed', disableCleanup: true },
     rateLimit: { enabled: false },
-    // What stands behind a colon is what the client sent: it may be an address, or hold a token.
+    // The text behind a colon is client input: it may be an address, or contain a token.
     logger: {
       level: 'warn',
       log: (_level, message, ...details) =>
@@ -195,12 +197,12 @@ export async function createAuth({
           details[0]
         )
     },
-    // What is no answer of better-auth's is thrown to whoever called the handler, not printed on
-    // the console.
+    // Throws errors that are not better-auth's own answers, instead of printing them on the
+    // console.
     onAPIError: { throw: true },
     advanced: {
       ...cookies,
-      // Said here, because better-auth otherwise turns them off where NODE_ENV is "test".
+      // Set explicitly, because better-auth turns them off where NODE_ENV is "test".
       disableOriginCheck: false,
       disableCSRFCheck: false,
       database: { generateId: () => uuidV7() },
@@ -246,7 +248,7 @@ export async function createAuth({
     }),
     resign: (signed) => (keys.all.length > 1 ? resign(keys, signed) : null),
     async describe() {
-      // Called, not registered: as a plugin it would offer pages of its own.
+      // Called, and not registered: as a plugin it would serve pages of its own.
       const { generateOpenAPISchema } = openAPI().endpoints
       const described = (await generateOpenAPISchema({
         context: await auth.$context
@@ -274,7 +276,9 @@ export async function createAuth({
   }
 }
 
-/** better-auth's own writes go through its hooks, and all of them through our adapter. */
+/**
+ * The writes of better-auth's internal adapter: they run its hooks, and all go through our adapter.
+ */
 function userWriter({
   internalAdapter,
   adapter
@@ -304,9 +308,9 @@ function userWriter({
 }
 
 /**
- * Cookie names carry their prefix themselves, for better-auth's own prefixing would add a second
- * one: `__Host-` binds a cookie to this host on https, `__Secure-` allows the configured domain,
- * plain http (development) has neither.
+ * Cookie names carry their prefix themselves, because better-auth would add a second one. `__Host-`
+ * binds a cookie to this host on https, `__Secure-` allows the configured domain, and plain http
+ * (development) has neither.
  */
 function cookieSettings({ baseUrl, cookieDomain }: Config) {
   const secure = baseUrl.startsWith('https:')
@@ -329,7 +333,7 @@ function cookieSettings({ baseUrl, cookieDomain }: Config) {
   }
 }
 
-/** In embedded mode a newcomer may type either loopback name. */
+/** The trusted origins. In embedded mode a new user may type either loopback name. */
 function originsOf({ baseUrl, databaseUrl, trustedOrigins }: Config): string[] {
   const origins = new Set([baseUrl, ...trustedOrigins])
   const url = new URL(baseUrl)

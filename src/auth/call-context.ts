@@ -15,82 +15,83 @@ import type { HashClient } from './hash-queue.js'
  */
 export type TokenTransport = 'cookie' | 'body'
 
-/** What one call of better-auth must remember between the adapter calls that it makes. */
+/** The call context: what one call of better-auth must remember between its adapter calls. */
 export interface AuthCallContext {
-  /**
-   * The session that the request's cookie names, by signature and shape; whether it is active is
-   * another question.
-   */
+  /** The session that the request's cookie names, by signature and form. It may have ended. */
   readonly presented: ParsedToken | null
   readonly transport: TokenTransport
   readonly surrogate: SurrogateToken | null
-  /** From where the request came, and whether somebody still waits for its answer. */
+  /** The client of the request, and whether it is still waiting for the answer. */
   readonly client: HashClient
   /** The client's address and user agent, as events keep them. */
   readonly from: { address: string | null; userAgent: string | null }
-  /** What the client calls the device: a session that the call begins has this name. */
+  /** The device's name, which a session that the call begins gets. */
   readonly deviceName: string | null
   /**
-   * The endpoint that better-auth has routed the call to; null before that, and outside a request.
+   * The endpoint that better-auth has routed the call to. Null before that, and outside a request.
    */
   call: EndpointCall | null
   /**
-   * Why the session that was shown is not enough for that endpoint, which was told of no session
-   * then; null where nothing was withheld.
+   * Why the acting session is not enough for that endpoint, which then sees no session. Null where
+   * it is enough.
    */
   insufficient: ErrorCode | null
-  /**
-   * Each user's credential epoch as it was first read, which is before any credential was verified.
-   */
+  /** Each user's credential epoch as it was first read, before any credential was verified. */
   readonly epochs: Map<string, number>
   /** The ids of the users that were read, by e-mail address. */
   readonly userIds: Map<string, string>
   /**
-   * What the call was shown of the acting user's credentials and found right, as it is stored: it
-   * must still be theirs when what rests on it is written.
+   * The acting user's credentials that the call has verified, as stored. They must still be current
+   * when a write relies on them.
    */
   readonly shown: { password: string | null; factor: string | null }
-  /** Whose second factor the call shows a code of, in a sign-in that it goes on with. */
+  /** The user whose second factor the call tries, in a sign-in that it continues. */
   challenged: string | null
   /**
-   * Who authenticated the call: its writes must not commit after that session has ended, or its
-   * user has lost the right.
+   * The actor of the call. Its writes must not commit after that session has ended, or its user has
+   * lost the right.
    */
   actor: Actor | null
-  /** The transaction in which that has been made sure of under locks. */
+  /** The transaction that holds the actor under locks. */
   heldIn: object | null
   /**
-   * Why the call's writes are no longer authorised; null where they are. Some endpoints make a
-   * failure of their own of it.
+   * Why the call's writes are no longer authorised. Null where they are. Some endpoints turn it
+   * into an error of their own.
    */
   authorityEnded: ErrorCode | null
   /** The sessions that this call has ended itself. */
   readonly endedHere: Set<string>
-  /** The users that this call has made. */
+  /** The users that this call has created. */
   readonly createdUsers: Set<string>
-  /** The session on whose behalf a new one begins (one-time token). */
+  /** The session from which a new one derives (one-time token). */
   source: Session | null
-  /** Whose session the call inserted last; null where an administrator acts as somebody else. */
+  /** The user whose session the call inserted last. Null for an impersonation. */
   insertedFor: string | null
   /** Whether users whom the call deletes are to be erased. */
   erasing: boolean
   /**
-   * The session that the call inserted last; null where it inserted none: then no token may leave.
+   * The session that the call inserted last. Null where it inserted none: then no token may be
+   * sent.
    */
   insertedSession: string | null
-  /** Why the stand-in's access token counts for nothing; null where nobody asked or it counts. */
+  /**
+   * Why the access token behind the surrogate token is not valid. Null where that was not checked,
+   * or it is valid.
+   */
   surrogateRefused: InactiveCode | null
   /** The refresh family of the session that was inserted last. */
   family: Family | null
   /** That family, when the call has ended with its session as the result. */
   begun: Family | null
-  /** A value that the store cannot take was sent; better-auth may swallow the error. */
+  /** A value that the store cannot take was sent. better-auth may swallow the error. */
   invalidInput: boolean
-  /** Present where a sign-in has met the cap of sessions, with when it may be tried again. */
+  /**
+   * Present where a sign-in has met the cap of sessions, with the time until it may be tried again.
+   */
   noRoom: { retryAfterSeconds: number } | null
   /**
-   * What the call has committed, and whose changes by others it has met: made known to every cache
-   * before it answers, all at once.
+   * What the call has committed, and the sessions and users whose changes by other calls it has
+   * met. All are made known to every cache at once, before the call answers.
    */
   unconfirmed: { changes: Change[]; sessionIds: Set<string>; userIds: Set<string> }
   /**
@@ -102,7 +103,7 @@ export interface AuthCallContext {
 
 const scopes = disableWhenIdle(new AsyncLocalStorage<AuthCallContext>())
 
-/** What the request says of itself. */
+/** The part of the call context that comes from the request. */
 export type AuthRequest = Pick<
   AuthCallContext,
   'presented' | 'transport' | 'surrogate' | 'client' | 'from' | 'deviceName'
@@ -136,15 +137,15 @@ export function createCallContext(request: AuthRequest): AuthCallContext {
   }
 }
 
-/** Runs a call of better-auth in its scope. */
+/** Runs a call of better-auth in its call context. */
 export function runInScope<T>(scope: AuthCallContext, work: () => T): T {
   return scopes.run(scope, work)
 }
 
-/** A script inside this process. */
+/** The client of a script inside this process. */
 const noClient: HashClient = { networks: { wide: 'local', narrow: 'local' }, gone: null }
 
-/** What is done outside of a request: nobody has asked for it from anywhere. */
+/** The request part for work outside of a request. */
 const noRequest: AuthRequest = {
   presented: null,
   transport: 'cookie',
@@ -154,26 +155,23 @@ const noRequest: AuthRequest = {
   deviceName: null
 }
 
-/**
- * The scope of the running call; a call from outside a request (a script) has one that nobody else
- * sees.
- */
+/** The context of the running call. A call from outside a request (a script) has one of its own. */
 export function currentCall(): AuthCallContext {
   return scopes.getStore() ?? createCallContext(noRequest)
 }
 
 /**
- * Runs what calls better-auth outside of a request in a scope of its own: its steps know of each
- * other, as those of a request do.
+ * Runs better-auth outside of a request in one call context, so that its steps share it like those
+ * of a request.
  */
 export function runOutsideRequest<T>(work: () => T): T {
   return runInScope(createCallContext(noRequest), work)
 }
 
 /**
- * Has changes made known before the running call answers. Each of its steps must not wait on its
- * own: one that a node does not acknowledge lasts a lease, and two would break the bound. A call
- * from outside a request waits at once.
+ * Makes changes known to every cache before the running call answers. Steps must not wait one by
+ * one: a step that a node does not acknowledge lasts a lease, and two would exceed the time bound.
+ * A call from outside a request waits at once.
  */
 export async function confirmBeforeAnswer(
   confirmation: Confirmation,
@@ -191,8 +189,8 @@ export async function confirmBeforeAnswer(
 }
 
 /**
- * Makes known what the running call has committed. Call it when the call has changed everything,
- * before its answer leaves.
+ * Makes known what the running call has committed. Call it after the call's last change and before
+ * its answer.
  */
 export async function confirmNow(confirmation: Confirmation): Promise<void> {
   const scope = currentCall()

@@ -4,9 +4,8 @@ import { checkClientFields } from './input.js'
 import { currentCall } from './call-context.js'
 
 /**
- * Notes which endpoint better-auth has routed a call to, before anything is looked up: what the
- * call's credential may do is decided by that, however the path was spelled. It must be the first
- * plugin.
+ * Notes which endpoint better-auth has routed a call to, before any look-up. That decides what the
+ * call's credential may do, however the path was spelled. It must be the first plugin.
  */
 export function callRules(): BetterAuthPlugin {
   return {

@@ -1,13 +1,13 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 
-/** Accounts that one device is remembered for; the one signed in to longest ago goes first. */
+/** Accounts that one device is remembered for. The one signed in to longest ago goes first. */
 const ACCOUNTS = 8
 const MAX_LENGTH = 400
 const FORM = /^d1\.[A-Za-z0-9_-]{22}(\.[A-Za-z0-9_-]{22})*$/
 
 /**
- * An account, with the epoch of its credentials: a new password, second factor or end of all
- * sessions begins another one.
+ * An account, with the epoch of its credentials. A new password, a new second factor or the end of
+ * all sessions begins a new epoch.
  */
 export interface DeviceAccount {
   userId: string
@@ -15,15 +15,15 @@ export interface DeviceAccount {
 }
 
 /**
- * Recognises devices that signed in before, by a proof that they keep: in a cookie, or as an app's
- * device token. It proves the device for each account, until the account's credentials change, and
- * authenticates nobody: its only use is a budget of wrong guesses apart from that of strangers.
- * `d1.<device>.<mac of an account and its epoch>.…`
+ * Recognises devices that signed in before, by a proof that they keep in a cookie, or as an app's
+ * device token. The proof holds for each account until the account's credentials change. It
+ * authenticates no one: it only gives the device a budget of wrong guesses apart from that of
+ * unknown devices. `d1.<device>.<mac of an account and its epoch>.…`
  */
 export class Devices {
   readonly #keys: readonly string[]
 
-  /** @param keys prove; the first one makes proofs */
+  /** @param keys they verify proofs; the first one makes them */
   constructor(keys: readonly string[]) {
     this.#keys = keys
   }
@@ -40,10 +40,7 @@ export class Devices {
       : null
   }
 
-  /**
-   * A proof that tells, beside what the present one does, that the device has signed in to this
-   * account.
-   */
+  /** Makes a proof that adds this account to those of the present one. */
   remember(proof: string | undefined, account: DeviceAccount): string {
     const [, kept = '', ...macs] =
       proof !== undefined && isDeviceProof(proof) ? proof.split('.') : []
@@ -58,10 +55,7 @@ export class Devices {
   }
 }
 
-/**
- * Whether a text has a proof's form. Anybody can write one: whether it proves something is for
- * `Devices`.
- */
+/** Whether a text has the form of a proof. Anyone can write one: only `Devices` verifies it. */
 export function isDeviceProof(text: string): boolean {
   return text.length <= MAX_LENGTH && FORM.test(text)
 }
@@ -74,7 +68,7 @@ function macOf(key: string, device: string, { userId, credentialEpoch }: DeviceA
     .toString('base64url')
 }
 
-/** How an account is named in counts: they must not hold e-mail addresses. */
+/** The key of an account in counters, which must not contain e-mail addresses. */
 export function accountKey(email: string): string {
   return createHash('sha256')
     .update(email.toLowerCase())

@@ -1,24 +1,23 @@
-/** What an endpoint of better-auth asks of the credential that authenticates the call. */
+/** What an endpoint of better-auth requires of the call's credential. */
 interface EndpointRule {
   /**
-   * Whether an access token may do it. Every service that an access token is sent to sees it, so
-   * that it must not be enough for what lasts longer than the token does (RFC 9700, section 2.3).
-   * `password`: only with the user's password in the same request.
+   * Whether an access token is enough. Every service that an access token is sent to sees it, so it
+   * must not be enough for effects that outlast the token (RFC 9700, section 2.3). `password`: only
+   * with the user's password in the same request.
    */
   accessToken?: 'alone' | 'password'
-  /**
-   * The field of the body that holds the user's password, where the endpoint itself verifies it.
-   */
+  /** The body field with the user's password, where the endpoint itself verifies it. */
   password?: string
   /**
-   * A change after which an account may be lost: it wants a credential shown in the session lately.
+   * A change that can take over an account. It needs a credential that was verified in the session
+   * lately.
    */
   grave?: true
 }
 
 /**
- * What is not listed here, an access token may not do. Paths are better-auth's own, by which it
- * routes.
+ * An access token may not call an endpoint that is not listed here. Paths are better-auth's own, by
+ * which it routes.
  */
 const rules: Record<string, EndpointRule> = {
   '/get-session': { accessToken: 'alone' },
@@ -44,13 +43,14 @@ const rules: Record<string, EndpointRule> = {
     password: 'password',
     grave: true
   },
-  // The code is a credential of its own.
+  // The code is itself a credential.
   '/two-factor/verify-totp': { accessToken: 'alone' },
   '/two-factor/verify-backup-code': { accessToken: 'alone' }
 }
 
 /**
- * Administration that changes nothing, or that gives a right back. All else below /admin is grave.
+ * Administration that changes nothing, or that gives a right back. Everything else below /admin is
+ * sensitive.
  */
 const harmlessAdministration: readonly string[] = [
   '/admin/get-user',
@@ -64,7 +64,7 @@ const harmlessAdministration: readonly string[] = [
   '/admin/stop-impersonating'
 ]
 
-/** A call of an endpoint: its path as better-auth routed it, and the body as it was sent. */
+/** A call of an endpoint: the path that better-auth routed it to, and the body as it was sent. */
 export interface EndpointCall {
   path: string
   body: unknown
@@ -78,7 +78,7 @@ export function allowsAccessToken(call: EndpointCall): boolean {
   )
 }
 
-/** Whether a call is a grave change. */
+/** Whether a call is a sensitive change. */
 export function isGrave({ path }: EndpointCall): boolean {
   return (
     rules[path]?.grave === true ||
@@ -86,12 +86,12 @@ export function isGrave({ path }: EndpointCall): boolean {
   )
 }
 
-/** Whether a call shows the code of a second factor, or a backup code. */
+/** Whether a call sends the code of a second factor, or a backup code. */
 export function guessesFactor({ path }: EndpointCall): boolean {
   return path.startsWith('/two-factor/verify-')
 }
 
-/** Whether the call carries the user's password where its endpoint verifies it. */
+/** Whether the call sends the user's password, where its endpoint verifies it. */
 export function carriesPassword({ path, body }: EndpointCall): boolean {
   const field = rules[path]?.password
   if (field === undefined || typeof body !== 'object' || body === null) return false

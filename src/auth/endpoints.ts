@@ -1,6 +1,6 @@
 /** An endpoint of better-auth as its router knows it. */
 export interface AuthEndpoint {
-  /** Below the base path; parameters are written `:name`. */
+  /** Below the base path. Parameters are written `:name`. */
   path: string
   methods: readonly string[]
   /** Whether it takes forms beside JSON. */

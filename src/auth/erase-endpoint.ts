@@ -11,7 +11,7 @@ import { administratorsOnly, anyUserId } from './administrators.js'
 import { currentOrigin } from './event-origin.js'
 import { confirmNow, currentCall } from './call-context.js'
 
-/** How long an answer waits for the end of an erasure; the rest is done behind it. */
+/** How long an answer waits for the end of an erasure. The rest happens after the answer. */
 const MAX_ERASING_MS = 5_000
 
 export interface EraseEndpointOptions {
@@ -26,9 +26,8 @@ const administratorMiddleware = administratorsOnly({
 })
 
 /**
- * Deletes a user, or takes one who was deleted before, and erases what names them.
- * `admin/remove-user` leaves addresses and devices in what happened, until retention. It may be
- * asked again: then it goes on.
+ * Deletes and erases a user, or erases one who was deleted before. `admin/remove-user` leaves
+ * addresses and devices in the events until retention. It may be repeated, and then continues.
  */
 export function eraseEndpoint({ prisma, erasures, confirmation }: EraseEndpointOptions) {
   return {
@@ -58,7 +57,7 @@ export function eraseEndpoint({ prisma, erasures, confirmation }: EraseEndpointO
               throw new APIError('NOT_FOUND', { code: 'USER_NOT_FOUND', message: 'User not found' })
             await requestForDeleted(prisma, erasures, userId)
           }
-          // What names the person is taken away when no copy of a session shows it any more.
+          // Only now: before, copies of a session could still show what names the person.
           await confirmNow(confirmation)
           return ctx.json({
             success: true,
@@ -70,7 +69,7 @@ export function eraseEndpoint({ prisma, erasures, confirmation }: EraseEndpointO
   } satisfies BetterAuthPlugin
 }
 
-/** Notes that somebody is to be erased who was deleted before, and who wants it. */
+/** Requests the erasure of a user who was deleted before, and notes who asked for it. */
 export async function requestForDeleted(
   prisma: PrismaClient,
   erasures: Erasures,

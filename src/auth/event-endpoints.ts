@@ -11,7 +11,7 @@ import { administratorsOnly, anyUserId } from './administrators.js'
 
 export interface EventEndpointsOptions {
   prisma: PrismaClient
-  /** The keyed hashes of a name, one for each secret that counts. */
+  /** The keyed hashes of a name, one for each configured secret. */
   hashesOf: (name: string) => string[]
 }
 
@@ -32,15 +32,15 @@ const administratorMiddleware = administratorsOnly({
   message: 'You are not allowed to see what happened to others'
 })
 
-/** Which part of a list a query names. */
+/** The page that a query asks for. */
 const wantedBy = (query: { limit: string; after?: string | undefined }) => ({
   limit: Number(query.limit),
   after: query.after
 })
 
 /**
- * What administrators may look up of others: their sessions, live and ended, and what happened to
- * them and to their account. It changes nothing.
+ * What administrators may look up about other users: their sessions, live and ended, and the events
+ * of their sessions and account. It changes nothing.
  */
 export function eventEndpoints({ prisma, hashesOf }: EventEndpointsOptions) {
   return {

@@ -2,9 +2,9 @@ import { originOutsideRequests, type Origin } from '../account/origin.js'
 import { currentCall } from './call-context.js'
 
 /**
- * Who does what the running code does: the person of the call, or the administrator who acts
- * through it, with the client's address; outside of a call, the operator or the server itself. An
- * impersonation is its administrator's doing.
+ * The origin of what the running code does: the user of the call, or the administrator who acts
+ * through it, with the client's address. Outside of a call it is the operator or the server itself.
+ * An impersonation's acts are its administrator's.
  */
 export function currentOrigin(): Origin {
   const { call, actor, from } = currentCall()

@@ -21,8 +21,8 @@ const administratorMiddleware = administratorsOnly({
 })
 
 /**
- * What is stored of a person, for the person and for administrators, in pages. That it was asked
- * for is told in the account's events.
+ * Exports what is stored of a user, for that user and for administrators, in pages. The request
+ * becomes an account event.
  */
 export function exportEndpoints({ prisma }: { prisma: PrismaClient }) {
   return {

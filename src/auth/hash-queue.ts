@@ -1,9 +1,9 @@
 import type { Networks } from '../network.js'
 
-/** Whom a hash is computed for. */
+/** The client that a hash is computed for. */
 export interface HashClient {
   networks: Networks
-  /** Aborted when the client went away: nobody waits for the hash then. */
+  /** Aborted when the client disconnected: then the hash is not needed. */
   gone: AbortSignal | null
 }
 
@@ -12,9 +12,9 @@ export interface HashQueueOptions {
   atOnce: number
   /** How long a hash may wait for its turn, as expected when it is queued. */
   maxWaitMs: number
-  /** A monotonic clock, in milliseconds: it measures how long a hash takes. */
+  /** A monotonic clock, in milliseconds. It measures how long a hash takes. */
   now: () => number
-  /** Makes the error of a hash that is refused, or dropped because its client went away. */
+  /** Makes the error of a hash that is refused, or dropped because its client disconnected. */
   refused: (why: 'full' | 'gone') => Error
 }
 
@@ -25,25 +25,28 @@ interface Waiting {
 }
 
 /**
- * So many may wait whatever a hash takes: a slow machine must not turn a handful of people away.
+ * At least this many may wait, however long a hash takes: a slow machine must not refuse a handful
+ * of users.
  */
 const MIN_WAITING = 8
-/** What a hash is thought to take before one was measured. */
+/** The assumed time of a hash before one was measured. */
 const FIRST_GUESS_MS = 50
-/** How much the last hash counts in the running mean. */
+/** The weight of the last hash in the running mean. */
 const WEIGHT = 1 / 16
 
 /**
  * Hashes that wait for their turn. The queue holds what can be computed within `maxWaitMs`, at the
- * running mean of a hash's time, and takes turns between networks: first between wide ones, then
+ * running mean of a hash's time. It takes turns between networks: first between wide ones, then
  * between the narrow ones of each. When it is full, the network with the most waiting hashes loses
- * its last one to a network with fewer; where no other network has more, the newcomer is refused.
+ * its last one to a network with fewer. Where no other network has more, the new hash is refused.
  * So a flood from one network sheds itself, and a client from elsewhere waits for one hash of each
  * other network. (P. McKenney, "Stochastic Fairness Queueing", 1990: longest-queue drop.)
  */
 export class HashQueue {
   readonly #options: HashQueueOptions
-  /** By wide network, then by narrow; whose turn is next stands first. No list is empty. */
+  /**
+   * By wide network, then by narrow. The network whose turn is next comes first. No list is empty.
+   */
   readonly #lines = new Map<string, Map<string, Waiting[]>>()
   #waiting = 0
   #running = 0
@@ -58,7 +61,7 @@ export class HashQueue {
     return this.#waiting
   }
 
-  /** How many may wait now. */
+  /** How many may wait at present. */
   get capacity(): number {
     const { atOnce, maxWaitMs } = this.#options
     return Math.max(MIN_WAITING, Math.floor((maxWaitMs * atOnce) / this.#meanMs))
@@ -67,8 +70,8 @@ export class HashQueue {
   /**
    * Computes a hash when its turn has come.
    *
-   * @throws what `refused` makes, when the queue is full, or when the client goes away before the
-   *   hash is begun
+   * @throws the error of `refused`, when the queue is full, or when the client disconnects before
+   *   the hash begins
    */
   async run<T>(client: HashClient, compute: () => Promise<T>): Promise<T> {
     await this.#turn(client)
@@ -127,7 +130,8 @@ export class HashQueue {
   }
 
   /**
-   * Takes the oldest hash of the network whose turn it is; the network goes to the end of the line.
+   * Takes the oldest hash of the network whose turn it is. That network goes to the end of the
+   * line.
    */
   #takeFirst(): Waiting {
     for (const [wide, line] of this.#lines) {
@@ -156,8 +160,8 @@ export class HashQueue {
   }
 
   /**
-   * Refuses the last hash of the network that has the most, if that has more than the newcomer's
-   * would have.
+   * Refuses the last hash of the network that has the most, if that has more than the new hash's
+   * network would have.
    */
   #makeRoomFor({ networks }: HashClient): boolean {
     const ownLine = this.#lines.get(networks.wide)

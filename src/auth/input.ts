@@ -10,8 +10,8 @@ const longest: Record<string, number> = {
   role: 1024,
   userAgent: 16_384
 }
-// PostgreSQL has no NUL in texts, and UTF-8 no lone surrogates: those would be stored as another
-// character.
+// PostgreSQL has no NUL in texts, and UTF-8 has no lone surrogates: another character would be
+// stored.
 const UNSTORABLE = /[\0\p{Surrogate}]/u
 
 const EMAIL = z.email()
@@ -22,7 +22,7 @@ export function isEmailAddress(text: string): boolean {
   return text.length <= MAX_EMAIL_LENGTH && EMAIL.safeParse(text).success
 }
 
-/** What somebody who asks for users sees of one, and may therefore find and sort them by. */
+/** The fields of a user that a client may see in lists, and so may filter and sort by. */
 const shownOfUser: ReadonlySet<string> = new Set([
   'id',
   'name',
@@ -39,8 +39,8 @@ const shownOfUser: ReadonlySet<string> = new Set([
 ])
 
 /**
- * What better-auth itself writes of a user. `credentialEpoch` is ours alone, and an id is never
- * chosen by anybody.
+ * The fields that better-auth itself writes. `credentialEpoch` is ours alone, and clients never
+ * choose an id.
  */
 const createdOfUser: ReadonlySet<string> = new Set(
   [...shownOfUser].filter((field) => field !== 'id')
@@ -49,7 +49,7 @@ const updatedOfUser: ReadonlySet<string> = new Set(
   [...createdOfUser].filter((field) => field !== 'createdAt')
 )
 
-/** What an administrator may write of a user in `data`, where better-auth takes any field. */
+/** The fields that an administrator may write in `data`, where better-auth takes any. */
 const writtenByAdministrator: ReadonlySet<string> = new Set([
   'name',
   'email',
@@ -64,7 +64,7 @@ const writtenByAdministrator: ReadonlySet<string> = new Set([
 const refusedByBetterAuth = ['id', 'password']
 
 /**
- * Refuses fields of a user that are no input, whoever asks.
+ * Refuses fields of a user that no client may write.
  *
  * @throws APIError 400 INVALID_INPUT
  */
@@ -79,7 +79,8 @@ export function checkUserFields(
 }
 
 /**
- * Refuses what a client may not name in a call: better-auth passes these fields on as they are.
+ * Refuses fields that a client may not name in a call, because better-auth passes them on
+ * unchanged.
  *
  * @throws APIError 400 INVALID_INPUT
  */
@@ -109,17 +110,17 @@ function objectAt(value: unknown, field: string): object {
 }
 
 /**
- * Refuses values that the store cannot take or that would be dear to carry in every check: objects,
- * NUL characters, overlong names.
+ * Refuses values that the store cannot take, or that would be expensive to carry in every check:
+ * objects, NUL characters, overlong names.
  *
- * @throws APIError 400 INVALID_INPUT, and marks the scope: some endpoints swallow it
+ * @throws APIError 400 INVALID_INPUT, and marks the call context, because some endpoints swallow it
  */
 export function checkInput(model: string, values: Record<string, unknown>): void {
   const fault = findInputFault(model, values)
   if (fault !== null) refuse(fault)
 }
 
-/** What is wrong with the values, in words; null where nothing is. */
+/** Describes what is wrong with the values. Null where nothing is. */
 export function findInputFault(model: string, values: Record<string, unknown>): string | null {
   for (const [field, value] of Object.entries(values)) {
     for (const item of Array.isArray(value) ? value : [value]) {
@@ -137,8 +138,8 @@ export function findInputFault(model: string, values: Record<string, unknown>): 
 }
 
 /**
- * What must not be in any text that a client sends: another character would be stored in its place,
- * or none.
+ * Looks for characters that must not be in any client text, because the store would replace or drop
+ * them.
  */
 export function findTextFault(value: unknown, field: string): string | null {
   if (typeof value === 'string') return UNSTORABLE.test(value) ? unstorable(field) : null
@@ -155,8 +156,8 @@ function unstorable(field: string): string {
 }
 
 /**
- * Refuses pages that are none: PostgreSQL fails on a negative offset, and Prisma reads a negative
- * limit as "from the end".
+ * Refuses invalid pages: PostgreSQL fails on a negative offset, and Prisma reads a negative limit
+ * as "from the end".
  *
  * @throws APIError 400 INVALID_INPUT
  */
@@ -170,7 +171,7 @@ export function checkPage(page: { limit?: number | undefined; offset?: number | 
   }
 }
 
-/** @throws APIError 400 INVALID_INPUT, and marks the scope */
+/** @throws APIError 400 INVALID_INPUT, and marks the call context */
 export function refuse(message: string): never {
   currentCall().invalidInput = true
   throw new APIError('BAD_REQUEST', { code: 'INVALID_INPUT', message })

@@ -6,7 +6,7 @@ const MAX_LENGTH = 128
 
 /**
  * Limits for better-auth, which counts UTF-16 units and would call 65 emoji too long.
- * `findPasswordFault` decides what may be set; what may be tried is bounded here, with room for
+ * `findPasswordFault` decides what may be set. These limits bound what may be tried, with room for
  * every spelling of the longest password.
  */
 export const passwordLengths = { minPasswordLength: 1, maxPasswordLength: 1024 }
@@ -17,11 +17,11 @@ export type PasswordFault = Extract<ErrorCode, `password_${string}`>
 let commonPasswords: Promise<Set<string>> | undefined
 
 /**
- * Looks for a reason not to set a password. Ask wherever one is set; signing in with an old one
- * goes on to work.
+ * Looks for a reason not to set a password. Call it wherever one is set. Signing in with an old
+ * password still works.
  *
- * @param about what the password must not be, because it is tried first: the e-mail address, the
- *   name of the application
+ * @param about texts that the password must not be, because attackers try them first: the e-mail
+ *   address, the application's name
  */
 export async function findPasswordFault(
   password: string,
@@ -45,8 +45,8 @@ export async function findPasswordFault(
 }
 
 /**
- * Loads the list when a password is set for the first time: most processes only check sessions. It
- * takes some 3 MB.
+ * Loads the list when a password is set for the first time, because most processes only check
+ * sessions. It takes about 3 MB.
  */
 async function loadCommonPasswords(): Promise<Set<string>> {
   const { dictionary } = await import('@zxcvbn-ts/language-common')

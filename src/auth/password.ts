@@ -16,9 +16,8 @@ const parameters = { algorithm: ARGON2ID, memoryCost: 19_456, timeCost: 2, paral
 const MAX_WAIT_MS = 2_000
 
 /**
- * How many hashes a process computes at once; further ones wait their turn. One core is left to the
- * event loop, and with it to everybody's checks. libuv's pool has four threads, which DNS and files
- * need as well.
+ * How many hashes a process computes at once; further ones wait. One core is left to the event
+ * loop, which all checks need. libuv's pool has four threads, which DNS and files need as well.
  *
  * @param cores that this process may run on
  */
@@ -36,26 +35,26 @@ const queue = new HashQueue({
 /**
  * Hashes a password in libuv's thread pool, off the event loop.
  *
- * @throws Refusal 503 `overloaded` when too many wait, or the client of the running call went away;
- *   it becomes the call's answer
+ * @throws AppError 503 `overloaded` when too many wait, or the call's client disconnected; it
+ *   becomes the call's answer
  */
 export function hashPassword(password: string): Promise<string> {
   return inTurn(() => hash(password.normalize('NFKC'), parameters))
 }
 
 /**
- * An Argon2 hash in the PHC string format; more memory than six digits of KiB could take the whole
+ * An Argon2 hash in the PHC string format. More memory than six digits of KiB could take the whole
  * machine.
  */
 const ARGON2_HASH =
   /^\$argon2(?:id|i|d)\$v=\d+\$m=\d{1,6},t=\d{1,2},p=\d{1,2}\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+$/
 
 /**
- * Whether the password is the one that was hashed; the hash names its own parameters. Where the
- * store has something else, from an import say, no password is right, and finding out costs as much
- * as a wrong one.
+ * Whether the password is the one that was hashed. The hash names its own parameters. Where the
+ * store has anything else, for example from an import, no password is right, and the answer takes
+ * as long as for a wrong one.
  *
- * @throws Refusal as `hashPassword`
+ * @throws AppError as `hashPassword`
  */
 export async function verifyPassword({
   hash: stored,
@@ -82,7 +81,7 @@ async function inTurn<T>(compute: () => Promise<T>): Promise<T> {
   try {
     return await queue.run(currentCall().client, compute)
   } catch (error) {
-    // better-auth would make a wrong password of it, or a failure of its own.
+    // better-auth would turn it into a wrong password, or an error of its own.
     if (error instanceof AppError) reportFault(error)
     throw error
   }

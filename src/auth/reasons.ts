@@ -24,7 +24,7 @@ export function endpointPath(): string {
   return tryGetCurrentAuthEndpointContext()?.path ?? ''
 }
 
-/** Why the endpoint that is running revokes sessions. */
+/** The reason with which the running endpoint revokes sessions. */
 export function revocationReason(): RevocationReason {
   const path = endpointPath()
   return (
@@ -37,23 +37,22 @@ export function revocationReason(): RevocationReason {
   )
 }
 
-/** Why a session that the endpoint begins ends the one that the cookie named. */
+/** The reason with which a new session of the endpoint ends the one that the cookie named. */
 export function replacementReason(): RevocationReason {
   return endpointPath().startsWith('/two-factor/') ? 'second_factor_changed' : 'signed_in_again'
 }
 
 /**
- * Whether a credential is shown to the endpoint that is running: the session that it begins is then
- * as recent as can be.
+ * Whether the running endpoint verifies a credential. The session that it begins is then recent.
  */
 export function credentialShown(): 'now' | 'none' {
   return /^\/(sign-in|sign-up|two-factor\/verify-)/.test(endpointPath()) ? 'now' : 'none'
 }
 
-/** How the endpoint that is running has proved who the user is (RFC 8176). */
+/** How the running endpoint has authenticated the user (RFC 8176). */
 export function authenticationMethods(predecessor: Session | null): string[] {
   const path = endpointPath()
-  // A new password is set by whoever has passed what the session asked for.
+  // A user who sets a new password has already passed what the session required.
   if (path === '/change-password' && predecessor) return predecessor.amr
   if (path.startsWith('/two-factor/verify')) return ['pwd', 'otp', 'mfa']
   return path.startsWith('/admin/') ? [] : ['pwd']

@@ -8,8 +8,8 @@ import { guessesFactor } from './endpoint-rules.js'
 import { confirmBeforeAnswer, currentCall } from './call-context.js'
 
 /**
- * Notes the credentials that a signed-in user shows again: the password at `verify-password`, then
- * the second factor where there is one.
+ * Notes credentials that a signed-in user enters again: the password at `verify-password`, then the
+ * second factor where there is one.
  */
 export function recentSignIn({
   prisma,

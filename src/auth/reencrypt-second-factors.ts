@@ -3,20 +3,20 @@ import { symmetricDecrypt, symmetricEncrypt } from 'better-auth/crypto'
 import type { PrismaClient } from '../database/database.js'
 import type { Keys, SecretKeys } from '../secrets/keys.js'
 
-/** Rows that are encrypted anew between two looks at the store. */
+/** Rows that are re-encrypted between two reads of the store. */
 const BATCH = 200
 
 /**
- * better-auth numbers its secrets, and names the number in what it encrypts:
- * "$ba$<number>$<ciphertext>". The same on every node.
+ * The number of a secret, which better-auth puts into what it encrypts:
+ * "$ba$<number>$<ciphertext>". It is the same on every node.
  */
 export function secretVersion({ id }: SecretKeys): number {
   return Number.parseInt(id, 16)
 }
 
 /**
- * Signs anew what a previous secret has signed as better-auth does, cookies and bearer tokens:
- * "<value>.<base64 HMAC-SHA256>". better-auth knows the current secret alone.
+ * Re-signs a cookie or bearer token that a previous secret has signed as better-auth does:
+ * "<value>.<base64 HMAC-SHA256>". better-auth knows only the current secret.
  *
  * @returns null where no previous secret has signed it
  */
@@ -35,9 +35,9 @@ export function resign({ auth, all }: Keys, signed: string): string | null {
 }
 
 /**
- * Encrypts second factors anew that a previous secret has encrypted, so that it can be forgotten
- * some day. Of nodes that differ about which secret is the current one, only those do it that agree
- * with the store; else they would undo each other's work.
+ * Re-encrypts second factors that a previous secret has encrypted, so that it can be removed some
+ * day. Where nodes differ about the current secret, only those that agree with the store do it.
+ * Otherwise they would undo each other's work.
  */
 export async function reencryptSecondFactors(prisma: PrismaClient, keys: Keys): Promise<void> {
   const check = await prisma.keyCheck.findUnique({ where: { purpose: 'auth_secret' } })
@@ -57,14 +57,14 @@ export async function reencryptSecondFactors(prisma: PrismaClient, keys: Keys): 
         where: { id, ...before },
         data: { secret, backupCodes }
       })
-      // a code was used meanwhile, or the factors were removed: the row is read anew
+      // A code was used at the same time, or the factors were removed: read the row again.
       if (count === 0) break
       after = id
     }
   }
 }
 
-/** What no known secret has encrypted stays as it is. */
+/** Data that no known secret has encrypted stays unchanged. */
 async function reencrypt(keys: Keys, data: string): Promise<string> {
   const ciphertext = /^\$ba\$\d+\$(.*)$/.exec(data)?.[1] ?? data
   for (const { auth } of keys.all) {

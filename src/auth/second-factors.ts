@@ -6,12 +6,12 @@ import { takeFactorAttempt } from '../session/recent-sign-in.js'
 import { currentCall } from './call-context.js'
 import { codeAt, matchingStep, stepAt } from './totp.js'
 
-/** What better-auth refuses and counts as a wrong code. */
+/** A code that better-auth refuses, and counts as a wrong one. */
 const NO_CODE = ''
 
 export interface SecondFactorOptions {
   prisma: PrismaClient
-  /** Under what name authenticator apps show the account. */
+  /** The name under which authenticator apps show the account. */
   issuer: string
   /** Milliseconds since 1970. */
   now: () => number
@@ -24,10 +24,10 @@ type Verify = (input: never) => Promise<unknown>
 
 /**
  * better-auth's second factors, with another check of an app's codes: each time step counts once,
- * on all nodes together, and one step back at most. better-auth's own check takes a code as often
+ * on all nodes together, and at most one step back. better-auth's own check accepts a code as often
  * as it is sent, for 90 seconds. Its endpoint does the rest: it is given a code that it accepts, or
- * one that it refuses. Wrong codes are counted here as well, before they are looked at: better-auth
- * counts them afterwards, so that any number that is sent at once is looked at.
+ * one that it refuses. Wrong codes are also counted here, before they are verified. better-auth
+ * counts them afterwards, so any number of concurrent guesses would be verified.
  */
 export function secondFactors({ prisma, issuer, now }: SecondFactorOptions) {
   const plugin = twoFactor({ issuer, accountLockout: { enabled: false } })
@@ -50,8 +50,8 @@ export function secondFactors({ prisma, issuer, now }: SecondFactorOptions) {
 }
 
 /**
- * The endpoint as it was, except that `before` sees each code first, and says which one better-auth
- * is given.
+ * The endpoint, except that `before` sees each code first and decides which one better-auth is
+ * given.
  */
 function guarded<Endpoint extends Verify>(
   endpoint: Endpoint,
@@ -72,14 +72,14 @@ function guarded<Endpoint extends Verify>(
   return Object.assign(verify, endpoint)
 }
 
-/** The code that better-auth's endpoint is given in the place of the one that was sent. */
+/** The code that better-auth's endpoint is given in place of the one that was sent. */
 async function decideCode(
   ctx: Context,
   { prisma, now }: Pick<SecondFactorOptions, 'prisma' | 'now'>
 ): Promise<string> {
   const { code } = ctx.body as { code: string }
   const factor = await askedFactor(ctx, prisma)
-  if (!factor) return code // better-auth says what is missing, before it looks at the code
+  if (!factor) return code // better-auth reports what is missing, before it looks at the code
   const secret = secretBytes(
     await symmetricDecrypt({ key: ctx.context.secretConfig, data: factor.secret })
   )
@@ -90,9 +90,9 @@ async function decideCode(
 }
 
 /**
- * The factor that is asked for, as better-auth finds it: that of the session's user, else of the
- * one whose password was given. Of the latter each guess is counted here; a session's are when the
- * session is read.
+ * The factor in question, as better-auth finds it: that of the session's user, else of the user
+ * whose password was given. For the latter each guess is counted here. A session's guesses are
+ * counted when the session is read.
  *
  * @throws APIError 429 ACCOUNT_TEMPORARILY_LOCKED after too many wrong ones in a row
  */
@@ -113,7 +113,7 @@ async function askedFactor(
   return factor
 }
 
-/** Whose password was given before, in the sign-in that the call goes on with. */
+/** The user whose password was given earlier, in the sign-in that the call continues. */
 async function challengedUserId(ctx: Context): Promise<string | null> {
   const challenge = await ctx.getSignedCookie(
     ctx.context.createAuthCookie('two_factor').name,
@@ -125,8 +125,8 @@ async function challengedUserId(ctx: Context): Promise<string | null> {
 }
 
 /**
- * Takes a time step, if neither it nor a later one was taken: of two who send one code at once, on
- * any nodes, one is refused.
+ * Takes a time step, if neither it nor a later one was taken: of two requests with one code, on any
+ * nodes, one is refused.
  */
 async function takeStep(prisma: PrismaClient, id: string, step: number): Promise<boolean> {
   const taken = await prisma.$executeRaw`
@@ -137,7 +137,7 @@ async function takeStep(prisma: PrismaClient, id: string, step: number): Promise
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 
 /**
- * The key in a stored secret: as it is, or, where it came from another server, in Base32 behind
+ * The key in a stored secret: raw, or, where it came from another server, in Base32 behind
  * better-auth's prefix.
  */
 function secretBytes(secret: string): Uint8Array {

@@ -18,7 +18,7 @@ import { findSessionToken, handleOf, parseHandle } from '../session/session-toke
 import { findSession } from '../session/store.js'
 import { currentCall, notePending } from './call-context.js'
 
-/** How long a one-time token may be used, in milliseconds: as better-auth's. */
+/** How long a one-time token may be used, in milliseconds: the same as better-auth's. */
 const ONE_TIME_TOKEN_MS = 180_000
 
 const byCookie = {
@@ -29,9 +29,9 @@ const byCookie = {
 
 const refuse = (message: string, code: string) => new APIError('BAD_REQUEST', { code, message })
 /**
- * What a one-time token's row holds: the handle of the session that made it, the epoch of its
- * user's credentials, and `bearer` where the client showed a session token of a session that began
- * by a sign-in.
+ * The value in a one-time token's row: the handle of the session that made it, the epoch of its
+ * user's credentials, and `bearer` where the client sent a session token of a session that began by
+ * a sign-in.
  */
 const MADE_BY = /^(?<handle>\S+) (?<epoch>\d+)(?<bearer> bearer)?$/
 
@@ -42,9 +42,9 @@ const unauthorized = () =>
   new APIError('UNAUTHORIZED', { code: 'UNAUTHORIZED', message: 'Unauthorized' })
 
 /**
- * better-auth's endpoints that revoke sessions, replaced under their own names and paths: theirs
- * looks sessions up by a token, which lists do not show here, and ends "all others" one by one, for
- * the first hundred. Requests and answers are unchanged.
+ * better-auth's endpoints that revoke sessions, replaced under their own names and paths. Theirs
+ * look sessions up by a token, which lists do not show here, and end "all others" one by one, for
+ * the first hundred only. Requests and answers are unchanged.
  */
 export function sessionEndpoints({ revoker }: { revoker: Revoker }): BetterAuthPlugin {
   return {
@@ -52,8 +52,8 @@ export function sessionEndpoints({ revoker }: { revoker: Revoker }): BetterAuthP
     hooks: {
       before: [
         {
-          // better-auth answers 500, but a client without cookies, or one that lost this one, has
-          // made the request.
+          // better-auth answers 500, but the client has no cookies, or has lost this one, so it is
+          // a client error.
           matcher: ({ path = '' }) => path === '/admin/stop-impersonating',
           handler: createAuthMiddleware(async (ctx) => {
             const { name } = ctx.context.createAuthCookie('admin_session')
@@ -117,9 +117,9 @@ export function sessionEndpoints({ revoker }: { revoker: Revoker }): BetterAuthP
 }
 
 /**
- * The making of a one-time token. As better-auth's, but for what is kept: the session's handle,
- * with the epoch of the credentials, and whether a cookie made it, which script on a page can use
- * and not read.
+ * Makes a one-time token. As better-auth's, except for what is kept: the session's handle, with the
+ * epoch of the credentials, and whether a cookie made it, which a script on a page can use but not
+ * read.
  */
 export function generateOneTimeToken({ prisma }: { prisma: PrismaClient }) {
   return createAuthEndpoint(
@@ -141,8 +141,8 @@ export function generateOneTimeToken({ prisma }: { prisma: PrismaClient }) {
 }
 
 /**
- * Whoever shows the session token of a session that began by a one-time token may have made that
- * one with a cookie.
+ * Whether the session token did not come from a cookie: a session that began by a one-time token
+ * may have got that with a cookie.
  */
 async function isByBearer(prisma: PrismaClient, sessionId: string): Promise<boolean> {
   if (currentCall().presented !== null) return false
@@ -154,15 +154,14 @@ async function isByBearer(prisma: PrismaClient, sessionId: string): Promise<bool
 }
 
 /**
- * The verification of a one-time token. better-auth's sets the cookie of the session that made the
- * token, for which it keeps that session's token in the store; here the store has a handle, and a
- * new session begins on the authority of the old one, with which it ends. A change of the user's
- * credentials ends the token, also where the session that made it goes on: somebody else may hold
- * it.
+ * Verifies a one-time token. better-auth's sets the cookie of the session that made the token, and
+ * keeps that session's token in the store for it. Here the store has a handle, and a new session
+ * begins, which derives from the old one and ends with it. A change of the user's credentials ends
+ * the token, even where the session that made it goes on, because a thief may hold it.
  *
  * Tokens in the body, among them a refresh token, are given only for a one-time token that a
- * session token made: else script on a page could turn a cookie into a credential to carry away.
- * That is refused before the one-time token is used.
+ * session token made. Otherwise a script on a page could turn a cookie into a credential to carry
+ * away. That is refused before the one-time token is used up.
  */
 export function verifyOneTimeToken({ prisma }: { prisma: PrismaClient }) {
   return createAuthEndpoint(

@@ -53,8 +53,8 @@ import { currentOrigin } from './event-origin.js'
 import { currentCall } from './call-context.js'
 
 /**
- * The longest life of a cookie: browsers cut it to 400 days (RFC 6265bis, section 5.5), and
- * better-call refuses a longer one. The session may live on.
+ * The longest life of a cookie. Browsers cut it to 400 days (RFC 6265bis, section 5.5), and
+ * better-call refuses a longer one. The session may live longer.
  */
 export const LONGEST_COOKIE_SECONDS = 400 * 86_400
 
@@ -63,36 +63,36 @@ export interface SessionModelOptions {
   peppers: Peppers
   idleTtlSeconds: number
   absoluteTtlSeconds: number
-  /** How many sessions of a user may live. */
+  /** How many live sessions a user may have. */
   maxSessions: number
-  /** Writes when sessions were used, as far as this process knows. */
+  /** Writes the uses of sessions that this process has noted. */
   flushUses: () => Promise<void>
-  /** The connections that reads and single writes go to, and a transaction for several. */
+  /** The connection for reads and single writes, and a transaction for several. */
   reading: () => Promise<Queryable>
   writing: () => Promise<Queryable>
   inTransaction: <T>(work: (db: Queryable) => Promise<T>) => Promise<T>
-  /** Makes changes known to every cache, when they are committed. */
+  /** Makes committed changes known to every cache. */
   changed: (changes: readonly Change[]) => Promise<void>
-  /** Waits until revocations of these sessions by somebody else are known to every cache. */
+  /** Waits until revocations of these sessions by other calls are known to every cache. */
   settle: (sessionIds: readonly string[]) => Promise<void>
   /**
-   * As `changed`, when all sessions of a user were ended, together with those that somebody else
-   * has ended.
+   * As `changed`, for a user whose sessions were all ended. Includes those that other calls have
+   * ended.
    */
   ended: (userId: string, changes: readonly Change[]) => Promise<void>
   /**
-   * Ends sessions ahead of a transaction that ends all of a user's, where there are more than one
+   * Ends sessions before a transaction that ends all of a user's, where there are more than one
    * statement should end.
    */
   thinOut: (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => Promise<void>
 }
 
-/** better-auth's lists have no pages: they show so many of the newest sessions. */
+/** better-auth's lists have no pages. They show this many of the newest sessions. */
 const LISTED = 1_000
 
 /**
- * A session in better-auth's shape. `token` is the real one only where the caller presented it,
- * else a handle.
+ * A session in better-auth's form. `token` is the real one only where the caller presented it, else
+ * a handle.
  */
 type AuthSession = Record<string, unknown> & { id: string; token: string; userId: string }
 
@@ -120,8 +120,8 @@ export class SessionModel {
     const impersonatedBy = text(data['impersonatedBy']) ?? scope.source?.impersonatedBy ?? null
     const credentialEpoch = scope.epochs.get(userId) ?? null
     const predecessor = predecessorOf(userId)
-    // An administrator who acts as somebody else comes back to a session of their own: that one is
-    // not to be kept alive.
+    // An impersonation gets no refresh token: its administrator returns to their own session, and
+    // nothing should keep it alive.
     const pepper = this.#options.peppers.current
     const refresh =
       scope.transport === 'body' && impersonatedBy === null
@@ -133,10 +133,10 @@ export class SessionModel {
       userId,
       idleTtlSeconds: this.#options.idleTtlSeconds,
       absoluteTtlSeconds: this.#absoluteTtlSeconds(data['expiresAt'], predecessor),
-      // better-auth writes IPv6 out in full: everywhere else an address has its short form.
+      // better-auth writes IPv6 addresses in full. Everywhere else they have their short form.
       ipAddress: parseAddress(text(data['ipAddress']) ?? ''),
       userAgent: text(data['userAgent']),
-      // The device of an administrator who impersonates is none of the user's.
+      // The device of an impersonation is the administrator's and not the user's.
       name: impersonatedBy === null ? (scope.deviceName ?? predecessor?.name ?? null) : null,
       amr: scope.source?.amr ?? authenticationMethods(predecessor),
       impersonatedBy,
@@ -148,13 +148,13 @@ export class SessionModel {
               role: scope.source ? null : (scope.actor?.role ?? null)
             },
       credentialEpoch,
-      // Where no credential was read, the session that authorises the call stands for it, and must
-      // still be active.
+      // Where no credential was read, the acting session authorises the new one, and must still be
+      // active.
       actingSessionId:
         credentialEpoch === null || impersonatedBy !== null
           ? (scope.actor?.session.id ?? null)
           : null,
-      // An administrator who impersonates comes back to the session that the cookie names.
+      // An administrator returns from an impersonation to the session that the cookie names.
       replaces:
         text(data['impersonatedBy']) || !scope.presented
           ? null
@@ -186,8 +186,7 @@ export class SessionModel {
   }
 
   /**
-   * Begins a session where there is room, at the cost of one statement; else makes room in a
-   * transaction.
+   * Begins a session: in one statement where there is room; else in a transaction that makes room.
    */
   async #insert(session: NewSession): Promise<Inserted> {
     const { maxSessions, writing, inTransaction, flushUses, changed } = this.#options
@@ -195,7 +194,7 @@ export class SessionModel {
       return this.#insertImpersonation(session, session.impersonatedBy)
     const inserted = await insertSession(await writing(), session, maxSessions)
     if (inserted.outcome !== 'full') return inserted
-    // What was used is known in memory first. In an open transaction the store may have this one
+    // Uses are noted in memory first. In an open transaction the store may have only this
     // connection.
     if (!currentTransaction()?.isOpen) await flushUses()
     return inTransaction(async (db) => {
@@ -203,15 +202,13 @@ export class SessionModel {
       if (!('taken' in room)) return { outcome: 'full', ...room }
       await changed(room.taken)
       const begun = await insertSession(db, session, null)
-      // Nothing is taken for a session that does not begin.
+      // No session is ended for one that does not begin.
       if (begun.outcome !== 'inserted') throw credentialChanged()
       return begun
     })
   }
 
-  /**
-   * Begins an impersonation, and tells of it in the same transaction. It takes nobody's session.
-   */
+  /** Begins an impersonation, with its event in the same transaction. It ends no other session. */
   async #insertImpersonation(session: NewSession, administrator: string): Promise<Inserted> {
     const { maxSessions, inTransaction } = this.#options
     return inTransaction(async (db) => {
@@ -231,8 +228,8 @@ export class SessionModel {
   }
 
   /**
-   * Finds a session with its user by its token, which is better-auth's question "who is this?"; or,
-   * without the user, by id.
+   * Finds a session with its user by its token, which is how better-auth asks for the signed-in
+   * user; or by id, without the user.
    */
   async findOne(where: Where[], withUser: boolean): Promise<AuthSession | null> {
     const token = where.find((condition) => condition.field === 'token')?.value
@@ -246,8 +243,8 @@ export class SessionModel {
       transaction ? await transaction.forWrite() : undefined
     )
     if (surrogate && !check.active) scope.surrogateRefused = check.cause
-    // better-auth answers "signed out" to a session that is so already: that answer must be as
-    // final as the other's.
+    // better-auth answers "signed out" for a session that has already ended. That must be as final
+    // as the other call's answer.
     if (!check.active && isRevocation(check.cause))
       await this.#options.settle([parseSessionToken(token)?.sessionId ?? ''])
     if (!check.active || !record?.user) return null
@@ -261,7 +258,7 @@ export class SessionModel {
   }
 
   /**
-   * Lists active sessions. Handles are accepted, and shown for every session whose token was not
+   * Lists active sessions. Accepts handles, and shows them for every session whose token was not
    * presented.
    */
   async findMany(where: Where[], withUser: boolean): Promise<AuthSession[]> {
@@ -269,8 +266,8 @@ export class SessionModel {
     const presented = new Map<string, string>()
     const filter = sessionFilter(where, presented)
     const rows = await listSessions(await this.#options.reading(), filter, { limit: LISTED })
-    // A named session that is not there: better-auth's sign-out then deletes nothing and answers
-    // "done", which must be final, too.
+    // A named session is missing: better-auth's sign-out then deletes nothing and answers "done",
+    // which must be final, too.
     if (rows.length < (filter.sessionIds?.length ?? 0))
       await this.#options.settle(filter.sessionIds ?? [])
     return rows
@@ -283,7 +280,7 @@ export class SessionModel {
   }
 
   /**
-   * better-auth's updates of a session move its expiry, which only use does here; they write
+   * better-auth's updates of a session move its expiry, which only use does here. They write
    * nothing and return the row.
    */
   async update(where: Where[], update: Record<string, unknown>): Promise<AuthSession | null> {
@@ -292,15 +289,15 @@ export class SessionModel {
     return (await this.findMany(where, false))[0] ?? null
   }
 
-  /** Deleting a session means revoking it; deleting a user's, all of them. */
+  /** Deleting a session revokes it. Deleting a user's sessions revokes all of them. */
   async revoke(where: Where[]): Promise<number> {
     const reason = revocationReason()
     const { userId, sessionIds } = sessionFilter(where, new Map())
     if (sessionIds !== undefined) {
       const changes = await this.#revokeNamed(sessionIds, userId ?? null, reason)
       await this.#options.changed(changes)
-      // Somebody else has ended them, and may not have been answered yet: this answer must be as
-      // final as theirs.
+      // Another call has ended them and may not be confirmed yet. This answer must be as final as
+      // that call's.
       if (!endsAll(changes, sessionIds)) await this.#options.settle(sessionIds)
       return changes.length
     }
@@ -315,7 +312,7 @@ export class SessionModel {
     })
   }
 
-  /** Why a session is not enough for the endpoint that is running; null when it is. */
+  /** Why a session is not enough for the running endpoint. Null when it is. */
   async #refusalOf(
     session: Session,
     user: UserRow,
@@ -327,8 +324,8 @@ export class SessionModel {
     const db = await this.#options.reading()
     if (isGrave(call)) {
       const { recent, secondFactor } = await findRecentSignIn(db, session.id)
-      // The endpoint verifies the password itself, and refuses a wrong one. Where there is a second
-      // factor it is not enough.
+      // The endpoint verifies the password itself, and refuses a wrong one. With a second factor
+      // the password is not enough.
       if (!recent && (secondFactor || !carriesPassword(call))) return 'reauthentication_required'
     }
     // better-auth counts guesses at a second factor only before the sign-in is complete.
@@ -342,7 +339,7 @@ export class SessionModel {
     return null
   }
 
-  /** Revokes sessions; where another one authorises that, only as long as it may. */
+  /** Revokes sessions. Where another session authorises that, only while it may. */
   async #revokeNamed(
     sessionIds: readonly string[],
     userId: string | null,
@@ -359,8 +356,8 @@ export class SessionModel {
         return changes
       }
       await holdActorsUser(db, actor)
-      // All in one statement, which locks the sessions in one order: two administrators may end
-      // each other's at once.
+      // One statement, which locks all sessions in one order: two administrators may end each
+      // other's at once.
       const changes = await revokeSessions(db, sessionIds, userId, reason, actor.session.id)
       if (changes.length === 0) acceptActor(await findSession(db, actor.session.id))
       await tellRevoked(db, changes, reason)
@@ -380,7 +377,7 @@ export class SessionModel {
 
   /**
    * better-auth's expiry counts only where it is shorter than ours ("don't remember me",
-   * impersonation): then it is absolute.
+   * impersonation). Then it is absolute.
    */
   #absoluteTtlSeconds(expiresAt: unknown, predecessor: Session | null): number {
     const left =
@@ -390,15 +387,15 @@ export class SessionModel {
     const ours = Math.max(1, Math.min(this.#options.absoluteTtlSeconds, left))
     if (!(expiresAt instanceof Date)) return ours
     const asked = Math.round((expiresAt.getTime() - Date.now()) / 1000)
-    // What better-auth asks for by itself is the life of the cookie, which browsers cap.
+    // This is better-auth's own default, the life of the cookie, which browsers cap.
     if (asked >= LONGEST_COOKIE_SECONDS - 60) return ours
     return Math.max(1, Math.min(ours, asked))
   }
 }
 
 /**
- * Tells of sessions that an administrator or operator has ended, in the transaction that ended
- * them. Sessions' own events tell of the others.
+ * Writes events for sessions that an administrator or operator has ended, in the transaction that
+ * ended them. Other ends are in the session events.
  */
 async function tellRevoked(
   db: Queryable,
@@ -422,8 +419,8 @@ function tooManySessions(): APIError {
 }
 
 /**
- * The session in whose place a new one begins, when its user changes a credential: it must not come
- * to live longer by that.
+ * The session that a new one replaces when its user changes a credential. The new session must not
+ * live longer than that one.
  */
 function predecessorOf(userId: string): Session | null {
   const session = currentCall().actor?.session
@@ -435,8 +432,8 @@ function authSession(row: SessionRow, token: string): AuthSession {
     id: row.id,
     token,
     userId: row.userId,
-    // better-auth asks for the password again by this date: what counts is when the person last
-    // gave it.
+    // better-auth asks for the password again by this date. What counts is when the user last
+    // entered it.
     createdAt: row.authTime,
     updatedAt: row.updatedAt,
     expiresAt: row.expiresAt,
@@ -447,8 +444,8 @@ function authSession(row: SessionRow, token: string): AuthSession {
 }
 
 /**
- * better-auth compares `expiresAt` with this machine's clock, and signs out on it: a clock that is
- * fast must not do that.
+ * Moves `expiresAt` to this machine's clock: better-auth compares the two, and a fast clock must
+ * not sign users out.
  */
 function onLocalClock(row: SessionRow, now: Date): SessionRow {
   if (row.expiresAt.getTime() > Date.now()) return row
@@ -466,7 +463,7 @@ function tokenOf(row: SessionRow, presented: ReadonlyMap<string, string>): strin
 const isNamed = (field: string) => field === 'token' || field === 'id' || field === 'userId'
 
 /**
- * Turns better-auth's conditions into the sessions that they name; `presented` collects the real
+ * Turns better-auth's conditions into the sessions that they name. `presented` collects the real
  * tokens among them.
  */
 function sessionFilter(
@@ -494,7 +491,8 @@ function sessionFilter(
 
 function sessionIdOf(value: string, field: string, presented: Map<string, string>): string[] {
   if (field === 'id') return [value]
-  // Signed as well, as clients have it: to answer "done" and end nothing would be a lie.
+  // Signed tokens count as well, as clients have them: otherwise the answer would be "done" while
+  // the session goes on.
   const parsed = findSessionToken(value)
   if (parsed) presented.set(parsed.sessionId, value)
   const id = parsed?.sessionId ?? parseHandle(value)

@@ -4,8 +4,8 @@ import { currentCall } from './call-context.js'
 
 /**
  * For clients that want tokens and no cookies. It must be the last plugin: after every other hook
- * it looks which session the call has ended with, whatever endpoint of whatever plugin began it. A
- * second factor that is pending has taken that session back by then.
+ * it reads with which session the call has ended, whatever endpoint began it. A pending second
+ * factor has taken that session back by then.
  */
 export function tokenTransport(): BetterAuthPlugin {
   return {
@@ -13,8 +13,8 @@ export function tokenTransport(): BetterAuthPlugin {
     hooks: {
       before: [
         {
-          // The refresh tokens of the session that changes its password are among those that may
-          // have been stolen: a new session takes its place.
+          // The refresh tokens of the session that changes its password may have been stolen, so a
+          // new session replaces it.
           matcher: ({ path }) => path === '/change-password' && currentCall().transport === 'body',
           handler: createAuthMiddleware(async (ctx) => ({
             context: { body: { ...(ctx.body as object), revokeOtherSessions: true } }

@@ -1,9 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 
-/**
- * How long a code is shown, in milliseconds, and its length: what authenticator apps take for
- * granted.
- */
+/** How long a code is shown, in milliseconds, and its length. Authenticator apps assume these. */
 const STEP_MS = 30_000
 const DIGITS = 6
 
@@ -22,9 +19,8 @@ export function codeAt(secret: Uint8Array, step: number): string {
 }
 
 /**
- * The time step whose code was given: the current one, or the one before, for the code that
- * somebody began to type just in time (RFC 6238 5.2 recommends no more). A code of the future is
- * refused.
+ * The time step of a code: the current one, or the one before, for a user who began to type just in
+ * time (RFC 6238 5.2 recommends no more). A code of the future is refused.
  *
  * @returns null for a wrong code
  */

@@ -11,7 +11,7 @@ import { hashPassword } from './password.js'
 import { normalizeRole, wrongRole } from '../roles.js'
 import { confirmNow, currentCall, runOutsideRequest } from './call-context.js'
 
-/** What better-auth offers for writes, with hooks: its own, and through them our adapter. */
+/** better-auth's writes with its hooks, which go through our adapter. */
 export interface UserWriter {
   createUser(user: Record<string, unknown>): Promise<{ id: string }>
   createAccount(account: {
@@ -30,7 +30,7 @@ export interface UserWriter {
 export interface NewUser {
   email: string
   name: string
-  /** Roles with commas between them. */
+  /** Roles separated by commas. */
   role: string
   password: string
 }
@@ -41,13 +41,13 @@ export interface UsersOptions {
   erasures: Erasures
   writer: () => Promise<UserWriter>
   appName: string
-  /** The roles that there are beside user and admin. */
+  /** The roles beside user and admin. */
   roles: readonly string[]
 }
 
 /**
- * Changes of users outside of a request, for whoever runs the server: the same checks, locks, ends
- * of sessions and events as over HTTP. Each returns when every cache knows of it.
+ * Changes users outside of a request, for the operator: the same checks, locks, ends of sessions
+ * and events as over HTTP. Each returns when every cache has applied it.
  *
  * Those that may end sessions return null then; else the time by which every copy of an ended one
  * has ended.
@@ -60,10 +60,10 @@ export class Users {
   }
 
   /**
-   * Makes a user with a password, both or neither.
+   * Creates a user with a password, in one transaction: both or neither.
    *
-   * @throws Refusal for an address, name, role or password that is none
-   * @throws Error when somebody has the address
+   * @throws AppError for an invalid address, name, role or password
+   * @throws Error when the address is taken
    */
   async create({ email, name, role, password }: NewUser): Promise<{ id: string; email: string }> {
     const { prisma } = this.#options
@@ -75,8 +75,8 @@ export class Users {
     const hash = await this.#hash(password, address)
     return this.#change(async (writer) => {
       try {
-        // In one transaction, unlike sign-up: a user without a way in could not be told from one
-        // who has lost theirs.
+        // One transaction, unlike sign-up: a user without a way to sign in would look like one who
+        // has lost it.
         return await withTransaction(prisma, async () => {
           const { id } = await writer.createUser({
             email: address,
@@ -93,15 +93,16 @@ export class Users {
           return { id, email: address }
         })
       } catch (error) {
-        if (isDuplicate(error)) throw taken(address) // somebody was faster
+        if (isDuplicate(error)) throw taken(address) // another call was faster
         throw error
       }
     }).then(({ result }) => result)
   }
 
   /**
-   * Changes fields of a user. A ban ends all sessions, other changes show in them. @throws Refusal
-   * for a value that is none
+   * Changes fields of a user. A ban ends all sessions. Other changes show in them.
+   *
+   * @throws AppError for an invalid value
    */
   async update(userId: string, update: Record<string, unknown>): Promise<Date | null> {
     this.#checkFields(update)
@@ -110,8 +111,9 @@ export class Users {
   }
 
   /**
-   * Sets a password, the first one or another, and ends all sessions. @throws Refusal for one that
-   * must not be set, and where there is no such user
+   * Sets a password, the first one or another, and ends all sessions.
+   *
+   * @throws AppError for a password that must not be set, and where there is no such user
    */
   async setPassword(userId: string, password: string): Promise<Date | null> {
     const user = await this.#options.prisma.user.findUnique({
@@ -132,15 +134,16 @@ export class Users {
       } catch (error) {
         if (isOrphan(error)) throw new AppError('not_found', `there is no user ${userId}`)
         if (!isDuplicate(error)) throw error
-        await writer.updatePassword(userId, hash) // somebody has just set a first one
+        await writer.updatePassword(userId, hash) // another call has just set a first one
       }
     })
     return effectiveBy
   }
 
   /**
-   * Deletes a user with all ways in, and ends all sessions. @returns null when there is no such
-   * user
+   * Deletes a user with all ways to sign in, and ends all sessions.
+   *
+   * @returns null when there is no such user
    */
   async delete(userId: string): Promise<{ effectiveBy: Date | null } | null> {
     const { result, effectiveBy } = await this.#change((writer) => writer.deleteUser(userId))
@@ -148,10 +151,10 @@ export class Users {
   }
 
   /**
-   * Erases a person, deleting the user where there is one. It may be repeated: then it goes on.
+   * Erases a user, deleting the account where there is one. It may be repeated, and then continues.
    *
-   * @returns null when nothing is kept under the id; `erased`: whether all of it is done already,
-   *   or the server's job does the rest
+   * @returns null when nothing is kept under the id; `erased`: whether all of it is done, or the
+   *   server's job does the rest
    */
   async erase(
     userId: string,
@@ -169,8 +172,8 @@ export class Users {
   }
 
   /**
-   * As a call of better-auth: what it has committed is made known to every cache, all at once,
-   * before it returns.
+   * Runs work as one call of better-auth: what it has committed is made known to every cache, all
+   * at once, before it returns.
    */
   async #change<T>(
     work: (writer: UserWriter) => Promise<T>
