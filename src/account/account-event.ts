@@ -1,59 +1,59 @@
 /*
- * What happened to whom. `account_event` stands beside `session_event`: that one tells of one
- * session, this one of the account.
+ * Events of an account, in `account_event`. Its sibling `session_event` has the events of one
+ * session.
  *
  * How to write one:
  *
  * - In the transaction of the change: `writeAccountEvents(db, origin, [{ userId, kind, … }])` with
  *   the `db` of that transaction. The change and its event are committed together or not at all, so
- *   a change that cannot be told of does not happen. Never catch what it throws.
- * - Who did it is the `Origin` (origin.ts): `currentOrigin()` of src/auth/event-origin.ts tells it,
- *   inside a call of better-auth and outside. An operation of the command line runs in
+ *   no change goes unrecorded. Never catch what it throws.
+ * - The actor is the `Origin` (origin.ts). `currentOrigin()` of src/auth/event-origin.ts returns
+ *   it, inside a call of better-auth and outside. An operation of the command line runs in
  *   `actingAsOperator`.
- * - Changes that go through better-auth's adapter (users, accounts, second factors, sessions) are
- *   told by `AccountWrites` and `SessionModel` already, whoever makes them: whoever calls
- *   `auth.users` writes nothing.
- * - A sign-in that succeeded is in `session_event` and is not told twice. One that failed is summed
- *   up: see failed-attempts.ts.
- * - `detail` has the fields below and no others. No password, token, code, address or free text
- *   belongs into it.
+ * - `AccountWrites` and `SessionModel` already write the events of all changes that go through
+ *   better-auth's adapter (users, accounts, second factors, sessions). A caller of `auth.users`
+ *   writes none.
+ * - A sign-in that succeeded is in `session_event`, and gets no second event. Failed ones are
+ *   summed up: see failed-attempts.ts.
+ * - `detail` has the fields below and no others. It must not contain a password, token, code,
+ *   address or free text.
  */
 
-/** What may have happened. */
+/** The kinds of events. */
 export const accountEventKinds = [
   /** Summed up: one row for a name, network, cause and quarter of an hour. */
   'sign_in_failed',
   /**
-   * A signed-in user's password or code was asked for again, and was wrong. Summed up in the same
-   * way.
+   * A signed-in user was asked for the password or a code again, and it was wrong. Summed up in the
+   * same way.
    */
   'reauthentication_failed',
   'user_created',
   'user_deleted',
   'user_erased',
   'user_exported',
-  /** `detail.until`: when the ban ends by itself. */
+  /** `detail.until`: when the ban expires. */
   'user_banned',
-  /** Cause `ban_expired` where a ban has ended by itself. */
+  /** Cause `ban_expired` where the ban has expired. */
   'user_unbanned',
   /** `detail.from` and `detail.to`: the roles. */
   'role_changed',
-  /** By somebody else than the person; `detail.fields` names what was changed. */
+  /** By another user; `detail.fields` names what was changed. */
   'profile_changed',
-  /** The hash is that of the address before. */
+  /** The hash is that of the previous address. */
   'email_changed',
   'email_verified',
   'password_set',
   'password_changed',
   'password_reset',
-  /** `detail.provider`: by which provider one signs in. */
+  /** `detail.provider`: the provider to sign in with. */
   'sign_in_method_added',
   'sign_in_method_removed',
   'second_factor_added',
   'second_factor_removed',
   'backup_codes_made',
   'backup_code_used',
-  /** By an administrator or operator; `detail.sessions`: how many. One session is named. */
+  /** By an administrator or operator; `detail.sessions`: how many. A single session is named. */
   'sessions_revoked',
   /** `detail.administrator`: who acts as the user. The session is the impersonation. */
   'impersonation_begun',
@@ -67,7 +67,7 @@ export const accountEventKinds = [
 
 export type AccountEventKind = (typeof accountEventKinds)[number]
 
-/** What an event says besides: nothing that somebody typed, and no secret. */
+/** Further facts of an event: nothing that a user typed, and no secret. */
 export interface EventDetail {
   from?: readonly string[]
   to?: readonly string[]
@@ -80,13 +80,13 @@ export interface EventDetail {
   gateway?: string
 }
 
-/** Something that happened to an account, as it is written. Its time is the database's. */
+/** An event of an account, as it is written. Its time is the database's. */
 export interface NewAccountEvent {
-  /** Whose account it is; null where it is nobody's (a gateway, a signing key). */
+  /** The account's user. Null where there is none (a gateway, a signing key). */
   userId: string | null
   kind: AccountEventKind
   cause?: string | null
-  /** Where it is not the one in which it was done: the session that it was done to. */
+  /** The session that was changed, where it is not the one that made the change. */
   sessionId?: string | null
   /** See `hashName`. */
   nameHash?: string | null

@@ -3,43 +3,47 @@ import { inBatches } from '../database/pace.js'
 import { eraseAccountEvents } from './store.js'
 
 /*
- * Erasing a person: after the end of all sessions is known everywhere, nothing that names them is
- * kept any longer. What happened stays, by ids.
+ * Erases a user: once the end of all sessions is confirmed everywhere, nothing that names the
+ * person is kept. Events stay, under ids.
  *
  * - The row in `erasure` is written in the transaction that deletes the user. From then on the
- *   erasure cannot be lost: what a process leaves undone, the job of any node goes on with, and the
- *   command can be said again.
- * - The work is many small statements, each committed: no lock is held for long, however much
- *   somebody has piled up. Each may be repeated.
- * - What was under way when the user was deleted (a failed sign-in that a node has yet to write, a
- *   replayed refresh) may leave an address behind the first pass. So everything is looked through
- *   once more a little later.
+ *   erasure cannot be lost: the job of any node finishes what a process leaves undone, and the
+ *   command can be repeated.
+ * - The work is many small statements, each committed, so no lock is held for long, however much
+ *   there is. Each may be repeated.
+ * - Work that was under way when the user was deleted (a failed sign-in that a node has yet to
+ *   write, a replayed refresh) may leave an address after the first pass. So there is a second pass
+ *   a little later.
  */
 
 /** Sessions that one step takes. */
 const SESSIONS = 200
 
 /**
- * When whatever was under way at the deletion has been written, in seconds: notes of failed
+ * When work that was under way at the deletion has been written, in seconds: notes of failed
  * attempts wait for 2 s, and statements have their time limit.
  */
 const SETTLED_SECONDS = 30
-/** Erasures that one round of the job takes on. */
+/** Erasures that one round of the job works on. */
 const ROUND = 20
 /**
- * The longest window in which guesses at an account are counted (limits.ts), in seconds: counts
- * that are older have ended by themselves.
+ * The longest window of the counters for guesses at an account (limits.ts), in seconds. Older
+ * counters have expired.
  */
 const COUNTS_SECONDS = 3_600
 
-/** Forgets counts of guesses at an account. @throws Error when they cannot be reached */
+/**
+ * Deletes the counters of guesses at an account.
+ *
+ * @throws Error when they cannot be reached
+ */
 export type ForgetCounts = (counts: { account: string; userId: string }) => Promise<void>
 
 export interface ErasuresOptions {
   prisma: PrismaClient
-  /** Under which hashes events keep a name, one for each secret that counts. */
+  /** The hashes under which events keep a name, one for each configured secret. */
   hashesOf: (name: string) => string[]
-  /** How counts of guesses name an account. */
+  /** The account's key in the counters of guesses. */
   accountKey: (email: string) => string
   forgetCounts: ForgetCounts
   /** A monotonic clock, in milliseconds. */
@@ -47,9 +51,9 @@ export interface ErasuresOptions {
 }
 
 export interface FinishOptions {
-  /** After so long it stops between two steps, and leaves the rest to the job. */
+  /** After this time it stops between two steps, and leaves the rest to the job. */
   maxMs?: number
-  /** Told after each step how many sessions have been looked through, of how many. */
+  /** Called after each step with the number of sessions done, and of all. */
   onProgress?: (done: number, total: number) => void
 }
 
@@ -69,13 +73,13 @@ export class Erasures {
 
   /**
    * Notes that a user is to be erased. Call it in the transaction that deletes the user, while it
-   * holds the row; or for one who is gone already.
+   * holds the row; or for a user who has already been deleted.
    */
   async request(db: Queryable, userId: string): Promise<void> {
     const { hashesOf, accountKey } = this.#options
     const email =
       (await db.user.findUnique({ where: { id: userId }, select: { email: true } }))?.email ?? null
-    // Attempts at an address that the account had before are about the same person.
+    // Failed attempts at an earlier address of the account are about the same person.
     const nameHashes = [
       ...(email === null ? [] : hashesOf(email)),
       ...(await earlierNames(db, userId))
@@ -85,7 +89,7 @@ export class Erasures {
       ON CONFLICT ("userId") DO UPDATE SET "requestedAt" = clock_timestamp(), "doneAt" = NULL, "sweptAt" = NULL`
   }
 
-  /** Whether anything is kept under the id of somebody who is no user (any more). */
+  /** Whether anything is kept under the id of a user who does not exist (any more). */
   async isKnown(userId: string): Promise<boolean> {
     const [row] = await this.#options.prisma.$queryRaw<{ known: boolean }[]>`
       SELECT EXISTS (SELECT 1 FROM "erasure" WHERE "userId" = ${userId}) OR EXISTS (SELECT 1 FROM "session" WHERE "userId" = ${userId})
@@ -94,10 +98,10 @@ export class Erasures {
   }
 
   /**
-   * Erases a user who was requested to be. It may be repeated, and by several at once.
+   * Erases a user whose erasure was requested. It may be repeated, also concurrently.
    *
-   * @returns whether everything was looked through; false where the time was over, or Redis does
-   *   not answer: the job does the rest
+   * @returns whether all is done; false where the time was over, or Redis does not answer: the job
+   *   does the rest
    */
   async finish(
     userId: string,
@@ -107,9 +111,7 @@ export class Erasures {
     return erasure ? this.#erase(erasure, this.#options.now() + maxMs, onProgress) : true
   }
 
-  /**
-   * Goes on with what others have left undone, and looks once more through what is done. For a job.
-   */
+  /** Continues unfinished erasures, and does the second pass of finished ones. For a job. */
   async resume(): Promise<void> {
     const settled = Prisma.sql`clock_timestamp() - ${SETTLED_SECONDS}::int * interval '1 second'`
     for (const erasure of await this.#find(
@@ -137,8 +139,8 @@ export class Erasures {
     const total = await countSessions(prisma, userId)
     let done = 0
     onProgress(0, total)
-    // Their own sessions, and those in which they acted as somebody else: there the device is
-    // theirs as well.
+    // The user's own sessions, and those in which the user impersonated others: there the device is
+    // the user's as well.
     for (const whose of [
       Prisma.sql`"userId" = ${userId}`,
       Prisma.sql`"impersonatedBy" = ${userId}`
@@ -167,8 +169,8 @@ export class Erasures {
 }
 
 /**
- * Where Redis does not answer the erasure stays open, and the job tries again: counts end within
- * the hour by themselves.
+ * If Redis does not answer, the erasure stays open and the job tries again. The counters expire
+ * within the hour.
  */
 function isForgotten(forgetting: Promise<void>): Promise<boolean> {
   return forgetting.then(
@@ -177,7 +179,7 @@ function isForgotten(forgetting: Promise<void>): Promise<boolean> {
   )
 }
 
-/** For a bar: where there are more than a hundred thousand, that many. */
+/** The total for a progress bar. It stops at a hundred thousand. */
 async function countSessions(db: Queryable, userId: string): Promise<number> {
   const [row] = await db.$queryRaw<{ count: number }[]>`
     SELECT count(*)::int AS "count" FROM (SELECT 1 FROM "session" WHERE "userId" = ${userId} LIMIT 100000) counted`
@@ -192,8 +194,8 @@ async function findSessionIds(db: Queryable, whose: Prisma.Sql, after: string): 
 }
 
 /**
- * Takes from sessions, and from what happened to them, from where and on what device it was. The
- * network of a refresh is the `cause` of its event.
+ * Removes addresses and devices from sessions and their events. The network of a refresh is the
+ * `cause` of its event.
  */
 async function eraseSessions(db: Queryable, ids: readonly string[]): Promise<void> {
   await inBatches(
@@ -203,7 +205,7 @@ async function eraseSessions(db: Queryable, ids: readonly string[]): Promise<voi
       SELECT ctid FROM "session_event" WHERE "sessionId" = ANY(${ids}::text[]) AND ("ipAddress" IS NOT NULL OR ("type" = 'new_network' AND "cause" IS NOT NULL))
       LIMIT ${rows} FOR UPDATE))`
   )
-  // In the order of their ids, as everybody locks them.
+  // In the order of their ids, as every statement locks them.
   await db.$executeRaw`
     UPDATE "session" s SET "ipAddress" = NULL, "userAgent" = NULL, "name" = NULL, "network" = NULL, "firstRefreshAddress" = NULL, "lastRefreshAddress" = NULL
     FROM (SELECT "id" FROM "session" WHERE "id" = ANY(${ids}::text[]) AND COALESCE("ipAddress", "userAgent", "name", "network", "firstRefreshAddress", "lastRefreshAddress") IS NOT NULL
@@ -211,7 +213,7 @@ async function eraseSessions(db: Queryable, ids: readonly string[]): Promise<voi
     WHERE s."id" = found."id"`
 }
 
-/** The hashes of addresses that the account had before. */
+/** The hashes of the account's earlier addresses. */
 async function earlierNames(db: Queryable, userId: string): Promise<string[]> {
   const rows = await db.accountEvent.findMany({
     where: { userId, kind: 'email_changed', nameHash: { not: null } },

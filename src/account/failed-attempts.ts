@@ -4,37 +4,37 @@ import { networkOf } from '../network.js'
 import { userAgentFrom } from '../user-agent.js'
 
 /*
- * Failed attempts to prove who one is, summed up: one row of `account_event` for a name, network,
- * cause and quarter of an hour, with a count.
+ * Failed sign-in attempts, summed up: one row of `account_event` for a name, network, cause and
+ * quarter of an hour, with a count.
  *
- * - They are noted in memory and written behind the answer, all of some seconds at once. So an
- *   attempt at a name that there is costs what an attempt at any other costs, and a store that
- *   cannot take them makes no other answer of a 401: they are kept and tried again, and the log
- *   says so. A process that dies loses what it has noted within the last `ATTEMPTS_FLUSH_MS`; its
- *   metrics go with it, the log's lines stay.
- * - A flood fills neither memory nor table. In each quarter of an hour the table takes so many rows
- *   for names with an account, for names without, and for networks; what is beyond is counted by
- *   name, then by network, then in all. The bound holds for all nodes together.
+ * - They are noted in memory and written after the answer, those of some seconds at once. So an
+ *   attempt at an existing name takes as long as any other. A store that cannot take them does not
+ *   change a 401: they are kept and tried again, and the log says so. A process that dies loses
+ *   what it has noted within the last `ATTEMPTS_FLUSH_MS`; its metrics are lost too, but the log's
+ *   lines stay.
+ * - A flood cannot fill memory or the table. In each quarter of an hour the table takes a limited
+ *   number of rows for names with an account, for names without, and for networks. What is beyond
+ *   is counted by name, then by network, then in total. The bound holds for all nodes together.
  */
 
-/** How often what was noted is written, in milliseconds. */
+/** How often the noted attempts are written, in milliseconds. */
 export const ATTEMPTS_FLUSH_MS = 2_000
 
 /** How long one row sums up, in seconds. */
 const WINDOW_SECONDS = 900
 
-/** Rows that a window may have: for names with an account, for names without one, for networks. */
+/** The rows of one window: for names with an account, for names without one, for networks. */
 export const ROWS_OF_WINDOW = { known: 200, unknown: 200, network: 100 } as const
-/** Networks from which attempts at one name are told apart. */
+/** The number of networks that are kept apart for one name. */
 const NETWORKS_OF_NAME = 10
-/** Attempts that memory tells apart until they are written. */
+/** The number of attempts that memory keeps apart until they are written. */
 const PENDING = 2_000
 
-/** A failed attempt. The name is hashed where it is read: nothing here ever holds it. */
+/** A failed attempt. The name is hashed as soon as it is read, and never kept here. */
 export interface FailedAttempt {
   kind: 'sign_in_failed' | 'reauthentication_failed'
   cause: string
-  /** Whose account it was about; null where there is no such account. */
+  /** The user whose account was tried. Null where there is no such account. */
   userId: string | null
   nameHash: string | null
   sessionId: string | null
@@ -42,7 +42,7 @@ export interface FailedAttempt {
   userAgent: string | null
 }
 
-/** Attempts that are alike, summed up. Times are on the clock of this process, in milliseconds. */
+/** Attempts of one kind, summed up. Times are on the clock of this process, in milliseconds. */
 interface Pending extends FailedAttempt {
   network: string | null
   count: number
@@ -50,7 +50,7 @@ interface Pending extends FailedAttempt {
   lastAt: number
 }
 
-/** A row that sums up, as it is written. */
+/** A sum as it is written. */
 interface SumRow extends Pending {
   sumKey: string
 }
@@ -82,10 +82,10 @@ export class FailedAttempts {
   }
 
   /**
-   * Writes what was noted.
+   * Writes the noted attempts.
    *
-   * @throws StoreUnavailable when the store does not answer; what was noted is kept for the next
-   *   call. Where it is not known whether the store has taken it, it may be counted twice.
+   * @throws StoreUnavailable when the store does not answer; the notes are kept for the next call.
+   *   Where it is not known whether the store has taken them, they may be counted twice.
    */
   async flush(): Promise<void> {
     if (this.#pending.size === 0) return
@@ -102,7 +102,8 @@ export class FailedAttempts {
   }
 
   /**
-   * Adds to what is alike. Past the bound only the network counts, and then nothing but the cause.
+   * Adds an attempt to its sum. Past the bound it is counted by network only, and then by cause
+   * only.
    */
   #add(pending: Pending): void {
     const forms = [pending, withoutName(pending), withoutNetwork(withoutName(pending))]
@@ -114,10 +115,10 @@ export class FailedAttempts {
   }
 
   async #write(db: Queryable, pending: readonly Pending[]): Promise<void> {
-    // Whoever counts rows and adds some must be alone at it.
+    // Counting rows and then adding some must not run concurrently.
     await db.$queryRaw`SELECT pg_advisory_xact_lock(hashtextextended('holdfast failed attempts', 0))::text`
-    // Held against their deletion: who erases a person finds what is written here, or is found
-    // here.
+    // Locks users against deletion: an erasure either finds what is written here, or has deleted
+    // the user before.
     const userIds = [...new Set(pending.flatMap(({ userId }) => userId ?? []))]
     const users = await db.$queryRaw<
       { id: string }[]
@@ -139,11 +140,11 @@ export class FailedAttempts {
   }
 }
 
-/** What a quarter of an hour has rows for, and where further attempts go. */
+/** The rows of a quarter of an hour, and where further attempts are counted. */
 class Window {
   readonly #name: string
   readonly #keys: Set<string>
-  /** Rows by class, and by name. */
+  /** Row counts by class and by name. */
   readonly #counts = new Map<string, number>()
 
   constructor(name: string, keys: readonly string[]) {
@@ -153,8 +154,8 @@ class Window {
   }
 
   /**
-   * The rows in which attempts are counted, in the order of their keys: so that nobody waits for
-   * anybody in a circle.
+   * The rows in which attempts are counted, in the order of their keys, so that concurrent writes
+   * do not deadlock.
    */
   place(attempts: readonly Pending[]): SumRow[] {
     const rows = new Map<string, SumRow>()
@@ -186,8 +187,8 @@ class Window {
   }
 
   /**
-   * Whether a row may be used: it is there, or there is room for it in its class, and among those
-   * of its name.
+   * Whether a row may be used: it exists, or there is room for it in its class and among those of
+   * its name.
    */
   #take(row: string, place: keyof typeof ROWS_OF_WINDOW, name?: string): boolean {
     const key = this.#keyOf(row)
@@ -231,7 +232,7 @@ function keyOf({ kind, cause, userId, nameHash, network }: Pending): string {
   return [kind, cause, nameHash, userId, network].join(':')
 }
 
-/** Whom an attempt was about, in a key; null where that is not told. */
+/** The subject of an attempt in a key. Null where there is none. */
 function subjectOf({ userId, nameHash }: FailedAttempt): string | null {
   if (nameHash !== null) return `n${nameHash}`
   return userId === null ? null : `i${userId}`
@@ -255,7 +256,7 @@ function withoutNetwork(attempt: Pending): Pending {
   return { ...attempt, network: null, ipAddress: null, userAgent: null, sessionId: null }
 }
 
-/** For an account that is gone: whose it was, and nothing that names the person. */
+/** For a deleted account: keeps the user id, and removes what names the person. */
 function withoutTraces(attempt: Pending): Pending {
   return {
     ...attempt,

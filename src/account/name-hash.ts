@@ -1,12 +1,12 @@
 import { createHmac } from 'node:crypto'
 
-/** So many bytes tell names apart, and are no longer than needed. */
+/** This many bytes are enough to tell names apart. */
 const BYTES = 16
 
 /**
- * The keyed hash under which a name that somebody tried is kept. People type passwords where a name
- * belongs, and a plain hash of one could be inverted by whoever reads the table: the key is derived
- * from AUTH_SECRET, which is not in the database.
+ * The keyed hash of a name that was tried. Users type passwords into the name field, and a thief of
+ * the table could invert a plain hash of one. The key is derived from AUTH_SECRET, which is not in
+ * the database.
  *
  * @param key `eventNames` of the secret's keys
  */
@@ -19,7 +19,7 @@ export function hashName(key: Buffer, name: string): string {
 }
 
 /**
- * The hashes that a name may be kept under: one for each secret that counts, the current one first.
+ * The hashes that a name may be kept under: one for each configured secret, the current one first.
  */
 export function hashesOfName(keys: readonly { eventNames: Buffer }[], name: string): string[] {
   return keys.map(({ eventNames }) => hashName(eventNames, name))

@@ -2,15 +2,15 @@ import { Prisma, type Queryable } from '../database/database.js'
 import type { PageWanted } from '../page.js'
 import type { AccountEvent } from './account-event.js'
 
-/** What is looked for: all of it must fit. */
+/** Conditions on events. All must hold. */
 export interface EventFilter {
   /**
-   * What happened to this account; with `nameHashes`, attempts at its name that were refused before
-   * anybody looked whose it is.
+   * Events of this account. With `nameHashes` also attempts at its name that were refused before
+   * the account was looked up.
    */
   userId?: string | undefined
   nameHashes?: readonly string[] | undefined
-  /** What this administrator did. */
+  /** Events that this administrator caused. */
   actorId?: string | undefined
   kind?: string | undefined
   since?: Date | undefined
@@ -21,8 +21,8 @@ const columns = Prisma.raw(
 )
 
 /**
- * A page of what happened, newest first. Each part of it is read from an index in the order of the
- * page, so that its cost is that of the page, whatever has piled up.
+ * A page of events, newest first. Each part is read from an index in the order of the page, so the
+ * cost does not grow with the number of events.
  */
 export async function listAccountEvents(
   db: Queryable,
@@ -43,8 +43,8 @@ export async function listAccountEvents(
     Prisma.sql`(SELECT ${columns} FROM "account_event" WHERE ${which} AND ${bounds} ORDER BY "id" DESC LIMIT ${limit})`
   if (userId === undefined && nameHashes === undefined)
     return db.$queryRaw<AccountEvent[]>`${page(Prisma.sql`true`)}`
-  // An event about a name belongs to whoever has the name only where it is nobody else's: people
-  // change their addresses, and others take them.
+  // An event about a name belongs to its present owner only if it names no other user: users change
+  // their addresses, and others take them.
   const parts = [
     ...(userId === undefined ? [] : [page(Prisma.sql`"userId" = ${userId}`)]),
     ...(nameHashes ?? []).map((hash) =>
@@ -60,13 +60,16 @@ export async function listAccountEvents(
   >`SELECT * FROM (${Prisma.join(parts, ' UNION ALL ')}) found ORDER BY "id" DESC LIMIT ${limit}`
 }
 
-/** The smallest id of what happened at a time: ids begin with it (RFC 9562, version 7). */
+/** The smallest id of an event at a time, because ids begin with the time (RFC 9562, version 7). */
 function firstIdAt(time: Date): string {
   const hex = Math.max(0, time.getTime()).toString(16).padStart(12, '0')
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-0000-0000-000000000000`
 }
 
-/** An event as its person sees it: what others did is told, and not who or from where. */
+/**
+ * An event as its user sees it: acts of administrators are shown, but not who they were or their
+ * addresses.
+ */
 export function asSeenByPerson(
   event: AccountEvent
 ): Omit<AccountEvent, 'userId' | 'nameHash' | 'actorId'> {

@@ -5,8 +5,8 @@ import type { NewAccountEvent } from './account-event.js'
 import type { Origin } from './origin.js'
 
 /**
- * Writes what happened, in the transaction of the change that it tells of: one statement, however
- * many events there are.
+ * Writes events in the transaction of the change that they record: one statement, however many
+ * there are.
  *
  * @param db the transaction of the change
  */
@@ -37,8 +37,8 @@ export async function writeAccountEvents(
 }
 
 /**
- * Tells of sessions that an administrator or operator has ended, in the transaction that ended
- * them: one event for each user, with how many there were. One session is named.
+ * Writes events for sessions that an administrator or operator has ended, in the transaction that
+ * ended them: one for each user, with the number. A single session is named.
  *
  * @param cause the reason that the sessions keep
  */
@@ -57,8 +57,8 @@ export async function writeRevokedSessions(
 }
 
 /**
- * The part of a statement that tells of impersonations among the sessions that its step `ended` has
- * ended (columns id, userId, impersonatedBy).
+ * The part of a statement that writes events for the impersonations among the sessions that its
+ * step `ended` has ended (columns id, userId, impersonatedBy).
  *
  * @param cause why they ended: one for all, or a column of that step
  */
@@ -75,12 +75,12 @@ export function intoImpersonationsEnded(
 }
 
 /**
- * Erases what names a person in what happened to their account: address, user agent, hash of the
- * name and detail; and from where they acted on others' accounts. What happened, when and by whom
- * stays, and from where an administrator did it. Each statement has a bound, and it may be
- * repeated: call it in the transaction that erases the person, or after it.
+ * Erases what names a person from the events of their account: address, user agent, hash of the
+ * name, and detail. It also erases the address and device from their acts on others' accounts. The
+ * kind, time and actor stay, and so does an administrator's address. Each statement has a bound,
+ * and it may be repeated. Call it in the transaction that erases the user, or after it.
  *
- * @param nameHashes of the addresses that the person has or had, under every key that counts:
+ * @param nameHashes of the addresses that the person has or had, under every configured key: for
  *   attempts at a name from before there was an account
  * @returns how many events were changed
  */
@@ -89,7 +89,7 @@ export async function eraseAccountEvents(
   userId: string,
   nameHashes: readonly string[] = []
 ): Promise<number> {
-  // Rows that sum up are locked in the order in which attempts are added to them.
+  // Rows with sums are locked in the order in which attempts are added to them.
   const erase = (which: Prisma.Sql, naming: Prisma.Sql, change: Prisma.Sql) =>
     inBatches(
       (rows) => db.$executeRaw`
@@ -100,7 +100,7 @@ export async function eraseAccountEvents(
   const fromWhere = Prisma.sql`"ipAddress" = NULL, "userAgent" = NULL`
   const saysSomething = Prisma.sql`("nameHash" IS NOT NULL OR "detail" IS NOT NULL OR "sumKey" IS NOT NULL)`
   const saysFromWhere = Prisma.sql`("ipAddress" IS NOT NULL OR "userAgent" IS NOT NULL)`
-  // What is said about a name is about this person where it is about nobody else: people change
+  // An event about a name counts as this person's only if it names no other user: users change
   // their addresses, and others take them.
   const theirs = Prisma.sql`("userId" = ${userId} OR ("nameHash" = ANY(${nameHashes}::text[]) AND "userId" IS NULL)) AND COALESCE("actorId", ${userId}) = ${userId}`
   return (
