@@ -3,12 +3,12 @@ import type { PageWanted } from '../page.js'
 import { parseRoles } from '../roles.js'
 
 /*
- * All that is stored of a person, for the person: in pages, so that neither a statement nor an
- * answer grows with what has piled up. No hash, no secret and no token is among it; nor is what
- * names somebody else: from where an administrator acted, or which one.
+ * Exports everything stored of a person, in pages, so that neither a statement nor an answer grows
+ * with the amount. It contains no hash, secret or token, and nothing that names another person:
+ * neither which administrator acted, nor from where.
  */
 
-/** What a record is about, in the order of the export. */
+/** The kinds of records, in the order of the export. */
 export const recordKinds = [
   'user',
   'accounts',
@@ -21,7 +21,7 @@ export const recordKinds = [
 
 export type RecordKind = (typeof recordKinds)[number]
 
-/** Something that is stored of a person. */
+/** One record of a person. */
 export interface PersonRecord {
   kind: RecordKind
   record: Record<string, unknown>
@@ -29,14 +29,14 @@ export interface PersonRecord {
 
 export interface ExportPage {
   records: PersonRecord[]
-  /** For `after`: where the export goes on; null at its end. */
+  /** The cursor for `after`. Null at the end. */
   next: string | null
 }
 
 /** A part of one kind. */
 interface Part {
   records: Record<string, unknown>[]
-  /** Behind which key the kind goes on; null at its end. */
+  /** The key after which the kind continues. Null at its end. */
   next: string | null
 }
 
@@ -48,18 +48,18 @@ type ReadPart = (
 
 /** Sessions whose events one statement looks for. */
 const SESSIONS = 200
-/** Behind all keys of events. */
+/** Sorts after all keys of events. */
 const END = '~'
 
-/** A place in an export: a kind, and behind which key in it. */
+/** A cursor: a kind, and the key in it after which the export continues. */
 const CURSOR = new RegExp(`^(${recordKinds.join('|')}):([\\w./~-]*)$`)
 
-/** Whether a text is a place in an export. */
+/** Whether a text is a cursor. */
 export function isExportCursor(text: string): boolean {
   return CURSOR.test(text)
 }
 
-/** A page of what is stored of a person, who may be no user any more. */
+/** A page of what is stored of a person, whose account may have been deleted. */
 export async function exportPerson(
   db: Queryable,
   userId: string,
@@ -86,7 +86,9 @@ function followerOf(kind: RecordKind): string | null {
   return follower === undefined ? null : `${follower}:`
 }
 
-/** A part that ends where it was not filled; rows that were read in the order of their ids. */
+/**
+ * A part of rows that were read in the order of their ids. It is the last one if it is not full.
+ */
 function partOf(records: Record<string, unknown>[], limit: number): Part {
   const last = records.at(-1)?.['id']
   return { records, next: records.length === limit && typeof last === 'string' ? last : null }
@@ -181,7 +183,7 @@ const parts: Record<RecordKind, ReadPart> = {
     if (!first) return { records, next: null }
     const last = records.at(-1)
     if (last && records.length === limit) return { records, next: `${last.sessionId}/${last.id}` }
-    // All events of these sessions: there may be more sessions.
+    // All events of these sessions were read, but there may be more sessions.
     return {
       records,
       next: first['sessions'] === SESSIONS ? `${String(first['lastSession'])}/${END}` : null
@@ -199,5 +201,5 @@ const parts: Record<RecordKind, ReadPart> = {
 /** In an impersonation the device is the administrator's. */
 const theirs = (column: string) =>
   Prisma.raw(`CASE WHEN "impersonatedBy" IS NULL THEN "${column}" END AS "${column}"`)
-/** Where somebody else did it, from where is no part of what is stored of the person. */
+/** The address of another user's act is not the person's data. */
 const own = Prisma.raw(`("actorId" IS NULL OR "actorId" = "userId")`)

@@ -17,27 +17,27 @@ export interface ListedUser {
 }
 
 /**
- * A user as support sees them: who it is, how they sign in, what keeps them from it, and when they
- * were last here.
+ * A user as support sees them: identity, ways to sign in, what prevents a sign-in, and when they
+ * were last seen.
  */
 export interface DescribedUser extends ListedUser {
   image: string | null
   banReason: string | null
-  /** When a ban ends by itself. */
+  /** When the ban expires. */
   banExpires: Date | null
-  /** How the user can sign in: `credential` is a password. */
+  /** The user's ways to sign in. `credential` is a password. */
   providers: string[]
   /** Until when the second factor is locked after too many wrong codes. */
   secondFactorLockedUntil: Date | null
-  /** Active sessions; a thousand where there are more. */
+  /** The number of active sessions. The count stops at a thousand. */
   sessions: number
   lastSeenAt: Date | null
   updatedAt: Date
 }
 
 /**
- * Users that one statement of a search reads, sessions that are counted, and those that are looked
- * at for when somebody was last here.
+ * Users that one statement of a search reads, sessions that are counted, and sessions that are read
+ * to find when the user was last seen.
  */
 const SEARCHED = 20_000
 const COUNTED = 1_000
@@ -46,7 +46,7 @@ const COUNTED = 1_000
  * The id and address of a user.
  *
  * @param who an e-mail address, or an id
- * @throws Refusal 404 where there is no such user
+ * @throws AppError 404 where there is no such user
  */
 export async function getUser(db: Queryable, who: string): Promise<{ id: string; email: string }> {
   const select = { id: true, email: true } as const
@@ -62,7 +62,9 @@ export async function getUser(db: Queryable, who: string): Promise<{ id: string;
   return user
 }
 
-/** As the id of `getUser`, where the user may have been deleted: an id stands for itself. */
+/**
+ * As the id of `getUser`, for a user who may have been deleted: an unknown id is returned as it is.
+ */
 export async function getUserIdOrPast(db: Queryable, who: string): Promise<string> {
   return who.includes('@') ? (await getUser(db, who)).id : who
 }
@@ -85,8 +87,8 @@ export async function listUsers(
 }
 
 /**
- * A page of the users whose address or name has the text in it, in whatever case, latest first. It
- * looks at all users until the page is full, so many in each statement.
+ * A page of the users whose address or name contains the text, ignoring case, latest first. It
+ * reads all users until the page is full, a limited number in each statement.
  */
 export async function searchUsers(
   db: Queryable,
@@ -114,9 +116,7 @@ export async function searchUsers(
   }
 }
 
-/**
- * Where a page begins. Written so that the index finds the place, however the statement is planned.
- */
+/** The start of a page. Written so that PostgreSQL finds it by the index with every plan. */
 function behind(after: string | undefined): Prisma.Sql {
   return after === undefined ? Prisma.empty : Prisma.sql`WHERE "id" < ${after}`
 }
@@ -125,7 +125,7 @@ function toListed({ role, ...row }: ListedRow): ListedUser {
   return { ...row, roles: parseRoles(role) }
 }
 
-/** What there is to know of a user; null where there is none. */
+/** All details of a user. Null where there is none. */
 export async function describeUser(db: Queryable, userId: string): Promise<DescribedUser | null> {
   type Row = ListedRow & Omit<DescribedUser, keyof ListedUser>
   const [row] = await db.$queryRaw<Row[]>`
