@@ -2,42 +2,42 @@ import { Client, DatabaseError, type ClientConfig } from 'pg'
 import type { Place } from './database-url.js'
 import type { Openings } from './openings.js'
 
-/** What each connection of a pool is given besides what pg knows. */
+/** The configuration of a pool's connection, beyond what pg knows. */
 export interface ConnectionConfig extends ClientConfig {
   openings?: Openings
-  /** Where this connection is to go; what `host`, `port` and `ssl` say without it. */
+  /** The place to connect to. Without it, what `host`, `port` and `ssl` say. */
   place?: Place
   needsChannelBinding?: boolean
 }
 
-/** What a connection is set to once it is open, and what is asked of the server behind it. */
+/** How a new connection's session is set up, and what its server is checked for. */
 export interface SessionRules {
   statementTimeoutMs: number
   idleInTransactionTimeoutMs: number
-  /** Whether a primary that takes no writes is refused as a standby is. */
+  /** Whether a primary that takes no writes is refused like a standby. */
   needsWritable: boolean
-  /** Set where a pooler is known to stand between; found out otherwise. */
+  /** Set where a pooler is known to be in between. Otherwise it is detected. */
   pooled: boolean
   /** `off`: no statement is prepared under a name. `auto`: none behind a pooler. */
   preparedStatements: 'auto' | 'on' | 'off'
   /**
-   * Where the tables are; null for the first schema of the search path, and the one that was found,
-   * once it was.
+   * The schema of the tables. Null for the first schema of the search path; the one that was found
+   * is set later.
    */
   schema: string | null
 }
 
 /**
- * The server answers, and may not be worked on: a standby, or one whose settings would falsify what
- * is read.
+ * The server answers, but must not be used: a standby, or one whose settings would falsify what is
+ * read.
  */
 export class UnfitServer extends Error {
   override readonly name = 'UnfitServer'
 }
 
 /**
- * Answers after which a connection is of no use: the server is going down, or has become one that
- * takes no writes. Whoever asks next gets a new connection, which may lead to another server.
+ * Errors after which a connection is useless: the server is shutting down, or takes no writes any
+ * more. The next caller gets a new connection, which may lead to another server.
  */
 const ending = new Set(['25006', '57P01', '57P02', '57P03', '57P05', '08000', '08003', '08006'])
 
@@ -55,10 +55,10 @@ interface Checked {
 }
 
 /**
- * A connection that ends when a statement on it got no answer, for the server may still be at it:
- * Prisma would give it back to the pool, where the next request's statements would run inside the
- * transaction that was given up, be answered, and never be committed. It ends as well when the
- * server has said that it is no use any more.
+ * A connection that ends when a statement on it got no answer, because the server may still be
+ * working on it. Prisma would return such a connection to the pool. The next request's statements
+ * would run inside the abandoned transaction, be answered, and never be committed. It also ends
+ * after an error of `ending`.
  */
 export class Connection extends Client {
   readonly #openings: Openings | undefined
@@ -68,7 +68,7 @@ export class Connection extends Client {
 
   constructor(given: ConnectionConfig) {
     const { openings, place, needsChannelBinding = false, ...rest } = given
-    // pg's pool keeps the password where a copy of its options loses it.
+    // pg's pool keeps the password, where a copy of its options loses it.
     const config = given.password === undefined ? rest : { ...rest, password: given.password }
     super(place ? { ...config, host: place.host, port: place.port, ssl: place.ssl } : config)
     this.#openings = openings
@@ -76,22 +76,21 @@ export class Connection extends Client {
   }
 
   /**
-   * Whether something stands between this process and the server that hands its connections to
-   * others between transactions.
+   * Whether a pooler gives this connection's server session to other clients between transactions.
    */
   get pooled(): boolean {
     return this.#pooled
   }
 
   /**
-   * Poolers take these two, and give them to whatever server connection they use. Any other setting
-   * they refuse at the start.
+   * Poolers accept these two settings, and apply them to whatever server connection they use. They
+   * refuse any other at the start.
    */
   getStartupConf(): Record<string, string> {
     return { ...client.getStartupConf.call(this), TimeZone: 'UTC' }
   }
 
-  /** As the pool calls it, which never asks for a promise. */
+  /** As the pool calls it, with a callback and never for a promise. */
   override connect(...args: never[]): never {
     const [opened] = args as unknown as [(error: Error | null) => void]
     const end = this.#openings?.begin()
@@ -102,14 +101,14 @@ export class Connection extends Client {
   }
 
   /**
-   * Looks at the server, and makes the session what the rules say, in one statement. Where a pooler
-   * stands between, the session is not ours to change: another program's statements would run under
-   * our settings. There each transaction sets them for itself.
+   * Checks the server and sets up the session by the rules, in one statement. Behind a pooler the
+   * session is shared: other programs' statements would run under our settings. There each
+   * transaction sets them for itself.
    *
-   * @throws UnfitServer when it must not be worked on
+   * @throws UnfitServer when it must not be used
    */
   async prepare(rules: SessionRules): Promise<void> {
-    // A pooler shows a process id of its own making.
+    // A pooler reports a process id of its own.
     const { processID } = this as unknown as { processID: number | null }
     const direct = rules.pooled ? 'false' : `pg_backend_pid() = ${processID ?? 0}`
     const schema =
@@ -142,7 +141,7 @@ export class Connection extends Client {
       throw new UnfitServer(
         `the pooler before the server keeps TimeZone at ${found.timeZone}: it must pass on TimeZone=UTC, or the role must have it`
       )
-    if (found.direct && found.schema === null) return // not there yet: `migrate` makes it
+    if (found.direct && found.schema === null) return // not there yet: `migrate` creates it
     rules.schema ??= found.schema
     if (rules.schema !== found.schema) {
       throw new UnfitServer(
@@ -164,7 +163,10 @@ export class Connection extends Client {
     return result as never
   }
 
-  /** What is sent where the next statement may reach another session of the server. */
+  /**
+   * Removes what relies on the session from a query, where the next statement may reach another
+   * session of the server.
+   */
   #withoutSession([query, ...rest]: unknown[]): unknown[] {
     if (typeof query !== 'object' || query === null || !('text' in query)) return [query, ...rest]
     const text = query.text === 'BEGIN' && this.#begin !== '' ? this.#begin : query.text
@@ -173,8 +175,8 @@ export class Connection extends Client {
 }
 
 /**
- * Breaks a connection to a server that asks for the password in a way that does not prove whose
- * certificate was seen.
+ * Breaks off a connection to a server whose password request does not prove whose certificate was
+ * seen (channel binding).
  */
 function refuseUnbound(connection: Connection): void {
   const { connection: wire } = connection as unknown as {

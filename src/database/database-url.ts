@@ -5,25 +5,25 @@ import { userInfo } from 'node:os'
 import { createSecureContext, type ConnectionOptions } from 'node:tls'
 import { ConfigError } from '../errors.js'
 
-/** One way to reach a server: an address, and TLS or none. */
+/** One way to reach a server: an address, with TLS or without. */
 export interface Place {
   readonly host: string
   readonly port: number
   readonly ssl: ConnectionOptions | false
-  /** Which of the URL's hosts it belongs to. */
+  /** The index of its host in the URL. */
   readonly hostIndex: number
 }
 
-/** What DATABASE_URL says, in libpq's meaning. */
+/** The meaning of DATABASE_URL, as libpq reads it. */
 export interface PostgresTarget {
   /** In the order in which they are tried. */
   readonly places: readonly Place[]
   readonly user: string
   readonly password: string | undefined
   readonly database: string
-  /** Where the tables are; undefined for the first schema of the search path. */
+  /** The schema of the tables. Undefined for the first schema of the search path. */
   readonly schema: string | undefined
-  /** Whether a server that takes no writes is to be passed over even where it is no standby. */
+  /** Whether a server that takes no writes is skipped even if it is not a standby. */
   readonly needsWritable: boolean
   readonly connectTimeoutMs: number | undefined
   readonly applicationName: string
@@ -32,7 +32,7 @@ export interface PostgresTarget {
   readonly keepAliveIdleMs: number
   readonly needsChannelBinding: boolean
   readonly sslNegotiation: 'postgres' | 'direct'
-  /** Said with Prisma's `pgbouncer=true`: nothing may stay behind on a connection. */
+  /** Prisma's `pgbouncer=true`: no state may stay on a connection. */
   readonly pooled: boolean
 }
 
@@ -44,8 +44,8 @@ const ENCODE =
 const SOCKET_FOLDERS = ['/var/run/postgresql', '/tmp']
 
 /**
- * Parameters that are understood. Any other is refused by name: one that is passed over would be
- * believed to work.
+ * Supported parameters. Any other is refused by name, because an operator would believe that an
+ * ignored one works.
  */
 const known = new Set([
   'host',
@@ -82,7 +82,7 @@ const known = new Set([
   'uselibpqcompat'
 ])
 
-/** What to write instead of parameters that other programs know. */
+/** What to write instead of other programs' parameters. */
 const instead: Record<string, string> = {
   connection_limit: 'set DATABASE_POOL_SIZE instead',
   pool_timeout: 'a request waits less than a second for a connection',
@@ -93,10 +93,10 @@ const instead: Record<string, string> = {
 }
 
 /**
- * Reads DATABASE_URL as libpq does, with Prisma's `schema` and `pgbouncer` beside libpq's
- * parameters, and the files that it names.
+ * Parses DATABASE_URL as libpq does, with Prisma's `schema` and `pgbouncer` beside libpq's
+ * parameters, and reads the files that it names.
  *
- * @throws ConfigError naming DATABASE_URL and the parameter, and never showing the password
+ * @throws ConfigError that names DATABASE_URL and the parameter, and never shows the password
  */
 export function parseDatabaseUrl(url: string): PostgresTarget {
   const { userinfo, hosts, path, query } = split(url)
@@ -150,8 +150,7 @@ function split(url: string): { userinfo: string; hosts: string; path: string; qu
   const [, authority = '', path = '', query = ''] =
     /^([^/?]*)(?:\/([^?]*))?(?:\?([^]*))?$/.exec(rest) ?? []
   const parts = authority.split('@')
-  // What stands before the last @ would be taken for the password's owner, or what stands behind
-  // the first for a host.
+  // With more than one @, a part of the password could be taken for a host.
   if (parts.length > 2 || path.includes('@') || (parts.length === 1 && /@[^=&]*\//.test(query)))
     throw wrong(`has an @ where none may be; if it belongs to the user or the password, ${ENCODE}`)
   const [userinfo, hosts] = parts.length === 2 ? (parts as [string, string]) : ['', authority]
@@ -246,7 +245,7 @@ function portOf(text: string): number {
   return port
 }
 
-/** Where libpq looks when no host is named: the system's socket, if a server made one. */
+/** libpq's default where no host is named: the system's socket, if a server has created one. */
 function socketFolder(port: number): string {
   return SOCKET_FOLDERS.find((folder) => existsSync(`${folder}/.s.PGSQL.${port}`)) ?? 'localhost'
 }
@@ -307,8 +306,7 @@ function tlsOptionsOf(
     ...(max ? { maxVersion: max } : {})
   }
   check(key === undefined ? 'sslcrl' : 'sslkey', () => createSecureContext(options))
-  // Certificates to trust are looked at wherever they are named; names only where that is asked
-  // for.
+  // A named root certificate is always verified; the host name only where that is asked for.
   if (root === undefined) return { ...options, rejectUnauthorized: false }
   return mode === 'verify-full' ? options : { ...options, checkServerIdentity: () => {} }
 }
@@ -339,7 +337,7 @@ function readFile(parameters: Parameters, name: string): string | undefined {
 function placesOf(hosts: readonly Host[], tls: Tls, shuffled: boolean): Place[] {
   const places = hosts.map(({ host, address, port }, hostIndex) =>
     modesOf(host, tls.mode).map((encrypted) => {
-      // The certificate is for the name, wherever the connection goes.
+      // The certificate is for the name, whatever address is used.
       const name = address === undefined || isIP(host) ? {} : { servername: host }
       return {
         host: address ?? host,
@@ -361,7 +359,7 @@ function placesOf(hosts: readonly Host[], tls: Tls, shuffled: boolean): Place[] 
 
 function modesOf(host: string, mode: string | undefined): boolean[] {
   if (host.startsWith('/') || mode === 'disable') return [false]
-  // libpq prefers TLS. Nobody listens between a process and its own machine, where it only costs.
+  // libpq prefers TLS. On loopback there is no eavesdropper, and TLS only costs time.
   const loopback =
     host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
   switch (mode ?? (loopback ? 'allow' : 'prefer')) {

@@ -4,20 +4,20 @@ import { callStore } from './fault.js'
 
 export { Prisma, type PrismaClient }
 
-/** A client inside a transaction, or the client itself: what a query needs. */
+/** A client, or a client inside a transaction: whatever a query can run on. */
 export type Queryable = Prisma.TransactionClient
 
-/** The sole right to migrate a store. */
+/** The exclusive right to migrate a store. */
 export interface MigrationSession {
-  /** Runs `work` in one transaction, of which all is kept or nothing. */
+  /** Runs `work` in one transaction. */
   transaction: <T>(work: (step: MigrationStep) => Promise<T>) => Promise<T>
   /** Runs one statement that must not be in a transaction. */
   statement: (text: string) => Promise<void>
 }
 
-/** What a migration works with inside a transaction. */
+/** What a migration can do inside a transaction. */
 export interface MigrationStep {
-  /** Runs a script of any number of statements, whole. */
+  /** Runs a whole script of any number of statements. */
   run: (script: string) => Promise<void>
   query: <T>(text: string, values: readonly string[]) => Promise<T[]>
 }
@@ -27,27 +27,26 @@ export interface Database {
   readonly kind: 'postgresql' | 'embedded'
   readonly prisma: PrismaClient
   /**
-   * Waits until no other process migrates this store, and keeps them from it until `work` has
-   * ended.
+   * Waits until no other process migrates this store, and keeps them out until `work` has ended.
    */
   migrating<T>(work: (session: MigrationSession) => Promise<T>): Promise<T>
   /**
-   * Connections: how many there are, how many of them wait for work, and how much work waits for
-   * one. Null where there is no pool.
+   * Counts of the pool: all connections, idle connections, and callers that wait for one. Null
+   * where there is no pool.
    */
   pool(): { total: number; idle: number; waiting: number } | null
   close(): Promise<void>
 }
 
 /**
- * Longest wait for one statement or one connection, in milliseconds: an outage must be told within
- * 2 s.
+ * Longest wait for one statement or one connection, in milliseconds: an outage must be reported
+ * within 2 s.
  */
 export const STATEMENT_TIMEOUT_MS = 1_500
 
 /**
- * A Prisma client whose every operation, whoever calls it, goes through `callStore`,
- * so that no caller can mistake an outage for an answer.
+ * A Prisma client whose every operation goes through `callStore`, so that no caller can mistake an
+ * outage for an answer.
  */
 export function createPrisma(adapter: SqlDriverAdapterFactory): PrismaClient {
   const client = new PrismaClient({

@@ -3,13 +3,13 @@ import { types, type Pool } from 'pg'
 import { Prisma, type PrismaClient } from './database.js'
 import { callStore } from './fault.js'
 
-/** Statements that a connection keeps prepared; those past it are planned anew each time. */
+/** Statements that a connection keeps prepared. Others are planned at each call. */
 const PREPARED = 100
 const INT8 = 20
 const TIMESTAMPTZ = 1184
 
 /**
- * As pg reads values, but for bigint, which it gives as text, and for times, which V8 reads in a
+ * pg's parsers, except for bigint, which pg returns as text, and for times, which V8 parses in a
  * third of the time.
  */
 const parsers = {
@@ -24,8 +24,8 @@ const readAnyTime: (text: string) => Date = types.getTypeParser(TIMESTAMPTZ)
 
 /**
  * Names a statement by its text. Behind a pooler that does not know prepared statements a
- * connection may have those of another process: a name by order of use would run whatever that
- * process had named so.
+ * connection may have those of another process, and a name by order of use would run that process's
+ * statement.
  */
 export function statementName(text: string): string {
   return `holdfast_${hash('sha256', text, 'hex').slice(0, 32)}`
@@ -42,9 +42,9 @@ function readTime(text: string): Date {
 
 /**
  * A client whose own SQL, outside transactions, goes straight to the pool, prepared once per
- * connection. Prisma's way there compiles, validates and converts anew each time, which costs
- * several times what PostgreSQL needs for a row by its key. Everything else, transactions above
- * all, stays Prisma's.
+ * connection. Prisma compiles, validates and converts each call again, which costs several times
+ * what PostgreSQL needs for a row by its key. Everything else, above all transactions, stays
+ * Prisma's.
  */
 export function withDirectQueries(prisma: PrismaClient, pool: Pool): PrismaClient {
   const names = new Map<string, string>()

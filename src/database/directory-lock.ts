@@ -8,8 +8,8 @@ export interface DirectoryLock {
 }
 
 /**
- * Takes the lock of a data directory. The lock is the operating system's: it ends with the process,
- * however that ends, and neither a reused process id nor a paused holder can confuse it.
+ * Takes the lock of a data directory. It is a lock of the operating system: it ends with the
+ * process in every case, and neither a reused process id nor a paused holder can confuse it.
  *
  * @throws ConfigError naming the process that holds the directory
  */

@@ -9,9 +9,9 @@ import { lockDirectory } from './directory-lock.js'
 const STORE = 'pglite'
 
 /**
- * Opens the embedded store (PGlite) in `dataDir`, creating both where they are missing. One process
- * at a time: a second one is refused by a lock of the operating system, which a killed process
- * loses.
+ * Opens the embedded store (PGlite) in `dataDir`, and creates both where they are missing. One
+ * process at a time: a lock of the operating system refuses a second one, and a killed process
+ * loses the lock.
  *
  * @throws Error when another process holds the directory
  */
@@ -56,9 +56,8 @@ export async function openEmbedded(dataDir: string): Promise<Database> {
 }
 
 /**
- * Makes the store where there is none. Its place is taken at once and whole: one of which the
- * making was cut short (Ctrl-C, a full disk) would be taken for a store, and no server could start
- * on it.
+ * Creates the store where there is none, in another place, and renames it when it is complete. A
+ * half-made one (Ctrl-C, a full disk) would be taken for a store, and no server could start on it.
  */
 async function makeStore(dataDir: string): Promise<void> {
   if (existsSync(join(dataDir, STORE, 'PG_VERSION'))) return
@@ -70,7 +69,7 @@ async function makeStore(dataDir: string): Promise<void> {
   renameSync(unfinished, join(dataDir, STORE))
 }
 
-// PGlite would make its own readable to others.
+// PGlite would create its directory readable by other users.
 function makeDirectories(dataDir: string): void {
   try {
     mkdirSync(join(dataDir, STORE), { recursive: true, mode: 0o700 })

@@ -1,19 +1,19 @@
 import { DatabaseError } from 'pg'
 import { ConfigError } from '../errors.js'
 
-// The server answers, and says no to this process: it will go on saying so.
+// The server refuses this process, and will go on doing so.
 const refusals: Record<string, string> = {
   '28P01': 'the password is wrong',
   '28000': 'the user may not connect',
   '3D000': 'there is no such database'
 }
-// PgBouncer says 08P01 of whatever it cannot do, of a server that is down as well.
+// PgBouncer uses 08P01 for whatever it cannot do, also for a server that is down.
 const poolerRefusals = /unsupported startup parameter|no such (database|user)|authentication failed/
 const unknownSetting = new Set(['22023', '42704'])
 
 /**
- * What to say where the database answers that this process may not connect; null where it may
- * answer otherwise later.
+ * The message where the database refuses this process for good. Null where a later attempt may
+ * succeed.
  */
 export function refusalOf(error: unknown): ConfigError | null {
   if (!(error instanceof DatabaseError) || error.severity !== 'FATAL') return null
@@ -31,12 +31,12 @@ export function refusalOf(error: unknown): ConfigError | null {
 }
 
 /**
- * What a database, or the way to it, says of a failure: all its words, on one line each. Of a
- * statement's values only those that the database quotes.
+ * The whole message of a database failure or of its connection, each on one line. Values of a
+ * statement appear only where the database quotes them.
  */
 export function describeFailure(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  // Of several addresses of one name, each failed in its own way.
+  // Several addresses of one name have failed, each in its own way.
   if (error instanceof AggregateError && error.message === '')
     return error.errors.map(describeFailure).join('; ')
   const { code, detail, hint, where } = error as Error & {

@@ -3,15 +3,13 @@ import { StoreUnavailable, type AppError } from '../errors.js'
 import { disableWhenIdle } from '../async-local-storage-node20.js'
 
 /**
- * What happened during one request that must be its answer. better-auth swallows errors; this does
- * not.
+ * Faults of one request that must become its answer. better-auth swallows errors; this does not.
  */
 export interface FaultContext {
-  /** Why nobody knows: a fault of the store, or a refusal of work that would have told. */
+  /** The reason why the answer is not known: a fault of the store, or refused work. */
   fault: AppError | null
   /**
-   * The store was given a value that it cannot take: the client sent it, whatever better-auth makes
-   * of the error.
+   * The store could not take a value. The client sent it, whatever better-auth makes of the error.
    */
   refusedValue: boolean
   onFault: (fault: AppError) => void
@@ -20,16 +18,16 @@ export interface FaultContext {
 const scopes = disableWhenIdle(new AsyncLocalStorage<FaultContext>())
 
 /**
- * Runs `work` so that the first fault of the store inside it is kept and told, whoever swallows the
- * error.
+ * Runs `work`. The first fault of the store inside it is kept and reported, even if the error is
+ * swallowed.
  */
 export function watchFaults<T>(scope: FaultContext, work: () => T): T {
   return scopes.run(scope, work)
 }
 
 /**
- * Makes a fault the answer of the running request, whoever swallows the error; its further
- * statements fail at once.
+ * Makes a fault the answer of the running request, even if the error is swallowed. Further
+ * statements of the request fail at once.
  */
 export function reportFault(fault: AppError): void {
   const scope = scopes.getStore()
@@ -39,18 +37,18 @@ export function reportFault(fault: AppError): void {
 }
 
 /**
- * Runs `work`, whose faults do not become the answer of the running request: the caller may try
- * again. What it gives up at last it passes to `callStore`.
+ * Runs `work` without making its faults the answer of the running request, because the caller may
+ * try again. The caller passes the final failure to `callStore`.
  */
 export function keepFaults<T>(work: () => Promise<T>): Promise<T> {
-  // Awaited here: Prisma's promises begin their statement when somebody waits for it.
+  // Awaited here: Prisma's promises start their statement only when they are awaited.
   return scopes.run({ fault: null, refusedValue: false, onFault: () => {} }, () =>
     watchStatements({ failure: null }, async () => await work())
   )
 }
 
 /**
- * Whether the database gave a statement up for taking too long, and did nothing of it (SQLSTATE
+ * Whether the database cancelled a statement that took too long, and rolled it back (SQLSTATE
  * 57014).
  */
 export function isGivenUp(error: unknown): boolean {
@@ -65,8 +63,8 @@ export function isGivenUp(error: unknown): boolean {
 }
 
 /**
- * A transaction under way: the first statement that failed in it. PostgreSQL answers COMMIT with a
- * silent ROLLBACK after one.
+ * The first failed statement of a transaction. After one, PostgreSQL answers COMMIT with a silent
+ * ROLLBACK.
  */
 export interface StatementWatch {
   failure: unknown
@@ -74,14 +72,14 @@ export interface StatementWatch {
 
 const watches = disableWhenIdle(new AsyncLocalStorage<StatementWatch>())
 
-/** Runs `work` so that a failed statement inside it is kept, whoever swallows the error. */
+/** Runs `work`, and keeps the first failed statement inside it, even if the error is swallowed. */
 export function watchStatements<T>(watch: StatementWatch, work: () => T): T {
   return watches.run(watch, work)
 }
 
-// Prisma's codes for answers of a database that is well: bad values, broken constraints, missing
-// rows. No statement of our own (P2010) has such an answer: one that fails has not done what it was
-// for, and better-auth would swallow that.
+// Prisma's codes for answers of a healthy database: bad values, broken constraints, missing rows.
+// P2010, a statement of our own that failed, is not among them: it has not done its work, and
+// better-auth would swallow that.
 const answers = new Set([
   'P2000',
   'P2002',
@@ -98,14 +96,14 @@ const answers = new Set([
   'P2020',
   'P2025'
 ])
-// Those of the answers that are about a value: its type, length, range or form.
+// The answers that are about a value: its type, length, range or form.
 const valueAnswers = new Set(['P2000', 'P2005', 'P2006', 'P2007', 'P2019', 'P2020'])
 
 /**
  * Runs one database call. Any error that is not plainly an answer of a healthy database becomes
- * `StoreUnavailable`: taking an unknown error for "nobody knows" costs a retry, taking it for an
- * answer could sign somebody out. After a first fault the rest of the request fails at once, so
- * that an outage is told in one time-out and not in ten.
+ * `StoreUnavailable`: treating an unknown error as an outage costs a retry, but treating it as an
+ * answer could sign a user out. After a first fault the rest of the request fails at once, so that
+ * an outage is reported after one time-out and not after ten.
  */
 export async function callStore<T>(call: () => Promise<T>): Promise<T> {
   const scope = scopes.getStore()
@@ -130,12 +128,12 @@ function isAnswer(error: unknown): boolean {
   return typeof code === 'string' && answers.has(code)
 }
 
-/** Whether a database that is well refused a row because there is such a one already. */
+/** Whether a healthy database refused a row because of a unique constraint. */
 export function isDuplicate(error: unknown): boolean {
   return hasCode(error, 'P2002')
 }
 
-/** Whether it did because what the row belongs to is gone. */
+/** Whether it refused a row because the row that it refers to is gone. */
 export function isOrphan(error: unknown): boolean {
   return hasCode(error, 'P2003')
 }
@@ -146,7 +144,7 @@ function isAboutValue(error: unknown): boolean {
   return 'code' in error && typeof error.code === 'string' && valueAnswers.has(error.code)
 }
 
-// Prisma says this of a statement that ran and matched no row.
+// Prisma's code for a statement that ran and matched no row.
 function isNotFound(error: unknown): boolean {
   return hasCode(error, 'P2025')
 }

@@ -1,7 +1,7 @@
 declare module 'fs-native-extensions' {
   /**
-   * Takes an exclusive lock of the operating system on an open file; false when another holder has
-   * it.
+   * Takes an exclusive lock of the operating system on an open file. False when it is locked
+   * already.
    */
   export function tryLock(fd: number): boolean
   export function unlock(fd: number): void

@@ -15,7 +15,7 @@ export interface Migration {
   script: string
 }
 
-/** A migration could not be applied. Nothing of it was kept: it runs anew with the next call. */
+/** A migration could not be applied. It was rolled back whole, and the next call runs it again. */
 export class MigrationFailed extends Error {
   override readonly name = 'MigrationFailed'
 
@@ -29,9 +29,9 @@ export class MigrationFailed extends Error {
 }
 
 /**
- * Applies the migrations that the store has not seen, in order, each in a transaction of its own.
- * Several nodes may call it at once: one applies, the others wait for it and find nothing left to
- * do. What it leaves is what Prisma's own tools expect.
+ * Applies the pending migrations, in order, each in a transaction of its own. Several nodes may
+ * call it at once: one applies, the others wait and find nothing left to do. The result is what
+ * Prisma's own tools expect.
  *
  * @returns the names of the migrations that this call applied
  * @throws MigrationFailed with the database's own words
@@ -42,8 +42,8 @@ export async function migrate(database: Database): Promise<string[]> {
     return await database.migrating(async (session) => {
       const finished = await session.transaction(finishedMigrations)
       const pending = migrations.filter(({ name }) => !finished?.has(name))
-      // Nothing is made before it is needed: a role that may only read and write rows can call this
-      // when there is nothing to do.
+      // Nothing is created before it is needed: a role that may only read and write rows can call
+      // this when nothing is pending.
       for (const [index, migration] of pending.entries()) {
         await apply(session, migration, finished === null && index === 0).catch(
           (error: unknown) => {
@@ -61,8 +61,8 @@ export async function migrate(database: Database): Promise<string[]> {
 }
 
 /**
- * The migrations that this version needs and the store has not finished. Reads only: asked at every
- * start.
+ * The migrations that this version needs and the store does not have. Reads only, because every
+ * start calls it.
  *
  * @throws StoreUnavailable when the store does not answer
  */
@@ -109,15 +109,15 @@ async function apply(
   const started = new Date().toISOString()
   const index = concurrentIndex(script)
   if (index !== null) {
-    // An attempt that broke off leaves an index that is not valid, or one that is not noted.
+    // An attempt that broke off leaves an index that is invalid, or one that is not recorded.
     await session.statement(`DROP INDEX CONCURRENTLY IF EXISTS "${index}"`)
     await session.statement(script)
   }
   await session.transaction(async (step) => {
     if (isFirst) await step.run(migrationsTable)
     if (index === null) await step.run(script)
-    // Prisma's engine notes a migration before it runs it. One that failed was rolled back whole:
-    // its script is one transaction.
+    // Prisma's engine records a migration before it runs it. A failed one was rolled back whole,
+    // because its script is one transaction.
     await step.query(
       'UPDATE _prisma_migrations SET rolled_back_at = clock_timestamp() WHERE migration_name = $1 AND finished_at IS NULL AND rolled_back_at IS NULL',
       [name]
@@ -132,8 +132,8 @@ async function apply(
 }
 
 /**
- * The index that a migration of one statement builds while the table is in use, which PostgreSQL
- * does outside transactions only.
+ * The index that a one-statement migration builds concurrently, which PostgreSQL only does outside
+ * transactions.
  */
 function concurrentIndex(script: string): string | null {
   return (
@@ -143,7 +143,7 @@ function concurrentIndex(script: string): string | null {
   )
 }
 
-/** As Prisma's engine makes it. */
+/** As Prisma's engine creates it. */
 const migrationsTable = `
   CREATE TABLE _prisma_migrations (
     id VARCHAR(36) PRIMARY KEY NOT NULL,

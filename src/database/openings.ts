@@ -1,14 +1,13 @@
-/**
- * The connections of a pool that are being opened at this moment, those left out that take long.
- */
+/** The connections of a pool that are opening now, except those that take long. */
 export class Openings {
   readonly #openingMs: number
   readonly #onRoom: () => void
   #count = 0
 
   /**
-   * @param openingMs for how long one counts
-   * @param onRoom told when another one may be opened, once whoever waited for this one has it
+   * @param openingMs how long one counts
+   * @param onRoom called when another one may be opened, after the caller that waited for this one
+   *   has it
    */
   constructor(openingMs: number, onRoom: () => void) {
     this.#openingMs = openingMs
@@ -19,7 +18,7 @@ export class Openings {
     return this.#count
   }
 
-  /** @returns what is to be called when the connection is open, or was given up */
+  /** @returns a function to call when the connection is open, or was given up */
   begin(): () => void {
     let counts = true
     const end = () => {
@@ -29,7 +28,7 @@ export class Openings {
       this.#count--
       process.nextTick(this.#onRoom)
     }
-    // What has come meanwhile is heard first: this process may have been busy for as long.
+    // Pending events run first, because this process may have been busy for that long.
     const timer = setTimeout(() => setImmediate(end), this.#openingMs).unref()
     this.#count++
     return end

@@ -1,11 +1,8 @@
 import { callStore, isGivenUp, keepFaults } from './fault.js'
 
-/**
- * How long the statement of a batch may take: a fraction of the time after which a statement is
- * given up.
- */
+/** How long the statement of a batch should take: a fraction of the statement time limit. */
 const BATCH_MS = 200
-/** How often a batch is begun that the store gives up. */
+/** How often a batch is tried that the store cancels. */
 const TRIES = 4
 
 /** Sizes of batches. */
@@ -18,7 +15,11 @@ export interface PaceOptions {
 /** Rows that one statement changes or removes. */
 export const ROWS: PaceOptions = { first: 500, min: 50, max: 2_000 }
 
-/** Does batch after batch, until one was not full. @returns how many rows there were */
+/**
+ * Runs batch after batch, until one was not full.
+ *
+ * @returns how many rows there were
+ */
 export async function inBatches(doBatch: (rows: number) => Promise<number>): Promise<number> {
   const pace = new Pace(ROWS)
   let done = 0
@@ -30,8 +31,9 @@ export async function inBatches(doBatch: (rows: number) => Promise<number>): Pro
 }
 
 /**
- * How many rows the next batch of a long work takes: as many as the store does in a fraction of the
- * time that a statement has. A store that is slow, or has more to search, is asked for less.
+ * Decides how many rows the next batch of a long task takes: as many as the store does in a
+ * fraction of the statement time limit. A slow store, or one with more to search, gets smaller
+ * batches.
  */
 export class Pace {
   readonly #options: PaceOptions
@@ -46,12 +48,12 @@ export class Pace {
   }
 
   /**
-   * Does one batch, and learns from how long it took. One that the store gave up is tried again
-   * with fewer rows: of thousands of statements on a busy machine one stands still for longer than
-   * a statement may.
+   * Runs one batch, and learns from the time it took. A batch that the store cancelled is tried
+   * again with fewer rows: on a busy machine one statement in thousands stalls for longer than the
+   * limit.
    *
-   * @param batch is one statement, and not in a transaction
-   * @returns what it returned, and the size that it had
+   * @param batch runs one statement, not in a transaction
+   * @returns its result, and the size that it had
    */
   async keep<T>(batch: (size: number) => Promise<T>): Promise<{ result: T; size: number }> {
     for (let tries = 1; ; tries++) {

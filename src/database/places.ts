@@ -1,17 +1,17 @@
 import { DatabaseError } from 'pg'
 import type { Place } from './database-url.js'
 
-/** Where connections of one pool may go, and which place was good last. */
+/** The places that connections of one pool may use, and which one last worked. */
 export class Places {
   readonly #places: readonly Place[]
   #current: number = 0
 
-  /** @param places one at least */
+  /** @param places at least one */
   constructor(places: readonly Place[]) {
     this.#places = places
   }
 
-  /** The one that was good last. */
+  /** The one that last worked. */
   get current(): Place | undefined {
     return this.#places[this.#current]
   }
@@ -21,7 +21,7 @@ export class Places {
   }
 
   /**
-   * The place to try when one has failed: the same host with TLS, or without, where that was the
+   * The place to try after a failed one: the same host with TLS, or without, where that was the
    * fault; else the next host.
    */
   after(place: Place, error: Error): Place | undefined {
@@ -36,7 +36,7 @@ export class Places {
   }
 }
 
-/** Whether a server has no TLS, has none that can be used, or wants it. */
+/** Whether a server has no TLS, has none that can be used, or requires it. */
 function isAboutTls(error: Error): boolean {
   if (error instanceof DatabaseError) return error.code === '28000'
   const code = 'code' in error ? String(error.code) : ''

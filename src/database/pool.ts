@@ -7,8 +7,8 @@ import { Places } from './places.js'
 /** How many connections a pool opens at a time. */
 const OPENED_AT_A_TIME = 4
 /**
- * For how long one counts as being opened, in milliseconds: what takes longer waits most likely for
- * a server that is far away, and keeps no machine busy.
+ * How long one counts as opening, in milliseconds. One that takes longer is probably waiting for a
+ * distant server, and does not keep a machine busy.
  */
 const OPENING_MS = 100
 
@@ -16,13 +16,16 @@ interface Waiter {
   callback: (error: Error | undefined, client?: PoolClient, release?: () => void) => void
 }
 
-/** What of pg's pool its types do not name; database-pool.test.ts fails where pg renames one. */
+/**
+ * The internals of pg's pool that its types do not name. database-pool.test.ts fails where pg
+ * renames one.
+ */
 interface Internals {
-  /** Who waits for a connection, longest first. */
+  /** The callers that wait for a connection, longest first. */
   _pendingQueue: Waiter[]
-  /** Hands an idle connection to whoever waits longest. */
+  /** Hands an idle connection to the caller that has waited longest. */
   _pulseQueue(): void
-  /** Opens a connection for `waiter`; throws what the making of a client throws. */
+  /** Opens a connection for `waiter`. Throws what creating a client throws. */
   newClient(waiter: Waiter): void
 }
 const growth = Pool.prototype as unknown as Internals
@@ -34,31 +37,33 @@ export interface GrowingPoolConfig extends PoolConfig {
    * new one.
    */
   maxWaitMs: number
-  /** Where connections may go, the first choice first; what `host` and `port` say without it. */
+  /**
+   * The places that connections may use, the first choice first. Without them, what `host` and
+   * `port` say.
+   */
   places?: readonly Place[]
   needsChannelBinding?: boolean
-  /** What is done with each new connection before it is used; one for which it fails is not. */
+  /** Called with each new connection before it is used. If it fails, the connection is not used. */
   prepare?: (connection: Connection) => Promise<void>
-  /** For a test's sake; `OPENING_MS` where absent. */
+  /** For tests. Default `OPENING_MS`. */
   openingMs?: number
 }
 
 /**
- * A pool that opens few connections at a time, while those that are open serve whoever waits. pg's
- * own opens one for each request until it is full. Where a crowd comes to a node that has just
- * started, all of them may take longer than a request waits: all are given up half open, the next
- * requests begin anew, and a healthy database serves next to nobody for as long as the crowd comes
- * back.
+ * A pool that opens few connections at a time, while the open ones serve the waiting callers. pg's
+ * own opens one for each request until it is full. On a node that has just started under load, all
+ * of them may take longer than a request waits. All are then given up half open, the next requests
+ * begin again, and a healthy database serves almost no request as long as the load lasts.
  *
- * A caller waits for any connection, not for the one that was opened when it came: that one goes on
- * opening when the caller has given up (`connectionTimeoutMillis` is its limit), and serves whoever
- * asks next.
+ * A caller waits for any connection, not for the one that was opened when it came. That one goes on
+ * opening after the caller has given up (`connectionTimeoutMillis` is its limit), and serves the
+ * next caller.
  */
 export class GrowingPool extends Pool {
   readonly #openings: Openings
   readonly #places: Places | null
   readonly #maxWaitMs: number
-  /** Connections that are being opened, however long it takes. */
+  /** Connections that are opening, however long it takes. */
   #underWay = 0
   #lastFailure: Error | null = null
 
@@ -88,7 +93,7 @@ export class GrowingPool extends Pool {
     return (callback ? this.#wait(callback) : this.take()) as never
   }
 
-  /** Waits for a connection, which is to be released. */
+  /** Waits for a connection. The caller must release it. */
   take(): Promise<PoolClient> {
     return new Promise((resolve, reject) => {
       this.#wait((error, client) =>
@@ -98,7 +103,7 @@ export class GrowingPool extends Pool {
   }
 
   /**
-   * pg's own pool calls it from callbacks of connections, where whatever it throws would end the
+   * pg's own pool calls it from callbacks of connections, where a thrown error would end the
    * process.
    */
   _pulseQueue(): void {
@@ -107,7 +112,7 @@ export class GrowingPool extends Pool {
       else if (this.waitingCount > this.#underWay && !this.#isFull())
         this.#open(this.#queue[this.#underWay])
     } catch (error) {
-      this.emit('error', error) // whoever it was for goes on waiting, and is refused in time
+      this.emit('error', error) // its caller goes on waiting, and is refused in time
     }
   }
 
@@ -137,7 +142,7 @@ export class GrowingPool extends Pool {
     return (this as unknown as Internals)._pendingQueue
   }
 
-  /** Ends the waiting of somebody who waits still. */
+  /** Rejects a caller that is still waiting. */
   #refuse(waiter: Waiter, error: Error): void {
     const index = this.#queue.indexOf(waiter)
     if (index < 0) return
@@ -146,8 +151,8 @@ export class GrowingPool extends Pool {
   }
 
   /**
-   * @param waiter who is told when it fails; the connection goes to whoever waits longest
-   * @param tried the places that have failed in this round: each gets one try
+   * @param waiter is told when it fails; the connection goes to the caller that has waited longest
+   * @param tried the places that have failed in this round; each gets one try
    */
   #open(
     waiter: Waiter | undefined,

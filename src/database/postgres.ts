@@ -17,28 +17,28 @@ export interface PostgresOptions {
   databaseUrl: string
   poolSize: number
   /**
-   * Longest time that the opening of a connection may take, in milliseconds; `connect_timeout` in
-   * the URL goes before it.
+   * Longest time to open a connection, in milliseconds. `connect_timeout` in the URL takes
+   * precedence.
    */
   connectTimeoutMs: number
-  /** Whether statements are prepared under names; `auto`: where no pooler stands between. */
+  /** Whether statements are prepared under names. `auto`: where there is no pooler. */
   preparedStatements: 'auto' | 'on' | 'off'
-  /** Told of errors of idle connections, which belong to no request. */
+  /** Called with errors of idle connections, which belong to no request. */
   onError: (error: Error) => void
 }
 
 /**
- * How long a caller waits for a connection, in milliseconds: for a turn and for the opening of a
- * new one together.
+ * How long a caller waits for a connection, in milliseconds: for its turn and for opening a new one
+ * together.
  */
 const CONNECTION_WAIT_MS = 900
-/**
- * Connections that stay open while nobody uses them: a server may be so far away that a request
- * cannot wait for a new one.
- */
+/** Idle connections that stay open: with a distant server a request cannot wait for a new one. */
 const KEPT_OPEN = 2
 
-/** Opens PostgreSQL. Connects lazily: a server may start, and wait, while the database is down. */
+/**
+ * Opens PostgreSQL. Connects lazily, so that a server may start, and wait, while the database is
+ * down.
+ */
 export function openPostgres(options: PostgresOptions): Database {
   const { pool, rules } = openPool(options, options.poolSize, CONNECTION_WAIT_MS)
   pool.on('error', options.onError)
@@ -50,7 +50,7 @@ export function openPostgres(options: PostgresOptions): Database {
     kind: 'postgresql',
     prisma,
     migrating: (work) => migrating(options, work),
-    // pg lets every statement pass through its queue: one for which a connection is free is not
+    // pg passes every statement through its queue. One for which a connection is free is not
     // waiting.
     pool: () => ({
       total: pool.totalCount,
@@ -72,10 +72,10 @@ function openPool(
 ): { pool: GrowingPool; rules: SessionRules } {
   const target = parseDatabaseUrl(databaseUrl)
   const rules: SessionRules = {
-    // The server gives up first: a statement that waited for a lock is then known not to have
-    // happened.
+    // The server's limit is shorter than ours, so a statement that waited for a lock is known to be
+    // cancelled.
     statementTimeoutMs: STATEMENT_TIMEOUT_MS - 200,
-    // A node that was paused inside a transaction must not hold a user's lock for ever.
+    // A node that is paused inside a transaction must not hold a user's lock for ever.
     idleInTransactionTimeoutMs: 10_000,
     needsWritable: target.needsWritable,
     pooled: target.pooled,
@@ -106,7 +106,7 @@ function openPool(
   return { pool, rules }
 }
 
-/** Where the tables are: what the URL says, or what the first connection found. */
+/** The schema of the tables: the URL's, or the one that the first connection found. */
 async function schemaOf(pool: GrowingPool, rules: SessionRules): Promise<string> {
   if (rules.schema === null) (await pool.take()).release()
   return rules.schema ?? 'public'
@@ -128,8 +128,8 @@ function inSchema(
 }
 
 /**
- * The lock under which Prisma's own tools migrate, in any version: they and this program keep out
- * of each other's way.
+ * The lock under which Prisma's own tools migrate, in any version, so that they and this program do
+ * not migrate at once.
  */
 const MIGRATION_LOCK = 72_707_369
 /**
@@ -139,16 +139,17 @@ const MIGRATION_LOCK = 72_707_369
 const MIGRATION_LOCK_WAIT_MS = 120_000
 const MIGRATION_LOCK_POLL_MS = 250
 /**
- * How long a migration waits for a table that others work on, who wait behind it, in milliseconds.
+ * How long a migration waits for the lock of a table, in milliseconds. Other statements on the
+ * table wait behind it.
  */
 const TABLE_LOCK_WAIT_MS = 30_000
 /** How long one migration may take, in milliseconds. */
 const MIGRATION_LIMIT_MS = 24 * 3_600_000
 
 /**
- * Two connections: one holds the lock in a transaction, with which it ends whatever stands between
- * and however this process ends. On the other the migrations run, for some of them must not be in a
- * transaction.
+ * Uses two connections. One holds the lock in a transaction, so that the lock ends with it even
+ * behind a pooler and however this process ends. On the other the migrations run, because some of
+ * them must not be in a transaction.
  */
 async function migrating<T>(
   options: PostgresOptions,
@@ -158,7 +159,7 @@ async function migrating<T>(
     statementTimeoutMs: 0,
     idleInTransactionTimeoutMs: 0
   })
-  pool.on('error', () => {}) // the statement that misses its connection says so
+  pool.on('error', () => {}) // the statement that loses its connection reports it
   const taken: PoolClient[] = []
   try {
     const holder = await pool.take()
@@ -174,8 +175,8 @@ async function migrating<T>(
 }
 
 /**
- * Asks again and again. A statement that waited for the lock would hold a snapshot, for which
- * CREATE INDEX CONCURRENTLY waits in turn.
+ * Polls for the lock. A statement that waited for it would hold a snapshot, for which CREATE INDEX
+ * CONCURRENTLY waits in turn.
  */
 async function takeMigrationLock(holder: PoolClient): Promise<void> {
   const deadline = performance.now() + MIGRATION_LOCK_WAIT_MS
@@ -219,7 +220,7 @@ function migrationOn(client: PoolClient, { schema }: SessionRules): MigrationSes
         await run('COMMIT')
         return result
       } catch (error) {
-        await run('ROLLBACK').catch(() => {}) // a connection that is gone has rolled back
+        await run('ROLLBACK').catch(() => {}) // a lost connection has rolled back
         throw error
       }
     }

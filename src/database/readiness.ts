@@ -7,17 +7,17 @@ import type { Database, PrismaClient } from './database.js'
 import { refusalOf } from './failure.js'
 import { migrate, pendingMigrations } from './migrate.js'
 
-/** How often a server that waits for its database asks again, in milliseconds. */
+/** How often a server that waits for its database tries again, in milliseconds. */
 const RETRY_MS = 250
 
 /**
- * Makes sure that this process may work on the store: the schema is the one it needs, and the
- * store's sessions were signed with one of its secrets. The first process on a new store writes the
- * check value; a lost AUTH_SECRET would otherwise sign everybody out.
+ * Makes sure that this process may use the store: the store has the schema that it needs, and its
+ * sessions were signed with one of the configured secrets. The first process on a new store writes
+ * the check value. Without it, a lost AUTH_SECRET would sign every user out.
  *
  * @returns the store's id, which names it wherever several stores share something
  * @throws StoreUnavailable when the store does not answer
- * @throws ConfigError when it answers and does not fit
+ * @throws ConfigError when it answers and is not compatible
  */
 export async function prepareStore(database: Database, keys: Keys): Promise<string> {
   if (database.kind === 'embedded') await migrate(database)
@@ -47,7 +47,7 @@ async function checkSecrets(prisma: PrismaClient, { check, all, peppers }: Keys)
       'AUTH_SECRET_PREVIOUS: lacks a secret under which live sessions refresh; without it they would be signed out'
     )
   }
-  // Last: a node that refuses to start has changed nothing.
+  // Last, so that a node that refuses to start has changed nothing.
   if (stored && stored.value !== check) {
     await prisma.$executeRaw`UPDATE "key_check" SET "value" = ${check} WHERE "purpose" = 'auth_secret' AND "value" = ${stored.value}`
   }
@@ -71,7 +71,7 @@ async function findPeppers(prisma: PrismaClient): Promise<string[]> {
   return rows.map(({ id }) => id)
 }
 
-// Random and kept: nodes must find each other in Redis whatever becomes of their secrets.
+// Random and kept, so that nodes find each other in Redis even if their secrets change.
 async function storeId({ prisma }: Database): Promise<string> {
   const made = randomBytes(9).toString('base64url')
   await prisma.$executeRaw`INSERT INTO "key_check" ("purpose", "value") VALUES ('store_id', ${made}) ON CONFLICT ("purpose") DO NOTHING`
@@ -79,7 +79,7 @@ async function storeId({ prisma }: Database): Promise<string> {
 }
 
 /**
- * Asks the store for a sign of life: that it has the schema, and takes writes.
+ * Checks that the store has the schema and takes writes.
  *
  * @throws StoreUnavailable when it does not
  */

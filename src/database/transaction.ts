@@ -7,16 +7,13 @@ import { callStore, watchStatements, type StatementWatch } from './fault.js'
 const transactions = disableWhenIdle(new AsyncLocalStorage<LazyTransaction>())
 const rolledBack = new Error('rolled back')
 
-/** The transaction in which the running code stands; null outside one. */
+/** The transaction of the running code. Null outside one. */
 export function currentTransaction(): LazyTransaction | null {
   const transaction = transactions.getStore()
   return transaction && !transaction.closed ? transaction : null
 }
 
-/**
- * Runs `step` when the transaction in which the caller stands is committed; at once where there is
- * none.
- */
+/** Runs `step` after the caller's transaction is committed; at once where there is none. */
 export async function afterCommit(step: () => Promise<void>): Promise<void> {
   const transaction = currentTransaction()
   if (transaction) transaction.steps.push(step)
@@ -24,10 +21,10 @@ export async function afterCommit(step: () => Promise<void>): Promise<void> {
 }
 
 /**
- * Runs `work` in the transaction in which the caller stands, or in one of its own: committed when
- * `work` returns, rolled back when it throws, or when a statement failed in it and the error was
- * swallowed. Work put off with `afterCommit` runs before it returns, and its errors are the
- * caller's.
+ * Runs `work` in the caller's transaction, or in one of its own. It is committed when `work`
+ * returns. It is rolled back when `work` throws, or when a statement in it failed and the error was
+ * swallowed. Work deferred with `afterCommit` runs before it returns, and its errors reach the
+ * caller.
  *
  * @throws StoreUnavailable when it is not known whether the transaction was committed
  */
@@ -59,7 +56,7 @@ export async function withTransaction<T>(
 /**
  * A transaction that opens with the first write. better-auth hashes passwords inside its
  * transactions: opened at once, each would hold a connection (in embedded mode, the whole store)
- * for that long. Reads before the first write see what was committed, as every statement does at
+ * for that long. Reads before the first write see committed data, as every statement does at
  * PostgreSQL's default isolation.
  */
 export class LazyTransaction {
@@ -68,7 +65,7 @@ export class LazyTransaction {
   #ended: Promise<void> = Promise.resolve()
   #end: (commit: boolean) => void = () => {}
   closed = false
-  /** What is to be done when the transaction is committed, by its owner and before it answers. */
+  /** Run by the owner after the commit, before it returns. */
   readonly steps: (() => Promise<void>)[] = []
 
   constructor(prisma: PrismaClient) {
@@ -76,18 +73,19 @@ export class LazyTransaction {
   }
 
   /**
-   * Whether something was written in it: until then, work on other connections cannot wait for it.
+   * Whether it has written something. From then on, work on other connections must not be waited
+   * for.
    */
   get isOpen(): boolean {
     return this.#opening !== null
   }
 
-  /** What a read goes to: the transaction where one is open. */
+  /** Where a read goes: to the transaction if it is open. */
   async forRead(): Promise<Queryable> {
     return this.#opening ?? this.#prisma
   }
 
-  /** What a write goes to: opens the transaction. */
+  /** Where a write goes. Opens the transaction. */
   forWrite(): Promise<Queryable> {
     this.#opening ??= this.#open()
     return this.#opening
