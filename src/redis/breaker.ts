@@ -1,19 +1,18 @@
 import { ReplyError } from 'ioredis'
 
 /**
- * Failures in a row after which Redis is taken for gone, and how long it is then left alone, in
+ * After this many failures in a row Redis counts as down, and is not called for this long, in
  * milliseconds.
  */
 const FAILURES = 3
 const REST_MS = 250
 
 /**
- * `closed`: commands are sent. `open`: they fail at once. `half-open`: one is under way to find
- * out.
+ * `closed`: commands are sent. `open`: they fail at once. `half-open`: one is under way as a test.
  */
 export type BreakerState = 'closed' | 'open' | 'half-open'
 
-/** Redis was not asked: it has not answered lately. */
+/** Redis was not called, because it has not answered lately. */
 export class BreakerOpen extends Error {
   override readonly name = 'BreakerOpen'
 
@@ -23,9 +22,9 @@ export class BreakerOpen extends Error {
 }
 
 /**
- * Keeps callers from waiting, each for a command's whole time-out, for a Redis that does not
- * answer: reads go to the store at once, and a revocation goes on to the outbox. It sends nothing
- * twice: what was refused here was never sent.
+ * Keeps callers from waiting a command's whole time-out for a Redis that does not answer. Reads go
+ * to the store at once, and a revocation goes on to the outbox. It sends nothing twice: a refused
+ * command was never sent.
  */
 export class Breaker {
   readonly #now: () => number
@@ -43,7 +42,7 @@ export class Breaker {
     return this.#probing || this.#now() >= this.#openUntil ? 'half-open' : 'open'
   }
 
-  /** @throws BreakerOpen without calling; else whatever `send` throws */
+  /** @throws BreakerOpen without calling; else the error of `send` */
   async run<T>(send: () => Promise<T>): Promise<T> {
     const { state } = this
     if (state === 'open' || this.#probing) throw new BreakerOpen()

@@ -1,17 +1,17 @@
 import { isCluster, type RedisConnection } from './redis.js'
 
-/** Keys that Redis looks at in one step. */
+/** Keys that Redis scans in one step. */
 const STEP = 1_000
 
-/** What the keys of counts (budgets.ts) begin with, in a Redis that several stores may share. */
+/** The prefix of the counters' keys (budgets.ts), in a Redis that several stores may share. */
 export function countsOf(storeId: string): string {
   return `holdfast:${storeId}:limit:`
 }
 
 /**
- * Forgets counts of guesses at an account, and at its user's password. Which networks and devices
- * they are counted for stands in their keys alone, so that Redis is looked through, in steps: an
- * erasure is rare, and what it misses ends within the hour.
+ * Deletes the counters of guesses at an account and at its user's password. The networks and
+ * devices are only in the keys, so Redis is scanned in steps. An erasure is rare, and counters that
+ * the scan misses expire within the hour.
  *
  * @throws Error when Redis does not answer
  */
@@ -27,7 +27,7 @@ export async function forgetCounts(
     let cursor = '0'
     do {
       const [next, keys] = await node.scan(cursor, 'MATCH', `${counts}${account}:*`, 'COUNT', STEP)
-      for (const key of keys) await redis.del(key) // in a cluster each has a slot of its own
+      for (const key of keys) await redis.del(key) // in a cluster each key has its own slot
       cursor = next
     } while (cursor !== '0')
   }

@@ -1,9 +1,9 @@
 import { wordsOfRedis } from './redis.js'
 
 /**
- * Tells once why Redis refuses what this node asks, in Redis' own words. Without that line nobody
- * would see why every check is read from the store: a connection stands, and its commands are
- * answered. The next warning comes when the lease was granted in between.
+ * Logs once why Redis refuses this node's commands, in Redis' own words. Without that line an
+ * operator could not see why every check reads the store: the connection is open, and its commands
+ * are answered. The next warning follows only after the lease was granted again.
  */
 export class RedisRefusals {
   readonly #onWarning: (message: string) => void
@@ -13,9 +13,7 @@ export class RedisRefusals {
     this.#onWarning = onWarning
   }
 
-  /**
-   * Notes an attempt that failed. An error that Redis did not write says nothing of its reasons.
-   */
+  /** Notes a failed attempt. An error that Redis did not write does not explain a refusal. */
   note(error: unknown): void {
     const words = wordsOfRedis(error)
     if (words === null || this.#isTold) return

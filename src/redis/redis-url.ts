@@ -1,14 +1,14 @@
-/** Which Redis a URL names, and how it is reached. */
+/** A parsed Redis URL. */
 export interface RedisTarget {
   kind: 'single' | 'sentinel' | 'cluster'
   tls: boolean
   /** The server; or the Sentinels, or some nodes of the cluster. */
   nodes: RedisNode[]
-  /** Who this process is to Redis; null where it shows no password. */
+  /** The user and password. Null where there is no password. */
   login: RedisLogin | null
-  /** The index of the database. Clusters have one. */
+  /** The index of the database. Clusters have only one. */
   database: number
-  /** 4 or 6 where only that kind of address may be used; 0 for either. */
+  /** 4 or 6 to use only that kind of address; 0 for either. */
   family: 0 | 4 | 6
   sentinel: { primary: string; login: RedisLogin | null } | null
 }
@@ -24,8 +24,7 @@ export interface RedisLogin {
 }
 
 /**
- * A Redis URL cannot be read. The message says what is wrong with it, and never shows its
- * credentials.
+ * A Redis URL cannot be parsed. The message says what is wrong, and never shows the credentials.
  */
 export class RedisUrlError extends Error {
   override readonly name = 'RedisUrlError'
@@ -38,7 +37,7 @@ const DEFAULT_PORT = 6_379
 const DEFAULT_SENTINEL_PORT = 26_379
 const DEFAULT_PRIMARY = 'mymaster'
 
-/** The parameters that mean something here. ioredis would take any option of its own from a URL. */
+/** The supported parameters. ioredis would take any option of its own from a URL. */
 const parameters = ['db', 'family', 'sentinel_username', 'sentinel_password'] as const
 type Parameters = Partial<Record<(typeof parameters)[number], string>>
 
@@ -109,8 +108,8 @@ function parseLogin(credentials: string | undefined): RedisLogin | null {
 }
 
 /**
- * Sentinels are shown the same credentials, unless the URL has some for them; an empty password
- * means none.
+ * Sentinels get the same credentials, unless the URL has others for them. An empty password means
+ * none.
  */
 function sentinelLogin(
   login: RedisLogin | null,

@@ -8,22 +8,22 @@ export type RedisConnection = Redis | Cluster
 
 /** ioredis' options, and ours. */
 export interface ConnectOptions extends RedisOptions {
-  /** A file with certificates of authorities (PEM) that count in place of the system's. */
+  /** A file of CA certificates (PEM) that replace the system's. */
   caFile?: string | undefined
-  /** Told why a server is left: see `LEAVING`. */
+  /** Called with the reason for leaving a server: see `LEAVING`. */
   onLeave?: (error: Error) => void
 }
 
 /**
- * What a server says that can no longer serve here, though another one behind the same name may: it
- * was demoted (READONLY), has lost its primary or replicas, loads its data, or has forgotten who
- * this is. A connection to it is left, and opened anew.
+ * Errors of a server that can no longer serve, though another one behind the same name may: it was
+ * demoted (READONLY), has lost its primary or replicas, loads its data, or has forgotten this
+ * client. The connection is closed and opened again.
  */
 const LEAVING = /\b(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|NOAUTH)\b/
 
 /**
- * ioredis listens for one error of a socket. TLS may report a second one, such as the other side's
- * alert to a handshake that was given up, which would end the process.
+ * ioredis listens for one error of a socket only. TLS may report a second one, such as the peer's
+ * alert to an aborted handshake, which would end the process.
  */
 class Connector extends StandaloneConnector {
   constructor(options: unknown) {
@@ -40,9 +40,9 @@ class Connector extends StandaloneConnector {
 }
 
 /**
- * Settings that fail fast and never send a write twice: a command that timed out here and is sent
- * again after a flush would bring back what was revoked. The cache is an optimisation; waiting for
- * it is not.
+ * Settings that fail fast and never send a write twice. A command that timed out here and is sent
+ * again after a flush would bring back a revoked session. The cache is an optimisation, so waiting
+ * for it makes no sense.
  */
 const failFast = {
   enableOfflineQueue: false,
@@ -50,7 +50,7 @@ const failFast = {
   autoResendUnfulfilledCommands: false,
   commandTimeout: 250,
   connectTimeout: 1_000,
-  // A connection that was given up may never say so itself.
+  // A connection that was given up may never report that itself.
   disconnectTimeout: 250,
   keepAlive: 1_000,
   retryStrategy: (attempt: number) => Math.min(25 * attempt, 500)
@@ -59,8 +59,8 @@ const failFast = {
 /**
  * Connects to the Redis that a URL names (`parseRedisUrl`).
  *
- * @throws RedisUrlError for a URL that cannot be read
- * @throws when the file of authorities cannot be read
+ * @throws RedisUrlError for a URL that cannot be parsed
+ * @throws when the file of CA certificates cannot be read
  */
 export function connectRedis(
   url: string,
@@ -89,7 +89,7 @@ export function connectRedis(
       enableOfflineQueue: false,
       shardedSubscribers: true,
       clusterRetryStrategy: failFast.retryStrategy,
-      // With TLS a node is called by the name in its certificate.
+      // With TLS a node is addressed by the name in its certificate.
       ...(tls ? { dnsLookup: (address, callback) => callback(null, address) } : {}),
       redisOptions: { ...options, Connector }
     })
@@ -123,7 +123,7 @@ export function isCluster(redis: RedisConnection): redis is Cluster {
   return redis instanceof Cluster
 }
 
-/** What Redis itself answered, in its own words; null for an error that it did not write. */
+/** The error text that Redis itself sent. Null for an error that it did not write. */
 export function wordsOfRedis(error: unknown): string | null {
   if (!(error instanceof Error) || !(error instanceof ReplyError)) return null
   const [words = ''] = error.message.split(/[\r\n]| script: /, 1)
@@ -133,7 +133,7 @@ export function wordsOfRedis(error: unknown): string | null {
   return words.slice(0, 200) + hint
 }
 
-/** ioredis goes on in database 0 where the one that was asked for does not exist. */
+/** ioredis goes on in database 0 where the requested one does not exist. */
 function isAboutDatabase(error: Error & { command?: { name?: string } }): boolean {
   return error instanceof ReplyError && error.command?.name === 'select'
 }
