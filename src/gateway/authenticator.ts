@@ -6,23 +6,23 @@ import { LIVE_SECRETS } from './gateway.js'
 import { findGatewayKeys, registerConfigured, touchGateways } from './store.js'
 
 /**
- * A copy of the gateways answers alone for this long, and is read anew in the background from half
- * of it: a disabled one is out by then.
+ * A copy of the gateways answers alone for this long, and is read again in the background from half
+ * of it. A disabled gateway is refused by then.
  */
 const FRESH_MS = 2_000
 /**
- * Reads for the sake of refusals begin this far apart: wrong secrets, however many, cost ten
- * statements a second.
+ * Reads caused by refusals begin this far apart: wrong secrets, however many, cost ten statements a
+ * second.
  */
 const PACE_MS = 100
-/** After a failed read the next caller does not wait for another one before this has passed. */
+/** After a failed read, callers do not wait for another one for this long. */
 const RETRY_MS = 1_000
 
 export interface AuthenticatorOptions {
   db: Queryable
   /** Gateways of the configuration, with the hashes of their secrets. */
   configured: ReadonlyMap<string, string[]>
-  /** How long a copy may answer while the store is away. */
+  /** How long a copy may answer while the store is down. */
   ttlMs: number
 }
 
@@ -32,13 +32,15 @@ interface Snapshot {
   hashes: ReadonlyMap<string, readonly string[]>
 }
 
-/** What an unknown gateway's secret is compared with: it must cost what a known one's costs. */
+/**
+ * What an unknown gateway's secret is compared with, so that it takes as long as for a known one.
+ */
 const noSecrets = Array.from({ length: LIVE_SECRETS }, () => hashToken(''))
 
 /**
- * Tells gateways by their secrets. A "yes" comes from a copy in this process, so that a request
- * costs no query; a "no" only from a read of the store that began after the question, for a gateway
- * may have been created a moment ago.
+ * Authenticates gateways by their secrets. A "yes" comes from a copy in this process, so that a
+ * request costs no query. A "no" comes only from a read of the store that began after the request,
+ * because the gateway may just have been created.
  */
 export class GatewayAuthenticator {
   readonly #options: AuthenticatorOptions
@@ -57,19 +59,19 @@ export class GatewayAuthenticator {
    * Whether a secret is one of the gateway's.
    *
    * @param hash of the secret, as `hashToken` makes it
-   * @throws StoreUnavailable when no copy says yes, and the store does not answer
+   * @throws StoreUnavailable when no copy says yes and the store does not answer
    */
   async authenticate(id: string, hash: string): Promise<boolean> {
     return this.authenticateCached(id, hash) || this.#ask(id, hash)
   }
 
-  /** As `authenticate`, without I/O: false where only that can tell. */
+  /** As `authenticate`, without I/O. False where only that can tell. */
   authenticateCached(id: string, hash: string): boolean {
     const now = performance.now()
     const age = now - this.#snapshot.readAt
     if (!this.#isKnown(id, hash, age) || (age >= FRESH_MS && now - this.#failedAt >= RETRY_MS))
       return false
-    // Read ahead of the time when a copy is too old. The caller who finds it so reports the fault.
+    // Reads before a copy is too old. A caller that finds it too old reports the fault.
     if (age > FRESH_MS / 2) this.#read().catch(() => {})
     return this.#note(id)
   }
@@ -89,8 +91,9 @@ export class GatewayAuthenticator {
   }
 
   /**
-   * Writes when gateways were last used. @throws StoreUnavailable when the store does not answer;
-   * the notes are kept
+   * Writes when gateways were last used.
+   *
+   * @throws StoreUnavailable when the store does not answer; the notes are kept
    */
   async flush(): Promise<void> {
     if (this.#uses.size === 0) return
@@ -110,14 +113,14 @@ export class GatewayAuthenticator {
     return true
   }
 
-  /** A read that begins after this call, shared by all who wait for it. */
+  /** A read that begins after this call, shared by all waiting callers. */
   #read(): Promise<Snapshot> {
     this.#next ??= this.#readNext()
     return this.#next
   }
 
   async #readNext(): Promise<Snapshot> {
-    await this.#running?.catch(() => {}) // its error is for those who waited for it
+    await this.#running?.catch(() => {}) // its error belongs to the callers that waited for it
     const wait = this.#beganAt + PACE_MS - performance.now()
     if (wait > 0) await sleep(wait, undefined, { ref: false })
     this.#next = null

@@ -21,8 +21,8 @@ export async function insertGateway(
 }
 
 /**
- * Makes rows for gateways that the configuration names, so that lists show them, their use is
- * recorded and they can be disabled.
+ * Inserts rows for gateways of the configuration, so that lists show them, their use is recorded
+ * and they can be disabled.
  */
 export async function registerConfigured(db: Queryable, ids: readonly string[]): Promise<void> {
   await db.$executeRaw`
@@ -30,10 +30,7 @@ export async function registerConfigured(db: Queryable, ids: readonly string[]):
     SELECT "id", "id", '{}'::text[] FROM unnest(${ids}::text[]) AS configured ("id") ON CONFLICT DO NOTHING`
 }
 
-/**
- * All gateways with the hashes of their secrets: there are few, and one read answers for all of
- * them.
- */
+/** All gateways with the hashes of their secrets. There are few, so one read answers for all. */
 export async function findGatewayKeys(db: Queryable): Promise<GatewayKeys[]> {
   return db.$queryRaw<
     GatewayKeys[]
@@ -46,8 +43,9 @@ export async function listGateways(db: Queryable): Promise<Gateway[]> {
 }
 
 /**
- * Adds a secret in front; the one before it stays live, older ones go. @returns how many are live;
- * null where there is no such enabled gateway
+ * Adds a secret in front. The previous one stays live, older ones are removed.
+ *
+ * @returns how many are live; null where there is no such enabled gateway
  */
 export async function addSecret(db: Queryable, id: string, hash: string): Promise<number | null> {
   const [row] = await db.$queryRaw<{ secrets: number }[]>`
@@ -57,7 +55,9 @@ export async function addSecret(db: Queryable, id: string, hash: string): Promis
 }
 
 /**
- * Ends every secret but the newest. @returns how many are live; null where there is no such gateway
+ * Removes every secret but the newest.
+ *
+ * @returns how many are live; null where there is no such gateway
  */
 export async function keepNewestSecret(db: Queryable, id: string): Promise<number | null> {
   const [row] = await db.$queryRaw<{ secrets: number }[]>`
@@ -66,8 +66,9 @@ export async function keepNewestSecret(db: Queryable, id: string): Promise<numbe
 }
 
 /**
- * Disables a gateway for good. Safe to repeat. @returns since when; null where there is no such
- * gateway
+ * Disables a gateway for good. Safe to repeat.
+ *
+ * @returns when it was disabled; null where there is no such gateway
  */
 export async function disableGateway(db: Queryable, id: string): Promise<Date | null> {
   const [row] = await db.$queryRaw<{ disabledAt: Date }[]>`
@@ -75,7 +76,7 @@ export async function disableGateway(db: Queryable, id: string): Promise<Date | 
   return row?.disabledAt ?? null
 }
 
-/** Notes when gateways were last used, all of them in one statement. */
+/** Notes when gateways were last used, all in one statement. */
 export async function touchGateways(
   db: Queryable,
   agesMs: ReadonlyMap<string, number>
