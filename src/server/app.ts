@@ -24,7 +24,7 @@ export { serveWorkersMetrics } from '../../plugins/metrics/metrics.js'
 export interface AppOptions {
   /** A logger to use instead of one that writes to stdout. */
   logger?: FastifyBaseLogger
-  /** Told that the store cannot be worked on with this configuration. */
+  /** Called when the store cannot be used with this configuration. */
   onUnfit?: (error: Error) => void
 }
 
@@ -47,8 +47,8 @@ export async function buildApp(
       ? { loggerInstance: logger.child({}, { serializers }) }
       : { logger: { level: config.logLevel, serializers } }),
     ...httpOptions(''),
-    // Not a time-ordered id: its random bytes would cost a tenth of a check, and nobody sorts
-    // requests by it.
+    // Not a time-ordered id: its random bytes would cost a tenth of a check, and requests are never
+    // sorted by it.
     genReqId: () => randomUUID(),
     requestTimeout: 30_000,
     keepAliveTimeout: config.keepAliveTimeoutSeconds * 1_000,
@@ -56,9 +56,9 @@ export async function buildApp(
     rewriteUrl: ({ url = '/' }) => questionKey(toOriginForm(url), VERIFY_FOR),
     clientErrorHandler: refuseMalformed
   } as FastifyHttpOptions<Server>) as unknown as FastifyInstance
-  // Node would drop what comes after so many and say nothing: they are counted where they are read
+  // Node would silently drop headers past this number, so our own code counts them.
   app.server.maxHeadersCount = 0
-  // Spans are made by hooks, which see no request that is answered ahead of them.
+  // Hooks make the spans, and no hook sees a request that the fast path answers.
   const fastPath = config.otlpEndpoint === undefined ? new FastPath() : null
   fastPath?.install(app.server)
   app.addHook('preClose', async () => fastPath?.close())
@@ -66,12 +66,14 @@ export async function buildApp(
   return app
 }
 
-/** A client may name the whole address (RFC 9112 3.2.2): whose it is, `Host` has said. */
+/** Reduces a whole address (RFC 9112 3.2.2) to its path: `Host` has already named the host. */
 function toOriginForm(url: string): string {
   return url.startsWith('/') ? url : url.replace(/^https?:\/\/[^/?#]*(?=\/)/i, '')
 }
 
-/** A request in the log: never its headers, and never its query, where one-time tokens travel. */
+/**
+ * A request in the log: never its headers, and never its query, which may contain one-time tokens.
+ */
 function describeRequest(
   { method, url, raw }: FastifyRequest,
   proxies: TrustedProxies
@@ -79,7 +81,7 @@ function describeRequest(
   return { method, path: url.split('?', 1)[0], remoteAddress: proxies.addressOf(raw) }
 }
 
-/** Answers what Node's parser refused before there was a request. */
+/** Answers requests that Node's parser refused. */
 const refuseMalformed: FastifyServerOptions['clientErrorHandler'] = (error, socket) => {
   if (error.code === 'ECONNRESET' || !socket.writable) return
   const refusal = appErrorForStatus(

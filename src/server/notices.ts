@@ -4,10 +4,10 @@ import { isLoopback, type Config } from '../config.js'
 import { parseDatabaseUrl } from '../database/database-url.js'
 import { version } from '../version.js'
 
-/** What becomes of a server, for the person who started it; the log is for machines. */
+/** The state of a server, for the person who started it. The log is for machines. */
 export type Notice = 'starting' | 'waiting' | 'serving' | 'stopping' | 'stopped early'
 
-/** Tells it: that it serves on stdout, all else in a line on stderr. */
+/** Prints the notice: that the server is ready on stdout, all others as a line on stderr. */
 export function announce(notice: Notice, config: Config): void {
   const line = notice === 'serving' ? null : lineOf(notice, config)
   if (notice === 'serving') process.stdout.write(banner(config))
@@ -40,8 +40,8 @@ function describeStore({ databaseUrl, dataDir }: Config): string {
 }
 
 /**
- * What a person should know on the first screen. What to try is for somebody who looks at it on
- * their own machine.
+ * The first screen for a person. The suggestions are for a user who tries the server on their own
+ * machine.
  */
 export function banner(config: Config): string {
   const { baseUrl, host, port, databaseUrl, redisUrl } = config

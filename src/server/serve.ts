@@ -12,8 +12,8 @@ import { superviseWorkers } from './workers.js'
 const DRAIN_MS = 10_000
 
 /**
- * Starts the server, or its workers, and keeps them running until SIGINT or SIGTERM, which let open
- * requests end.
+ * Starts the server, or its workers, and keeps them running until SIGINT or SIGTERM. Open requests
+ * may then end.
  */
 export async function serve(config: Config): Promise<void> {
   if (config.workers === 1) return serveHere(config, (notice) => announce(notice, config))
@@ -44,7 +44,7 @@ async function serveHere(config: Config, onNotice: (notice: Notice) => void): Pr
   stopOnSignal({
     onFirst: () => {
       onNotice(serving ? 'stopping' : 'stopped early')
-      // An embedded store bears to be left at any moment, and making one takes a while.
+      // An embedded store can be left at any time, and creating one takes a while.
       if (!serving && config.databaseUrl === undefined) process.exit(0)
       stop(0)
     },
@@ -65,9 +65,9 @@ async function serveHere(config: Config, onNotice: (notice: Notice) => void): Pr
 }
 
 /**
- * Ends without losing a request: not ready at once, then, where somebody has been asking about
- * that, a while in which requests are still taken, each told to use another connection; then
- * nothing new, and what is open ends.
+ * Ends without losing a request. It is not ready at once. If readiness was asked for lately, it
+ * still takes requests for a while, and closes each connection after the answer. Then it takes no
+ * new requests, and the open ones end.
  */
 async function drain(
   app: Awaited<ReturnType<typeof buildApp>>,

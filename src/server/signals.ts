@@ -1,12 +1,12 @@
 import cluster from 'node:cluster'
 
-/** Signals that come sooner after the first one are the first one again. */
+/** A signal that follows the first one this soon counts as the same one. */
 const SAME_WISH_MS = 1_000
 
 /**
- * Listens for SIGINT and SIGTERM. Ctrl-C comes more than once: from the terminal to every process,
- * and from npm or the process above the workers to those below it. A second wish to stop is one
- * that comes later; a worker leaves that to the process above.
+ * Listens for SIGINT and SIGTERM. Ctrl-C arrives more than once: from the terminal at every
+ * process, and from npm or the supervisor at the processes below. A later signal is a second
+ * request to stop. A worker leaves that to the supervisor.
  */
 export function stopOnSignal({
   onFirst,

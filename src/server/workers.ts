@@ -6,16 +6,16 @@ import { serveWorkersMetrics } from './app.js'
 import type { Notice } from './notices.js'
 import { stopOnSignal } from './signals.js'
 
-/** A worker that ends this soon would end again: the next one waits. */
+/** A worker that ends this soon would end again, so its replacement waits. */
 const YOUNG_MS = 5_000
 const RESTART_DELAY_MS = 1_000
-/** What a worker exits with that was refused its settings: it would be refused again. */
+/** The exit code of a worker whose settings were refused. A replacement would be refused again. */
 const MISCONFIGURED = 2
 
 /**
- * Runs `config.workers` processes of the server behind one port, and replaces what dies. Each is a
- * node of its own, with a lease of its own: they hear of revocations as nodes on other machines do.
- * The first one starts alone, so that what is wrong with the settings is said once.
+ * Runs `config.workers` processes of the server behind one port, and replaces those that die. Each
+ * is a node with a lease of its own: it receives revocations as nodes on other machines do. The
+ * first one starts alone, so that wrong settings are reported once.
  *
  * @returns the exit code, when all have ended
  */
@@ -28,7 +28,7 @@ export async function superviseWorkers(
   const living = new Set<Worker>()
   const ended: Promise<void>[] = []
   const told = new Set<Notice>()
-  // Every worker tells what becomes of it; a person wants to know once.
+  // Every worker sends its notices, but a person wants to read each once.
   cluster.on('message', (_worker, message: { notice?: Notice }) => {
     const { notice } = message
     if ((notice !== 'waiting' && notice !== 'serving') || told.has('serving') || told.has(notice))
@@ -76,7 +76,7 @@ export async function superviseWorkers(
     if (stopping) return
     for (let n = 1; n < config.workers; n++) ended.push(keep(fork(living)))
   })
-  for (const end of ended) await end // grows while it is gone through
+  for (const end of ended) await end // the list grows during the loop
   closeMetrics?.()
   return status
 }
