@@ -4,20 +4,17 @@ import { join } from 'node:path'
 import { ConfigError } from '../errors.js'
 
 /**
- * A key for each purpose, all derived from one secret (HKDF-SHA256, RFC 5869), so that none can
- * stand in for another.
+ * A key for each purpose, all derived from one secret (HKDF-SHA256, RFC 5869), so that none can be
+ * used in place of another.
  */
 export interface SecretKeys {
-  /** Names the secret, and tells nothing about it: eight hexadecimal digits. */
+  /** Names the secret without revealing anything about it: eight hexadecimal digits. */
   readonly id: string
   /** better-auth's secret: signs cookies and bearer tokens, encrypts second-factor secrets. */
   readonly auth: string
-  /** Proves that a device signed in before. */
+  /** Authenticates device proofs. */
   readonly device: string
-  /**
-   * Kept in the store: tells whether a node has the secret that the store's sessions were signed
-   * with.
-   */
+  /** Kept in the store, to tell whether a node has the secret that signed the store's sessions. */
   readonly check: string
   /** Encrypts the private parts of signing keys. */
   readonly seal: Buffer
@@ -25,35 +22,35 @@ export interface SecretKeys {
   readonly keyId: Buffer
   /** Authenticates copies of sessions in Redis. */
   readonly copies: Buffer
-  /** Hashes the names that people try to sign in with, for `account_event`. */
+  /** Hashes the names of failed sign-ins, for `account_event`. */
   readonly eventNames: Buffer
   readonly pepper: Pepper
 }
 
 /**
- * The keys of AUTH_SECRET, with which everything new is made, and of AUTH_SECRET_PREVIOUS, which
- * verify and decrypt.
+ * The keys of AUTH_SECRET, which sign and encrypt, and of AUTH_SECRET_PREVIOUS, which only verify
+ * and decrypt.
  */
 export interface Keys extends SecretKeys {
-  /** Those of every known secret, the current one first. */
+  /** The keys of every configured secret, the current one first. */
   readonly all: readonly [SecretKeys, ...SecretKeys[]]
-  /** What refresh tokens are made with. */
+  /** The keys for refresh tokens. */
   readonly peppers: Peppers
 }
 
 /**
- * The keys of one secret for refresh tokens; tokens and rows name it by `id` (eight hexadecimal
+ * The keys of one secret for refresh tokens. Tokens and rows name it by `id` (eight hexadecimal
  * digits).
  */
 export interface Pepper {
   readonly id: string
-  /** Makes successors. */
+  /** Derives successors. */
   readonly rotation: Buffer
   /** Authenticates tokens. */
   readonly mac: Buffer
 }
 
-/** The pepper that makes new tokens, and those whose tokens still count. */
+/** The pepper that makes new tokens, and those whose tokens are still valid. */
 export interface Peppers {
   readonly current: Pepper
   find(id: string): Pepper | null
@@ -103,9 +100,9 @@ function deriveKey(authSecret: string, purpose: string): Buffer {
 }
 
 /**
- * The secret of an embedded store: made once, kept beside the data with mode 0600. Call it while
- * holding the directory's lock. It is written under another name first, so that a crash leaves a
- * whole secret or none.
+ * The secret of an embedded store: created once, and kept beside the data with mode 0600. Call it
+ * while holding the directory's lock. It is written under another name first, so that a crash
+ * leaves a whole secret or none.
  */
 export function keptSecret(dataDir: string): string {
   const path = join(dataDir, 'auth-secret')

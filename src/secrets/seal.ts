@@ -3,8 +3,8 @@ import type { Keys } from './keys.js'
 
 /*
  * A sealed text is "<id of the secret>.<base64url of: nonce (12 bytes), tag (16), ciphertext>":
- * AES-256-GCM under a key of that secret. What it is sealed for is authenticated with it: a text
- * that was copied to another row does not open there.
+ * AES-256-GCM under a key of that secret. The purpose is authenticated with it: a text that was
+ * copied to another row does not open there.
  */
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
@@ -17,7 +17,7 @@ export function seal({ id, seal: key }: Keys, text: string, purpose: string): st
   return `${id}.${Buffer.concat([nonce, cipher.getAuthTag(), ciphertext]).toString('base64url')}`
 }
 
-/** Decrypts a sealed text; null when no known secret sealed it, or not for this purpose. */
+/** Decrypts a sealed text. Null when no known secret sealed it, or not for this purpose. */
 export function unseal({ all }: Keys, sealed: string, purpose: string): string | null {
   const [id, body = ''] = sealed.split('.')
   const key = all.find((keys) => keys.id === id)?.seal
@@ -38,7 +38,7 @@ export function unseal({ all }: Keys, sealed: string, purpose: string): string |
   }
 }
 
-/** Whether a sealed text must be sealed anew before a previous secret is forgotten. */
+/** Whether a sealed text must be re-sealed before a previous secret is removed. */
 export function isSealedByPrevious({ id }: Keys, sealed: string): boolean {
   return !sealed.startsWith(`${id}.`)
 }
