@@ -6,16 +6,16 @@ const IPV4_WITH_PORT = /^(\d{1,3}(?:\.\d{1,3}){3}):\d{1,5}$/
 const MAPPED = /^::ffff:(?=\d+\.)/
 
 /**
- * Reads an IP address in any form in which proxies write one: with a port (Azure, IIS), in brackets
- * or quotes (RFC 7239), with a zone, as IPv4 mapped into IPv6. All forms of one address have one
- * result, so that no client becomes another by a spelling.
+ * Parses an IP address in any form that proxies write: with a port (Azure, IIS), in brackets or
+ * quotes (RFC 7239), with a zone, or as IPv4 mapped into IPv6. All forms of one address have one
+ * result, so that a client cannot look like another by its spelling.
  *
- * @returns null for what is no address
+ * @returns null for what is not an address
  */
 export function parseAddress(text: string): string | null {
   const unquoted = text.trim().replace(/^"(.*)"$/, '$1')
   const [, bare = unquoted] = BRACKETED.exec(unquoted) ?? IPV4_WITH_PORT.exec(unquoted) ?? []
-  // A zone means something on one machine alone, and a client could make up any number of them.
+  // A zone is meaningful on one machine only, and a client could invent any number of them.
   const [address = ''] = bare.split('%', 1)
   const version = isIP(address)
   if (version === 4) return address
@@ -28,7 +28,7 @@ export function parseAddress(text: string): string | null {
 export class AddressRanges {
   readonly #list = new BlockList()
 
-  /** @param ranges addresses or CIDR ranges, checked before */
+  /** @param ranges addresses or CIDR ranges, already validated */
   constructor(ranges: readonly string[]) {
     for (const range of ranges) {
       const [text = '', length] = range.split('/')
@@ -40,7 +40,7 @@ export class AddressRanges {
     }
   }
 
-  /** @param address as `parseAddress` gives it */
+  /** @param address as `parseAddress` returns it */
   includes(address: string): boolean {
     return this.#list.check(address, familyOf(address))
   }

@@ -2,13 +2,13 @@ import type { AsyncLocalStorage } from 'node:async_hooks'
 import { isPromise } from 'node:util/types'
 
 /**
- * Switches a storage off whenever no call runs in it. Before Node 24 a storage, from its first use
- * on, is told of every promise and every handle of the process; a check, which uses none, pays 10
- * to 20 % for that (`bench/README.md`). A call is over when the promise that it returned has
- * settled: what it leaves running behind it may find no value. That promise counts as handled.
+ * Switches a storage off whenever no call runs in it. Before Node 24 a storage, once used, is
+ * informed of every promise and every handle of the process. A check uses none, and loses 10 to 20
+ * % of its speed by that (`bench/README.md`). A call is over when the promise that it returned has
+ * settled: work that it leaves running may find no value. That promise counts as handled.
  *
- * Left as it is: a storage of a Node that watches nothing, and one that is in use already, in which
- * calls may be running that nobody counts.
+ * Two kinds of storage are left unchanged: one in a Node that does not need this, and one that is
+ * already in use, because uncounted calls may be running in it.
  */
 export function disableWhenIdle<T>(storage: AsyncLocalStorage<T>): AsyncLocalStorage<T> {
   if (!('enabled' in storage) || storage.enabled !== false) return storage

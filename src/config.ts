@@ -13,13 +13,13 @@ import { nearNames } from './near-names.js'
 
 const seconds = (env: string, defaultValue: number) =>
   Type.Integer({ env, minimum: 1, maximum: 10 * 365 * 86_400, default: defaultValue })
-// A name, an IPv4 or an IPv6 address, the last in brackets or without.
+// A name, an IPv4 or an IPv6 address, the last with or without brackets.
 const hostOptions = {
   pattern:
     '^([A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[^\\]]+)?|\\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[^\\]]+)?\\])$',
   mustBe: 'a host name or an address'
 } as const
-// A colon separates the name from the account where authenticator apps are told both.
+// A colon separates the name from the account in authenticator apps.
 const APP_NAME = '^(?=.*\\S)[^:\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]{1,64}$'
 const list = (env: string) => Type.Array(Type.String({ minLength: 1 }), { env, default: [] })
 
@@ -70,8 +70,8 @@ const Settings = Type.Object({
   }),
   metricsPort: Type.Optional(Type.Integer({ env: 'METRICS_PORT', minimum: 1, maximum: 65_535 })),
   metricsHost: Type.String({ env: 'METRICS_HOST', ...hostOptions, default: '127.0.0.1' }),
-  // Node's own default, and four times that: room for the cookies of other applications on the same
-  // domain.
+  // Default: Node's own. Maximum: four times that, because other applications on the same domain
+  // have cookies too.
   maxHeaderBytes: Type.Integer({
     env: 'MAX_HEADER_BYTES',
     minimum: 8_192,
@@ -104,7 +104,7 @@ const Settings = Type.Object({
   sessionAbsoluteTtlSeconds: seconds('SESSION_ABSOLUTE_TTL_SECONDS', 7_776_000),
   sessionRetentionSeconds: seconds('SESSION_RETENTION_SECONDS', 2_592_000),
   accountEventRetentionSeconds: seconds('ACCOUNT_EVENT_RETENTION_SECONDS', 7_776_000),
-  // One statement must be able to end them all: hence the limit.
+  // One statement must be able to end them all, hence the limit.
   maxSessionsPerUser: Type.Integer({
     env: 'MAX_SESSIONS_PER_USER',
     minimum: 1,
@@ -117,7 +117,7 @@ const Settings = Type.Object({
     maximum: 600,
     default: 30
   }),
-  // A retired signing key stays published for the longest life that any token can have: hence the
+  // A retired signing key stays published for the longest life that a token can have, hence the
   // limit.
   accessTokenTtlSeconds: Type.Integer({
     env: 'ACCESS_TOKEN_TTL_SECONDS',
@@ -159,7 +159,7 @@ const Settings = Type.Object({
 type Settings = Static<typeof Settings>
 type Key = keyof Settings
 
-/** What a setting's schema says for us beside its type. */
+/** Our additions to a setting's schema. */
 interface SettingSchema {
   env: string
   type?: string
@@ -167,16 +167,16 @@ interface SettingSchema {
   minimum?: number
   maximum?: number
   anyOf?: { const: string }[]
-  /** What to say where the value does not fit its pattern. */
+  /** What to say where the value does not match its pattern. */
   mustBe?: string
 }
 
-/** What a caller of the plugin may set; all of it optional. */
+/** The settings that a caller of the plugin may give. All are optional. */
 export type HoldfastOptions = {
   [Name in keyof Settings]?: Settings[Name] | (Name extends 'logLevel' ? never : undefined)
 }
 
-/** Settings that have been checked, with their defaults. Times are in seconds. */
+/** Validated settings, with their defaults. Times are in seconds. */
 export type Config = Readonly<Settings & { baseUrl: string }>
 
 const storeSettings = [
@@ -187,7 +187,7 @@ const storeSettings = [
   'dataDir'
 ] as const
 
-/** The settings that say where the store is, and how it is reached. */
+/** The settings of the store and its connection. */
 export type StoreConfig = Pick<Config, (typeof storeSettings)[number]>
 
 /**
@@ -203,12 +203,10 @@ export function optionsFromEnvironment(env: NodeJS.ProcessEnv): HoldfastOptions 
   return options
 }
 
-/**
- * What the environment says: the settings, and variables that look like misspelt names of settings.
- */
+/** The settings in the environment, and variables that look like misspelt names of settings. */
 export interface EnvironmentConfig {
   config: Config
-  /** A line for each variable that looks like a setting and is none. */
+  /** A line for each variable that looks like a setting but is not one. */
   misspelt: string[]
 }
 
@@ -238,10 +236,7 @@ function read(env: NodeJS.ProcessEnv, keys: readonly Key[], problems: Problems):
   return options
 }
 
-/**
- * What is wrong, gathered: somebody who sets up a server shall not have to start it once for each
- * mistake.
- */
+/** Collects all problems, so that an operator sees every mistake at the first start. */
 class Problems {
   readonly #messages: string[] = []
   readonly #wrong = new Set<Key>()
@@ -252,8 +247,8 @@ class Problems {
   }
 
   /**
-   * Runs a check of `keys`, and keeps the ConfigError that it throws as one of the first of them. A
-   * setting that is known to be wrong is not checked again: what else seemed wrong would only
+   * Runs a check of `keys`, and records the ConfigError that it throws under the first of them. A
+   * setting that is known to be wrong is not checked again, because further errors would only
    * follow from it.
    */
   attempt<T>(keys: readonly [Key, ...Key[]], check: () => T): T | undefined {
@@ -278,13 +273,13 @@ function knownVariables(): Set<string> {
   return new Set(schemas.flatMap(({ env, secret }) => (secret ? [env, `${env}_FILE`] : [env])))
 }
 
-// A Service of Kubernetes gives every pod such variables, whatever its name.
+// Kubernetes gives every pod such variables for a Service, whatever its name.
 const SERVICE_LINK = /^(tcp|udp|sctp):\/\//
 const UNITS = /_(SECONDS|MS|BYTES)$/
 
 /**
- * A line for each variable whose name nearly is that of a setting which is not set. Their values
- * are never shown.
+ * A line for each variable whose name almost matches a setting that is not set. Values are never
+ * shown.
  */
 function misspeltVariables(env: NodeJS.ProcessEnv): string[] {
   const known = knownVariables()
@@ -301,8 +296,8 @@ function misspeltVariables(env: NodeJS.ProcessEnv): string[] {
   })
 }
 
-// better-auth reads these behind its options: another secret would sign everybody out, other
-// origins would be trusted.
+// better-auth reads these variables past its options. With another secret every user would be
+// signed out; with other origins, those would be trusted.
 const foreign = ['BETTER_AUTH_SECRETS', 'BETTER_AUTH_TRUSTED_ORIGINS', 'BETTER_AUTH_TELEMETRY']
 
 const foreignVariables = (env: NodeJS.ProcessEnv) => foreign.filter((name) => env[name])
@@ -310,7 +305,7 @@ const foreignMessage = (name: string) =>
   `${name}: must not be set: it would override Holdfast's own settings`
 
 /**
- * Refuses an environment that would change better-auth behind our configuration.
+ * Refuses an environment that would override our configuration of better-auth.
  *
  * @throws ConfigError naming the variables
  */
@@ -343,7 +338,7 @@ function resolve(options: HoldfastOptions, problems: Problems): Config {
 }
 
 /**
- * Reads the settings of the store, and no others: what works on the store alone needs no address
+ * Reads only the settings of the store: a command that works on the store alone needs no address
  * and no secret.
  *
  * @throws ConfigError naming every wrong one by its environment variable
@@ -362,7 +357,9 @@ export function storeConfigFrom(env: NodeJS.ProcessEnv): {
   return { config, misspelt }
 }
 
-/** What is wrong is told, and left out: the rest can then be checked. */
+/**
+ * Adds the defaults. Wrong settings are reported and left out, so that the others can be checked.
+ */
 function withDefaults(options: HoldfastOptions, problems: Problems): Settings {
   neverReport(secretsIn(options))
   const right = Object.entries(options).filter(([name, value]) => {
@@ -382,7 +379,7 @@ function withDefaults(options: HoldfastOptions, problems: Problems): Settings {
   }
 }
 
-// As in a URL, where an IPv6 address stands in brackets.
+// In a URL an IPv6 address has brackets.
 function withoutBrackets(host: string): string {
   return host.replace(/^\[(.*)\]$/, '$1')
 }
@@ -486,7 +483,7 @@ function baseUrlOf({ baseUrl, databaseUrl, host, port }: Settings): string {
 }
 
 /**
- * What must be so of a setting beyond its type, or of several together; it concerns the first of
+ * A rule for a setting beyond its type, or for several together. Its errors name the first of
  * `keys`.
  */
 interface Rule {
@@ -614,7 +611,7 @@ function checkTtls({ sessionIdleTtlSeconds, sessionAbsoluteTtlSeconds }: Config)
     )
 }
 
-/** Redis is reached when the server runs: what can be known to be wrong is told before. */
+/** Checks what can be known before the server connects to Redis. */
 function checkRedisCa({ redisUrl, redisCaFile }: Config): void {
   if (redisCaFile === undefined) return
   if (redisUrl === undefined || !readRedisUrl(redisUrl).tls)
@@ -663,10 +660,9 @@ function parseUrl(value: string, protocols: string[]): URL | null {
   return url && protocols.includes(url.protocol) ? url : null
 }
 
-// What apps in a web view and browser extensions send as their origin: a scheme of their own, and a
-// host.
+// Apps in a web view and browser extensions send such origins: a scheme of their own, and a host.
 const APP_ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/[A-Za-z0-9._-]+(:\d{1,5})?$/
-/** Any page can have an address of these; their origin is "null" or somebody else's. */
+/** Any page can have an address with these schemes. Their origin is "null" or another site's. */
 const NO_APP = new Set([
   'about',
   'blob',
@@ -683,7 +679,10 @@ const NO_APP = new Set([
   'wss'
 ])
 
-/** Whether a text is an origin just as a browser writes it: origins are compared as texts. */
+/**
+ * Whether a text is an origin exactly as a browser writes it, because origins are compared as
+ * texts.
+ */
 function isOrigin(text: string): boolean {
   if (/^https?:/i.test(text))
     return !/[*?]/.test(text) && parseUrl(text, ['http:', 'https:'])?.origin === text

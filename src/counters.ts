@@ -1,14 +1,14 @@
 import type { BreakerState } from './redis/breaker.js'
 
 /**
- * Where an answer to a check came from: this process, Redis, the store; or nowhere, because the
- * credential itself was no good.
+ * The source of a check's answer: this process, Redis, the store; or none, because the credential
+ * itself was invalid.
  */
 export type Layer = 'local' | 'shared' | 'store' | 'none'
 
 /**
- * What a check found. `refused`: a session that has expired, whose user may not act, or whose
- * secret is another.
+ * The result of a check. `refused`: the session has expired, its user may not act, or the secret is
+ * wrong.
  */
 export type CheckResult = 'active' | 'refused' | 'revoked' | 'unknown' | 'unavailable'
 
@@ -17,15 +17,14 @@ type Row = Record<CheckResult, number>
 const row = (): Row => ({ active: 0, refused: 0, revoked: 0, unknown: 0, unavailable: 0 })
 
 /**
- * What this process has done since it began, in plain numbers: whoever counts on the way of a
- * request adds one and nothing else, and whoever wants to show them reads them. Times are given to
- * whoever listens.
+ * The counters of this process since its start, as plain numbers: counting adds one to a number, so
+ * that it costs a request almost nothing. Durations go to a callback.
  */
 export class Counters {
   readonly checks: Record<Layer, Row> = { local: row(), shared: row(), store: row(), none: row() }
   /**
-   * Copies in Redis that did not count: of no node of this store, older than a copy may be, or of
-   * another version's form.
+   * Refused copies in Redis: written by no node of this store, older than a copy may be, or in
+   * another version's encoding.
    */
   readonly copiesRefused = { forged: 0, old: 0, form: 0 }
   /** Revocations by reason. */
@@ -34,9 +33,12 @@ export class Counters {
   readonly refreshes = new Map<string, number>()
   /** Sign-ins by outcome. */
   readonly signIns = new Map<string, number>()
-  /** Second factors that were shown, by factor and outcome. */
+  /** Attempts at second factors, by factor and outcome. */
   readonly factors = new Map<string, Map<string, number>>()
-  /** Told how long after its commit a change was known everywhere, or was not (`pending`). */
+  /**
+   * Called with the time from the commit of a change to its confirmation (`confirmed`), or to its
+   * failure (`pending`).
+   */
   onConfirmed: (ms: number, outcome: 'confirmed' | 'pending') => void = () => {}
 
   revoked(reason: string): void {
@@ -59,12 +61,12 @@ export class Counters {
   }
 }
 
-/** What this process holds at this moment. */
+/** What this process holds now. */
 export interface Stats {
   local: { entries: number; bytes: number } | null
-  /** Whether this process may answer from its caches; null where it has none. */
+  /** Whether this process holds its cache lease. Null where it has no cache. */
   leaseHeld: boolean | null
-  /** Whether commands are sent to Redis; null without it. */
+  /** The breaker before Redis. Null without Redis. */
   breaker: BreakerState | null
   pool: { total: number; idle: number; waiting: number } | null
 }

@@ -1,4 +1,4 @@
-/** What is logged of an error: nothing of what it carries beside. */
+/** The loggable part of an error, without its other fields. */
 export interface ErrorReport {
   readonly type: string
   readonly message: string
@@ -7,19 +7,19 @@ export interface ErrorReport {
   readonly cause?: ErrorReport
 }
 
-/** Causes of causes that are told. */
+/** How many nested causes are reported. */
 const DEPTH = 4
 const LONGEST_MESSAGE = 2_000
 const LONGEST_STACK = 8_000
-/** What is shorter is a word, and would be struck out wherever it is used as one. */
+/** A shorter secret is an ordinary word, and would be removed wherever that word is used. */
 const SHORTEST_SECRET = 5
 
 const secrets = new Set<string>()
 const reports = new WeakSet<object>()
 
 /**
- * From now on these are struck out of all that this process tells of errors. It knows every
- * configuration that it has read.
+ * Removes these values from all errors that this process reports from now on. Called with the
+ * secrets of every configuration that it has read.
  */
 export function neverReport(values: Iterable<string>): void {
   for (const value of values) {
@@ -29,10 +29,10 @@ export function neverReport(values: Iterable<string>): void {
 }
 
 /**
- * What may be logged of an error: its type, message, code and stack, and the same of its causes.
- * Clients put far more on their errors: ioredis the command with its arguments (`AUTH <user>
- * <password>`), pg the connection, Prisma the query. For loggers of other people's making, whose
- * serializers copy every field, as for our own.
+ * Reduces an error to what may be logged: its type, message, code and stack, and the same of its
+ * causes. Libraries put far more on their errors: ioredis the command with its arguments (`AUTH
+ * <user> <password>`), pg the connection, Prisma the query. For loggers of a host application,
+ * whose serializers copy every field, and for our own.
  */
 export function reportError(error: unknown, depth = DEPTH): ErrorReport {
   if (typeof error === 'object' && error !== null && reports.has(error)) return error as ErrorReport
@@ -79,22 +79,20 @@ function partsOf(error: unknown): Parts {
   }
 }
 
-// Where all addresses of a host have failed, Node says nothing itself.
+// When all addresses of a host have failed, Node's error has no message.
 function messageOf(error: Error): string {
   if (error.message !== '' || !(error instanceof AggregateError)) return error.message
   return error.errors.map((each) => (each instanceof Error ? each.message : '')).join('; ')
 }
 
-// Redis repeats a command that it does not know, with its arguments, and libraries the address that
-// they cannot read.
+// Redis repeats an unknown command with its arguments. Libraries repeat an address that they cannot
+// parse.
 const patterns: [RegExp, string][] = [
   [/(with args beginning with:).*/g, '$1 ***'],
   [/([a-z][a-z0-9+.-]*:\/\/)[^\s/]*@/gi, '$1***@']
 ]
 
-/**
- * A text as it may be told: without what secret settings hold, and the credentials of addresses.
- */
+/** Removes the values of secret settings, and the credentials in addresses, from a text. */
 export function redact(text: string): string {
   let redacted = text
   for (const [pattern, replacement] of patterns) redacted = redacted.replace(pattern, replacement)

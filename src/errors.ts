@@ -1,7 +1,7 @@
 /**
  * Every refusal that a client can see. `cause` is stable: clients switch on it and never on the
- * text. 401 means "this credential is no good, sign in again"; 503 means "nobody knows, try again,
- * keep your cookie".
+ * text. 401 means that the credential is invalid: sign in again. 503 means that the answer is not
+ * known: try again, and keep the cookie.
  */
 const definitions = {
   credential_missing: [401, 'No session credential was sent.'],
@@ -69,12 +69,12 @@ const definitions = {
   ]
 } as const satisfies Record<string, readonly [number, string]>
 
-/** The stable causes. */
+/** The stable codes. On the wire they are the member `cause`. */
 export type ErrorCode = keyof typeof definitions
 
 export const errorCodes = Object.keys(definitions) as ErrorCode[]
 
-/** Causes for which a credential is refused with 401. */
+/** The codes with which a credential is refused with 401. */
 export type InactiveCode =
   | 'credential_malformed'
   | 'session_unknown'
@@ -84,12 +84,12 @@ export type InactiveCode =
   | 'user_gone'
   | 'token_expired'
 
-/** Seconds a client should wait before it asks again after a 503. */
+/** Seconds to wait before trying again after a 503. */
 export const RETRY_AFTER_SECONDS = 1
-/** The same, where the server is busy: about as long as its queue. */
+/** The same for a busy server: about as long as its queue. */
 export const OVERLOADED_RETRY_AFTER_SECONDS = 2
 
-/** A refusal with its HTTP status and stable cause; `message` is safe to show. */
+/** A refusal with its HTTP status and stable code. `message` is safe to show. */
 export class AppError extends Error {
   override readonly name = 'Refusal'
   readonly code: ErrorCode
@@ -102,7 +102,10 @@ export class AppError extends Error {
   }
 }
 
-/** The store did not answer, or answered that it cannot: nobody knows, so nobody is signed out. */
+/**
+ * The store did not answer, or answered that it cannot. The answer is not known, so no user is
+ * signed out.
+ */
 export class StoreUnavailable extends AppError {
   constructor(cause: unknown) {
     super('store_unavailable', undefined, { cause })
@@ -110,8 +113,7 @@ export class StoreUnavailable extends AppError {
 }
 
 /**
- * The refusal that fits an HTTP status that was decided elsewhere (Fastify, Node's parser), where
- * nobody looked at credentials.
+ * The refusal for an HTTP status from Fastify or Node's parser, which have checked no credentials.
  */
 export function appErrorForStatus(statusCode: number): AppError {
   for (const [code, [status]] of Object.entries(definitions)) {
@@ -121,14 +123,14 @@ export function appErrorForStatus(statusCode: number): AppError {
   return new AppError(statusCode >= 400 && statusCode < 500 ? 'invalid_input' : 'internal')
 }
 
-/** RFC 9457 problem details, with the stable cause and the request's id. */
+/** RFC 9457 problem details, with the stable `cause` and the request's id. */
 export interface Problem {
   type: 'about:blank'
   title: string
   status: number
   detail: string
   cause: ErrorCode
-  /** better-auth's own code for it, where its clients switch on that. */
+  /** better-auth's own code, where its clients switch on that. */
   code?: string
   requestId: string
 }
@@ -169,8 +171,8 @@ export function toProblem(refusal: AppError, requestId: string): Problem {
 }
 
 /**
- * Settings are wrong: the start is refused. The message has a line for each of them, which begins
- * with the name of the variable.
+ * Settings are wrong, so the start is refused. The message has a line for each wrong setting, which
+ * begins with the name of its variable.
  */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'

@@ -1,6 +1,6 @@
-/** A task that runs again and again until it is stopped. */
+/** A task that runs repeatedly until it is stopped. */
 export interface Job {
-  /** Ends the job; resolves when a run that is under way has ended. */
+  /** Ends the job. Resolves when a run that is under way has ended. */
   stop(): Promise<void>
 }
 

@@ -3,13 +3,13 @@
  * moved by later ones.
  */
 export interface Limit {
-  /** Names the count in the store. */
+  /** The name of the counter in the store. */
   name: string
   max: number
   windowMs: number
   /**
-   * Where it is set, a spent budget delays and does not lock out: until the window ends one more
-   * may happen each so many milliseconds.
+   * If set, a spent budget delays instead of refusing: until the window ends, one more event is
+   * allowed per this many milliseconds.
    */
   thenEveryMs?: number
 }
@@ -26,57 +26,57 @@ const slowing = (name: string, max: number, windowMs: number, thenEveryMs: numbe
 })
 
 /**
- * Every limit of the server. By address means a client address, /64 in IPv6. The budgets of an
- * account are spent by failures only. A device that signed in before has one of its own, so that a
+ * Every limit of the server. Limits by address use the client's address, or /64 in IPv6. Only
+ * failures spend an account's budget. A device that signed in before has its own budget, so that a
  * flood of guesses does not shut the owner out (OWASP, "Slow Down Online Guessing Attacks with
- * Device Cookies"); and a new device of the owner is delayed, not refused for the window.
+ * Device Cookies"). A new device of the owner is delayed, not refused for the window.
  *
- * Strangers, from however many addresses, guess at an account 100 + 3600 / 15 = 340 times an hour
- * at most; whoever has copied proofs of known devices, 50 + 15 = 65 times a quarter of an hour
- * besides.
+ * Attackers without a device proof, from however many addresses, can guess at an account 100 + 3600
+ * / 15 = 340 times an hour at most. An attacker who has copied proofs of known devices can guess 50
+ * + 15 = 65 more times a quarter of an hour.
  *
- * Nothing here limits the check plane: a gateway that has shown its secret may ask as often as it
- * likes.
+ * Checks are not limited: a gateway that has authenticated may ask as often as it likes.
  */
 export const limits = {
-  /** An office behind one address has room, a dictionary has not. */
+  /** Enough for an office behind one address, too few for a dictionary attack. */
   signInByAddress: limit('sign-in', 300, MINUTE),
   oneTimeTokenByAddress: limit('one-time-token', 300, MINUTE),
   /** Each is a row in the store for three minutes. */
   newOneTimeTokenByAddress: limit('one-time-token-made', 60, MINUTE),
-  /** Second factors, and passwords that are asked for again. */
+  /** Second factors, and passwords that a signed-in user is asked for again. */
   confirmByAddress: limit('confirm', 300, MINUTE),
   signUpByAddress: limit('sign-up', 300, MINUTE),
   resetByAddress: limit('reset', 30, MINUTE),
-  /** One address spends its own share of an account's budget first, and not that of others. */
+  /** One address spends its own share of an account's budget first, before that of others. */
   accountFromAddress: slowing('account-address', 10, QUARTER, MINUTE),
   account: slowing('account', 100, HOUR, 15_000),
   accountFromDevice: slowing('account-device', 10, QUARTER, MINUTE),
   /**
-   * All known devices of an account together: their number is not limited, what they may guess is.
+   * All known devices of an account together: their number is not limited, so their guesses are.
    */
   accountFromDevices: slowing('account-devices', 50, QUARTER, MINUTE),
   /**
-   * Sign-ups that tell that an address has an account. Its owner signs in, and never meets these.
+   * Sign-ups that reveal whether an address has an account. They do not count against its owner's
+   * sign-ins.
    */
   probeFromAddress: limit('probe-address', 10, QUARTER),
   probe: limit('probe', 100, QUARTER),
-  /** Mails to one account, whoever asks for them. */
+  /** Mails to one account, from any sender. */
   resetByAccount: limit('reset-account', 5, QUARTER),
   /**
-   * Passwords and codes that a signed-in user is asked for again: by session, and in all sessions
+   * Passwords and codes that a signed-in user is asked for again: by session, and for all sessions
    * of the user together.
    */
   passwordBySession: slowing('password-session', 10, QUARTER, MINUTE),
   passwordByUser: slowing('password-user', 20, QUARTER, MINUTE),
   /**
-   * Refreshes of one session: a client that loops is stopped, one with several tabs is not. Key it
-   * by a token whose MAC was verified.
+   * Refreshes of one session: stops a client that loops, but not one with several tabs. Key it by a
+   * token whose MAC was verified.
    */
   refreshBySession: limit('refresh', 60, MINUTE),
   /**
-   * Revocations by what is no token of a session, or might be none: whoever shows a token that
-   * proves itself is not counted.
+   * Revocations by a text that is not, or may not be, a token. A token with a valid MAC or
+   * signature is not counted.
    */
   revocationByAddress: limit('revocation', 60, MINUTE),
   /** Wrong gateway secrets, by address. */
@@ -85,8 +85,8 @@ export const limits = {
 } as const satisfies Record<string, Limit>
 
 /**
- * What one user's second factor withstands, counted in the store across challenges: then it is
- * locked for the window.
+ * The lockout of one user's second factor, counted in the store across challenges. After that many
+ * failures it is locked for the window.
  */
 export const secondFactorLockout = { maxFailedAttempts: 10, durationSeconds: QUARTER / 1000 }
 

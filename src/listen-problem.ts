@@ -1,10 +1,9 @@
 import { ConfigError } from './errors.js'
 
 /**
- * What is wrong with the settings by which a server was to listen, where its failure comes from
- * them; else the failure itself.
+ * A ConfigError where a server could not listen because of its settings; else the failure itself.
  *
- * @param names the variables that say the address and the port
+ * @param names the variables of the address and the port
  */
 export function listenProblem(
   error: unknown,

@@ -1,6 +1,6 @@
 /**
- * The names that somebody who wrote `name` may have meant, nearest first; none where `name` looks
- * like none of them.
+ * The names that a misspelt `name` may mean, nearest first. None where `name` resembles none of
+ * them.
  */
 export function nearNames(name: string, names: Iterable<string>): string[] {
   const written = bare(name)
@@ -11,18 +11,18 @@ export function nearNames(name: string, names: Iterable<string>): string[] {
     .map(({ candidate }) => candidate)
 }
 
-// LOGLEVEL and log-level are LOG_LEVEL.
+// LOGLEVEL and log-level both mean LOG_LEVEL.
 function bare(name: string): string {
   return name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '')
 }
 
-// Of so few letters, many a word is one letter away. PROXY and PROXIES are three.
+// Many short words differ by one letter only. PROXY and PROXIES differ by three.
 function allowedDistance(length: number): number {
   if (length < 6) return 0
   return length < 9 ? 1 : length < 13 ? 2 : 3
 }
 
-/** How many letters must be added, removed, replaced or exchanged with their neighbour. */
+/** How many letters must be added, removed, replaced or swapped with their neighbour. */
 function distanceOf(a: string, b: string): number {
   let [before, row]: [number[], number[]] = [[], Array.from({ length: b.length + 1 }, (_, j) => j)]
   for (let i = 1; i <= a.length; i++) {

@@ -1,17 +1,14 @@
 import { isIPv4, isIPv6 } from 'node:net'
 
-/**
- * The networks that an address counts for, in queues and budgets that are to be fair between
- * clients.
- */
+/** The networks of an address, for queues and budgets that must be fair between clients. */
 export interface Networks {
-  /** What one customer of a provider has at most: IPv4 /24, IPv6 /48. */
+  /** The most that one customer of a provider has: IPv4 /24, IPv6 /48. */
   wide: string
   /** One connection: the IPv4 address, IPv6 /64. */
   narrow: string
 }
 
-/** The networks of a client's address. What is no address is a network of its own. */
+/** The networks of a client's address. A text that is not an address is a network of its own. */
 export function networksOf(address: string): Networks {
   const bare = address.replace(/%.*$/, '')
   const ipv4 = /^(?:::ffff:)?(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1]
@@ -26,8 +23,8 @@ export function networksOf(address: string): Networks {
 }
 
 /**
- * The wide network of a client. Within it a phone changes its address all the time; a change of it
- * is worth a line.
+ * The wide network of a client. A phone changes its address within it all the time. A change of the
+ * network is worth an event.
  *
  * @returns the network as CIDR; null where there is no address
  */
@@ -42,7 +39,7 @@ function groupsOf(address: string): string[] {
   const [head = '', tail] = address.split('::', 2)
   const left = head === '' ? [] : head.split(':')
   const right = tail === undefined || tail === '' ? [] : tail.split(':')
-  // A tail in IPv4 form stands for two groups; either way only the first four groups count.
+  // An IPv4 tail takes two groups, and only the first four groups are used.
   const length = right.length + (right.at(-1)?.includes('.') ? 1 : 0)
   const groups = [
     ...left,

@@ -1,20 +1,19 @@
 /**
- * Which part of a list is wanted: at most `limit`, from behind `after`, the id with which the part
- * before it ended.
+ * The page that is wanted: at most `limit`, after the id `after`, with which the page before ended.
  */
 export interface PageWanted {
   limit: number
   after?: string | undefined
 }
 
-/** A part of a list. */
+/** A page of a list. */
 export interface PageOf<T> {
   page: T[]
-  /** Where the list goes on; null at its end. */
+  /** The id to continue after. Null at the end. */
   next: string | null
 }
 
-/** Reads a part of a list, and one more, which tells whether the list goes on. */
+/** Reads a page, and one more row, which tells whether there is a next page. */
 export async function readPage<T extends { id: string }>(
   { limit, after }: PageWanted,
   read: (wanted: PageWanted) => Promise<readonly T[]>

@@ -1,19 +1,19 @@
 import type { Check, Credential } from './session/session.js'
 
 /**
- * What an application sees of the Holdfast that it has registered. `holdfast.ts` adds the rest, for
- * Holdfast's own code: in the types of the package it would bring those of better-auth and Prisma,
- * which take a compiler a minute to read.
+ * The part of Holdfast that an application sees. `holdfast.ts` adds the rest, for Holdfast's own
+ * code: in the package's types it would include those of better-auth and Prisma, which take a
+ * compiler a minute to read.
  */
 export interface Holdfast {
   readonly reader: SessionChecks
-  /** Whether the store has been found fit; until then nothing is known about any session. */
+  /** Whether the store has been found compatible. Until then no session can be checked. */
   ready(): boolean
-  /** Resolves when `ready` is true, and never where the store turns out to be unfit. */
+  /** Resolves when `ready` is true. Never resolves where the store is not compatible. */
   readonly prepared: Promise<void>
   /**
-   * From now on this process does not want requests, and serves those that come. `watched`:
-   * somebody has lately asked whether it does.
+   * Makes this process not ready, while it still serves requests that arrive. `watched`: readiness
+   * was asked for lately.
    */
   drain(): { watched: boolean }
   readonly draining: boolean
@@ -22,9 +22,9 @@ export interface Holdfast {
 /** Decides whether a session is valid. */
 export interface SessionChecks {
   /**
-   * Whether a credential stands for an active session, and whose.
+   * Whether a credential belongs to an active session, and to which.
    *
-   * @throws StoreUnavailable when nobody knows
+   * @throws StoreUnavailable when the store does not answer
    */
   check(credential: Credential): Promise<Check>
 }

@@ -1,7 +1,4 @@
-/**
- * Asks a question once for all who ask within a while, and tells all of them the answer, a failure
- * too.
- */
+/** Asks once for all callers within a while, and gives all of them the answer, or the failure. */
 export class RecentAnswer<T> {
   readonly #ask: () => Promise<T>
   readonly #lastsMs: number
@@ -9,7 +6,7 @@ export class RecentAnswer<T> {
   #answer: Promise<T> | null = null
   #askedAt = -Infinity
 
-  /** @param lastsMs counted from when the question is asked: no answer is older */
+  /** @param lastsMs counted from when it was asked: no answer is older */
   constructor(lastsMs: number, ask: () => Promise<T>, now: () => number = () => performance.now()) {
     this.#lastsMs = lastsMs
     this.#ask = ask

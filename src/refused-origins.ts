@@ -1,6 +1,6 @@
-/** For how long an origin is not named again, in milliseconds. */
+/** For how long an origin is not logged again, in milliseconds. */
 const QUIET_MS = 10 * 60_000
-/** Origins that are named within that time. Anybody can make up more. */
+/** Origins that are logged within that time. Any client can invent more. */
 const ORIGINS = 20
 /** No real origin is longer. */
 const LONGEST = 200
@@ -12,9 +12,9 @@ export interface RefusedOriginsOptions {
 }
 
 /**
- * Tells which origins were refused: an operator who has forgotten one in TRUSTED_ORIGINS sees
- * nothing but 403 otherwise, or a page that cannot read its answers. Each is told once for a while,
- * and no more than a handful of them.
+ * Logs which origins were refused. An operator who has forgotten one in TRUSTED_ORIGINS otherwise
+ * sees only 403s, or a page that cannot read its answers. Each is logged once in a while, and only
+ * a handful of them.
  */
 export class RefusedOrigins {
   readonly #options: RefusedOriginsOptions
@@ -26,8 +26,7 @@ export class RefusedOrigins {
   }
 
   /**
-   * @param sent the header `Origin`, or an address whose origin was refused: whatever a client has
-   *   written
+   * @param sent the header `Origin`, or an address whose origin was refused: unchecked client input
    */
   note(sent: string | undefined): void {
     const now = this.#options.now()
@@ -55,8 +54,8 @@ function messageFor(origin: string): string {
 }
 
 /**
- * An origin as it may stand in a log: without path or query, where a secret may be, and without
- * characters that are none.
+ * An origin in a form that is safe to log: without path or query, which may contain a secret, and
+ * without other characters than an origin has.
  */
 function shown(sent: string | undefined): string {
   if (sent === undefined || sent === '' || sent === 'null') return sent ?? ''

@@ -1,22 +1,22 @@
-/** The roles that there are without being set: everybody's, and the administrator's. */
+/** The roles that always exist: every user's, and the administrator's. */
 const ALWAYS: readonly string[] = ['user', 'admin']
 
 /**
- * What a role looks like. It stands in a header behind a proxy, and roles stand in a list with
+ * The form of a role. Behind a proxy it is part of a header, and lists of roles are separated by
  * commas.
  */
 export const ROLE = /^[A-Za-z0-9._:-]{1,64}$/
 
 /**
- * Roles as they are stored: separated by commas, without blanks, each once. better-auth splits them
- * at commas and compares; a blank would make another role of them for it than for `/verify`.
+ * Roles as they are stored: separated by commas, without spaces, each once. better-auth splits them
+ * at commas and compares: with a space it would see another role than `/verify`.
  */
 export function normalizeRole(role: string): string {
   return [...new Set(parseRoles(role))].join(',')
 }
 
 /**
- * What is wrong with roles that are about to be stored; null when nothing is.
+ * Describes what is wrong with roles that are about to be stored. Null when nothing is.
  *
  * @param configured the setting ROLES
  */
@@ -29,7 +29,7 @@ export function wrongRole(role: string, configured: readonly string[]): string |
     : `there is no role ${unknown}: ROLES lists the roles beside user and admin`
 }
 
-/** A role as it lies in the store, for better-auth: rows may be older than `normalizeRole`. */
+/** A stored role in better-auth's form: rows may be older than `normalizeRole`. */
 export function storedRole(role: string | null): string | null {
   return role === null ? null : normalizeRole(role)
 }

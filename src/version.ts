@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 
-// The same file from dist/src, in the image and in the package.
+// The same relative path works from dist/src, in the image and in the package.
 const { version: text } = JSON.parse(
   readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
 ) as { version: string }

@@ -73,8 +73,8 @@ export class LazyTransaction {
   }
 
   /**
-   * Whether it has written something. From then on, work on other connections must not be waited
-   * for.
+   * Whether a write has opened it. From then on, do not wait for work on other connections: that
+   * work may wait for this transaction's locks.
    */
   get isOpen(): boolean {
     return this.#opening !== null

@@ -241,7 +241,7 @@ async function abandonSession(
   } catch (error) {
     request.log.error(
       { err: error, sessionId },
-      'a session that nobody was given could not be ended'
+      'an abandoned session could not be ended: its token was not sent to a client'
     )
   }
 }
