@@ -1,7 +1,7 @@
 import autocannon, { type Client, type Instance, type Options, type Request } from 'autocannon'
 import type { BenchServer } from './server.js'
 
-/** A request of a load, as autocannon takes it. */
+/** A request of a load, in autocannon's form. */
 export type LoadRequest = Pick<
   Request,
   'method' | 'path' | 'headers' | 'body' | 'setupRequest' | 'onResponse'
@@ -12,45 +12,45 @@ export interface Load {
   server: BenchServer
   connections: number
   /**
-   * What each connection sends, over and over; or what one connection sends, where that differs
-   * between them.
+   * The requests that each connection repeats. A function returns those of one connection, where
+   * they differ.
    */
   requests: LoadRequest[] | ((connection: number) => LoadRequest[])
-  /** How long; or how many requests altogether. */
+  /** How long, in milliseconds; or how many requests in total. */
   forMs?: number
   amount?: number
   /**
-   * How long it is driven before the first round, where not as long as any: what has long code and
-   * few answers is compiled late.
+   * The warm-up before the first round, if not as long as a round: long code with few answers is
+   * compiled late.
    */
   warmUpMs?: number
-  /** Requests per second altogether; as many as possible where absent. */
+  /** Requests per second in total. Absent: as many as possible. */
   rate?: number
-  /** The status of a right answer; 200 where absent. */
+  /** The status of a right answer. Absent: 200. */
   status?: number
   /** Whether a body is that of a right answer. */
   isRight: (body: string) => boolean
 }
 
-/** What one run showed, as far as it was looked at. */
+/** The results of one run, as far as they were measured. */
 export interface Sample {
   /** Answers per second. */
   perSecond?: number
-  /** What the server's process spent on each, in microseconds of CPU. */
+  /** CPU time of the server's process for each answer, in microseconds. */
   cpuMicros?: number
-  /** How much of one core the server used. */
+  /** The share of one core that the server used. */
   busy?: number
   /** Of the latencies, in milliseconds. */
   medianMs?: number
   p99Ms?: number
-  /** Resident memory for each session that is cached. */
+  /** Resident memory for each cached session, in bytes. */
   bytes?: number
 }
 
 /**
  * Runs a load.
  *
- * @throws Error when any answer had another status or body than it should have had, or none came
+ * @throws Error when an answer had the wrong status or body, or none came
  */
 export async function drive(load: Load): Promise<Sample> {
   const { server, status = 200 } = load
@@ -60,9 +60,9 @@ export async function drive(load: Load): Promise<Sample> {
   let start = 0
   let end = 0
   await run(load, (instance) => {
-    // The latencies as they are: autocannon's histogram rounds to milliseconds.
+    // Exact latencies: autocannon's histogram rounds to milliseconds.
     instance.on('response', (_client, statusCode, _bytes, latency) => {
-      // From the first answer on: until then connections are opened.
+      // Time starts with the first answer. Before it, connections are opened.
       end = performance.now()
       if (latencies.push(latency) === 1) start = end
       if (statusCode !== status) wrong.push(`status ${statusCode}`)

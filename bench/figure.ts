@@ -1,29 +1,29 @@
 import { drive, median, type Load, type Sample } from './drive.js'
 import type { Stage } from './stage.js'
 
-/** One thing that is measured, in turns with its siblings. */
+/** One of the things that a family measures in turn. */
 export type Side = () => Promise<Sample>
 
-/** What must be reached. */
+/** The target of a figure. */
 export type Bound = { atLeast: number } | { atMost: number }
 
-/** A number that is made of the medians of a family's sides. */
+/** A number computed from the medians of a family's sides. */
 export interface Figure {
   name: string
-  /** Null where the figure is only shown. */
+  /** Null where the figure has no target. */
   bound: Bound | null
   unit?: string
   value: (rounds: Rounds) => number
 }
 
-/** What each side showed in one round. */
+/** The results of each side in one round. */
 export type Samples = Readonly<Record<string, Sample>>
 export type Rounds = readonly Samples[]
 
 /** Figures that are measured together, on servers that run side by side. */
 export interface Family {
   name: string
-  /** Starts what is needed. Each side is then warmed up, and runs in every round. */
+  /** Starts what is needed. Afterwards each side is warmed up, and runs in every round. */
   prepare: (stage: Stage) => Promise<Record<string, Side>>
   rounds?: number
   /** Whether it takes too long for a quick run. */
@@ -31,7 +31,7 @@ export interface Family {
   figures: readonly Figure[]
 }
 
-/** How many rounds are measured, for a family that does not say otherwise. */
+/** The number of rounds of a family that does not set its own. */
 export const ROUNDS = 5
 const QUICK_ROUNDS = 3
 
@@ -61,9 +61,9 @@ export function mediansOf(rounds: Rounds): Samples {
 }
 
 /**
- * How much of the throughput of `peer` a side reaches: by answers per second or by CPU per answer,
- * whichever is less. On few cores it is the driver that limits the cheapest routes, and answers per
- * second alone would flatter the dearer one.
+ * The share of `peer`'s throughput that a side reaches: by answers per second or by CPU per answer,
+ * whichever is less. On few cores the driver limits the cheapest routes, so that answers per second
+ * alone would flatter the more expensive side.
  */
 export function share(side: string, peer: string): Figure['value'] {
   return (rounds) =>
@@ -71,8 +71,8 @@ export function share(side: string, peer: string): Figure['value'] {
 }
 
 /**
- * The median of a ratio, taken within each round: a machine is as fast as its neighbours let it be,
- * which changes from second to second.
+ * The median of a ratio, taken within each round, because the speed of a shared machine changes
+ * from second to second.
  */
 export function ratioOf(rounds: Rounds, measure: keyof Sample, side: string, peer: string): number {
   return median(
@@ -92,15 +92,15 @@ function numberOf(samples: Samples, side: string, measure: keyof Sample): number
 }
 
 /**
- * A side that drives one load for as long as a round of this kind takes. It has run for long enough
- * before that its code is compiled.
+ * A side that drives one load for one round. It has run long enough before for its code to be
+ * compiled.
  */
 export async function loading(stage: Stage, load: Load): Promise<Side> {
   await drive({ ...load, forMs: stage.quick ? 500 : (load.warmUpMs ?? 2_000) })
   return () => drive({ ...load, forMs: stage.quick ? 150 : (load.forMs ?? 400) })
 }
 
-/** A side that uses up a list: a first part to warm up, and another in each round. */
+/** A side that uses up a list: a first part for the warm-up, and another one in each round. */
 export async function usingUp<T>(
   all: readonly T[],
   { first, perRound }: { first: number; perRound: number },

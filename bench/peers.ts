@@ -1,4 +1,4 @@
-/** Signs somebody up with better-auth as it comes; returns the cookies of the session. */
+/** Signs a user up with an unmodified better-auth. Returns the cookies of the session. */
 export async function signUpElsewhere(url: string): Promise<string> {
   const response = await fetch(`${url}/api/auth/sign-up/email`, {
     method: 'POST',
@@ -17,7 +17,7 @@ export async function signUpElsewhere(url: string): Promise<string> {
     .join('; ')
 }
 
-/** Has oidc-provider issue an access token to the gateway itself. */
+/** Makes oidc-provider issue an access token to the gateway itself. */
 export async function issueElsewhere(url: string, authorization: string): Promise<string> {
   const response = await fetch(`${url}/token`, {
     method: 'POST',

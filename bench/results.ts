@@ -25,13 +25,13 @@ const sideHead = [
 const figureHead = ['figure', 'measured', 'to reach', 'reached']
 const style = { head: [], border: [], compact: true }
 
-/** A figure with what was measured. */
+/** A figure with its measured value. */
 interface Row extends Figure {
   measured: number
   reached: boolean
 }
 
-/** What a run has shown so far. */
+/** The results of a run so far. */
 export class Results {
   readonly figures: Row[] = []
   readonly sides: { family: string; samples: Samples }[] = []
@@ -44,12 +44,12 @@ export class Results {
     }
   }
 
-  /** The figures that were not reached. */
+  /** The figures that missed their target. */
   get missed(): Row[] {
     return this.figures.filter(({ reached }) => !reached)
   }
 
-  /** Writes the page that the project shows. */
+  /** Writes the results page of the project. */
   async write(path: URL): Promise<void> {
     const figures = figureRows(this).map(line)
     const sides = sideRows(this).map(line)

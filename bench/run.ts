@@ -5,9 +5,9 @@ import { print, Results } from './results.js'
 import { Stage } from './stage.js'
 
 /*
- * `npm run bench`: every figure, against its peers, on this machine. `-- --quick` takes less than a
- * minute, leaves out what takes long, and keeps nothing; `-- --only verify` runs the families whose
- * names contain that; `-- --cpu-prof` has the servers write profiles into the current directory;
+ * `npm run bench`: every figure, compared with its peers, on this machine. `-- --quick` takes less
+ * than a minute, skips long families, and keeps nothing. `-- --only verify` runs the families whose
+ * names contain that. `-- --cpu-prof` makes the servers write profiles into the current directory.
  * `-- --to RESULTS-x.md` names the page in this folder that a whole run writes.
  */
 const {
@@ -28,7 +28,7 @@ const giveUp = (cause?: Error) => {
   void stage.close().finally(() => process.exit(1))
 }
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => giveUp())
-// of a driver's socket, say: the stores must not outlive it
+// For example from a driver's socket. The stores must not outlive it.
 process.once('uncaughtException', giveUp)
 try {
   for (const family of families) {

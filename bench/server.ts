@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Question, Usage } from './servers/child.js'
 
-/** Which program serves: its file in `servers/`. */
+/** The program that serves: its file in `servers/`. */
 export type Program = 'holdfast' | 'workers' | 'bare' | 'better-auth' | 'oidc-provider'
 
 /** A server in a process of its own. */
@@ -22,7 +22,7 @@ export class BenchServer {
     })
   }
 
-  /** Starts it with these settings as environment; resolves when it listens. */
+  /** Starts it with these settings as environment. Resolves when it listens. */
   static async start(
     program: Program,
     env: Record<string, string>,
@@ -30,9 +30,9 @@ export class BenchServer {
   ): Promise<BenchServer> {
     const child = fork(fileURLToPath(new URL(`servers/${program}.js`, import.meta.url)), [], {
       env: { PATH: process.env['PATH'] ?? '', NODE_ENV: 'production', ...env },
-      // V8 compacts a process that has had nothing to do for some seconds, and afterwards even an
-      // empty route costs a third more until the process ends. Here a server waits while others
-      // take their turn, which says nothing about one under load.
+      // V8 compacts a process that was idle for some seconds. Afterwards even an empty route costs
+      // a third more until the process ends. Here servers are idle while others take their turn,
+      // which a server under load never is.
       execArgv: ['--enable-source-maps', '--no-memory-reducer', ...execArgv],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc']
     })
@@ -45,9 +45,7 @@ export class BenchServer {
     return new BenchServer(child, url)
   }
 
-  /**
-   * What it has used so far; after a garbage collection where it was started with `--expose-gc`.
-   */
+  /** Its usage so far; after a garbage collection where it was started with `--expose-gc`. */
   usage({ collect = false } = {}): Promise<Usage> {
     const id = ++this.#asked
     return new Promise((resolve, reject) => {

@@ -7,7 +7,7 @@ import { firstRefreshToken } from '../src/token/refresh-token.js'
 import type { LoadRequest } from './drive.js'
 import { authSecret } from './stage.js'
 
-/** A session with what its client shows for it. */
+/** A session with its client's credentials. */
 export interface Ticket {
   sessionId: string
   userId: string
@@ -15,13 +15,13 @@ export interface Ticket {
   refreshToken: string
 }
 
-/** How many sessions a person has. */
+/** How many sessions a user has. */
 const PER_PERSON = 4
 /** Rows of one statement. */
 const BATCH = 5_000
 
 /**
- * Makes sessions straight in the store, as sign-ins would leave them. No server has seen them
+ * Inserts sessions directly into the store, as sign-ins would leave them. No server has seen them
  * before they are used.
  */
 export async function makeSessions(databaseUrl: string, count: number): Promise<Ticket[]> {
@@ -71,7 +71,7 @@ export async function makeSessions(databaseUrl: string, count: number): Promise<
   return tickets
 }
 
-/** Makes somebody who can sign in. */
+/** Creates a user who can sign in. */
 export async function makePerson(
   databaseUrl: string,
   email: string,
@@ -90,7 +90,7 @@ export async function makePerson(
   }
 }
 
-/** Exchanges each session's refresh token; returns the access tokens. */
+/** Exchanges each session's refresh token. Returns the access tokens. */
 export async function accessTokensOf(url: string, tickets: readonly Ticket[]): Promise<string[]> {
   const tokens: string[] = []
   for (const { refreshToken } of tickets) {
@@ -105,7 +105,7 @@ export async function accessTokensOf(url: string, tickets: readonly Ticket[]): P
   return tokens
 }
 
-/** Asks whether each of these sessions is valid, as a proxy does. */
+/** Requests that check each of these sessions, as a proxy does. */
 export function verifying(bearers: readonly string[]): LoadRequest[] {
   return bearers.map((bearer) => ({
     method: 'GET',
@@ -119,7 +119,7 @@ export function bearersOf(tickets: readonly Ticket[]): string[] {
   return tickets.map(({ bearer }) => bearer)
 }
 
-/** Every connection's part of a list, so that nothing in it is sent twice. */
+/** Each connection's part of a list, so that nothing in it is sent twice. */
 export function parts<T>(all: readonly T[], connections: number): (connection: number) => T[] {
   return (connection) => all.filter((_item, index) => index % connections === connection)
 }

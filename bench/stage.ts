@@ -11,7 +11,7 @@ import { startRedis, type PrivateRedis } from '../test/support/redis.js'
 import { BenchServer, type Program } from './server.js'
 
 export const authSecret = 'a secret for the bench only: 5d2c8e0a9b7f4163'
-/** The gateway that asks about other people's sessions. */
+/** The gateway that checks tokens. */
 export const gateway = { id: 'bench', secret: 'a-gateway-secret-of-the-bench-0123456789' }
 const BASE_URL = 'http://localhost:3000'
 
@@ -21,7 +21,7 @@ export class Stage {
   readonly #redis: PrivateRedis
   readonly #servers: BenchServer[] = []
   readonly #execArgv: readonly string[]
-  /** Whether everything is to be over within a minute. */
+  /** Whether the whole run must end within a minute. */
   readonly quick: boolean
 
   private constructor(
@@ -61,7 +61,7 @@ export class Stage {
     return this.#redis.url
   }
 
-  /** Makes a database with the schema in it; returns its URL. */
+  /** Creates a database with the schema. Returns its URL. */
   async database(name: string): Promise<string> {
     const databaseUrl = await this.emptyDatabase(name)
     const database = await openDatabase(
@@ -81,9 +81,9 @@ export class Stage {
   }
 
   /**
-   * Starts a server; it ends with the family that it was started for. Holdfast's is asked for
-   * something of better-auth, as any that people sign in at, so that its code has run, and its
-   * storages were in use.
+   * Starts a server, which ends with its family. On Holdfast's it calls an endpoint of better-auth,
+   * so that better-auth's code has run and its storages were in use, as on any server where users
+   * sign in.
    */
   async start(
     program: Program,
@@ -97,7 +97,7 @@ export class Stage {
     return server
   }
 
-  /** As `start`, and asks nothing: what a node is that only gateways use. */
+  /** As `start`, without that call: a node that only gateways use. */
   async startUntouched(
     program: Program,
     databaseUrl: string,
@@ -124,8 +124,8 @@ export class Stage {
   }
 
   /**
-   * Starts the bare peer. Its answers are those that `server` has just given about a session,
-   * headers and all.
+   * Starts the bare peer. Its answers, with their headers, are those that `server` has just given
+   * about a session.
    */
   async bare(databaseUrl: string, server: BenchServer, bearer: string): Promise<BenchServer> {
     const basic = Buffer.from(`${gateway.id}:${gateway.secret}`).toString('base64')
@@ -159,10 +159,7 @@ export class Stage {
   }
 }
 
-/**
- * The headers of an answer that a route sets: not those that belong to the connection, or that Node
- * adds.
- */
+/** The headers that a route sets, without those of the connection and those that Node adds. */
 function headersOf({ headers }: Response): Record<string, string> {
   const added = new Set(['connection', 'content-length', 'date', 'keep-alive', 'transfer-encoding'])
   return Object.fromEntries([...headers].filter(([name]) => !added.has(name)))

@@ -8,10 +8,10 @@ const SIZE = 100
 const CONNECTIONS = 16
 
 const basic = `Basic ${Buffer.from(`${gateway.id}:${gateway.secret}`).toString('base64')}`
-/** Counts what it looks for: a batch with one inactive session in it is a wrong answer. */
+/** Counts active sessions: a batch with an inactive one is a wrong answer. */
 const isAllActive = (body: string) => body.split('"active":true').length === SIZE + 1
 
-/** What a gateway saves that asks for many at once. */
+/** The saving for a gateway that checks many tokens at once. */
 export const batch: Family = {
   name: 'batches',
   async prepare(stage) {

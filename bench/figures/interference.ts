@@ -5,14 +5,14 @@ import { bearersOf, makePerson, makeSessions, verifying } from '../sessions.js'
 
 const SESSIONS = 1_000
 const CONNECTIONS = 8
-/** Checks per second: what leaves the cores room, so that it is the sign-ins that are noticed. */
+/** Checks per second. They leave the cores idle enough that only sign-ins can disturb them. */
 const RATE = 400
 const password = 'correct horse battery staple'
 const email = 'ada@example.com'
 
 /**
- * Whether sign-ins, each of which hashes a password for as long as many thousand checks take, hold
- * checks up; and whether it is this server that they keep busy, or the machine.
+ * Whether sign-ins delay checks. Each sign-in hashes a password, which takes as long as many
+ * thousand checks. The peer shows whether this server or the machine is the limit.
  */
 export const interference: Family = {
   name: 'verify, beside sign-ins',
@@ -63,7 +63,7 @@ export const interference: Family = {
       bound: { atMost: 3 },
       value: (rounds) => ratioOf(rounds, 'p99Ms', 'beside sign-ins', 'idle')
     },
-    // What the machine's cores do to it, which no server can help.
+    // The delay that the machine's cores alone cause, which no server can avoid.
     {
       name: 'p99 of /verify while another process on this machine takes these sign-ins ÷ p99 idle',
       bound: null,

@@ -11,8 +11,8 @@ const basic = `Basic ${Buffer.from(`${gateway.id}:${gateway.secret}`).toString('
 const isActive = (body: string) => body.startsWith('{"active":true') && body.includes('"client_id"')
 
 /**
- * What a gateway's question costs, beside a route that parses the same form and gives the same
- * answer, and beside oidc-provider.
+ * The cost of a gateway's introspection, compared with a route that parses the same form and gives
+ * the same answer, and with oidc-provider.
  */
 export const introspection: Family = {
   name: 'introspection, warm',

@@ -6,7 +6,7 @@ import { makeSessions, type Ticket } from '../sessions.js'
 import { gateway } from '../stage.js'
 
 /**
- * Sessions that a server knows before it is looked at, so that its code is compiled and its heap
+ * Sessions that a server knows before the measurement, so that its code is compiled and its heap
  * has grown; and those that are added.
  */
 const BEFORE = 10_000
@@ -14,7 +14,7 @@ const ADDED = 30_000
 const SIZE = 500
 const basic = `Basic ${Buffer.from(`${gateway.id}:${gateway.secret}`).toString('base64')}`
 
-/** What a session costs that a process keeps. */
+/** The memory of a cached session. */
 export const memory: Family = {
   name: 'memory',
   long: true,
@@ -46,7 +46,7 @@ export const memory: Family = {
   ]
 }
 
-/** Has a server read sessions, in batches, one after the other. */
+/** Makes a server read sessions, in batches, one after the other. */
 async function know(server: BenchServer, tickets: readonly Ticket[]): Promise<void> {
   const requests: LoadRequest[] = []
   for (let start = 0; start < tickets.length; start += SIZE) {
@@ -68,8 +68,8 @@ async function know(server: BenchServer, tickets: readonly Ticket[]): Promise<vo
 }
 
 /**
- * What stays when garbage is gone: collected more than once, for what it frees is given back a
- * moment later.
+ * Resident memory after garbage collection. It collects more than once, because freed memory is
+ * returned a little later.
  */
 async function residentBytes(server: BenchServer): Promise<number> {
   for (let i = 0; i < 3; i++) {

@@ -10,8 +10,8 @@ const isTokenSet = (body: string) => body.startsWith('{"access_token":"ey')
 const isUpdated = (body: string) => body.startsWith('{"session_id":"')
 
 /**
- * What an exchange of a refresh token costs, beside a route that does no more than update the row,
- * and one that does what no exchange can do without.
+ * The cost of a refresh, compared with a route that only updates the row, and one that does the
+ * minimum of any refresh.
  */
 export const refresh: Family = {
   name: 'refresh',
@@ -51,7 +51,7 @@ export const refresh: Family = {
       bound: { atLeast: 0.6 },
       value: share('refresh', 'bare UPDATE … RETURNING')
     },
-    // What is left for anything else.
+    // The rest of the time.
     {
       name: 'the same of a bare route with form, UPDATE, event, copy in Redis and access token',
       bound: null,
@@ -61,8 +61,8 @@ export const refresh: Family = {
 }
 
 /**
- * One session's exchanges, each with the token that the one before has given. A run that ends early
- * leaves its last token used: it is answered again.
+ * The refreshes of one session, each with the token from the one before. A run that ends early
+ * leaves its last token used, and it is answered again.
  */
 function chain({ refreshToken: first }: Ticket): LoadRequest {
   let refreshToken = first

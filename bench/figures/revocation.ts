@@ -5,7 +5,7 @@ import { makeSessions, type Ticket } from '../sessions.js'
 
 const NODES = 3
 
-/** How long a sign-out takes that every node has heard of before it is answered. */
+/** The time of a sign-out that every node confirms before it is answered. */
 export const revocation: Family = {
   name: 'revocation',
   async prepare(stage) {
@@ -34,8 +34,8 @@ export const revocation: Family = {
 }
 
 /**
- * Ends a session that every node has in its cache; returns how long that took. Afterwards no node
- * may take it for valid.
+ * Ends a session that every node has in its cache, and returns how long that took. Afterwards no
+ * node may answer that it is active.
  */
 async function revoke(
   nodes: readonly BenchServer[],

@@ -4,7 +4,7 @@ import { ratioOf, ROUNDS, usingUp, type Family, type Side } from '../figure.js'
 import { bearersOf, makeSessions, verifying, type Ticket } from '../sessions.js'
 import type { Stage } from '../stage.js'
 
-/** One at a time: what is measured is the wait for an answer, not for a turn. */
+/** One at a time: this measures the time of an answer, without queueing. */
 const CONNECTIONS = 1
 const FIRST = 1_000
 const PER_ROUND = 300
@@ -43,8 +43,8 @@ async function filled(stage: Stage, name: string, sessions: number): Promise<Sid
 }
 
 /**
- * Sessions of others between which those that are asked for lie: as far apart as they can be, and
- * asked for in no order.
+ * Inserts sessions of other users between the checked ones, which are then far apart and checked in
+ * random order.
  */
 async function fill(databaseUrl: string, sessions: number, asked: number): Promise<Ticket[]> {
   const steps = 100

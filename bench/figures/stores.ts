@@ -10,7 +10,7 @@ const isEmpty = (body: string) => body === ''
 const byId = (path: string, tickets: readonly Ticket[]): LoadRequest[] =>
   tickets.map(({ sessionId }) => ({ method: 'GET', path: `/${path}/${sessionId}` }))
 
-/** What a check costs that asks Redis, beside a route with one GET. */
+/** The cost of a check that reads Redis, compared with a route with one GET. */
 export const shared: Family = {
   name: 'verify, from Redis',
   async prepare(stage) {
@@ -41,14 +41,14 @@ export const shared: Family = {
   ]
 }
 
-/** What a check costs that nobody has seen before, beside a route with one SELECT. */
+/** The cost of the first check of a session, compared with a route with one SELECT. */
 export const cold: Family = {
   name: 'verify, from PostgreSQL',
   async prepare(stage) {
     const databaseUrl = await stage.database('cold')
     const [first, perRound] = stage.quick ? [1_600, 400] : [10_000, 1_600]
     const tickets = await makeSessions(databaseUrl, first + perRound * ROUNDS)
-    // A session of its own: those of the rounds are to be unknown.
+    // A session of its own, because those of the rounds must be unknown.
     const [{ bearer } = { bearer: '' }] = await makeSessions(databaseUrl, 1)
     const server = await stage.start('holdfast', databaseUrl)
     const bare = await stage.bare(databaseUrl, server, bearer)
@@ -79,7 +79,7 @@ export const cold: Family = {
   ]
 }
 
-/** Puts something of a copy's size under each id, for the bare route to get. */
+/** Puts a value of a copy's size under each id, for the bare route to read. */
 async function copyTo(redisUrl: string, tickets: readonly Ticket[]): Promise<void> {
   const redis = new Redis(redisUrl)
   await Promise.all(tickets.map(({ sessionId }) => redis.set(sessionId, 'x'.repeat(900))))

@@ -4,7 +4,7 @@ import { accessTokensOf, bearersOf, makeSessions, parts, verifying } from '../se
 import type { Stage } from '../stage.js'
 import { signUpElsewhere } from '../peers.js'
 
-/** How many sessions are in use at once, and how many connections a proxy holds. */
+/** Sessions in use at once, and connections that a proxy holds. */
 const SESSIONS = 1_000
 const CONNECTIONS = 16
 const modes = ['database', 'secondary', 'cookie'] as const
@@ -14,13 +14,13 @@ const isSession = (body: string) =>
   body.startsWith('{"session":{') && body.includes('ada@example.com')
 
 /**
- * Rounds of the cheapest routes are short and many: what a machine does for its neighbours changes
- * from second to second.
+ * Short and many rounds for the cheapest routes, because the speed of a shared machine changes from
+ * second to second.
  */
 const SHORT_ROUNDS = 15
 const SHORT_MS = 200
 
-/** What a check costs where this process knows the session, beside a route that checks nothing. */
+/** The cost of a check from the local cache, compared with a route that checks nothing. */
 export const verify: Family = {
   name: 'verify, warm',
   rounds: SHORT_ROUNDS,
@@ -63,7 +63,7 @@ export const verify: Family = {
   ]
 }
 
-/** The same beside better-auth's own check, in each way in which it keeps sessions. */
+/** The same compared with better-auth's own check, for each of its ways to keep sessions. */
 export const betterAuth: Family = {
   name: 'verify and better-auth',
   long: true,

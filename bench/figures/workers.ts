@@ -4,7 +4,7 @@ import { bearersOf, makeSessions, parts, verifying } from '../sessions.js'
 const SESSIONS = 1_000
 const CONNECTIONS = 16
 
-/** What a second process behind the same port adds, where there is a core for it. */
+/** The gain of a second process behind the same port, where there is a core for it. */
 export const workers: Family = {
   name: 'verify, by workers',
   long: true,

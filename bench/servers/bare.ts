@@ -7,9 +7,8 @@ import { Pool } from 'pg'
 import { serve, setting } from './child.js'
 
 /*
- * What any server here would cost at least: Fastify alone, and with one question to one store. Each
- * route answers as ours does. The routes with a store ask it the one thing in its cheapest form,
- * and parse nothing.
+ * The minimum cost of any server here: Fastify alone, and with one question to one store. Each
+ * route answers as ours does. Routes with a store ask it in the cheapest form, and parse nothing.
  */
 const app = Fastify({ logger: { level: 'warn' } })
 await app.register(formBody)
@@ -74,8 +73,8 @@ app.get<ById>('/update/:id', async (request, reply) => {
   return { session_id: row.id, refresh_token: row.refreshHash }
 })
 
-// What an exchange of a refresh token cannot do without: a form, the row and its event, the copy in
-// Redis, an access token. It looks at no token.
+// The minimum of any refresh: a form, the row and its event, the copy in Redis, an access token. It
+// does not check the token.
 app.post<ById & { Body: { grant_type: string } }>('/refresh/:id', async (request, reply) => {
   const hash = request.id
   const { rows } = await pool.query<{ sessionId: string; userId: string }>({

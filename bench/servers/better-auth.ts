@@ -7,9 +7,8 @@ import { Pool } from 'pg'
 import { serve, setting } from './child.js'
 
 /*
- * better-auth as its documentation joins it to Fastify (docs/integrations/fastify), in the mode
- * that BENCH_MODE names: `database`, `secondary` (sessions in Redis) or `cookie` (the cookie
- * cache).
+ * better-auth as its documentation integrates it with Fastify (docs/integrations/fastify), in the
+ * mode of BENCH_MODE: `database`, `secondary` (sessions in Redis) or `cookie` (the cookie cache).
  */
 const mode = setting('BENCH_MODE')
 const redis = mode === 'secondary' ? new Redis(setting('REDIS_URL')) : null

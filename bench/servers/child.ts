@@ -1,14 +1,14 @@
-/** What the bench asks of a server process beside HTTP. */
+/** A question of the bench to a server process, beside HTTP. */
 export interface Question {
   id: number
   /** Whether to collect garbage first. */
   collect: boolean
 }
 
-/** What a process has used so far. */
+/** The resources that a process has used so far. */
 export interface Usage {
   id: number
-  /** User and system time of all its threads, in microseconds; null where that is not known. */
+  /** User and system time of all its threads, in microseconds. Null where that is not known. */
   cpuMicros: number | null
   /** Resident memory in bytes. */
   residentBytes: number
@@ -21,8 +21,8 @@ export interface Address {
 }
 
 /**
- * Listens on a free port of loopback, tells the parent where, and answers its questions until it
- * goes.
+ * Listens on a free port of loopback, sends the parent its address, and answers the parent's
+ * questions until the parent exits.
  */
 export async function serve(listen: (at: Address) => Promise<string>): Promise<void> {
   process.on('message', ({ id, collect }: Question) => {
@@ -34,13 +34,13 @@ export async function serve(listen: (at: Address) => Promise<string>): Promise<v
       residentBytes: process.memoryUsage.rss()
     } satisfies Usage)
   })
-  // By way of exit(), so that a profile is written.
+  // Calls exit(), so that a profile is written.
   process.on('disconnect', () => process.exit(0))
   const url = await listen({ host: '127.0.0.1', port: 0 })
   process.send?.({ url })
 }
 
-/** A setting that the bench gives every server that needs it. */
+/** A setting that the bench gives each server that needs it. */
 export function setting(name: string): string {
   const value = process.env[name]
   if (value === undefined) throw new Error(`${name} is missing`)

@@ -7,8 +7,8 @@ import { serve, setting } from './child.js'
 const redis = new Redis(setting('REDIS_URL'), { enableAutoPipelining: true })
 
 /**
- * oidc-provider's contract for a store, as far as introspection and the client credentials grant
- * use it.
+ * The part of oidc-provider's store interface that introspection and the client credentials grant
+ * use.
  */
 class RedisAdapter implements Adapter {
   readonly #model: string

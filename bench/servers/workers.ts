@@ -5,8 +5,8 @@ import { superviseWorkers } from '../../src/server/workers.js'
 import type { Question, Usage } from './child.js'
 
 /*
- * The server as `holdfast start` runs it with WORKERS: processes behind one port. What they use is
- * not told: only how many answers they give.
+ * The server as `holdfast start` runs it with WORKERS: processes behind one port. It does not
+ * report their usage, only how many answers they give.
  */
 const config = resolveConfig(optionsFromEnvironment(process.env))
 if (cluster.isWorker) {
