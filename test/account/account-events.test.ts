@@ -14,10 +14,7 @@ import { totpOf } from '../support/totp.js'
 
 const NEW_PASSWORD = 'Tr0ub4dor & three more words'
 
-/**
- * The kinds of what happened to a user, oldest first; who did it stands behind a colon where it was
- * not the person.
- */
+/** The kinds of a user's events, oldest first. An actor other than the user follows a colon. */
 async function kindsOf(running: Running, userId: string | null): Promise<string[]> {
   const events = await findAccountEvents(running, { userId })
   return events.map(({ kind, actor }) => (actor === 'person' ? String(kind) : `${kind}: ${actor}`))
@@ -216,7 +213,7 @@ t.test('O15: a change and what tells of it are committed together, or neither is
   const { prisma } = running.app.holdfast
   const ada = await signUp(running.url)
   const before = await prisma.account.findFirst({ where: { userId: ada.id } })
-  // The table takes nothing more: as a disk that is full, or a process that dies before the commit.
+  // The table takes nothing more, as with a full disk, or when a process dies before the commit.
   await prisma.$executeRawUnsafe(
     'ALTER TABLE "account_event" ADD CONSTRAINT "none" CHECK (false) NOT VALID'
   )

@@ -28,8 +28,8 @@ const run = (operation: string, args: string[]) =>
   runCommand(running.app.holdfast, { operation, args })
 
 /**
- * A person about whom everything is stored that can be, each with a mark that is found wherever it
- * stands.
+ * A user with every kind of data that can be stored. Each value has a mark that can be found
+ * anywhere.
  */
 interface Marked extends Device {
   marks: string[]
@@ -62,8 +62,8 @@ async function newMarked(): Promise<Marked> {
       body: JSON.stringify({ email, password: secret }),
       headers: { ...from(address), ...headers }
     })
-  // Failed guesses, a session that is refreshed from elsewhere, a second factor, a trusted device,
-  // and one-time use of a browser.
+  // Failed guesses, a session that is refreshed from another network, a second factor, a trusted
+  // device, and one-time use of a browser.
   for (let tries = 0; tries < 3; tries++) await begin('wrong horse', {})
   const { tokens } = (await (await begin(password, { 'token-transport': 'body' })).json()) as {
     tokens: { refresh_token: string }
@@ -85,7 +85,7 @@ async function newMarked(): Promise<Marked> {
     from(address)
   )
   await trusting.post('/api/auth/verify-password', { password: 'wrong horse' }, from(address))
-  // Failed attempts are written behind the answers.
+  // Failed attempts are written after the answers.
   for (const kind of ['sign_in_failed', 'reauthentication_failed'])
     await until(
       kind,
@@ -95,7 +95,7 @@ async function newMarked(): Promise<Marked> {
   return { ...device, browser: trusting, marks: [mark, `203.0.${n}.`, `198.51.${n}.`] }
 }
 
-/** What of the marks stands in the store, by table. */
+/** The marks that are in the store, by table. */
 async function marksInStore(marks: readonly string[]): Promise<string[]> {
   const contents = await readStore(prisma)
   return [...contents].flatMap(([table, rows]) =>
@@ -130,7 +130,7 @@ async function redisContents(): Promise<string> {
   }
 }
 
-/** As if half a minute had passed: what was under way has been written. */
+/** Moves the deletion back by half a minute: work that was under way has then been written. */
 async function settle(userId: string): Promise<void> {
   await prisma.$executeRaw`UPDATE "erasure" SET "requestedAt" = "requestedAt" - interval '1 minute', "doneAt" = "doneAt" - interval '1 minute' WHERE "userId" = ${userId}`
   await erasures.resume()

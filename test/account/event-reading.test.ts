@@ -46,10 +46,7 @@ async function newAdmin(): Promise<Person> {
   return signIn(url, person.email)
 }
 
-/**
- * Somebody to whom things have happened: three sessions, two of which have ended, failed sign-ins,
- * a new role.
- */
+/** A user with events: three sessions, two of which have ended, failed sign-ins, a new role. */
 async function somebody(by: Person): Promise<{ ada: Person; ended: string[] }> {
   const ada = await signUp(url)
   const [phone, tablet] = [await signIn(url, ada.email), await signIn(url, ada.email)]
@@ -426,7 +423,7 @@ t.test('O5: the command line tells it, too', async (t) => {
     )
   await t.rejects(run('session events', randomUUID()), { code: 'not_found' })
   await t.rejects(run('events', '--user', 'nobody@example.com'), { code: 'not_found' })
-  // A person who is gone is found by their id.
+  // A deleted user is found by the id.
   await root.browser.post(admin('remove-user'), { userId: ada.id })
   t.ok((await kinds('--user', ada.id)).includes('user_deleted'))
   t.equal((await run('session list', ada.id, '--all')).length, 3)

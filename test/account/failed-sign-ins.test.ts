@@ -41,7 +41,7 @@ function attempt(
 
 const behindProxy = { trustedProxies: ['127.0.0.1'] }
 
-/** Rows of failed attempts, when so many attempts are in them. */
+/** Rows of failed attempts, once they contain this many attempts. */
 async function attemptsIn(
   running: Running,
   count: number,
@@ -57,7 +57,7 @@ async function attemptsIn(
   )
 }
 
-/** What of a row is not its own: two rows that differ in nothing else have one shape. */
+/** A row without its own values: rows that differ in nothing else have one shape. */
 function shapeOf(row: Record<string, unknown> | undefined): unknown {
   const { id, at, lastAt, userId, nameHash, sumKey, cause, ...same } = row ?? {}
   return {
@@ -67,7 +67,7 @@ function shapeOf(row: Record<string, unknown> | undefined): unknown {
   }
 }
 
-/** Statements that a failed sign-in sends; others run at their own pace. */
+/** Whether a failed sign-in sends this statement. Others are sent by jobs. */
 function isOfSignIn(text: string): boolean {
   return (
     /account_event|failed attempts|KEY SHARE|FROM "user"|"public"."user"/.test(text) &&
@@ -86,7 +86,7 @@ function fromNetwork(i: number) {
   }
 }
 
-/** What erasing a person keeps. */
+/** What an erasure keeps of rows. */
 function factsOf(rows: Record<string, unknown>[]): unknown {
   return rows.map(({ id, at, kind, cause, actor, actorId, userId, count }) => ({
     id,
@@ -166,10 +166,10 @@ t.test(
         t.equal((await attempt(running, email)).status, 401)
         await attemptsIn(running, ++count)
       })
-    await statementsOf(`${randomUUID()}@example.com`) // what is sent once
+    await statementsOf(`${randomUUID()}@example.com`) // for statements that are sent only once
     const known = (await statementsOf(ada.email)).filter(isOfSignIn)
     const unknown = (await statementsOf(`${randomUUID()}@example.com`)).filter(isOfSignIn)
-    // Inside a transaction of the embedded store statements are not heard.
+    // Inside a transaction of the embedded store statements cannot be observed.
     t.equal(
       known.some((text) => text.includes('INSERT INTO "account_event"')),
       storage === 'postgres'
@@ -302,7 +302,7 @@ t.test(
     const running = await build(t)
     const ada = await signUp(running.url)
     const { prisma } = running.app.holdfast
-    // Two processes of one store, whose attempts come all at once.
+    // Two processes on one store, whose attempts are written at the same time.
     const nodes = [1, 2].map(() => new FailedAttempts({ prisma, now: () => performance.now() }))
     const FLOOD = 6_000
     for (let i = 0; i < FLOOD; i++)
@@ -328,8 +328,7 @@ t.test(
       rows.some(({ nameHash, ipAddress }) => nameHash === null && ipAddress === null),
       'and the rest in all'
     )
-    // A person's own rows are not crowded out by made-up names; from however many networks, they
-    // are few.
+    // Invented names do not push out a user's own rows. From however many networks, those are few.
     for (let i = 0; i < 500; i++)
       nodes[i % 2]?.note({
         ...fromNetwork(i),
@@ -409,8 +408,8 @@ t.test('O15: what was noted is written when a server ends', async (t) => {
 t.test('O15: a password that was typed in the place of a name is nowhere', async (t) => {
   const running = await build(t, { logLevel: 'trace' })
   const typed = `Correct-Horse-${randomUUID()}`
-  // A client of its own, and one that has the browser's check of addresses: both may send what is
-  // no address.
+  // A client without the browser's check of addresses, and one with it: both may send what is not
+  // an address.
   t.ok([400, 401].includes((await attempt(running, typed)).status))
   t.equal((await attempt(running, `${typed}@x.example`)).status, 401)
   await attemptsIn(running, 1)

@@ -143,7 +143,7 @@ t.test(
     await prisma.$executeRaw`
     INSERT INTO "session" ("id", "token", "userId", "expiresAt", "absoluteExpiresAt")
     SELECT ${ada.id} || '-' || lpad(n::text, 6, '0'), ${ada.id} || n, ${ada.id}, now(), now() FROM generate_series(1, 700) n`
-    // Some have many events, and more than a statement looks at have none.
+    // Some have many events. More sessions than one statement reads have none.
     await prisma.$executeRaw`
     INSERT INTO "session_event" ("sessionId", "userId", "type") SELECT s."id", s."userId", 'new_network' FROM "session" s, generate_series(1, 40) n
     WHERE s."userId" = ${ada.id} AND right(s."id", 6) IN ('000001', '000002', '000500', '000700')`

@@ -9,7 +9,7 @@ import { Browser, build, password, sessionState, signUp } from '../support/serve
 import { counting } from '../support/count.js'
 
 /*
- * What the bridge refuses: in which form, with which status, and before what is looked up.
+ * The bridge's refusals: their form and status, and that they come before any look-up.
  */
 const running = await build(t, { rateLimit: true })
 const { url } = running
@@ -369,7 +369,7 @@ t.test('S27: what can do nothing here is 404, and asks nobody', async (t) => {
     }
     t.equal((await browser.get('/api/auth/callback/github?state=x&code=y')).status, 404)
   })
-  t.equal(counts.queries, 0) // each is counted as something that is not there
+  t.equal(counts.queries, 0) // each counts as an unknown route
 })
 
 t.test(
@@ -399,7 +399,7 @@ t.test(
   }
 )
 
-/** What four who want one new address at once are told. */
+/** The answers to four concurrent requests for one new address. */
 async function fourAtOnce(ask: (email: string, n: number) => Promise<Response>) {
   const email = `${randomUUID()}@example.com`
   const answers = await Promise.all([0, 1, 2, 3].map(async (n) => codeOf(await ask(email, n))))

@@ -14,7 +14,7 @@ import { until } from '../support/poll.js'
 import { startRedis, type PrivateRedis } from '../support/redis.js'
 import type { Test } from 'tap'
 
-// What better-auth does wrong with its sessions in Redis, row by row; rows F, H, I and J are in
+// What better-auth does wrong with its sessions in Redis, row by row. Rows F, H, I and J are in
 // stock-failures.test.ts, with Redis as well.
 const skip = storage === 'embedded' ? 'the embedded store has no shared cache' : false
 

@@ -17,9 +17,8 @@ import { until } from '../support/poll.js'
 import { freePort } from '../support/ports.js'
 
 /*
- * What better-auth 1.7.25 gets wrong on its own, each found by running it, and what holds here
- * instead. The letters are those of the table in which the findings were written down; those that
- * are missing need a session cache.
+ * What better-auth 1.7.25 gets wrong on its own, each found by running it, and what Holdfast does
+ * instead. The letters are those of the table of findings. The missing ones need a session cache.
  */
 const running = await build(t)
 const { url } = running
@@ -28,14 +27,14 @@ const { prisma } = running.app.holdfast
 const outage =
   storage === 'postgres' ? {} : { skip: 'the embedded store is in the process: it cannot be away' }
 
-/** A server whose database can be taken away. */
+/** A server whose database can be cut off. */
 async function buildBehindGate(t: Test): Promise<Running & { gate: Gate }> {
   const options = await freshStore(t)
   const databaseUrl = new URL(options.databaseUrl ?? '')
   const gate = await openGate(databaseUrl.hostname, Number(databaseUrl.port || 5432))
   t.teardown(() => gate.close())
   databaseUrl.host = `127.0.0.1:${gate.port}`
-  // Without a cache that could answer in the database's stead.
+  // Without a cache that could answer instead of the database.
   return {
     ...(await start(t, {
       ...options,
@@ -48,7 +47,7 @@ async function buildBehindGate(t: Test): Promise<Running & { gate: Gate }> {
   }
 }
 
-/** An outage is told as one: nobody is signed in by it, and nobody out. */
+/** Asserts that an outage is reported as one: it signs no user in, and none out. */
 async function tellsOutage(t: Test, answer: Response, what: string): Promise<void> {
   t.equal(answer.status, 503, what)
   t.match(answer.headers.get('retry-after'), /^[1-9]\d*$/, what)
@@ -234,7 +233,7 @@ t.test('I: every revocation leaves its event, with its cause', async (t) => {
   }
 })
 
-/** Tries a sign-in and says how many more tries this client has. */
+/** Tries a sign-in, and returns how many more tries this client has. */
 async function guess(
   url: string,
   headers: Record<string, string> = {}

@@ -10,7 +10,7 @@ const running = await build(t)
 const { url } = running
 const COOKIE = 'holdfast.session_token'
 
-/** Writes to the server's socket as it is, and reads until the server closes it. */
+/** Writes raw lines to the server's socket, and reads until the server closes it. */
 async function sendRaw(lines: string[], body = ''): Promise<string> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
@@ -229,7 +229,7 @@ t.test('a client that goes away does not harm the server', async (t) => {
   const { email } = await signUp(url)
   const { hostname, port } = new URL(url)
   const body = JSON.stringify({ email, password })
-  // Half a body; then a whole request whose answer nobody waits for.
+  // Half a body; then a whole request whose answer is not awaited.
   for (const sent of [body.slice(0, 10), body]) {
     const socket = connect(Number(port), hostname)
     await once(socket, 'connect')
@@ -249,7 +249,7 @@ t.test('a client that goes away does not harm the server', async (t) => {
   t.equal(await sessionState((await signIn(url, email)).browser), 'valid')
 })
 
-// The rate limit hangs on the route, and the route on the path as it was sent.
+// The rate limit belongs to the route, and the route is chosen by the path as it was sent.
 t.test('no other spelling of a path reaches an endpoint', async (t) => {
   const { hostname, port } = new URL(url)
   for (const path of [

@@ -10,9 +10,9 @@ import { Side } from './compat/side.js'
 import { startStock } from './compat/stock.js'
 
 /*
- * Holdfast beside better-auth 1.7.25 as it comes. Both are asked the same. Each difference must be
- * explained by exactly one rule of compat/differences.ts, and each rule must explain one. What is
- * new is printed, a line each.
+ * Holdfast compared with an unmodified better-auth 1.7.25. Both get the same requests. Exactly one
+ * rule of compat/differences.ts must explain each difference, and each rule must explain one. New
+ * differences are printed, a line each.
  */
 const skip = storage === 'postgres' ? false : 'better-auth as it comes needs PostgreSQL'
 

@@ -21,7 +21,7 @@ const { url } = running
 const { prisma, accessTokens, auth } = running.app.holdfast
 const newPassword = 'Tr0ub4dor & three more words'
 
-/** An access token of somebody who signs in as an app does. */
+/** An access token from a sign-in as an app does it. */
 async function appOf({ email }: Person): Promise<{ accessToken: string; sessionId: string }> {
   const response = await call('/sign-in/email', { email, password }, { 'token-transport': 'body' })
   const { tokens } = (await response.json()) as {
@@ -193,7 +193,9 @@ t.test(
   }
 )
 
-/** Where one request can be held while another one comes: the embedded store has one connection. */
+/**
+ * For tests that hold one request while another one arrives: the embedded store has one connection.
+ */
 const onPostgres = { skip: storage === 'embedded' && 'one connection' }
 
 for (const [what, lose] of [
@@ -305,7 +307,7 @@ t.test(
 )
 
 const stolen = 'the password of somebody else'
-/** What somebody may ask for who has the cookie and the password that is just being changed. */
+/** What a client can request that has the cookie and the password that is just being changed. */
 const withOldPassword: Record<string, (browser: Browser) => Promise<Response>> = {
   'another new password': (browser) =>
     browser.post('/api/auth/change-password', { currentPassword: password, newPassword: stolen }),
@@ -329,8 +331,8 @@ for (const [what, ask] of Object.entries(withOldPassword)) {
         ada.browser.post('/api/auth/change-password', { currentPassword: password, newPassword })
       const [changed, refused] = await inTurnAtUser(prisma, ada.id, change, () => ask(copy))
       t.equal(changed?.status, 200)
-      // As any wrong password: 401 would tell a client to sign in again, in a session that is as
-      // good as before.
+      // As any wrong password. A 401 would tell a client to sign in again, although its session is
+      // still valid.
       t.equal(refused?.status, 400)
       t.match(await refused?.json(), { code: 'INVALID_PASSWORD' })
       t.equal(await prisma.twoFactor.count({ where: { userId: ada.id } }), 0)

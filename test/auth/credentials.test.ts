@@ -266,7 +266,7 @@ t.test('a session that ended otherwise says how', async () => {
     data: { expiresAt: new Date(0) }
   })
   await prisma.user.update({ where: { id: banned.id }, data: { banned: true } })
-  // Changed by hand: the caches hear of it with the next round of the outbox.
+  // Changed by hand, so the caches learn of it from the next round of the outbox.
   await until(
     'the expiry to be heard of',
     async () => (await sessionState(expired.browser)) === '401 session_expired'
@@ -317,7 +317,7 @@ t.test(
   }
 )
 
-// Script on a page could otherwise ask for a one-time token with its httpOnly cookie and turn it
+// A script on a page could otherwise use its httpOnly cookie to get a one-time token, and turn that
 // into a token to carry away.
 t.test(
   'a one-time token gives a page a cookie, and only somebody who is no page a token',

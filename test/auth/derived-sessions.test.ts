@@ -17,8 +17,8 @@ import { inTurn, inTurnAtUser } from '../support/locks.js'
 import { until } from '../support/poll.js'
 
 /**
- * Sessions that began by a one-time token end with the session that made the token, whatever ends
- * that one.
+ * Sessions that began by a one-time token end with the session that made the token, however that
+ * ends.
  */
 const running = await build(t, { oneTimeTokens: true, maxSessionsPerUser: 4 })
 const { url } = running
@@ -53,7 +53,7 @@ const redeem = (token: string, headers: Record<string, string> = {}) =>
     body: JSON.stringify({ token })
   })
 
-/** Begins a session by a one-time token, in something that is no browser. */
+/** Begins a session by a one-time token, in a client that is not a browser. */
 async function derive(source: { bearer: string } | { browser: Browser }): Promise<Derived> {
   return begun(await redeem(await makeToken(source)))
 }
@@ -79,7 +79,7 @@ async function begun(response: Response): Promise<Derived> {
   }
 }
 
-/** What each node says of a session. */
+/** Each node's answer about a session. */
 async function statesOf({ bearer }: { bearer: string }): Promise<string[]> {
   const states = await Promise.all(
     nodes.map(async (node) => {
@@ -112,9 +112,9 @@ interface End {
   /** Ends the session of `person`. */
   by: (person: Person) => Promise<Response>
   status?: number
-  /** Why the derived one ended, where all of the user's did. */
+  /** The reason of the derived session, where all of the user's sessions ended. */
   because?: string
-  /** What every node answers then. */
+  /** Every node's answer afterwards. */
   state?: string
 }
 
@@ -217,7 +217,7 @@ t.test('S5: a session of a one-time token ends with its source: the cap of sessi
   const person = await signUp(url)
   const [idle] = await makeDevices(running, person.id, 1)
   const derived = await derive(idle ?? person)
-  // Of this node alone: the other writes when it was used later.
+  // Only on this node: the other writes the uses later.
   t.equal(
     (await fetch(`${url}/session`, { headers: { authorization: `Bearer ${derived.bearer}` } }))
       .status,
@@ -291,7 +291,7 @@ t.test(
   }
 )
 
-/** An administrator on two devices, of whom the first acts as somebody. */
+/** An administrator on two devices. The first one impersonates a user. */
 async function impersonate(): Promise<{
   laptop: Person
   phone: Person
@@ -427,7 +427,7 @@ t.test(
   async (t) => {
     const person = await signUp(url)
     const middle = await derive(person)
-    // Whoever has the cookie's one-time token can make another one with what it gave.
+    // A client that has the cookie's one-time token can make another one with the token it got.
     for (const token of [
       await makeToken({ browser: person.browser }),
       await makeToken({ bearer: middle.bearer })
@@ -469,7 +469,7 @@ t.test('S5: a session of a one-time token does not idle longer than its source',
     await use()
     const expiry = await expiryOf(derived.sessionId)
     t.ok(expiry > before.getTime(), when)
-    // The server itself may note the use of the source, and then move it, at any time.
+    // The server may note the use of the source, and then move its expiry, at any time.
     t.ok(expiry <= (await expiryOf(person.sessionId)), when)
   }
 })

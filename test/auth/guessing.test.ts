@@ -39,7 +39,7 @@ class Program {
 
 const noReply = { headers: () => noReply } as unknown as FastifyReply
 
-/** Spends a budget of the server as so many wrong guesses would, and without their hashes. */
+/** Spends a budget of the server as this many wrong guesses would, without their hashes. */
 async function spend(limit: Limit, of: string, times = limit.max): Promise<void> {
   for (let n = 0; n < times; n++) await running.app.budgets?.take(noReply, limit, of)
 }
@@ -155,8 +155,7 @@ t.test(
 )
 
 /**
- * Counts of this process, by a clock that the test moves; and what a budget answers: 0, or the
- * seconds to wait.
+ * Counters of this process, on a clock that the test moves. They return 0, or the seconds to wait.
  */
 function newBudgets() {
   let now = 0

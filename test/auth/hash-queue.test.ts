@@ -35,7 +35,7 @@ function newQueue({ atOnce = 1, maxWaitMs = 1_000 } = {}) {
           (error: Error) => outcomes.push(`${name} ${error.message}`)
         )
     },
-    /** The hash that is being computed ends after so long. */
+    /** Ends the running hash after this time. */
     end: async (ms = 50) => {
       now += ms
       begun.at(-1)?.end()

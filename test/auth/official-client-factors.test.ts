@@ -13,7 +13,7 @@ import { Browser, build, password, sessionState } from '../support/server.js'
 const running = await build(t)
 const { url } = running
 
-/** Gives the password in a browser; the second factor is then pending there. */
+/** Enters the password in a browser. The second factor is then pending there. */
 async function givePassword({ email }: Device, browser = new Browser(url)) {
   const client = officialClient(browser)
   return { browser, client, answer: await client.signIn.email({ email, password }) }

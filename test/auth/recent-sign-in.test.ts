@@ -16,7 +16,7 @@ const { url } = running
 const { prisma } = running.app.holdfast
 const newPassword = 'Tr0ub4dor & three more words'
 
-/** Lets the credentials of a session have been shown an hour ago. */
+/** Moves a session's last sign-in back by an hour. */
 async function age({ sessionId }: Pick<Person, 'sessionId'>): Promise<void> {
   await prisma.$executeRaw`UPDATE "session" SET "reauthAt" = clock_timestamp() - interval '1 hour', "passwordAt" = NULL WHERE "id" = ${sessionId}`
 }
@@ -243,7 +243,7 @@ t.test('P15: a session that nobody was given does not stay', async (t) => {
   t.teardown(() => {
     auth.handler = handler
   })
-  // The answer is lost between better-auth and the client, as where a cookie cannot be made.
+  // The answer is lost after better-auth, for example where a cookie cannot be made.
   auth.handler = async (request) => {
     await handler(request)
     throw new Error('the cookie could not be made')

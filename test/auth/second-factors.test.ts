@@ -15,11 +15,11 @@ import { inTurnAtUser } from '../support/locks.js'
 const running = await build(t)
 const { url } = running
 const { prisma } = running.app.holdfast
-// Where nodes can share a store there are two.
+// Two nodes where the store can be shared.
 const { port: _, ...options } = running.options
 const other = storage === 'embedded' ? running : await start(t, options)
 
-/** Gives the password in a browser; the second factor is then pending there. */
+/** Enters the password in a browser. The second factor is then pending there. */
 async function givePassword({ email }: Device, browser = new Browser(url)): Promise<Browser> {
   const { status } = await browser.post('/api/auth/sign-in/email', { email, password })
   if (status !== 200) throw new Error(`sign-in answered ${status}`)
@@ -184,7 +184,7 @@ t.test('what is no code is refused as ever', async (t) => {
   t.equal((await verify((await newPerson(url)).browser, '123456')).status, 400, 'no factor')
 })
 
-/** A device that is trusted, and one where the password was given and the factor is pending. */
+/** A trusted device, and one where the password was entered and the factor is pending. */
 async function trustedAndPending(
   t: Test,
   ada: Device & { totpURI: string }
@@ -198,7 +198,7 @@ async function trustedAndPending(
   return { trusted, pending: await givePassword(ada) }
 }
 
-/** Signs in with the password in a browser that keeps its trust, and no session. */
+/** Signs in with the password in a browser that has a trusted-device cookie, and no session. */
 async function signInTrusting(browser: Browser, ada: Device): Promise<unknown> {
   browser.cookies.delete('holdfast.session_token')
   return (await browser.post('/api/auth/sign-in/email', { email: ada.email, password })).json()

@@ -21,7 +21,7 @@ t.test(
     t.match(secret, /^\$ba\$\d+\$[0-9a-f]+$/)
 
     const signInWithFactor = async (running: Running, path: string, code: string) => {
-      // 409: the codes were encrypted anew at this very moment, and the person tries again.
+      // 409: the codes were re-encrypted at the same time. The user tries again.
       return until('no conflict', async () => {
         const browser = new Browser(running.url)
         await browser.post('/api/auth/sign-in/email', { email: ada.email, password })

@@ -3,9 +3,7 @@ import t from 'tap'
 import { Batcher, type BatcherOptions } from '../../src/cache/batcher.js'
 import { until } from '../support/poll.js'
 
-/**
- * Asks that are answered when the test says so; each answer tells in which of them it was given.
- */
+/** A loader that answers when the test says so. Each result tells which load it came from. */
 function asking(options?: BatcherOptions) {
   const asked: { questions: readonly string[]; answer: () => void; fail: () => void }[] = []
   const batcher = new Batcher(
@@ -97,7 +95,7 @@ t.test(
       const began = performance.now()
       all.push(ask('a'), ask('b'))
       await until('the question to be on its way', async () => asked.length === all.length / 2)
-      // a timer may be early by a part of one
+      // a timer may fire a fraction of a millisecond early
       t.ok(performance.now() - began >= maxWaitMs - 1, `not before ${maxWaitMs} ms`)
     }
     for (const { answer } of asked) answer()

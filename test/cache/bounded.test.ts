@@ -38,7 +38,9 @@ const remove =
     call(node, path(scene), { method: 'DELETE', ticket: scene.own, timeoutMs: 10_000 })
 const userId = ({ person }: Scene) => ({ userId: person.userId })
 
-/** Every way to end sessions or to change what a check shows, and one that comes twice at once. */
+/**
+ * Every way to end sessions or to change what a check shows, and one that is sent twice at once.
+ */
 const revocations: Record<string, Revocation> = {
   'DELETE /sessions/:id': remove(({ other }) => `/sessions/${other.sessionId}`),
   'DELETE /sessions/:id, own': remove(({ own }) => `/sessions/${own.sessionId}`),
@@ -99,8 +101,8 @@ async function timed(
   return { status, ms: end - start }
 }
 
-// It renews its lease, for Redis hears it, and acknowledges nothing, for it hears nobody: whoever
-// waited twice would wait two whole leases.
+// It renews its lease, because Redis hears it, and acknowledges nothing, because it receives
+// nothing. A revocation that waited twice would wait two whole leases.
 t.test('no revocation waits for more than one lease', { skip }, async (t) => {
   const cluster = await TestCluster.open(t, { leaseMs: LEASE_MS })
   const [deaf, revoker] = await cluster.pair()
@@ -117,8 +119,8 @@ t.test('no revocation waits for more than one lease', { skip }, async (t) => {
   let worst = ['', 0] as [string, number]
   for (const [way, revoke] of ways) {
     const { status, ms } = await timed(cluster, revoker, admin as Ticket, revoke)
-    // What the call costs when all are well (a password's hash, a busy machine) is no wait for a
-    // node.
+    // The cost of the call when all nodes are well (a password's hash, a busy machine) is not a
+    // wait for a node.
     const waitedMs = ms - (wellMs.get(way) ?? 0)
     t.comment(`${way}: ${ms.toFixed(0)} ms, ${wellMs.get(way)?.toFixed(0)} ms when all are well`)
     t.equal(status, 200, way)
@@ -156,7 +158,7 @@ t.test(
       effectiveBy.getTime() > Date.now() - 1_000 && effectiveBy.getTime() < Date.now() + 5_000,
       'a time that one can wait for'
     )
-    await sleep(Math.max(0, effectiveBy.getTime() - Date.now())) // the promise is about this moment
+    await sleep(Math.max(0, effectiveBy.getTime() - Date.now())) // the bound is valid from here
     for (const each of [node, revoker]) t.equal(await cluster.check(each, second), 'inactive')
     t.strictSame(cluster.history.violations.map(describeViolation), [])
   }

@@ -25,7 +25,7 @@ import type { SessionRecord, SessionRow, UserRow } from '../../src/session/sessi
 const onlyWithRedis =
   storage === 'postgres' ? {} : { skip: 'the embedded store has no shared cache' }
 
-/** Until the server answers a repeated check without asking the store. */
+/** Waits until the server answers a repeated check without a query. */
 async function warm(running: Running, bearer: string): Promise<void> {
   await until(
     'the cache to answer',
@@ -171,7 +171,7 @@ t.test(
     const { prisma } = running.app.holdfast
     const ada = await signUp(running.url)
     await warm(running, ada.bearer)
-    // By hand, and so told by the outbox alone.
+    // By hand, so that only the outbox announces it.
     await prisma.$transaction([
       prisma.$executeRaw`
       INSERT INTO "outbox" ("sessionId", "version", "reason", "transactionId", "doneAt")

@@ -53,7 +53,7 @@ t.test('S9: the MAC is HMAC-SHA256, and covers all that a text is about', async 
     for (const other of others)
       t.equal(mac.open({ ...place, ...other }, sealed), null, JSON.stringify(other))
     for (let at = 0; at < Math.min(sealed.length, 40); at++) {
-      if (at === 8) continue // separates the key's name, and is no part of anything
+      if (at === 8) continue // the dot after the key id, which is not compared
       t.equal(
         mac.open(
           place,
@@ -118,7 +118,7 @@ t.test("S9: the database's clock is known within bounds that all answers agree o
   )
 })
 
-/** Reads and writes a session's entry as somebody does who can write to Redis. */
+/** Reads and writes a session's entry as an attacker who can write to Redis. */
 async function intruder(t: Test, { app }: Running) {
   const redis = connectRedis(redisUrl, { enableOfflineQueue: true, commandTimeout: 5_000 })
   t.teardown(() => redis.disconnect())
@@ -143,7 +143,7 @@ async function shownTo({ url }: Running, { bearer }: Person): Promise<string> {
     : `${response.status} ${body.cause}`
 }
 
-/** Until Redis answers for the store. */
+/** Waits until Redis answers instead of the store. */
 async function warm(running: Running, person: Person): Promise<void> {
   await until(
     'the cache to answer',
@@ -199,7 +199,7 @@ t.test(
         t.equal(await shownTo(running, ada), `${ada.id} user`, what)
       })
       t.equal(counts.queries, 1, `${what}: the store is asked`)
-      // Without its lease for a moment, a busy node asks the store at once.
+      // A busy node that loses its lease for a moment asks the store at once.
       if (counters.copiesRefused.forged === before) t.comment(`${what}: not looked at`)
     }
     t.ok(counters.copiesRefused.forged > 0)

@@ -9,8 +9,8 @@ import { SharedCache, type Fill } from '../../src/cache/shared-cache.js'
 import { redisUrl, storage } from '../support/server.js'
 import { startRedis } from '../support/redis.js'
 
-// Found by the model: the lease of the old primary was still held, the copy that outlived its
-// tombstone carried the same stamp.
+// Found by the model: the node still held the lease of the old primary, and the copy that outlived
+// its tombstone carried the same stamp.
 const skip = storage === 'embedded' && 'needs Redis'
 
 const mac = new CopyMac(deriveKeys('a secret of these tests alone, of 32 bytes or more').all)

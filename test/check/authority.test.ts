@@ -24,7 +24,7 @@ t.test('a session that is being revoked revokes no other', { skip }, async (t) =
     'DELETE /sessions/:id': () => phone.browser.delete(`/sessions/${tablet.sessionId}`),
     'revoke-session': () =>
       phone.browser.post('/api/auth/revoke-session', { token: `hsh1_${tablet.sessionId}` }),
-    // Of a refusal in the middle of it, better-auth makes a 500.
+    // better-auth turns a refusal in the middle of it into a 500.
     'revoke-sessions': () => phone.browser.post('/api/auth/revoke-sessions')
   }
   t.equal((await reader.check({ kind: 'signed', value: phone.bearer })).active, true)

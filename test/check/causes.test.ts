@@ -18,7 +18,7 @@ const secret = 'a-secret-of-the-gateway-in-this-test'
 const running = await build(t, { gatewayClients: [`edge:${secret}`] })
 const { url } = running
 
-/** The cause that each way of asking gives for a person's session. */
+/** The code with which each way of checking refuses a user's session. */
 async function causes({ url }: Running, person: Person): Promise<string[]> {
   const token = await accessTokenOf({ app: running.app }, person.sessionId)
   const all: string[] = []

@@ -14,8 +14,8 @@ import { counting, recording, type Counts } from '../support/count.js'
 import { until } from '../support/poll.js'
 
 /*
- * What things cost, in counts that no machine changes: a change that makes one of them dearer must
- * say so here. How long they take is for the bench to show.
+ * The costs of operations, as counts that do not depend on the machine. A change that makes one
+ * more expensive must say so here. The bench measures times.
  */
 const hasRedis = storage === 'postgres'
 
@@ -29,7 +29,7 @@ async function warm(running: Running, bearer: string): Promise<void> {
   )
 }
 
-/** What a thing cost, which must be no more than this. */
+/** Asserts the costs of an operation, which must be no higher. */
 function atMost(t: Test, what: string, counts: Counts, queries: number, commands: number): void {
   t.ok(
     counts.queries <= queries && counts.commands <= (hasRedis ? commands : 0),
@@ -81,7 +81,7 @@ t.test('a check of a session that nobody has asked about is one query', async (t
   const running = await build(t)
   const ada = await signUp(running.url)
   await warm(running, ada.bearer)
-  // What a sign-in with tokens for an answer begins has not been asked about by anybody.
+  // No check has been made yet of the session of a sign-in with tokens.
   const { access_token: token } = await signInForTokens(running, ada)
   atMost(t, 'it', await counting(async () => t.equal(await verify(running, token), 200)), 1, 2)
 })
@@ -169,7 +169,7 @@ t.test('no promise is watched but while better-auth answers', async (t) => {
     t,
     'watched.js'
   )
-  // Node 24 carries values without watching.
+  // Node 24 carries values without watching promises.
   t.strictSame(watched, {
     before: false,
     during: Number(process.versions.node.split('.', 1)[0]) < 24,
@@ -177,7 +177,7 @@ t.test('no promise is watched but while better-auth answers', async (t) => {
   })
 })
 
-/** What a script finds at a server in a process of its own, where somebody is signed in. */
+/** Runs a script on a server in a process of its own, with a signed-in user. */
 async function askElsewhere<T>(t: Test, script: string, execArgv?: string[]): Promise<T> {
   const running = await build(t)
   const ada = await signUp(running.url)
@@ -190,10 +190,7 @@ async function askElsewhere<T>(t: Test, script: string, execArgv?: string[]): Pr
   )
 }
 
-/**
- * The plan for whatever its parameters are, where a sequential scan is chosen only if there is
- * nothing else.
- */
+/** The generic plan. It has a sequential scan only where there is no other way. */
 async function planOf({ app }: Running, text: string): Promise<string> {
   const count = Math.max(0, ...[...text.matchAll(/\$(\d+)/g)].map(([, number]) => Number(number)))
   const values = count === 0 ? '' : `(${Array.from({ length: count }, () => 'NULL').join()})`

@@ -20,7 +20,7 @@ interface Watched {
   seen: string[]
 }
 
-/** A server with the fast path in front, and a hook that sees what comes through to Fastify. */
+/** A server with the fast path, and a hook that sees the requests that reach Fastify. */
 async function watched(t: Test, options: HoldfastOptions = {}): Promise<Watched> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
@@ -189,7 +189,8 @@ t.test(
       await ask(`token=${token}`, { headers: { accept: 'application/token-introspection+jwt' } }),
       { status: 200, type: 'application/token-introspection+jwt' }
     )
-    // Read before it was clear that the route is to look at it: the route gets it all the same.
+    // The fast path read the body before it was clear that the route needs it. The route gets it
+    // all the same.
     for (const [body, status, how] of [
       [`token_type_hint=x&token=${token}`, 200, {}],
       [`token=${token}&token=${token}`, 400, {}],
@@ -394,7 +395,7 @@ t.test(
     t.match(answers, /connection: keep-alive/i)
     answers = ''
     socket.write(head + body.slice(0, 20))
-    await fetch(`${url}/health/live`) // by then the half has come
+    await fetch(`${url}/health/live`) // by then the first half has arrived
     app.holdfast.drain()
     const closing = app.close()
     socket.write(body.slice(20))
@@ -417,8 +418,8 @@ t.test(
       /holdfast_http_request_duration_seconds_count\{method="GET",route="\/verify",status="200"\} 5\n/
     )
 
-    // A store that answers late, and a question that nobody can answer: the time goes by ahead of
-    // Fastify.
+    // A store that answers late, and a request that cannot be answered: the time passes in the fast
+    // path.
     const { reader } = running.app.holdfast
     reader.checkCached = () => null
     reader.check = async () => {

@@ -20,7 +20,7 @@ const server = await oauth.processDiscoveryResponse(
   await oauth.discoveryRequest(new URL(url), { algorithm: 'oauth2', ...insecure })
 )
 
-/** Asks as oauth4webapi does: a client that was written by others, against the standard. */
+/** Sends the request with oauth4webapi, an independent client that follows the standard. */
 async function introspect(
   token: string,
   auth: oauth.ClientAuth = oauth.ClientSecretBasic(secret),
@@ -34,8 +34,8 @@ async function introspect(
 }
 
 /**
- * Asks twice: once its gateway is known, a request need not go through Fastify. Both ways must say
- * the same.
+ * Sends it twice. Once its gateway is known, a request need not go through Fastify. Both ways must
+ * give the same answer.
  */
 async function raw(body: string, headers: Record<string, string> = {}): Promise<Raw> {
   const [first, second] = [await rawOnce(body, headers), await rawOnce(body, headers)]
@@ -153,7 +153,7 @@ t.test('everything that is not valid is answered alike', async (t) => {
     where: { id: expired.sessionId },
     data: { expiresAt: new Date(0) }
   })
-  // Changed by hand: the caches hear of it with the next round of the outbox.
+  // Changed by hand, so the caches learn of it from the next round of the outbox.
   await until('the expiry to be heard of', async () => !(await introspect(expired.bearer)).active)
   const accessToken = await accessTokenOf(running, ada.sessionId)
   const foreign = await accessTokenOf(running, ada.sessionId, { aud: 'https://other.example.com' })

@@ -86,13 +86,13 @@ t.test('P12: a compressed question is 415, before and after the gateway is known
 const checkAll = async (running: Running, tokens: string[], query = ''): Promise<Item[]> =>
   (await post(running, { tokens }, query)).answer.results
 
-/** One person with that many sessions. */
+/** A user with that many sessions. */
 async function devices(running: Running, count: number): Promise<[Person, ...Device[]]> {
   const ada = await signUp(running.url)
   return [ada, ...(await makeDevices(running, ada.id, count - 1))]
 }
 
-/** Until this node answers from its caches. */
+/** Waits until this node answers from its caches. */
 async function warm(running: Running, { bearer }: Device): Promise<void> {
   await until(
     'the cache to answer',
@@ -100,7 +100,8 @@ async function warm(running: Running, { bearer }: Device): Promise<void> {
   )
 }
 
-// First what counts queries and commands: a change that the outbox tells of would count as well.
+// Tests that count queries and commands come first: a change that the outbox announces would be
+// counted as well.
 t.test('a thousand tokens cost one query, and then nothing', async (t) => {
   const people = await devices(running, 20)
   await warm(running, people[0])
@@ -353,7 +354,7 @@ t.test(
 t.test('a strict check sees what no cache was told of', async (t) => {
   const [ada, phone] = (await devices(running, 2)) as [Person, Device]
   for (const person of [ada, phone]) await warm(running, person)
-  // By hand, and behind the back of the trigger that would tell the caches.
+  // By hand, without the trigger that would announce it to the caches.
   const { prisma } = running.app.holdfast
   await prisma.$transaction([
     prisma.$executeRaw`ALTER TABLE "session" DISABLE TRIGGER USER`,
@@ -452,7 +453,7 @@ function tokensOf(people: readonly Device[]): string[] {
   return people.map(({ bearer }) => bearer)
 }
 
-/** Keeps this thread busy for 8 ms first: a dozen of them take longer than clocks may step. */
+/** Blocks this thread for 8 ms first: a dozen of them take longer than a clock may step. */
 function slowly(token: string): string {
   const end = performance.now() + 8
   while (performance.now() < end);
@@ -464,7 +465,9 @@ const tokensOfBothKinds = async (
   { bearer, sessionId }: Device
 ): Promise<string[]> => [bearer, await accessTokenOf(running, sessionId)]
 
-/** What each way of asking says, in the same words; a session token is also shown as a cookie. */
+/**
+ * The answer of each way of checking, in the same words. A session token is also sent as a cookie.
+ */
 async function everyAnswer(running: Running, bearer: string): Promise<string[]> {
   const { url, app } = running
   const asBearer = { authorization: `Bearer ${bearer}` }
@@ -505,7 +508,7 @@ async function everyAnswer(running: Running, bearer: string): Promise<string[]> 
     body: new URLSearchParams({ token: bearer })
   })
   const told = (await introspected.json()) as Item & { roles: string[] }
-  // Introspection does not say why: it must only agree on whether.
+  // Introspection does not give the reason. It must only agree on whether the session is active.
   const why = answers.at(-1) ?? ''
   answers.push(
     told.active

@@ -27,8 +27,8 @@ interface Answer {
 }
 
 /**
- * Asks twice: an address that was not asked by before goes through Fastify, and then a yes does
- * not. Both ways must say the same.
+ * Sends it twice. The first request with an address goes through Fastify, and later valid ones do
+ * not. Both ways must give the same answer.
  */
 async function ask(...[path, headers, how]: Parameters<typeof askOnce>): Promise<Answer> {
   const first = await askOnce(path, headers, how)
@@ -42,7 +42,7 @@ async function ask(...[path, headers, how]: Parameters<typeof askOnce>): Promise
   return second
 }
 
-/** Asks as a proxy does; `fetch` would not let these headers and methods through. */
+/** Sends the request as a proxy does. `fetch` would refuse these headers and methods. */
 async function askOnce(
   path: string,
   headers: Record<string, string> = {},
@@ -309,7 +309,7 @@ t.test(
   }
 )
 
-// nginx's auth_request makes an error of every status but 2xx, 401 and 403, and reads headers of
+// nginx's auth_request treats every status but 2xx, 401 and 403 as an error, and reads headers of
 // each.
 t.test('O10: a proxy that passes no 302 on is told by 401 where a browser signs in', async (t) => {
   const page = {
@@ -387,8 +387,8 @@ t.test('a cookie authenticates no change that another site made the browser send
 
 t.test('S17: a cookie opens no WebSocket for another site', async (t) => {
   const evil = { origin: 'https://evil.example' }
-  // As Caddy and Envoy pass it on; as Traefik and nginx, which drop what belongs to one connection;
-  // as browsers tell; RFC 8441 through a proxy.
+  // As Caddy and Envoy pass it on; as Traefik and nginx, which drop hop-by-hop headers; as browsers
+  // mark it; RFC 8441 through a proxy.
   const handshakes: Record<string, string>[] = [
     {
       connection: 'Upgrade',
@@ -431,7 +431,7 @@ t.test('S17: a cookie opens no WebSocket for another site', async (t) => {
   t.equal((await ask('/verify', { ...named, origin: 'null' })).status, 403)
   t.equal((await ask('/verify', { ...named, origin: 'https://app.example.com' })).status, 200)
   t.equal((await ask('/verify', named)).status, 200, 'a program sends no Origin')
-  // Traefik, where it trusts those before it.
+  // Traefik, where it trusts the proxies before it.
   t.equal(
     (
       await ask('/verify', {
@@ -524,8 +524,7 @@ t.test(
     }
     t.equal((await ask('/verify?preflight=allow', mixed)).status, 401)
 
-    // The address of ingress-nginx; where a second header names another origin, neither is
-    // believed.
+    // The header of ingress-nginx. Where a second header names another origin, neither counts.
     const post = { ...cookie, origin: 'https://shop.example.com', 'x-original-method': 'POST' }
     t.equal(
       (await ask('/verify', { ...post, 'x-original-url': 'https://shop.example.com/orders' }))
@@ -625,7 +624,7 @@ t.test('P4: a question that names the whole address is the same question', async
 t.test(
   'S18: a browser that says it asks for a page of this very origin is believed, whatever its Origin',
   async (t) => {
-    // As the forms of a page with `Referrer-Policy: no-referrer` are sent.
+    // A form on a page with `Referrer-Policy: no-referrer` is sent like this.
     const form = { ...cookie, origin: 'null' }
     const remove = { method: 'DELETE' }
     t.equal(

@@ -6,7 +6,7 @@ import { runCommand } from '../../src/operator/commands.js'
 import { deviceInWords } from '../../src/session/device-words.js'
 import { toTable } from '../../src/cli/terminal.js'
 
-// A command is a process of a second or more: those that do not wait for each other run at once.
+// A command is a process of a second or more, so independent ones run at once.
 const running = await build(t, { sessionRetentionSeconds: 3_600, roles: ['auditor'] })
 
 t.test('the command line works on the store of a running server', async (t) => {

@@ -16,7 +16,7 @@ import {
 } from '../support/server.js'
 import { command, hasTerminal } from '../support/command.js'
 
-/** A server to which nobody can sign up, and one to which people can: then they have sessions. */
+/** A server with closed sign-up, and one where users can sign up and so have sessions. */
 const closed = await build(t, { signUp: 'closed', roles: ['auditor'] })
 const open = await build(t, { roles: ['auditor'], logLevel: 'trace' })
 const { prisma } = open.app.holdfast

@@ -6,10 +6,10 @@ import type { Bounds, Rule } from './model/protocol.js'
 /*
  * Exhaustive within these bounds: one session and one change of it; one caching node, which joins
  * at any time, with up to two renewals and one load; at most one load on another node; two or three
- * ticks, of which a lease lasts two; each fault that a scenario names strikes once. The node
- * pauses, and messages are late, by steps not being taken. Some hundred thousand states in all: a
- * search of all faults together, with four ticks, has millions and no other result. How each
- * weakened rule goes wrong is printed.
+ * ticks, of which a lease lasts two; each fault of a scenario strikes once. A node that pauses and
+ * a message that is late are steps that are not taken. There are some hundred thousand states in
+ * all. A search of all faults together, with four ticks, has millions and no other result. It
+ * prints how each weakened rule goes wrong.
  */
 const shipped: Rule = {
   ...allProtections,
@@ -59,7 +59,7 @@ const scenarios = {
 
 type Scenario = keyof typeof scenarios
 
-/** Where each rule, without one of its protections, goes wrong. */
+/** The scenario in which each rule goes wrong without one of its protections. */
 const weakened: [without: keyof Rule, scenario: Scenario][] = [
   ['fillLease', 'shared cache, entry evicted'],
   ['fillLease', 'both caches, a change that drops'],
@@ -121,9 +121,9 @@ t.test('without any one of its protections it does', (t) => {
   t.end()
 })
 
-// Whoever holds the fill lease has no newer entry before it: every change drops the lease with the
-// entry. So for fills the comparison is a second line, and what it holds shows only when the first
-// is gone. A put has no lease, and no other line.
+// A holder of the fill lease cannot find a newer entry, because every change drops the lease with
+// the entry. So for fills the comparison is a second line of defence, which matters only without
+// the first. A put has no lease, so the comparison is its only defence.
 t.test('among fills the version compare holds where the fill lease does not', (t) => {
   const tries: [without: (keyof Protections)[], isSafe: boolean][] = [
     [['versionCompare'], true],

@@ -137,14 +137,14 @@ t.test(
     const { prisma } = running.app.holdfast
     const ada = await signUp(running.url)
     await warm(running, ada.bearer)
-    // As if it had been paused until its row ended, and one of another kind had taken its place.
+    // As if it had been paused until its row expired, and a node of another mode had registered.
     await prisma.$transaction([
       prisma.$executeRaw`DELETE FROM "node"`,
       prisma.$executeRaw`
       INSERT INTO "node" ("id", "mode", "leaseMs", "cacheTtlSeconds", "startedAt", "renewedAt", "expiresAt")
       VALUES (${randomUUID()}, 'shared', 1000, 60, now(), now(), now() + interval '1 hour')`
     ])
-    // Every check of several asks the store: a single query may be a batch of notes of use.
+    // Several checks must all ask the store, because a single query may be a batch of notes of use.
     await until(
       'its right to have ended',
       async () =>

@@ -5,8 +5,8 @@ import { storage } from '../support/server.js'
 import { createPostgres, findPostgresPrograms } from '../support/postgres.js'
 
 // A checker that cannot fail proves nothing: without any one of the cache's protections its normal
-// run must report violations. Here it ends with the first. That it reports none with all of them is
-// asked in consistency.test.ts.
+// run must report violations. Here it ends with the first one. consistency.test.ts tests that it
+// reports none with all of them.
 const skip = storage === 'embedded' && 'an embedded store has one node and no Redis'
 
 t.test('the checker notices', { skip }, async (t) => {

@@ -116,7 +116,7 @@ t.test(
   }
 )
 
-/** What twenty questions, which reach every worker, are told. */
+/** The answers to twenty requests, which reach every worker. */
 async function states(browser: Browser): Promise<Set<string>> {
   return new Set(await Promise.all(Array.from({ length: 20 }, () => sessionState(browser))))
 }

@@ -95,7 +95,11 @@ t.test(
   }
 )
 
-/** Holds whatever the database says. @returns the connections that have been begun */
+/**
+ * Holds all answers of the database.
+ *
+ * @returns the connections that have begun
+ */
 function holdAnswers(line: TcpProxy): ReadonlySet<Wire> {
   const opening = new Set<Wire>()
   line.watch((_text, direction, wire) => {
@@ -105,13 +109,13 @@ function holdAnswers(line: TcpProxy): ReadonlySet<Wire> {
   return opening
 }
 
-/** How that many questions at once end, in one word each. */
+/** The results of this many concurrent queries, in one word each. */
 async function ask(pool: GrowingPool, sql: string, times: number): Promise<string[]> {
   const asked = await Promise.allSettled(Array.from({ length: times }, () => pool.query(sql)))
   return [...new Set(asked.map(({ status }) => status))]
 }
 
-/** Opens a pool on a database through a line. */
+/** Opens a pool on a database through a TCP proxy. */
 async function openBehindLine(
   t: Test,
   {

@@ -28,7 +28,7 @@ import { runCli, startServer } from '../support/server-process.js'
 const onEmbedded = storage === 'embedded'
 const otherSecret = 'another secret, of another deployment: 81c0'
 
-/** Settings for a store that nobody has migrated yet. */
+/** Settings for a store without migrations. */
 async function emptyStore(t: Test): Promise<HoldfastOptions> {
   if (onEmbedded) {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-empty-'))
@@ -50,7 +50,7 @@ async function open(t: Test, options: HoldfastOptions): Promise<Database> {
   return database
 }
 
-/** What `holdfast migrate` says that it applied. */
+/** The migrations that `holdfast migrate` says it applied. */
 async function migrateByCli(t: Test, options: HoldfastOptions): Promise<string[]> {
   const run = runCli(t, ['migrate'], options)
   t.equal(await run.exited, 0, 'migrate succeeds', { stderr: run.stderr })

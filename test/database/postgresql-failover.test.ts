@@ -50,7 +50,7 @@ async function migrated(databaseUrl: string): Promise<void> {
 
 const portOf = (server: PrivatePostgres) => Number(new URL(server.url).port)
 
-/** Whether a connection is encrypted; else why there is none. */
+/** Whether a connection is encrypted; else why not. */
 async function encrypted(databaseUrl: string): Promise<unknown> {
   const database = openPostgres({
     databaseUrl,
@@ -92,7 +92,7 @@ t.test(
     const first = await startPostgres(t)
     await migrated(first.url)
     const second = await startPostgres(t, { standbyOf: first.url })
-    // The standby stands first, and lags: it must be passed over from the beginning.
+    // The standby comes first, and lags: it must be skipped from the beginning.
     await execute(second.url, 'SELECT pg_wal_replay_pause()')
     const running = await start(
       t,
@@ -119,7 +119,7 @@ t.test(
         )[0]?.ok
     )
 
-    // From now on, whatever happens: the revoked session is never called active, and the other is
+    // From now on, in every state: the revoked session is never called active, and the other is
     // never signed out.
     const seen = new Set<string>()
     const watching = new AbortController()
@@ -282,7 +282,7 @@ t.test('D8, D9: TLS as libpq means it, and a server that is 150 ms away', { skip
   )
   const ada = await until('a sign-up', () => signUp(running.url))
   t.equal(await sessionState(ada.browser), 'valid')
-  // Nothing but JSON is written before the log, and a missing file is said by name.
+  // Only JSON is written before the log starts, and a missing file is named.
   const refused = runCli(t, ['migrate'], {
     databaseUrl: `${base}?sslmode=verify-ca&sslrootcert=${folder}/missing.pem`
   })

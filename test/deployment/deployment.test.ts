@@ -23,8 +23,8 @@ import {
 } from '../support/manifests.js'
 
 /*
- * The rest of a deployment: systemd's unit, the image, the proxies as far as they need not run, and
- * the page that describes all of it.
+ * The rest of a deployment: systemd's unit, the image, what can be checked of the proxies without
+ * running them, and the page that describes all of it.
  */
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-deployment-'))
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))
@@ -116,7 +116,7 @@ t.test(
       'a misspelt key is found'
     )
     writeFileSync(path, unit)
-    // 1.3 of 10, in tenths: what is left is the network, and that Node compiles.
+    // 1.3 of 10, in tenths. The rest is the network, and that Node compiles.
     const exposed = spawnSync(
       'systemd-analyze',
       ['security', '--offline=true', '--threshold=15', path],
@@ -158,8 +158,7 @@ t.test(
         t.notMatch(text, inner, `${file} does not serve ${inner}`)
       for (const port of [3000, 4000, 4001, 4002])
         t.match(text, new RegExp(`\\b${port}\\b`), `${file}: the port ${port}`)
-      // Holdfast refuses a question that it does not understand by 400, and there is nobody here
-      // who is signed in.
+      // Holdfast answers 400 to a request that it does not understand. No user is signed in here.
       const questions = [
         ...text.matchAll(/\/verify(?:\/for\/[\w*,]+|\?[^\s"'};]+)?(?=[\s"'};])/g)
       ].map(([question]) => question)
@@ -296,8 +295,8 @@ t.test("O10: Envoy's parts fit each other, and let the same routes through", asy
     [...text.matchAll(new RegExp(`${key}:\\s+patterns: (.*)`, 'g'))].map(([, list = '']) =>
       [...list.matchAll(/exact: ([\w-]+)/g)].map(([, name = '']) => name)
     )
-  // ext_authz asks by the method of the request: it needs no Accept, for nobody is led anywhere,
-  // and none of a preflight's headers.
+  // ext_authz uses the method of the request. It needs no Accept, because it redirects no browser,
+  // and no preflight headers.
   t.strictSame(listed('allowed_headers'), [
     lowerCase(decisive.slice(0, 6)),
     lowerCase(decisive.slice(0, 6))

@@ -21,7 +21,7 @@ import {
 } from '../support/manifests.js'
 
 /*
- * examples/kubernetes, held against the types of the Kubernetes API, the standard for restricted
+ * Checks examples/kubernetes against the types of the Kubernetes API, the standard for restricted
  * pods, and Holdfast's settings, routes and times.
  */
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-kubernetes-'))
@@ -71,7 +71,7 @@ interface Rule {
   host: string
   http: { paths: { path: string; pathType: string; backend: unknown }[] }
 }
-/** What the tests look at, of the kinds that there are. */
+/** The fields that the tests read, by kind. */
 interface Kinds {
   Namespace: KubernetesObject
   ConfigMap: KubernetesObject & { data: Settings }
@@ -144,7 +144,7 @@ t.test('O10: Kubernetes takes its manifests', async (t) => {
     t.ok(errors.length > 0, `a misspelt field is found: ${errors[0]?.slice(-90) ?? index}`)
   for (const { kind, metadata } of manifests)
     t.equal(metadata.namespace, kind === 'Namespace' ? undefined : 'holdfast', kind)
-  // What stands in a ConfigMap must be a text: `on` and 3000 are none.
+  // A value in a ConfigMap must be a text: `on` and 3000 are not.
   const { data } = objectOf('ConfigMap')
   for (const [name, value] of Object.entries(data)) t.type(value, 'string', name)
 })
@@ -323,7 +323,7 @@ t.test('O10: the parts of Kubernetes fit each other, and the times of Holdfast',
     t.match(backend, {
       service: { name: 'holdfast', port: { name: objectOf('Service').spec.ports[0]?.name } }
     })
-    // As a prefix it would let through what lies below it.
+    // As a prefix it would let paths below it through.
     if (path === '/session' || path.startsWith('/.well-known')) t.equal(pathType, 'Exact', path)
   }
   const policy = objectOf('NetworkPolicy').spec

@@ -17,8 +17,8 @@ import {
 import { freePort } from '../support/ports.js'
 
 /*
- * The real proxies with the files of examples/: the way in for people and programs, with three
- * small applications behind the check. Clients see nothing but https://app.example.com.
+ * The real proxies with the files of examples/: the entry for browsers and programs, with three
+ * small applications behind the check. Clients see only https://app.example.com.
  */
 const root = t
 const secret = 'a-secret-of-the-gateway-in-this-test'
@@ -31,7 +31,7 @@ const running = await build(t, {
   trustedProxies: ['127.0.0.1'],
   gatewayClients: [`apache:${secret}`],
   accessTokenAudience: origin,
-  // Those of the tests who do not come through a proxy.
+  // For tests that do not go through a proxy.
   trustedOrigins: [`http://127.0.0.1:${port}`]
 })
 const certificate = makeCertificate()
@@ -72,7 +72,7 @@ const forged = [
 ].flatMap((name) => [name, 'forged'])
 const asBrowser = ['accept', 'text/html,application/xhtml+xml']
 
-/** What reached an application, as it says itself. */
+/** What reached an application, as the application reports it. */
 interface Seen {
   port: number
   method: string
@@ -88,14 +88,14 @@ const cookieOf = ({ browser }: Person) => [
   [...browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ')
 ]
 
-/** An access token as an app has it: from the exchange of a refresh token. */
+/** An access token as an app gets it: from a refresh. */
 async function accessTokenOf(family: TestFamily): Promise<string> {
   const { status, body } = await refresh(running.url, family.refreshToken)
   if (status !== 200) throw new Error(`the refresh was answered ${status}`)
   return body.access_token
 }
 
-/** Something that asks through one proxy. */
+/** Sends requests through one proxy. */
 type Send = (
   path: string,
   headers?: readonly string[],
@@ -113,7 +113,7 @@ await Promise.all(
       try {
         fronts.set(proxy, new Front(await startProxy(root, proxy, places), certificate.cert))
       } catch (error) {
-        failures.set(proxy, error) // its tests fail; thrown here, it would leave the others running
+        failures.set(proxy, error) // its tests fail; a throw here would leave the others running
       }
     })
 )
@@ -245,7 +245,7 @@ for (const proxy of names) {
     { skip },
     async (t) => {
       const front = frontOf(proxy)
-      /** Where a browser is led that opens an address. */
+      /** The address that a browser is redirected to. */
       const ledTo = async (path: string, sent: Sent = {}) => {
         const { status, headers } = await front.send(path, {
           ...sent,
@@ -279,7 +279,7 @@ for (const proxy of names) {
       ]) {
         t.strictSame(await ledTo(path), led(origin + path), path)
       }
-      // Whatever a path looks like, it is one of ours. HAProxy writes it in the form in which the
+      // The result is always one of our paths. HAProxy writes the path in the form in which the
       // application would see it.
       for (const path of ['//evil.example/x', '/%5Cevil.example', '/%2F%2Fevil.example']) {
         const { returnTo } = (await ledTo(path)) as { returnTo?: string }
@@ -351,8 +351,7 @@ for (const proxy of names) {
         'a credential that is no good'
       )
 
-      // The pages of Holdfast itself are nobody's to guard: the way to the sign-in page would be a
-      // circle.
+      // Holdfast's own pages must not be guarded: the redirect to the sign-in page would be a loop.
       for (const page of [
         ...publicPages,
         '/sign-in?return_to=x',
@@ -451,7 +450,8 @@ for (const proxy of names) {
         t.equal(seen?.headers['forwarded'] ?? '', '')
       }
 
-      // Signed out these are refused, and signed in they are the application's: never Holdfast's.
+      // Without a session these are refused. With one they go to the application, never to
+      // Holdfast.
       for (const path of [
         '/metrics',
         '/health/ready',
@@ -476,7 +476,7 @@ for (const proxy of names) {
         /^holdfast_ready 1$/m,
         'they are on METRICS_PORT'
       )
-      // Another spelling of a path is asked about as the application that gets it.
+      // A path in another spelling is checked for the application that gets it.
       for (const path of [
         '/api/../staff/',
         '/%73taff/',
@@ -598,8 +598,8 @@ for (const proxy of askedOften) {
         headers: { 'remote-groups': 'admin' }
       })
 
-      // S25: the session's cookie is for Holdfast, under each name that it has here or without TLS;
-      // the application keeps its own.
+      // S25: the session cookie is for Holdfast only, under each name that it has here or without
+      // TLS. The application keeps its own.
       const [, ours = ''] = cookieOf(boss)
       const mixed = [
         'theme=dark',
@@ -698,8 +698,8 @@ for (const proxy of askedOften) {
 }
 
 /**
- * A resource server is for programs that bring a token; nobody signs in there, and TLS stands in
- * front of it.
+ * A resource server is for programs that bring a token. Users do not sign in there, and TLS ends
+ * before it.
  */
 async function sendPlainTo(proxy: Proxy, t: typeof root): Promise<Send> {
   const { port: listening, folder } = await startProxy(t, proxy, places)
@@ -734,8 +734,7 @@ t.test(
     t.notMatch(reply.body, 'forged')
     t.equal((await sent(token, '/admin/')).status, 403, 'role missing')
 
-    // Signed with the key of the server, each with one claim that is not right for this
-    // application.
+    // Signed with the server's key, each with one wrong claim for this application.
     const { accessTokens } = running.app.holdfast
     const change = async (claims: Record<string, unknown>) =>
       accessTokens.sign('at+jwt', { ...decodeJwt(token), ...claims })
@@ -831,7 +830,7 @@ t.test(
             ...(credential.length > 0 ? ['/session'] : ['/sign-in'])
           ]) {
             const { status, headers } = await send(path, [...credential, ...asBrowser])
-            // mod_auth_openidc cannot tell "no" from "no answer": it refuses, as the documentation
+            // mod_auth_openidc cannot tell "no" from "no answer". It refuses, as the documentation
             // of its example says.
             if (!fronts.has(proxy)) t.equal(status, 401, `${proxy} ${path}`)
             else

@@ -14,8 +14,7 @@ const skip =
     ? false
     : 'bash and curl, in which the README speaks, are not on the PATH'
 
-// The README is run, not believed: each command it shows gives what it shows. "…" stands for
-// anything.
+// Runs the README: each command that it shows must print what it shows. "…" matches anything.
 t.test('the commands of the README give what it shows', { skip }, async (t) => {
   const readme = readFileSync(new URL('README.md', root), 'utf8')
   const block = /```console\n([^]*?)```/.exec(readme)?.[1] ?? ''

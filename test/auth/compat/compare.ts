@@ -1,15 +1,15 @@
 import type { Normalised } from './normalise.js'
 import type { Step } from './scenario.js'
 
-/** One thing in which two answers to one request differ. */
+/** A difference between two answers to one request. */
 export interface Difference {
   scene: string
   step: Step
-  /** `outcome` is the status with the code; `members` are the names at the top of a body. */
+  /** `outcome` is the status with the code. `members` are the top-level names of a body. */
   what: 'outcome' | 'members' | 'body' | 'cookie' | 'header'
   /** The key path, the name of the cookie or of the header; else empty. */
   at: string
-  /** What better-auth says, and what Holdfast says. */
+  /** better-auth's value, and Holdfast's. */
   stock: string
   holdfast: string
 }
@@ -18,8 +18,8 @@ const ABSENT = 'absent'
 
 /**
  * Finds the differences between two answers. An error is compared by its status, its code and the
- * names of its members; everything else by each value that its body holds. Cookies and headers are
- * compared always.
+ * names of its members; anything else by each value of its body. Cookies and headers are always
+ * compared.
  */
 export function compare(
   scene: string,
@@ -51,7 +51,7 @@ export function compare(
   ]
 }
 
-/** Whether one of the bodies is no object: "nobody" instead of a session, or nothing at all. */
+/** Whether one of the bodies is not an object: no session, or nothing at all. */
 function isOther(stock: Normalised, holdfast: Normalised): boolean {
   return stock.body.has('') || holdfast.body.has('')
 }
@@ -60,7 +60,7 @@ function outcomeOf({ status, code }: Normalised): string {
   return code === '' ? String(status) : `${status} ${code}`
 }
 
-/** The names at the top of a body, or the body itself where it is no object. */
+/** The top-level names of a body, or the body itself where it is not an object. */
 function membersOf({ body }: Normalised): string {
   return (
     body.get('') ??

@@ -1,18 +1,18 @@
 import type { Difference } from './compare.js'
 
 /**
- * A difference between Holdfast and better-auth that is meant, and where it shows.
- * docs/better-auth.md explains each under its name.
+ * An intended difference between Holdfast and better-auth, and where it shows. docs/better-auth.md
+ * explains each under its name.
  */
 export interface Rule {
   name: string
-  /** Why Holdfast does otherwise, in a sentence. */
+  /** Why Holdfast differs, in a sentence. */
   reason: string
   /** The differences that it explains. */
   covers: Cover[]
 }
 
-/** What a difference must look like; what is not said may be anything. */
+/** A pattern for differences. Absent fields match anything. */
 interface Cover {
   what: Difference['what']
   at?: RegExp
@@ -25,9 +25,9 @@ interface Cover {
 
 const ABSENT = /^absent$/
 const CLEARED = /^cleared;/
-/** The cookies that better-auth clears when a credential is no good. */
+/** The cookies that better-auth clears for an invalid credential. */
 const CLEARED_TOGETHER = /^(session_token|session_data|dont_remember)$/
-/** What works with a social provider, and what does not. */
+/** Endpoints that need a social provider. */
 const PROVIDER = /^\/(sign-in\/social|link-social|callback\/github|refresh-token|get-access-token)$/
 const NO_PROVIDER =
   /^(?!\/(sign-in\/social|link-social|callback\/github|refresh-token|get-access-token)$)/
@@ -330,7 +330,7 @@ export const rules: Rule[] = [
   }
 ]
 
-/** The rules that explain a difference; exactly one must. */
+/** The rules that explain a difference. There must be exactly one. */
 export function rulesFor(difference: Difference): Rule[] {
   return rules.filter(({ covers }) => covers.some((cover) => isCovered(difference, cover)))
 }

@@ -1,13 +1,13 @@
 import { cookieHeader, keepCookies, type Actor, type Answer, type Side } from './side.js'
 import type { Cast, Scene, Step } from './scenario.js'
 
-/** A session that is over, by what a browser and an app would still send of it. */
+/** An ended session, with what a browser and an app would still send of it. */
 export interface Dead {
   cookie: string
   bearer: string
 }
 
-/** Those who are there in every scene. */
+/** The users that every scene has. */
 export interface Company {
   cast: Cast
   dead: Dead
@@ -25,7 +25,7 @@ export async function gather(side: Side): Promise<Company> {
   }
 }
 
-/** Signs somebody in and out again. */
+/** Signs a user in and out again. */
 async function deadSession(side: Side): Promise<Dead> {
   const gone = await side.person('gone')
   const cookie = cookieHeader(gone)
@@ -140,7 +140,7 @@ function valuesOf(values: Step['query'], cast: Cast): Record<string, unknown> {
   return typeof values === 'function' ? values(cast) : (values ?? {})
 }
 
-/** Waits while a one-time code would be out of date before it arrives. */
+/** Waits where a one-time code would be out of date before it arrives. */
 async function betweenCodes({ path }: Step): Promise<void> {
   const left = 30_000 - (Date.now() % 30_000)
   if (path === '/two-factor/verify-totp' && left < 500)

@@ -1,13 +1,13 @@
 import type { Answer, Side } from './side.js'
 
-/** An answer without what differs from run to run. */
+/** An answer without the values that differ in each run. */
 export interface Normalised {
   status: number
   /** The stable code of an error, or empty. */
   code: string
   /** The media type, without parameters. */
   type: string
-  /** Key paths with the kinds or values that stand there. */
+  /** Key paths with the kinds or values found there. */
   body: Map<string, string>
   /** Names without their prefix, with `set` or `cleared` and the attributes. */
   cookies: Map<string, string>
@@ -17,10 +17,10 @@ export interface Normalised {
 const ID = /^([A-Za-z0-9]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/
 
-/** Texts are for people, and may be worded differently. */
+/** Texts for people, which may be worded differently. */
 const TEXTS = new Set(['message', 'detail', 'title', 'requestId', 'error'])
 
-/** Replaces ids, tokens, times and the like by placeholders, and keeps everything else. */
+/** Replaces ids, tokens, times and the like by placeholders. Everything else stays. */
 export function normalise(answer: Answer, { url, cookiePrefix }: Side): Normalised {
   const type =
     (typeof answer.headers['content-type'] === 'string'
@@ -79,7 +79,7 @@ function kindOf(path: string, value: unknown, url: string): string {
   return JSON.stringify(value.replaceAll(url, '<origin>'))
 }
 
-/** What a browser has after the answer: the last cookie of a name counts. */
+/** The browser's cookies after the answer. The last cookie of a name counts. */
 function cookiesOf(cookies: string[], prefix: string): Map<string, string> {
   return new Map(
     cookies.map((cookie) => {

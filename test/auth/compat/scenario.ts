@@ -3,17 +3,17 @@ import { totpOf } from '../../support/totp.js'
 import type { Actor, Answer } from './side.js'
 
 /*
- * What both servers are asked, as data. A scene has actors of its own; its steps follow each other.
- * Most scenes are made from the description of an endpoint: the right request, and what can be
- * wrong with it.
+ * The requests to both servers, as data. A scene has its own actors, and its steps follow each
+ * other. Most scenes are made from the description of an endpoint: the right request, and what can
+ * be wrong with it.
  */
 
 /** The actors of a scene by their names, on one side. */
 export type Cast = Record<string, Actor>
 
-/** How the request says who sends it. */
+/** The credential of the request. */
 export type Credential =
-  /** A program that sends nothing. */
+  /** A program without a credential. */
   | 'nothing'
   /** A browser on the server's own origin, with the cookies that it was given so far. */
   | 'cookies'
@@ -41,19 +41,19 @@ export interface Step {
   json?: Values
   /** Sent as a form. */
   form?: Values
-  /** Sent as it is. */
+  /** Sent unchanged. */
   raw?: string
   /** Headers besides those of the credential; null leaves one out. */
   headers?: Record<string, string | null>
-  /** Takes what later steps need from the answer. */
+  /** Keeps values of the answer for later steps. */
   keep?: (answer: Answer, cast: Cast) => void
 }
 
 export interface Scene {
   name: string
   /**
-   * People who are there for this scene alone. Without one of that name, `user`, `other` and
-   * `admin` are those of all scenes.
+   * Users of this scene alone. Unless one has that name, `user`, `other` and `admin` are those of
+   * all scenes.
    */
   people: string[]
   admins: string[]
@@ -64,19 +64,19 @@ export interface Scene {
 
 interface Endpoint {
   path: string
-  /** The path in better-auth's own table, where it holds a parameter. */
+  /** The path in better-auth's own table, where it has a parameter. */
   pattern?: string
   method: 'GET' | 'POST'
-  /** The least that the right request needs. */
+  /** The lowest right that the right request needs. */
   who: 'anybody' | 'user' | 'admin'
-  /** Fields of the body, or of the query of a GET; `me` is the actor who asks. */
+  /** Fields of the body, or of the query of a GET. `me` is the actor who asks. */
   right?: (me: Actor, cast: Cast) => Record<string, unknown>
   required?: string[]
   /** A value of the wrong type, by field. */
   wrong?: Record<string, unknown>
-  /** The right request uses its sender up: the bearer's is sent by another person. */
+  /** The right request cannot be repeated by its sender, so another user sends the bearer's. */
   final?: boolean
-  /** Who is changed by the requests, and must not be the person of other scenes. */
+  /** The users whom the requests change, who must not be those of other scenes. */
   own?: ('user' | 'other')[]
   /** Requests of this endpoint alone, sent before the right one. */
   more?: Pick<Step, 'title' | 'json' | 'query' | 'headers' | 'form' | 'raw'>[]
@@ -808,7 +808,7 @@ const endpoints: Endpoint[] = [
   }
 ]
 
-/** The requests that an endpoint is tried with: what is wrong first, what is right last. */
+/** The requests for an endpoint: the wrong ones first, the right ones last. */
 function sceneOf(endpoint: Endpoint): Scene {
   const {
     path,
@@ -961,7 +961,7 @@ const enrolment: Step[] = [
       }
     }
   ),
-  // The step before this one, so that a code of this step is left: Holdfast takes each once.
+  // The step before this one, so that a code of this step is left: Holdfast accepts each once.
   post('confirm', '/two-factor/verify-totp', 'user', codeOf('user', -1))
 ]
 
@@ -1226,7 +1226,7 @@ const stories: Scene[] = [
   ])
 ]
 
-/** Everything that is asked, in this order. */
+/** All scenes, in this order. */
 export const scenes: Scene[] = [...endpoints.map(sceneOf), ...stories]
 
 /** The endpoints that are described here, as better-auth names them. */

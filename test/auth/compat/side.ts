@@ -19,25 +19,25 @@ export interface WireRequest {
   body?: string
 }
 
-/** Somebody with a browser, who may have an account. */
+/** A user with a browser, who may have an account. */
 export interface Actor {
   name: string
   email: string
   id: string
   /** The signed session token, as `set-auth-token` gave it. */
   bearer: string
-  /** What the list of sessions shows in `token` for the session that sign-up began. */
+  /** The `token` of the sign-up's session in the list of sessions. */
   listedToken: string
   accountId: string
   cookies: Map<string, string>
-  /** What earlier answers have said: codes, tokens, ids. */
+  /** Codes, tokens and ids from earlier answers. */
   notes: Record<string, string>
 }
 
 /** One of the two servers that are compared. */
 export class Side {
   readonly url: string
-  /** What the names of its cookies begin with. */
+  /** The prefix of its cookie names. */
   readonly cookiePrefix: string
   readonly #agent = new Agent({ keepAlive: true })
   readonly #makeAdmin: (userId: string) => Promise<void>
@@ -52,7 +52,7 @@ export class Side {
     this.#makeAdmin = makeAdmin
   }
 
-  /** Sends a request with these headers and no others than HTTP wants. */
+  /** Sends a request with only these headers, beside those that HTTP requires. */
   send({ method, path, headers, body }: WireRequest): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
@@ -74,7 +74,7 @@ export class Side {
     })
   }
 
-  /** Somebody without an account and without cookies. */
+  /** A user without an account and without cookies. */
   visitor(name: string): Actor {
     const email = `${name}@example.com`
     return {
@@ -89,7 +89,7 @@ export class Side {
     }
   }
 
-  /** Somebody who has just signed up. */
+  /** A user who has just signed up. */
   async person(name: string): Promise<Actor> {
     const actor = this.visitor(name)
     const answer = await this.post('/sign-up/email', {
@@ -147,7 +147,7 @@ export class Side {
   }
 }
 
-/** Does with the cookies of an answer what a browser does. */
+/** Applies the cookies of an answer as a browser does. */
 export function keepCookies({ cookies }: Actor, answer: Answer): void {
   for (const cookie of answer.cookies) {
     const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(cookie) ?? []

@@ -19,7 +19,7 @@ const options = {
   database: new Pool({ connectionString: process.env['DATABASE_URL'], max: 5 }),
   emailAndPassword: {
     enabled: true,
-    // Which hash it is does not show over HTTP, and scrypt would take most of the time.
+    // The kind of hash does not show over HTTP, and scrypt would take most of the time.
     password: {
       hash: async (text) => cheapHash(text),
       verify: async ({ hash, password }) => hash === cheapHash(password)

@@ -7,13 +7,13 @@ import type { Test } from 'tap'
 import { freePort } from '../../support/ports.js'
 import { execute } from '../../support/postgres.js'
 
-/** better-auth as it comes, and what the comparison needs of it besides its routes. */
+/** An unmodified better-auth, and what the comparison needs of it besides its routes. */
 export interface Stock extends StockReady {
   url: string
   makeAdmin: (userId: string) => Promise<void>
 }
 
-/** What the process says when it serves. */
+/** The message of the process when it is ready. */
 export interface StockReady {
   endpoints: StockEndpoint[]
 }

@@ -18,7 +18,7 @@ export interface Answer extends Call {
 
 export interface CallOptions {
   method?: 'GET' | 'POST' | 'DELETE'
-  /** Shown as a cookie or as a bearer token. */
+  /** Sent as a cookie or as a bearer token. */
   ticket?: Ticket
   as?: 'cookie' | 'bearer'
   body?: unknown
@@ -27,7 +27,7 @@ export interface CallOptions {
 
 const agent = new Agent({ keepAlive: true, maxSockets: 256 })
 
-/** Calls a node. No answer in time, and a broken connection, are status 0. */
+/** Calls a node. A missing answer and a broken connection are status 0. */
 export async function call(
   target: Target,
   path: string,
@@ -81,7 +81,7 @@ export async function call(
 }
 
 /**
- * When an acknowledged revocation or change holds, on this process's monotonic clock; null where it
+ * When an acknowledged revocation or change holds, on this process's monotonic clock. Null where it
  * was not acknowledged.
  */
 export function finalAt(answer: Answer): number | null {
@@ -97,7 +97,7 @@ export function finalAt(answer: Answer): number | null {
   return performance.now() + at - Date.now()
 }
 
-/** Asks whether a session is active, in one of the ways there are. */
+/** Checks whether a session is active, in one of the possible ways. */
 export async function ask(
   target: Target,
   ticket: Ticket,

@@ -18,10 +18,10 @@ const NODES = 3
 export const LEASE_MS = 1_000
 export const CACHE_TTL_SECONDS = 10
 
-/** The roles that a run gives people, one after the other: each value is a new one. */
+/** The roles that a run gives users one after the other, so that each value is new. */
 const readers = Array.from({ length: 2_000 }, (_, value) => `reader-${value}`)
 
-/** One server process, with a line of its own to Redis. */
+/** A server process with its own TCP proxy to Redis. */
 export class ServerNode implements Target {
   readonly name: string
   readonly url: string
@@ -33,7 +33,7 @@ export class ServerNode implements Target {
   >()
   #child: ChildProcess | null = null
   #ordered = 0
-  /** What the process wrote on stderr, for when it ends unasked. */
+  /** The process's stderr, for an unexpected end. */
   #stderr = ''
 
   constructor(name: string, port: number, line: TcpProxy, env: Record<string, string>) {
@@ -74,7 +74,7 @@ export class ServerNode implements Target {
     await ready
   }
 
-  /** Has the process do something past HTTP, as the command line would. */
+  /** Makes the process do something outside of HTTP, as the command line would. */
   order(order: Order): Promise<OrderDone> {
     const id = ++this.#ordered
     return new Promise((resolve, reject) => {
@@ -179,7 +179,7 @@ export class Deployment {
     }
   }
 
-  /** Has the replica follow the primary. */
+  /** Makes the replica follow the primary. */
   async follow(): Promise<void> {
     this.#link.leadTo(this.primary.port)
     this.#link.mend()
@@ -191,14 +191,14 @@ export class Deployment {
     )
   }
 
-  /** From now on what is written to the primary does not reach the replica. */
+  /** Cuts replication: later writes to the primary do not reach the replica. */
   isolate(): void {
     this.#link.cut()
   }
 
   /**
-   * Makes the replica the primary, and leads every node to it at once. The old one lives on, and
-   * nobody is led to it.
+   * Promotes the replica, and connects every node to it at once. The old primary stays up, without
+   * nodes.
    */
   async failOver(): Promise<PrivateRedis> {
     this.isolate()

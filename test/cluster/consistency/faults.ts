@@ -7,7 +7,7 @@ import { command } from './redis-command.js'
 /** A fault while it lasts. */
 export interface Fault {
   kind: FaultKind
-  /** The node that it meets; null for one of a service. */
+  /** The affected node. Null for a fault of a service. */
   node: ServerNode | null
   start: number
   end: number
@@ -93,8 +93,8 @@ const inflictions: Record<FaultKind, Inflict> = { ...onNode, ...onServices }
 export const faultKinds = Object.keys(inflictions) as FaultKind[]
 
 /**
- * Inflicts one fault after another in an order that the seed decides, each kind once before any
- * comes again, with rests between them, of which a few are long.
+ * Inflicts one fault after another in an order that the seed decides. Each kind comes once before
+ * any is repeated. There are rests between them, a few of them long.
  */
 export async function inflictFaults(
   deployment: Deployment,

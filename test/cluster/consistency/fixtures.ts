@@ -8,7 +8,7 @@ export const password = 'correct horse battery staple'
 /** The session cookie's name where the base URL is http. */
 const COOKIE = 'holdfast.session_token'
 
-/** A session with what a client shows for it. */
+/** A session with its client's credentials. */
 export interface Ticket {
   sessionId: string
   userId: string
@@ -23,8 +23,8 @@ export interface PersonWithSessions {
 }
 
 /**
- * Makes people and sessions straight in the store, as a sign-in would leave them: an honest one
- * costs an Argon2id, and a run needs thousands. No cache has seen them before they are used.
+ * Inserts users and sessions directly into the store, as sign-ins would leave them. A real sign-in
+ * costs an Argon2id hash, and a run needs thousands. No cache has seen them before they are used.
  */
 export class People {
   readonly #pool: Pool
@@ -42,7 +42,7 @@ export class People {
     this.#secret = deriveKeys(authSecret).auth
   }
 
-  /** Makes a person with so many sessions. */
+  /** Creates a user with this many sessions. */
   async make(sessions: number, role: 'user' | 'admin' = 'user'): Promise<PersonWithSessions> {
     const userId = randomUUID()
     const email = `${userId}@example.com`

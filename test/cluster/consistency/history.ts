@@ -8,12 +8,12 @@ export interface Call {
 }
 
 /**
- * A call that said something about a session: whether it is active; `unknown` for 503 and for no
+ * A call that told something about a session: whether it is active. `unknown` is a 503 or no
  * answer, which are always allowed.
  */
 export interface Check extends Call {
   says: 'active' | 'inactive' | 'unknown'
-  /** Numbers that the answer showed of the person, by field: each only ever grows. */
+  /** Numbers that the answer showed of the user, by field. Each only ever grows. */
   shows?: Record<string, number>
 }
 
@@ -24,13 +24,13 @@ export interface Violation {
     | 'an older value after an acknowledged change'
     | 'a value that nobody wrote'
   subject: string
-  /** What had been promised, and from when on it held; absent where nothing had. */
+  /** The promise before the call, and from when on it held. Null where there was none. */
   promise: (Call & { finalAt: number }) | null
   check: Check
 }
 
 interface Register {
-  /** Whether anybody has begun to revoke it. */
+  /** Whether a revocation of it has begun. */
   begun: boolean
   promise: (Call & { finalAt: number }) | null
 }
@@ -41,10 +41,10 @@ interface Value {
 }
 
 /**
- * The history of a run. Each session is a register that goes from active to revoked once: whoever
- * asks after a revocation was answered must not hear "active", and nobody hears "inactive" of a
- * session that no call has begun to revoke. Each field of a person is a number that grows: whoever
- * asks after a change was answered must not see a smaller one.
+ * The history of a run. Each session is a register that goes from active to revoked once. A check
+ * that starts after a revocation was answered must not see "active". No check may see "inactive"
+ * for a session that no call has begun to revoke. Each field of a user is a number that grows: a
+ * check that starts after a change was answered must not see a smaller one.
  *
  * A start is noted before a call is sent and an end after its answer was read, so "starts after the
  * end" is never claimed falsely.
@@ -66,15 +66,15 @@ export class History {
   readonly #registers = new Map<string, Register>()
   readonly #values = new Map<string, Value>()
 
-  /** Somebody is about to revoke these sessions: from now on "inactive" may be heard of them. */
+  /** Notes that a revocation of these sessions begins: "inactive" is allowed from now on. */
   beginRevocation(sessionIds: Iterable<string>): void {
     for (const id of sessionIds) this.#register(id).begun = true
   }
 
   /**
-   * A revocation of these sessions was acknowledged.
+   * Notes that a revocation of these sessions was acknowledged.
    *
-   * @param finalAt when it holds: the end of the call, or the `effective_by` that it named
+   * @param finalAt when it holds: the end of the call, or its `effective_by`
    */
   acknowledge(sessionIds: Iterable<string>, call: Call, finalAt = call.end): void {
     this.counts.revocations++
@@ -93,7 +93,7 @@ export class History {
     return promise ? promise.finalAt < now : false
   }
 
-  /** The next number for a field of a person. */
+  /** The next number for a field of a user. */
   beginChange(userId: string, field: string): number {
     const value = this.#value(`${userId} ${field}`)
     return ++value.written
@@ -111,8 +111,8 @@ export class History {
   }
 
   /**
-   * Notes what a call said of a session and of its person, and holds it against what was promised
-   * before it began.
+   * Notes what a call showed of a session and its user, and compares it with what was promised
+   * before the call began.
    */
   check(sessionId: string, userId: string, check: Check): void {
     this.counts.checks++

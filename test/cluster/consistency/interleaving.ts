@@ -8,11 +8,11 @@ import type { Violation } from './history.js'
 import type { Random } from './random.js'
 import { TestCluster, type Teardowns } from './test-cluster.js'
 
-/** An interleaving that was sprung. */
+/** The result of an interleaving. */
 export interface Sprung {
   name: string
   violations: Violation[]
-  /** Why it could not be arranged: with protections left out, others may be in the way of it. */
+  /** Why it could not be arranged. With protections left out, another fault may prevent it. */
   problem: string | null
 }
 
@@ -28,8 +28,8 @@ const TEMPLATE = 'holdfast_stage'
 const authSecret = 'a secret for the stages only: 4d7f0a92c6e1b835'
 
 /**
- * Springs every interleaving, in an order that the seed decides, some at a time, each on a cluster of its
- * own.
+ * Runs every interleaving, in an order that the seed decides, some at a time, each on a cluster of
+ * its own.
  */
 export async function springAmbushes({
   postgres,
@@ -39,7 +39,7 @@ export async function springAmbushes({
 }: AmbushOptions): Promise<Sprung[]> {
   await makeTemplate(postgres)
   const coming = random.shuffled(Object.keys(interleavings) as (keyof typeof interleavings)[])
-  // Whoever waits for the first violation has it sooner so; which are sprung is the same.
+  // Finds the first violation sooner. The same interleavings run.
   if (untilViolation)
     coming.sort((a, b) => Number(leaveOut.includes(b)) - Number(leaveOut.includes(a)))
   const sprung: Sprung[] = []

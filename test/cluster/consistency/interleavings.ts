@@ -7,8 +7,8 @@ import type { TestCluster, TestNode } from './test-cluster.js'
 
 /*
  * Random load seldom meets the interleavings that matter. These are arranged, each on a cluster of
- * its own: with all protections the history holds, without the one that an interleaving is named after it
- * must not. None says what it expects: the history decides.
+ * its own. With all protections the history must hold. Without the protection that an interleaving
+ * is named after, it must not. No interleaving states its expectation: the history decides.
  */
 const holdSubscription = (node: TestNode) =>
   node.redis.watch((_text, direction, wire) =>
@@ -28,8 +28,8 @@ const untilHeld = (node: TestNode, line: 'redis' | 'postgres') =>
   until(`something of ${node.name} to be held`, () => node[line].held > 0)
 
 /**
- * The scene of every interleaving: a node and a revoker that use their caches, and a session that nobody
- * has seen.
+ * The start of every interleaving: a node and a revoker that use their caches, and a session that
+ * no node has seen.
  */
 async function scene(
   cluster: TestCluster,
@@ -50,7 +50,9 @@ const copyIn = (port: number, { sessionId }: Ticket) =>
     ((await command(port, 'KEYS', `*{${sessionId}}:session`)) as Buffer[])[0]?.toString()
   )
 
-/** A node with a copy, from which something is held back while the session is revoked elsewhere. */
+/**
+ * A node with a copy does not receive part of its traffic while another node revokes the session.
+ */
 const revokedUnheard =
   (hold: (node: TestNode) => void) =>
   async (cluster: TestCluster): Promise<void> => {
@@ -61,8 +63,8 @@ const revokedUnheard =
   }
 
 /**
- * Interleavings by the protection that alone stands between a revocation and a stale answer, and
- * some that no single one stands for.
+ * Interleavings by the only protection between a revocation and a stale answer, and some that need
+ * several protections.
  */
 export const interleavings: Record<
   keyof Protections | 'two servers' | 'second revocation',
@@ -86,7 +88,7 @@ export const interleavings: Record<
     await checkAt(latecomer, cluster, session)
   },
 
-  // An older copy comes back to Redis, by whatever way, at a node that has heard of the revocation.
+  // An older copy gets back into Redis, while the node has heard of the revocation.
   async versionCompare(cluster) {
     const { node, revoker, session } = await scene(cluster)
     await cluster.check(node, session)
@@ -98,8 +100,8 @@ export const interleavings: Record<
     await cluster.check(node, session)
   },
 
-  // A failover loses the tombstone and keeps the copy, which an earlier history wrote. A new node
-  // reads it.
+  // A failover loses the tombstone and keeps the copy, which was written on an earlier history. A
+  // new node reads it.
   async stamp(cluster) {
     const { node, revoker, session, latecomer } = await scene(cluster, { deaf: true })
     const { replica, link, promote } = await cluster.replica()
@@ -114,16 +116,16 @@ export const interleavings: Record<
     await checkAt(latecomer, cluster, session)
   },
 
-  // The node's subscription is slow; its lease still stands.
+  // The node's subscription is slow, and its lease is still held.
   acknowledgements: revokedUnheard(holdSubscription),
 
-  // The node hears nothing of anybody; the revoker has waited for its lease to end.
+  // The node receives nothing at all. The revoker has waited for its lease to end.
   leaseCheck: revokedUnheard(holdRedis),
 
   // The subscription is silently lost, while commands are answered: renewals must not count.
   heartbeatBySubscription: revokedUnheard(holdSubscription),
 
-  // Redis has forgotten the lease of a node that still believes in it.
+  // Redis has lost the lease of a node that still holds it.
   async youngTableWait(cluster) {
     const { node, revoker, session } = await scene(cluster, { warm: true })
     holdRedis(node)
@@ -144,7 +146,7 @@ export const interleavings: Record<
     await cluster.check(node, session)
   },
 
-  // A question comes while a read is running that began before the revocation.
+  // A check arrives while a read is running that began before the revocation.
   async joinNext(cluster) {
     const { node, revoker, session } = await scene(cluster)
     holdReads(node, session)
@@ -186,11 +188,11 @@ export const interleavings: Record<
         )
       },
       2_000
-    ).catch(() => {}) // its lease may have ended before: then the store is asked
+    ).catch(() => {}) // its lease may have ended before, so that it asks the store
     await cluster.check(latecomer, session)
   },
 
-  // Another node, which has not heard of the first revocation, answers a second one while the first
+  // Another node, which has not received the first revocation, answers a second one while the first
   // is still under way.
   async 'second revocation'(cluster) {
     const { node, revoker, session } = await scene(cluster, { warm: true })

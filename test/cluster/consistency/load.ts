@@ -28,7 +28,7 @@ const revocations = [
 ] as const
 export type Revocation = (typeof revocations)[number]
 
-/** An acknowledged revocation with how long it took. */
+/** An acknowledged revocation and its duration. */
 export interface Timing {
   way: Revocation
   node: ServerNode
@@ -37,28 +37,26 @@ export interface Timing {
   pending: boolean
 }
 
-/** Somebody whose sessions the load uses up. */
+/** A user whose sessions the load uses up. */
 interface Person extends PersonWithSessions {
-  /**
-   * Whether a revocation of all their sessions has begun: it may meet a sign-in that is under way.
-   */
+  /** Whether a revocation of all the user's sessions has begun, which may end a new sign-in too. */
   bulkBegun: boolean
 }
 
-// Few enough that two shared cores answer at once: what waits in a queue meets no race.
+// Few enough for two shared cores to answer at once: requests that wait in a queue do not race.
 const CLIENTS = 6
 const WATCHERS = 3
 const KEEPERS = 4
-/** Revoked sessions that are still asked about. */
+/** Revoked sessions that are still checked. */
 const GRAVES = 400
 
 /**
- * Many clients at once, each a loop of its own: they use sessions, revoke them, and ask again
- * everywhere.
+ * Many clients at once, each in its own loop: they use sessions, revoke them, and check them again
+ * on every node.
  */
 export class Load {
   readonly timings: Timing[] = []
-  /** How long checks that were answered took. */
+  /** The durations of checks that were answered. */
   readonly checkTimes: number[] = []
   readonly statuses = new Map<string, number>()
   readonly revocations = new Map<Revocation, number>()
@@ -98,7 +96,7 @@ export class Load {
     }
   }
 
-  /** One person's story: sessions are used everywhere, changed, ended, and asked about again. */
+  /** One user's sessions are used on every node, changed, ended, and checked again. */
   async #live(): Promise<void> {
     const made = await this.#people.make(3).catch(() => null) // the database may be down
     if (!made) {
@@ -110,8 +108,7 @@ export class Load {
     await Promise.all(person.sessions.map((ticket) => this.#use(ticket, 3)))
     if (this.#random.chance(0.4)) await this.#rename(person)
     const asked = new AbortController()
-    // Somebody keeps asking while the revocation is under way: reads and fills overtake it and are
-    // overtaken.
+    // Checks go on during the revocation: reads and fills overtake it and are overtaken.
     const asking = person.sessions.map(async (ticket) => {
       while (!asked.signal.aborted) {
         await this.#check(ticket)
@@ -151,7 +148,7 @@ export class Load {
     if (this.#graves.length > 0) await this.#check(this.#random.pick(this.#graves))
   }
 
-  /** Somebody who is never signed out, whatever happens; what is shown of them changes. */
+  /** A user who is never signed out, while what a check shows of the user changes. */
   async #keep(person: PersonWithSessions): Promise<void> {
     const dice = this.#random.next()
     if (dice < 0.02) await this.#rename(person)
@@ -171,7 +168,7 @@ export class Load {
     this.#history.check(ticket.sessionId, ticket.userId, check)
   }
 
-  /** A call in the name of a session says something about it, too. */
+  /** A call that a session authenticates also tells whether it is active. */
   async #callAs(
     ticket: Ticket,
     node: ServerNode,
@@ -186,7 +183,7 @@ export class Load {
       `${method} ${path.replace(ticket.sessionId, ':id').replace(/[0-9a-f-]{36}/, ':id')}`,
       answer.status
     )
-    // Sign-out says "done" to everybody.
+    // Sign-out says "done" to every client.
     if (path !== '/api/auth/sign-out') {
       const says =
         answer.status === 401
@@ -247,7 +244,7 @@ export class Load {
     )
   }
 
-  /** Signs in with a password: one at a time, for each costs an Argon2id. */
+  /** Signs in with a password: one at a time, because each costs an Argon2id hash. */
   async #signIn(person: Person): Promise<void> {
     if (this.#signingIn) return
     this.#signingIn = true
@@ -267,14 +264,15 @@ export class Load {
     const sessionId = (seen.body as { session?: { id?: string } } | undefined)?.session?.id
     if (seen.status !== 200 || sessionId === undefined) return
     const ticket = ticketOf(decodeURIComponent(signed), sessionId, person.userId)
-    // From here on a revocation covers it; one that has begun already may have met it.
+    // A later revocation covers it. One that has already begun may have ended it.
     if (person.bulkBegun) this.#history.beginRevocation([sessionId])
     person.sessions.push(ticket)
     await this.#use(ticket, 3)
   }
 
   /**
-   * Revokes in one of the ways there are, and again elsewhere until somebody acknowledges it.
+   * Revokes in one of the possible ways, and again on other nodes until one acknowledges it.
+   *
    * @returns what was ended
    */
   async #revoke(person: Person, way: Revocation): Promise<Ticket[]> {
@@ -307,7 +305,7 @@ export class Load {
         })
         return covered
       }
-      // its own session has ended meanwhile
+      // its own session has ended by now
       if (answer.status >= 400 && answer.status < 500) return []
       await sleep(this.#random.between(50, 300))
     }

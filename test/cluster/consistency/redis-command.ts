@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 
-/** Sends one command to a Redis, past every line. */
+/** Sends one command to a Redis directly, past every TCP proxy. */
 export async function command(
   port: number,
   name: string,

@@ -18,7 +18,7 @@ export interface RunOptions {
   seed: number
   /** Protections to leave out. */
   leaveOut?: readonly string[]
-  /** Whether anything fails. */
+  /** Whether to inflict faults. */
   withFaults?: boolean
   /** Whether to end with the first violation. */
   untilViolation?: boolean
@@ -27,16 +27,16 @@ export interface RunOptions {
   onFault?: (fault: Fault) => void
 }
 
-/** What a run has shown. */
+/** The results of a run. */
 export interface Report {
   history: History
-  /** What the interleavings have shown, by name. */
+  /** The results of the interleavings, by name. */
   interleavings: Sprung[]
-  /** Those of the load and of the interleavings. */
+  /** Violations of the load and of the interleavings. */
   violations: Violation[]
   faults: Fault[]
   load: Load | null
-  /** The nodes that answered from their caches again when all was over. */
+  /** The nodes that answered from their caches again at the end. */
   cachesInUse: number
   text: string
 }
@@ -129,7 +129,8 @@ function reportOf({ seed }: RunOptions, interleavings: Sprung[], loaded: Loaded 
 }
 
 /**
- * Whether a node asks Redis for a session that it does not know, and nobody for one that it does.
+ * Whether a node reads Redis for a session that it does not know, and does no I/O for one that it
+ * does.
  */
 async function usesCache(node: ServerNode, people: People, history: History): Promise<boolean> {
   return until(
@@ -200,8 +201,8 @@ const ofNodes = [
 ]
 
 /**
- * How long revocations took that another node confirmed or outlived: without a fault near them, and
- * with another node out of order only.
+ * The durations of revocations: without a fault near them, with only another node out of order, and
+ * of all.
  */
 function describeLatency(timings: Timing[], faults: Fault[]): string {
   const near = (timing: Timing) =>

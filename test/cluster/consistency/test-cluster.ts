@@ -12,17 +12,17 @@ import { TcpProxy } from '../../support/tcp-proxy.js'
 import { People, type Ticket } from './fixtures.js'
 import { command } from './redis-command.js'
 
-/** A node in this process, with a line of its own to each service. */
+/** A node in this process, with its own TCP proxy to each service. */
 export interface TestNode extends Target {
   redis: TcpProxy
   postgres: TcpProxy
 }
 
-/** Where a cluster leaves what must be undone, in reverse order: a tap test, or the checker. */
+/** Where a cluster registers its clean-up, run in reverse order: a tap test, or the checker. */
 export type Teardowns = Pick<Test, 'teardown'>
 
 export interface TestClusterOptions {
-  /** The store; by default one of the test's own. */
+  /** The store. By default one of the test's own. */
   store?: HoldfastOptions | undefined
   /** Protections to leave out. */
   leaveOut?: readonly string[]
@@ -31,8 +31,8 @@ export interface TestClusterOptions {
 }
 
 /**
- * A small scene for one interleaving: a store and a Redis of its own, and nodes whose lines the
- * test directs.
+ * A small test cluster for one interleaving: its own store and Redis, and nodes whose TCP proxies
+ * the test controls.
  */
 export class TestCluster {
   readonly history = new History()
@@ -79,10 +79,10 @@ export class TestCluster {
   }
 
   /**
-   * Starts another node; it answers from its caches a moment later (`warm`).
+   * Starts another node. It answers from its caches a moment later (`warm`).
    *
-   * @param deaf it has read the outbox once, will not again, and reaches Redis only when its line
-   *   is mended
+   * @param deaf it has read the outbox once, will not read it again, and reaches Redis only after
+   *   its TCP proxy is mended
    */
   async node({ deaf = false } = {}): Promise<TestNode> {
     const name = `node ${++this.#nodes}`
@@ -129,10 +129,11 @@ export class TestCluster {
     return check.says
   }
 
-  /** Revokes a session at a node, in the session's own name. */
+  /** Revokes a session at a node, with the session's own credential. */
   async revoke(node: Target, ticket: Ticket, way: 'delete' | 'sign-out' = 'delete'): Promise<void> {
     this.history.beginRevocation([ticket.sessionId])
-    const timeoutMs = 15_000 // a young lease table is waited for, and a cluster may have a long lease
+    // a young lease table is waited for, and a cluster may have a long lease
+    const timeoutMs = 15_000
     const answer =
       way === 'delete'
         ? await call(node, `/sessions/${ticket.sessionId}`, { method: 'DELETE', ticket, timeoutMs })
@@ -150,7 +151,7 @@ export class TestCluster {
   }
 
   /**
-   * Waits until a node answers for this session from its own memory: it holds its lease, and has a
+   * Waits until a node answers for this session from its local cache: it holds its lease, and has a
    * copy.
    */
   async warm(node: TestNode, ticket: Ticket): Promise<void> {
@@ -174,10 +175,7 @@ export class TestCluster {
     return nodes
   }
 
-  /**
-   * From now on the node learns nothing from the outbox, which would cover up what Redis did not
-   * tell it.
-   */
+  /** Cuts the node off from the outbox, which would otherwise repair what Redis did not deliver. */
   silenceOutbox(node: Pick<TestNode, 'postgres'>): void {
     node.postgres.watch((text, direction, wire) => {
       if (direction === 'toServer') wire.marked ||= text.includes('pg_snapshot_xmin')
@@ -185,7 +183,7 @@ export class TestCluster {
     })
   }
 
-  /** Starts a replica of the primary; the line between them is `link`. */
+  /** Starts a replica of the primary. `link` is the TCP proxy between them. */
   async replica(): Promise<{
     replica: PrivateRedis
     link: TcpProxy

@@ -3,7 +3,7 @@ import { beginnings, staleCheck, steps, type Bounds, type Rule, type State } fro
 export interface Outcome {
   states: number
   /**
-   * The shortest way to a stale answer, by the names of its steps; null when there is none within
+   * The shortest way to a stale answer, by the names of its steps. Null when there is none within
    * the bounds.
    */
   trace: string[] | null
@@ -11,7 +11,7 @@ export interface Outcome {
 
 /**
  * Visits every state that the steps lead to, nearest first, until a check that starts after the 200
- * would be told a stale answer.
+ * would get a stale answer.
  */
 export function explore(rule: Rule, bounds: Bounds): Outcome {
   const seen = new Set<string>()

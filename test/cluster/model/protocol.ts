@@ -3,9 +3,8 @@ import type { Protections } from '../../../src/cluster/protections.js'
 /*
  * The session cache's protocol as steps on a small state: one session, one Redis, a node with both
  * caches ("node"), a load on another node that only fills the shared cache ("other"), a revoker,
- * and the check that starts after the revoker's 200. Steps have the names of the code. Any of them
- * may not be taken for as long as the search likes: that is how a node pauses and a message is
- * late.
+ * and the check that starts after the revoker's 200. Steps have the names of the code. The search
+ * may delay any step: that models a paused node and a late message.
  *
  * Left out, because it only makes copies end sooner: times to live (a fault that evicts stands for
  * them), the drift margin (all clocks here run alike), the limits of the local cache.
@@ -14,18 +13,18 @@ import type { Protections } from '../../../src/cluster/protections.js'
 /** The rule: every protection, and five that the code does not switch. */
 export interface Rule extends Protections {
   /**
-   * A copy is compared with the stamp of the server that answers, not with the lease's alone (the
-   * protection `stamp`).
+   * A copy is compared with the stamp of the server that answers, not only with that of the lease
+   * (the protection `stamp`).
    */
   serverStamp: boolean
   /**
-   * A copy is compared with the stamp of the lease as well; in a cluster it is not, for the lease
-   * stands on another shard.
+   * A copy is compared with the stamp of the lease as well. Not in a cluster, where the lease is on
+   * another shard.
    */
   leaseStamp: boolean
   /** A gap in the count of announcements begins a new epoch. */
   counter: boolean
-  /** A write replaces copies that are there, and makes none. */
+  /** A write replaces existing copies, and creates none. */
   putReplaces: boolean
   /**
    * For a while after an invalidation a node refuses older versions from anywhere. Part of
@@ -55,12 +54,13 @@ export interface Bounds {
   /** How often each fault may strike. */
   faults: Partial<Record<Fault, number>>
   /**
-   * What is committed: a revocation, which buries, or a change of what a check shows, which drops.
+   * The committed change: a revocation, which writes a tombstone, or a change of what a check
+   * shows, which drops the copy.
    */
   change: 'bury' | 'drop'
   /**
-   * Two primaries at once: the revoker's is one that the node does not see. Then only the outbox's
-   * tail reaches it, and is waited for.
+   * Two primaries at once: the node does not see the revoker's. Then only the outbox's tail reaches
+   * the node, and is waited for.
    */
   split: boolean
 }
@@ -71,8 +71,8 @@ const LONG_AGO = -9
 const LOST = -1
 
 /**
- * Versions in their order: as it was, as a write left it, as the change leaves it. The first two
- * say what is no longer true after the change.
+ * Versions in order: the original, the one that a write left, the one that the change leaves. The
+ * first two are stale after the change.
  */
 const [NOTHING, OLD, WRITTEN, NEW, TOMBSTONE] = [0, 1, 2, 3, 4]
 const isStale = (version: number) => version === OLD || version === WRITTEN
@@ -86,7 +86,7 @@ export type State = ReturnType<typeof initial>
 export function initial(entry: number) {
   return {
     time: 0,
-    // The revoker, the end of the leases that it waits for, and who has acknowledged.
+    // The revoker, the end of the leases that it waits for, and which nodes have acknowledged.
     revoker: WAITING,
     until: 0,
     acknowledged: 0,
@@ -159,14 +159,14 @@ function lapse(s: State): void {
   newEpoch(s)
 }
 
-/** The first to touch an empty or foreign lease table dates it. */
+/** The first script that touches an empty or foreign lease table sets its birth. */
 function touchTable(s: State): void {
   if (s.birth !== LOST) return
   s.birth = s.time
   s.seq = 0
 }
 
-/** What the script READ answers to the node, on the server that it talks to. */
+/** The answer of the script READ to the node, on the server that it is connected to. */
 function readShared(
   rule: Rule,
   s: State
@@ -228,7 +228,7 @@ function beat(rule: Rule, s: State, message: string): void {
   s.heldUntil = Math.max(s.heldUntil, Number(sent) + LEASE)
 }
 
-/** Why a check that starts now is told what was true before the change; null when it is not. */
+/** Why a check that starts now would get a stale answer. Null when it would not. */
 export function staleCheck(rule: Rule, bounds: Bounds, s: State): string | null {
   if (s.revoker !== ANSWERED || (bounds.split && s.tail !== 2)) return null
   if (isStale(s.local) && held(rule, s)) return 'check: the local cache says active'
@@ -280,7 +280,7 @@ function revoker(rule: Rule, bounds: Bounds, s: State, step: Step): void {
       touchTable(x)
       x.seq++
       if (x.subscribed) x.queue += `announcement/${x.seq};`
-      // The table's youth and the live leases, as the script reads them.
+      // The table's age and the live leases, as the script reads them.
       x.until = (rule.youngTableWait ? Math.max(0, x.birth + LEASE) : 0) * 10 + Math.max(0, x.lease)
     })
   }
@@ -402,7 +402,7 @@ function load(rule: Rule, bounds: Bounds, s: State, step: Step): void {
 }
 
 function write(rule: Rule, bounds: Bounds, s: State, step: Step): void {
-  // The row's lock orders them: nothing is written to a session after its revocation.
+  // The row's lock orders them: no write to a session follows its revocation.
   if (s.written < bounds.writes && s.revoker === WAITING)
     step('node: write, commit', (x) => {
       Object.assign(x, { written: 1, putLocal: 1 })
@@ -507,8 +507,8 @@ function faults(bounds: Bounds, s: State, step: Step): void {
     })
   }
   fault('failover', (x) => {
-    // The node's connections stay with the demoted server, which answers reads and hears no
-    // announcement, until they are made anew.
+    // The node's connections stay with the demoted server, which answers reads but receives no
+    // announcement, until they are opened again.
     Object.assign(x, {
       stranded: 1,
       strandedEntry: x.entry,
