@@ -7,9 +7,9 @@ export interface Plan {
    */
   suite: 'quick' | 'standard' | 'long'
   /**
-   * - `none`: it asks no store, and runs once.
-   * - `either`: what it shows does not depend on the store. `npm test` runs it on PostgreSQL and
-   *   Redis where these are here, `npm run test:long` on the embedded store as well.
+   * - `none`: it uses no store, and runs once.
+   * - `either`: what it tests does not depend on the store. `npm test` runs it on PostgreSQL and
+   *   Redis where they are available, `npm run test:long` also on the embedded store.
    * - `both`: `npm test` runs it on each.
    */
   stores: 'none' | 'either' | 'both'

@@ -14,12 +14,12 @@ import { startRedis } from './support/redis.js'
 import { createPostgresTemplate, embeddedTemplate } from './support/stores.js'
 
 /*
- * `npm test`: the same tests on every storage mode that can be had here. PostgreSQL and Redis are
- * those that TEST_DATABASE_URL and TEST_REDIS_URL name, else the ones on loopback, else private
- * ones. REQUIRE_SERVICES=1 makes a missing one a failure.
+ * `npm test`: the same tests on every storage mode that is available here. PostgreSQL and Redis are
+ * those of TEST_DATABASE_URL and TEST_REDIS_URL, else those on loopback, else private ones.
+ * REQUIRE_SERVICES=1 makes a missing one a failure.
  */
 const required = process.env['REQUIRE_SERVICES'] === '1'
-/** Asks for one mode alone: `embedded` or `postgres`. */
+/** Selects one mode only: `embedded` or `postgres`. */
 const only = process.env['TEST_ONLY_MODE']
 /** How many files run at a time. */
 const JOBS = Number(process.env['TEST_JOBS'] ?? availableParallelism())
@@ -68,8 +68,8 @@ async function production(): Promise<Mode[] | null> {
 }
 
 /**
- * The same behind PgBouncer in transaction mode, as a role that keeps the time of New York and has
- * a schema of its own; null where there is none.
+ * The same behind PgBouncer in transaction mode, as a role with New York's time zone and its own
+ * schema. Null where there is no PgBouncer.
  */
 async function behindPooler(server: string, env: Mode['env']): Promise<Mode | null> {
   const program = findPgbouncer()
@@ -139,9 +139,9 @@ interface Result {
 }
 
 /**
- * Runs one test file in a process of its own, and tells how it went. It is plain Node that runs it:
- * tap's own runner puts three loaders of modules before each file, which cost three seconds of CPU
- * time, for languages and mocks that are not used here.
+ * Runs one test file in a process of its own, and reports its result. Plain Node runs it: tap's own
+ * runner puts three module loaders before each file, which cost three seconds of CPU time, for
+ * languages and mocks that are not used here.
  */
 async function run({ mode, file }: Job): Promise<Result> {
   const began = performance.now()
@@ -194,7 +194,7 @@ async function runAll(jobs: readonly Job[]): Promise<Result> {
 }
 
 /**
- * Counts the assertions of a TAP stream; the lines that sum up a subtest follow its plan and are
+ * Counts the assertions of a TAP stream. The lines that sum up a subtest follow its plan and are
  * left out.
  */
 function count(tap: string): { passed: number; failed: number } {
@@ -214,7 +214,7 @@ function count(tap: string): { passed: number; failed: number } {
   return { passed, failed }
 }
 
-/** What the command line asks for: a suite, or files by parts of their paths. */
+/** The arguments: a suite, or files by parts of their paths. */
 const { values: wanted, positionals: parts } = parseArgs({
   allowPositionals: true,
   options: {

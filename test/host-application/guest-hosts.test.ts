@@ -9,7 +9,7 @@ import { startServer } from '../support/server-process.js'
 
 const project = installed(t)
 
-/** The applications, shared out to as many processes. */
+/** Divides the applications among this many processes. */
 async function visitsOf(processes: number): Promise<Visit[]> {
   const shares = Array.from({ length: processes }, (_share, n) =>
     hosts.filter((_host, index) => index % processes === n).map(({ name }) => name)

@@ -5,7 +5,7 @@ import t from 'tap'
 import { installed, manifest } from './guest/project.js'
 import { freshStore } from '../support/server.js'
 
-/** What the lines of the README take as given. */
+/** Declarations that the README's lines assume. */
 const AROUND = `
 import type { FastifyInstance } from 'fastify'
 

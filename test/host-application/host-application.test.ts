@@ -13,8 +13,8 @@ import { Browser, freshStore, password } from '../support/server.js'
 import { freePort } from '../support/ports.js'
 
 /**
- * Somebody's application, with routes, an error handler and a parser of its own, that registers
- * Holdfast below `/identity`.
+ * An application with its own routes, error handler and parser, that registers Holdfast below
+ * `/identity`.
  */
 async function hostApplication(t: Test): Promise<{ app: FastifyInstance; url: string }> {
   const port = await freePort()
@@ -27,8 +27,8 @@ async function hostApplication(t: Test): Promise<{ app: FastifyInstance; url: st
   app.addContentTypeParser('text/csv', { parseAs: 'string' }, (_request, body, done) =>
     done(null, String(body).split(','))
   )
-  // An application that takes credentials from elsewhere, or takes some away: what its hooks have
-  // left is what was shown.
+  // An application that takes credentials from elsewhere, or removes some. The headers that its
+  // hooks have left are the ones that count.
   app.addHook('onRequest', async (request) => {
     const { token, strip } = request.query as { token?: string; strip?: string }
     if (token !== undefined) request.headers.authorization = `Bearer ${token}`
@@ -48,8 +48,7 @@ async function hostApplication(t: Test): Promise<{ app: FastifyInstance; url: st
   app.get('/admin', { preHandler: [app.requireRole('admin')] }, async (request) => ({
     roles: request.identity?.user.roles
   }))
-  // An application that changes what it was handed changes it for its own request, and for nobody
-  // else.
+  // An application that changes the identity changes it only for its own request.
   app.get('/promoted', { preHandler: [app.requireSession] }, async ({ identity }) => ({
     roles: identity?.user.roles.push('admin'),
     methods: identity?.session.amr.push('x')
@@ -252,7 +251,7 @@ t.test(
 const trusted = 'https://app.example.com'
 const evil = 'https://evil.example'
 
-/** An application of a test's own, with Holdfast below `/identity`. */
+/** An application of one test, with Holdfast below `/identity`. */
 async function applicationWith(
   t: Test,
   setUp: (app: FastifyInstance) => unknown,
@@ -517,7 +516,7 @@ t.test('H5: without a prefix, only the paths that Holdfast has are its own', asy
   t.notOk(app.supportedMethods.includes('PROPFIND'), 'its methods are as they were')
 })
 
-/** Names that an application may have taken already. */
+/** Names that an application may already use. */
 const takeNames = (app: FastifyInstance) =>
   app.decorateRequest('identity', null as never).decorate('budgets', 'mine' as never)
 
@@ -587,7 +586,7 @@ t.test(
     const [cookie = ''] = [signedUp.headers['set-cookie']]
       .flat()
       .map((each) => String(each).split(';', 1)[0])
-    // One cookie a field, as RFC 9113 8.2.3 allows.
+    // One cookie in each field, as RFC 9113 8.2.3 allows.
     for (let i = 0; i < 2; i++)
       t.equal(
         (await ask({ ':path': '/identity/verify', cookie: ['other=1', cookie] as never })).status,

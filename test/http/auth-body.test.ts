@@ -8,8 +8,7 @@ import { limits, type Limit } from '../../src/limits.js'
 import { build, password, sessionState, signUp } from '../support/server.js'
 
 /*
- * A body is read once: what limits count, what is checked and what better-auth is given are the
- * same value, however it was sent.
+ * A body is parsed once: limits, checks and better-auth see the same value, however it was sent.
  */
 const running = await build(t, {
   rateLimit: true,
@@ -17,12 +16,12 @@ const running = await build(t, {
   trustedProxies: ['127.0.0.1']
 })
 const { url } = running
-/** What has been spent of accounts' budgets, as it is spent. */
+/** How much of accounts' budgets has been spent. */
 const spentFrom = new Map<string, number>()
 watchBudgets()
 let networks = 0
 
-/** An address of its own for each question, so that only the account's budgets count. */
+/** A new address for each request, so that only the account's budgets count. */
 const newAddress = () => `2001:db8:1:${(++networks).toString(16)}::1`
 
 function watchBudgets(): void {
@@ -46,7 +45,7 @@ function count({ name }: Limit, of: string, change: number): void {
 interface Sent {
   path?: string
   method?: string
-  /** As they go over the wire: a name may come twice. */
+  /** As sent on the wire, where a name may occur twice. */
   headers?: string[]
   body?: string | Buffer
   address?: string
@@ -58,7 +57,7 @@ interface Answer {
   body: { code?: string; message?: string; cause?: string; user?: { email: string } } | null
 }
 
-/** Sends a request as it is: `fetch` would correct paths and join headers. */
+/** Sends a raw request: `fetch` would correct paths and join headers. */
 function send({
   path = '/api/auth/sign-in/email',
   method = 'POST',
@@ -344,7 +343,7 @@ t.test('P12: a request without a body is taken, whatever type it names', async (
     )
     t.equal(await sessionState(browser), '401 credential_missing')
   }
-  // A body was begun, and had nothing in it.
+  // The body was announced, but is empty.
   for (const type of [
     [],
     ['content-type', 'application/x-www-form-urlencoded'],
@@ -362,8 +361,8 @@ t.test('P12: a request without a body is taken, whatever type it names', async (
 })
 
 /*
- * Whatever is sent: where a wrong guess is answered as one (401), the account's budget at that
- * address has been spent by one, and where it is not, nothing was computed.
+ * Where a wrong guess gets a 401, one was spent from the account's budget at that address. Where it
+ * does not, no hash was computed. This must hold for every form of request.
  */
 t.test('S1: no spelling of a request guesses without spending from the budget', async (t) => {
   const type = constantFrom(
@@ -438,7 +437,7 @@ t.test('S1: no spelling of a request guesses without spending from the budget', 
   t.ok(guesses > 5, `${guesses} of the requests were guesses`)
 })
 
-/** A body of the type, with a wrong password for the account; `how` names what is odd about it. */
+/** A body of the type, with a wrong password for the account. `how` names what is odd about it. */
 function oddBody(account: string, how: string, what: string): string {
   if (what.toLowerCase().trim().startsWith('application/x-www'))
     return how === 'form twice'

@@ -16,9 +16,9 @@ const cookie = ada.browser.cookies.get(auth.cookieName) ?? ''
 
 interface Endpoint {
   path: string
-  /** Who asks; nobody in particular where it is left out. */
+  /** The browser that asks. Absent: any. */
   as?: Browser
-  /** A body of the right shape that changes nothing on its own. */
+  /** A body of the right form that changes nothing by itself. */
   body: Record<string, unknown>
 }
 
@@ -256,7 +256,7 @@ t.test('queries and paths that no client sends are refused, and change nothing',
   ])
   for (const path of paths) {
     const response = await ada.browser.get(path)
-    // A callback of better-auth sends the browser on to an error page.
+    // A callback of better-auth redirects the browser to an error page.
     if (response.status === 302) t.match(response.headers.get('location'), /error=/, path)
     else await refused(t, response, path)
   }
@@ -488,7 +488,7 @@ t.test('what is no HTTP is refused on the socket, and the server lives on', asyn
       what
     )
   }
-  // Node answers these itself, with a status and nothing else.
+  // Node answers these itself, with a bare status.
   t.equal((await exchange(Buffer.from('GET /session HTTP/1.1\r\n\r\n'))).status, 400, 'no host')
   t.equal(
     (
@@ -509,8 +509,8 @@ function deep(open: string, close: string): string {
 }
 
 /**
- * Asserts a refusal in the documented form: problem details with a cause, or better-auth's `{ code,
- * message }` below /api/auth.
+ * Asserts a refusal in the documented form: problem details with a `cause`, or better-auth's `{
+ * code, message }` below /api/auth.
  */
 async function refused(t: Test, response: Response, what: string): Promise<void> {
   const text = await response.text()
@@ -568,8 +568,8 @@ async function authenticatesNobody(t: Test, headers: Record<string, string>): Pr
 const alphabet = 'ABCXYZabcxyz0189-_.=+/%!~*@'.split('') as [string, ...string[]]
 
 /**
- * One or two small changes: a character replaced, lost, added, doubled, of the other case; a piece
- * cut off, moved or escaped.
+ * One or two small changes: a character replaced, removed, added, doubled, or in the other case; a
+ * part cut off, moved or escaped.
  */
 function mutate(random: SeededRandom, text: string): string {
   const at = random.below(text.length)
@@ -602,8 +602,7 @@ function decoded(text: string): string {
 }
 
 /**
- * The last character of a signature has two bits that mean nothing: four spellings are the same
- * credential.
+ * The last character of a signature has two unused bits, so four spellings are the same credential.
  */
 function meaningOf(credential: string): string {
   const [token, signature = '', ...rest] = decoded(credential).split('.')
@@ -622,7 +621,7 @@ function batches<T>(items: T[], size: number): T[][] {
   )
 }
 
-/** Sends bytes on a socket of their own, and reads until the server closes it. */
+/** Sends bytes on their own socket, and reads until the server closes it. */
 function exchange(bytes: Buffer): Promise<{ status: number; head: string; body: string }> {
   return new Promise((resolve, reject) => {
     const { port } = running.options

@@ -72,7 +72,7 @@ t.test('S19: limits, log, session and events know a client by its address alone'
     logLevel: 'info'
   })
   const { email } = await signUp(server.url)
-  // Of the two that count: a limit of a route, and a budget that is taken from.
+  // For the limit of a route, and for a budget.
   const headers = {
     'content-type': 'application/json',
     authorization: `Basic ${Buffer.from('edge:wrong').toString('base64')}`

@@ -9,8 +9,8 @@ import { counting, GATEWAY_READS } from '../support/count.js'
 import { SeededRandom } from '../support/random.js'
 
 /*
- * Ten thousand credentials that nobody issued, on every route that takes one. Each is refused with
- * 401 or 400, none reaches the store.
+ * Ten thousand invented credentials, on every route that takes one. Each is refused with 401 or
+ * 400, and none reaches the store.
  */
 const ROUNDS = 10_000
 const secret = 'a-secret-of-the-gateway-in-this-test'
@@ -28,10 +28,10 @@ const pick = <T>(list: readonly T[]): T => list[random.below(list.length)] as T
 const bytes = (length: number, range: number, from: number) =>
   Array.from({ length }, () => String.fromCharCode(from + random.below(range))).join('')
 
-/** A token that looks as if it were one. The good one is changed in one place at least. */
+/** A token in the right form. At least one character differs from a valid one. */
 function badToken(): string {
   const at = random.below(signed.length)
-  // Two alphabets write one signature (base64, base64url): the other's character is no change.
+  // Two alphabets write one signature (base64, base64url): the other's character is not a change.
   const other = pick(
     'ABCxyz019_-+/=.%'
       .split('')
@@ -66,15 +66,14 @@ function badToken(): string {
 const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
 
 /**
- * The shape of an access token of this server, with something wrong: a piece, a character, the
- * header, the name of the key.
+ * An access token in this server's form, with a fault: a part, a character, the header, the key id.
  */
 function badJwt(): string {
   const at = random.below(jwt.length)
   const { kid } = decodeProtectedHeader(jwt) as { kid: string }
   return pick([
     () => jwt.slice(0, at),
-    // The last character of a signature has bits that count for nothing, and is left alone.
+    // The last character of a signature has unused bits, so it is left unchanged.
     () => {
       const near = Math.min(at, jwt.length - 2)
       return jwt.slice(0, near) + (jwt[near] === 'A' ? 'B' : 'A') + jwt.slice(near + 1)
@@ -94,7 +93,7 @@ function badJwt(): string {
   ])()
 }
 
-/** Headers that mean nothing, sometimes more than Node keeps. */
+/** Meaningless headers, sometimes more than Node keeps. */
 function noise(): string[] {
   return Array.from({ length: pick([0, 5, 50, 50, 1_100]) }, (_one, n) => [`n${n}`, '']).flat()
 }
@@ -160,7 +159,7 @@ t.teardown(() => agent.destroy())
 t.test('ten thousand bad credentials: 401 or 400, and no query', async (t) => {
   const statuses = new Map<number, number>()
   const unexpected: string[] = []
-  // Reads of the keys have a pace of their own, which no credential may change.
+  // Reads of the keys run on a schedule of their own, which no credential may change.
   const { signingKeys } = running.app.holdfast
   const read = signingKeys.read.bind(signingKeys)
   const keyReads = t.capture(signingKeys, 'read', () => read())
@@ -182,7 +181,7 @@ t.test('ten thousand bad credentials: 401 or 400, and no query', async (t) => {
           path === '/session' ? 'GET' : pick(['GET', 'HEAD', 'OPTIONS', 'PROPFIND'])
         )
         statuses.set(status, (statuses.get(status) ?? 0) + 1)
-        // 431: more headers than are kept, where a second credential may be among the others.
+        // 431: more headers than are kept. A second credential may be among the others.
         if (status !== 401 && status !== 400 && !(status === 431 && headers.length > 2_000))
           unexpected.push(`${status} ${path} ${headers.join(' ').slice(0, 300)}`)
       }),
@@ -214,7 +213,7 @@ t.test('bad tokens in the questions of gateways are inactive, and cost no query'
         'POST',
         new URLSearchParams({ token }).toString()
       )
-      // Not longer than a token can be, and not empty.
+      // At most as long as a token can be, and not empty.
       if (status !== (token !== '' && token.length <= 8192 ? 200 : 400))
         t.fail(`${status} ${token.slice(0, 200)}`)
     })
@@ -232,7 +231,7 @@ t.test('bad tokens in the questions of gateways are inactive, and cost no query'
       t.ok(results.every(({ active, cause }) => !active && cause === 'credential_malformed'))
     }
   })
-  // The gateways are read anew in the background, whoever asks.
+  // The gateways are read again in the background, independently of requests.
   t.ok(counts.queries <= 20 && counts.commands === 0, JSON.stringify(counts))
 })
 

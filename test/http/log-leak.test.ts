@@ -13,7 +13,7 @@ import { createPostgres, execute, findPostgresPrograms } from '../support/postgr
 import { startRedis } from '../support/redis.js'
 import { runCli, startServer, type CliProcess } from '../support/server-process.js'
 
-// A dozen processes, on whatever machine this is.
+// A dozen processes, on a machine of any speed.
 t.setTimeout(600_000)
 const random = () => randomBytes(24).toString('hex')
 
@@ -91,7 +91,7 @@ t.test(
   }
 )
 
-/** Every way of writing a secret that a log might show. */
+/** The forms in which a log might show a secret. */
 function spellings(secret: string): string[] {
   const bytes = Buffer.from(secret)
   return [
@@ -125,7 +125,7 @@ t.test(
     const postgres = await createPostgres(programs)
     t.teardown(() => postgres.remove())
     await postgres.start()
-    // From now on the server asks for passwords: all but the owner, who goes on by trust.
+    // From now on the server asks for passwords. The owner still needs none.
     await execute(
       postgres.url,
       `CREATE ROLE holdfast LOGIN PASSWORD '${passwords.database}'`,

@@ -10,7 +10,7 @@ import { freePort } from '../support/ports.js'
 const running = await build(t)
 const { url } = running
 
-/** The value of a metric with exactly these labels; undefined when there is none. */
+/** The value of a metric with exactly these labels. Undefined when there is none. */
 async function read(
   name: string,
   labels: Record<string, string> = {},
@@ -228,7 +228,7 @@ t.test('they are shown to this machine alone, and not through a proxy of it', as
   t.equal(rebound, 404, 'nor to a page that had its own name point here')
 })
 
-// nginx's `proxy_pass` says nothing of itself: such a request cannot be told from one of this
+// nginx's `proxy_pass` adds no header of its own, so its requests cannot be told from those of this
 // machine.
 t.test('S11: a server with a public address shows them on METRICS_PORT alone', async (t) => {
   const metricsPort = await freePort()
@@ -253,7 +253,7 @@ t.test('S11: a server with a public address shows them on METRICS_PORT alone', a
   )
 })
 
-// A dashboard that asks for what does not exist shows nothing, and an alert on it never comes.
+// A dashboard that asks for a missing metric shows nothing, and an alert on it never fires.
 t.test('dashboard and alert rules ask for metrics that there are', async (t) => {
   const text = await (await fetch(`${url}/metrics`)).text()
   const known = new Set([...text.matchAll(/^# TYPE (\w+)/gm)].map(([, name = '']) => name))

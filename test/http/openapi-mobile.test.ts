@@ -56,7 +56,7 @@ interface Asking {
   path?: Record<string, string>
 }
 
-/** Sends an operation's example, and holds what comes back against the schema of its status. */
+/** Sends an operation's example, and checks the answer against the schema of its status. */
 async function ask(
   t: Test,
   operationId: string,
@@ -117,7 +117,7 @@ async function ask(
   return { status: response.status, described, headers: response.headers, body: parsed }
 }
 
-/** What a link of an answer puts into the request that follows. */
+/** The value that a link of an answer puts into the next request. */
 function follow({ described, body }: Answer, name: string): { to: string } & Asking {
   const link = described.links?.[name] as Link
   const value = (expression: string): string => {
@@ -261,7 +261,8 @@ t.test(
       { properties?: { cause?: { enum: string[] }; error?: { enum: string[] } } }
     >
     const causesOf = (name: string) => schemas[name]?.properties?.cause?.enum ?? []
-    // Who has each: all of them, better-auth's routes with their passwords, and the revocation.
+    // The operations that have each code: all of them, better-auth's routes with a password, and
+    // the revocation.
     const unavailable = (cause: string) =>
       ['Problem503', 'AuthProblem503', 'OAuthError503'].filter((name) =>
         causesOf(name).includes(cause)
@@ -282,7 +283,7 @@ t.test(
       'unsupported_grant_type'
     ])
     const named = new Set(Object.keys(schemas).flatMap(causesOf))
-    // Refused before there is a route, or by what is no operation.
+    // Codes of refusals before there is a route, or on routes that are not operations.
     const elsewhere = ['request_timeout', 'uri_too_long', 'headers_too_large', 'internal']
     t.strictSame(
       errorCodes.filter((cause) => !named.has(cause) && !elsewhere.includes(cause)),

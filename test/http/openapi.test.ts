@@ -41,7 +41,7 @@ t.test('it describes every route, ours and those of better-auth', (t) => {
     ['/api/auth/one-time-token/generate', 'get']
   ] as const)
     t.ok(document.paths[path]?.[method], `${method} ${path}`)
-  // What Fastify routes and the document does not name.
+  // Fastify's routes that the document does not name.
   const routes = app.printRoutes({ commonPrefix: false, includeHooks: false })
   t.match(routes, /openapi\.json/)
   const named = Object.keys(document.paths).filter((path) => !path.startsWith('/api/auth')).length
@@ -69,7 +69,7 @@ t.test('the page shows it, with nothing from elsewhere', async (t) => {
   for (const [, path = ''] of html.matchAll(/(?:src|href)="([^"]+)"/g)) {
     const part = await fetch(new URL(path, `${url}/docs`))
     t.equal(part.status, 200, path)
-    await part.arrayBuffer() // a megabyte that nobody reads would keep the server from closing
+    await part.arrayBuffer() // an unread megabyte would keep the server from closing
   }
   t.strictSame(await (await fetch(`${url}/docs/json`)).json(), document)
 })

@@ -33,7 +33,7 @@ const running = await build(t, {
 const { url } = running
 let addresses = 0
 
-/** A browser that comes from an address of its own. */
+/** A browser with its own address. */
 class Visitor extends Browser {
   address = `2001:db8:0:${(++addresses).toString(16)}::1`
 
@@ -48,7 +48,7 @@ class Visitor extends Browser {
 const guess = (browser: Browser, email: string, secret = 'a wrong guess, surely') =>
   browser.post('/api/auth/sign-in/email', { email, password: secret })
 
-/** Guesses until the answer is 429; the number of guesses that were looked at. */
+/** Guesses until the answer is 429. Returns how many guesses were verified. */
 async function guessUntilLimited(
   browser: Browser,
   email: string
@@ -172,8 +172,8 @@ t.test('guesses that are sent at once cannot share one of the budget', async (t)
   const { email } = await signUp(url)
   const thief = new Visitor(url)
   const answers = await Promise.all(Array.from({ length: 30 }, () => guess(thief, email)))
-  // Where Redis is slow this process counts as well, and then there are two counts; without one
-  // before the work there would be thirty guesses.
+  // Where Redis is slow this process counts as well, and then there are two counters. If guesses
+  // were counted after the work there would be thirty.
   const guesses = answers.filter((answer) => answer.status === 401).length
   t.ok(
     guesses >= limits.accountFromAddress.max && guesses <= 2 * limits.accountFromAddress.max,
@@ -426,7 +426,7 @@ t.test(
   }
 )
 
-// Two stores, one contract.
+// Both stores must meet the same contract.
 for (const kind of onEmbedded ? ['local'] : ['local', 'shared']) {
   t.test(`a ${kind} budget counts, forgets when its window ends, and takes back`, async (t) => {
     let now = 0

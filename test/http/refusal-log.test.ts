@@ -8,7 +8,7 @@ import { makeFamily } from '../support/refresh-fixtures.js'
 import { Browser, build, freshStore, password, signUp, type Running } from '../support/server.js'
 import { until } from '../support/poll.js'
 
-/** What the log says of the answer to the request that `ask` sends. */
+/** The log's line about the answer to the request that `ask` sends. */
 async function lineOf(
   { log }: Pick<Running, 'log'>,
   ask: () => Promise<Response>

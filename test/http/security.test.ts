@@ -139,7 +139,7 @@ t.test(
     }
     for (const [path, asked] of Object.entries(paths)) {
       for (const [method, allow] of asked) {
-        // Whatever the body, and whoever asks: that is not what is wrong.
+        // Neither the body nor the credential matters: only the method is wrong.
         const answer = await fetch(url + path, {
           method,
           headers: {
@@ -295,8 +295,8 @@ t.test('without TRUSTED_ORIGINS there is no CORS at all', async (t) => {
   )
 })
 
-// What a page of another site can make a browser send: a form needs no permission, and carries the
-// cookie where SameSite does not hold.
+// Another site's page can make a browser send a form: that needs no preflight, and carries the
+// cookie where SameSite does not protect it.
 t.test('no write that a cookie authenticates can be forged', async (t) => {
   const { browser } = await signUp(url)
   const paths = await authWrites()
@@ -325,15 +325,14 @@ t.test('no write that a cookie authenticates can be forged', async (t) => {
           ...forgery
         }).filter(([, value]) => value !== '')
       )
-      // A reset of a browser's own session is authenticated by the origin's absence too: programs
-      // send no cookies.
+      // A request without an origin comes from a program, which sends no cookies.
       if (path.startsWith('/sessions') && headers['referer'] !== undefined) continue
       const answer = await fetch(url + path, {
         method,
         headers,
         ...(method === 'POST' ? { body } : {})
       })
-      // What is off (404), and what is no write (405), changes nothing either.
+      // What is off (404) or not a write (405) changes nothing either.
       t.ok(
         [403, 404, 405, 415].includes(answer.status),
         `${method} ${path} ${JSON.stringify(forgery)} ${answer.status}`
@@ -344,7 +343,7 @@ t.test('no write that a cookie authenticates can be forged', async (t) => {
   t.equal(await sessionState(browser), 'valid')
 })
 
-/** Every endpoint of better-auth that is asked with POST. */
+/** Every POST endpoint of better-auth. */
 async function authWrites(): Promise<string[]> {
   const document = await running.app.holdfast.auth.describe()
   return Object.entries(document.paths)
@@ -356,7 +355,7 @@ t.test('an unknown account is answered as a known one is, and takes as long', as
   const { email } = await signUp(url)
   const times = { known: [] as number[], unknown: [] as number[] }
   const answers = new Map<string, unknown>()
-  // In turns, so that a busy machine slows both.
+  // Alternating, so that a busy machine slows both.
   for (let n = 0; n < 15; n++) {
     for (const kind of ['known', 'unknown'] as const) {
       const began = performance.now()
@@ -374,8 +373,7 @@ t.test('an unknown account is answered as a known one is, and takes as long', as
   }
   t.strictSame(answers.get('unknown'), answers.get('known'))
   const [known, unknown] = [median(times.known), median(times.unknown)]
-  // Without the hash that is made for nobody, the unknown account would be answered in a fifth of
-  // the time.
+  // Without a hash for unknown names, they would be answered in a fifth of the time.
   t.ok(
     unknown > 0.6 * known && unknown < 1.67 * known,
     `known ${known.toFixed(1)} ms, unknown ${unknown.toFixed(1)} ms`

@@ -54,8 +54,8 @@ t.test(
       })
       t.equal(queries, 0, token)
     }
-    // Only the store can tell these from a token whose holder has lost the signature: they are
-    // looked up, and counted.
+    // Only the store can tell these from a token without its signature, so they are looked up, and
+    // counted.
     let answer = await revoke(mintSessionToken().token)
     for (
       let i = madeUp.length;
@@ -162,7 +162,7 @@ t.test(
     const { queries } = await counting(async () => {
       for (let i = 0; i < 2; i++) t.strictSame(new Set(await askReady()), new Set([200]))
     })
-    // A question is two statements.
+    // One round is two statements.
     t.ok(queries <= 2 * (1 + Math.ceil((performance.now() - began) / 500)), `${queries} queries`)
 
     let now = 0

@@ -52,7 +52,7 @@ const took = async (work: () => Promise<unknown>): Promise<number> => {
   return performance.now() - start
 }
 
-// The lease outlasts the test: whether copies may be used is not what is asked here.
+// The lease outlasts the test, because the test is not about the use of copies.
 t.test(
   'checks do not wait for a Redis that does not answer, each for a time-out',
   { skip },
@@ -100,8 +100,8 @@ t.test(
     node.redis.release()
     const next = await cluster.session()
     await cluster.warm(node, next)
-    // What was held back arrives late and may open the breaker once more: then the answer says so,
-    // and is right about it.
+    // Held traffic arrives late and may open the breaker once more. Then the answer says `pending`,
+    // which is right.
     cluster.history.beginRevocation([next.sessionId])
     const end = await call(node, `/sessions/${next.sessionId}`, {
       method: 'DELETE',
@@ -138,8 +138,8 @@ t.test(
 )
 
 /**
- * Holds the subscriptions that there are, as a network would that drops their packets; later ones
- * pass, and are counted.
+ * Holds the present subscriptions, like a network that drops their packets. Later ones pass, and
+ * are counted.
  */
 function silence(node: TestNode): { later: number } {
   const held = new WeakSet<Wire>()

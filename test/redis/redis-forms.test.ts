@@ -32,8 +32,8 @@ const skip =
       ? false
       : 'redis-server is not on the PATH'
 
-// Sentinel names the primary; a cluster spreads the keys. In both a revocation at one server is
-// heard by the other.
+// Sentinel names the primary; a cluster spreads the keys. In both a revocation at one server
+// reaches the other.
 t.test('R2: behind Sentinel, with the same password or one of its own', { skip }, async (t) => {
   const primary = await redisServer(t, [], 'requirepass one\n')
   const monitor = `sentinel monitor mymaster 127.0.0.1 ${primary} 1\nsentinel auth-pass mymaster one\n`
@@ -116,7 +116,7 @@ async function reachesRedis(t: Test, redisUrl: string, redisCaFile?: string): Pr
   t.pass(`the lease was granted by ${redisUrl.split('@').at(-1) ?? ''}`)
 }
 
-/** An authority, and Redis' settings for a certificate that it has signed for this machine. */
+/** A CA, and Redis' settings for a certificate that it has signed for this machine. */
 function certificates(t: Test): { caFile: string; settings: string } {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-tls-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
@@ -202,8 +202,8 @@ async function revocationIsHeard(t: Test, redisUrl: string): Promise<void> {
 }
 
 /**
- * Sessions of one batch lie on several shards: what one node has read answers the other, and a
- * revocation on any of them is heard.
+ * Sessions of one batch are on several shards. One node's reads fill the cache for the other, and a
+ * revocation of any of them reaches both.
  */
 async function batchIsAnswered(t: Test, redisUrl: string): Promise<void> {
   const secret = 'a-secret-of-the-gateway-in-this-test'
@@ -249,7 +249,7 @@ async function batchIsAnswered(t: Test, redisUrl: string): Promise<void> {
     ])
 }
 
-/** Of a cluster one shard may not answer: what the others know they say all the same. */
+/** If one shard of a cluster does not answer, the others still do. */
 async function shardsAnswerAlone(
   t: Test,
   redisUrl: string,
@@ -278,8 +278,8 @@ async function shardsAnswerAlone(
 }
 
 /**
- * Starts a Redis of some kind on a free port. One of a cluster takes a second one, ten thousand
- * above: where that is taken it ends, and another pair is tried.
+ * Starts a Redis of some kind on a free port. One of a cluster also takes the port ten thousand
+ * above: where that is taken, Redis exits, and another pair is tried.
  */
 async function redisServer(t: Test, flags: string[] = [], configuration = ''): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-redis-'))

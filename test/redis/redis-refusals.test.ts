@@ -21,10 +21,7 @@ const skip =
       ? false
       : 'redis-server is not on the PATH'
 
-/**
- * What a managed service promises: after a failover a node is well again within so many
- * milliseconds.
- */
+/** A managed service's bound: a node has recovered this many milliseconds after a failover. */
 const WELL_AGAIN_MS = 10_000
 
 t.test(
@@ -46,7 +43,7 @@ t.test(
     const phone = await signIn(two.url, ada.email)
     for (const node of [one, two]) await wellAgain(node)
 
-    // The connections that stand stay with the old server, as behind a Service of Kubernetes.
+    // Open connections stay with the old server, as behind a Service of Kubernetes.
     await admin(next.url, (redis) => redis.call('REPLICAOF', 'NO', 'ONE'))
     await admin(old.url, (redis) => redis.call('REPLICAOF', '127.0.0.1', String(next.port)))
     proxy.leadTo(next.port)
@@ -110,7 +107,7 @@ t.test('R4: Redis that refuses the lease is named once, in its own words', { ski
   const ada = await signUp(node.url)
   await until('the warning', () => refusals(node).length > 0)
   t.equal(await sessionState(ada.browser), 'valid')
-  // Some renewals later nothing was added.
+  // Some renewals later there is still only one warning.
   const asked = await commandsOf(redis)
   await until('more renewals', async () => (await commandsOf(redis)) > asked + 8)
   t.equal(refusals(node).length, 1, refusals(node).join(''))

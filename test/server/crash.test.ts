@@ -9,7 +9,7 @@ import { startServer } from '../support/server-process.js'
 const ROUNDS = 3
 const CLIENTS = 6
 
-/** What clients were told before the crash: browsers with the cookies that they were given. */
+/** What clients were told before the crash: browsers with the cookies that they received. */
 interface Acknowledged {
   signedIn: Set<Browser>
   signedOut: Set<Browser>
@@ -29,7 +29,7 @@ t.test('what was answered 200 survives SIGKILL under load', async (t) => {
 })
 
 /**
- * Starts the server, checks what earlier rounds were told, and kills it at a random moment under
+ * Starts the server, checks what earlier rounds were told, and kills it at a random time under
  * load.
  */
 async function crash(t: Test, options: HoldfastOptions, told: Acknowledged): Promise<void> {
@@ -39,12 +39,12 @@ async function crash(t: Test, options: HoldfastOptions, told: Acknowledged): Pro
   const load = Promise.all(people.map((person) => work(server.url, person.email, told)))
   const before = told.signedOut.size
   await until('a first sign-out', () => told.signedOut.size > before)
-  await sleep(randomInt(0, 500)) // the moment is random, not waited for
+  await sleep(randomInt(0, 500)) // random, not a wait for something
   t.equal(await server.kill('SIGKILL'), null)
   await load
 }
 
-/** Signs in and out until the server is gone: of every two sessions, one is kept and one ended. */
+/** Signs in and out until the server is gone. Of every two sessions, one is kept and one ended. */
 async function work(url: string, email: string, told: Acknowledged): Promise<void> {
   try {
     for (;;) {
@@ -57,7 +57,7 @@ async function work(url: string, email: string, told: Acknowledged): Promise<voi
       told.signedOut.add(left)
     }
   } catch (error) {
-    // The connection broke: that is the crash. Any other failure is a fault of the server.
+    // The connection broke: that is the crash. Any other error is a fault of the server.
     if (!(error instanceof TypeError)) throw error
   }
 }
@@ -84,7 +84,7 @@ async function check(t: Test, url: string, { signedIn, signedOut }: Acknowledged
   )
 }
 
-/** A browser with the same cookies, for the server that runs now. */
+/** A browser with the same cookies, for the new server process. */
 function copyOf(original: Browser, url: string): Browser {
   const browser = new Browser(url)
   for (const [name, value] of original.cookies) browser.cookies.set(name, value)

@@ -26,9 +26,8 @@ import { decodeBase32, totpOf } from '../support/totp.js'
 import { readStore } from '../support/store-contents.js'
 
 /*
- * The leak drill: everything that authenticates somebody is collected at the client, and then
- * looked for in everything that the server writes; and everything that the store holds is tried as
- * a credential.
+ * The leak drill: every credential is collected at the client, and then searched for in everything
+ * that the server writes. Then everything that the store holds is tried as a credential.
  */
 const port = await freePort()
 const options: HoldfastOptions = {
@@ -41,7 +40,7 @@ const url = `http://127.0.0.1:${port}`
 const secrets = new Map<string, string>()
 const newPassword = 'Tr0ub4dor & three more words'
 
-/** A browser that comes from an address of its own, and keeps every secret that it is given. */
+/** A browser with its own address, which collects every secret that it receives. */
 class Visitor extends Browser {
   static #count = 0
   readonly #name: string
@@ -64,7 +63,7 @@ class Visitor extends Browser {
     return response
   }
 
-  /** Sends a body, or only asks; keeps the tokens of the answer. */
+  /** Sends a body, or a GET. Collects the tokens of the answer. */
   async ask(
     path: string,
     body?: unknown,
@@ -202,8 +201,8 @@ t.test('the secrets themselves still count', async (t) => {
 })
 
 /**
- * Runs a server of its own process at its most talkative, signs in in every way there is, and
- * returns all that it wrote.
+ * Runs a server process at its highest log level, signs in in every way, and returns everything
+ * that it wrote.
  */
 async function drill(): Promise<string> {
   const env: Record<string, string> = {
@@ -258,7 +257,7 @@ async function signInInEveryWay(): Promise<void> {
     { email, password: newPassword },
     401
   )
-  // A password where the name belongs: one that looks like an address, and one that does not.
+  // A password in the name field: one that looks like an address, and one that does not.
   for (const typed of ['Zn7-quite@another-secret.example', 'Zn7 quite another secret']) {
     for (const spelling of [typed, typed.toLowerCase()])
       collect('a password that was typed as a name', spelling)
@@ -276,7 +275,8 @@ async function signInInEveryWay(): Promise<void> {
   })
   await new Visitor('keys').ask('/.well-known/jwks.json')
 
-  // One-time tokens: one that is used, wrongly sent in a query as well, and one that stays pending.
+  // One-time tokens: one that is used, and also sent in a query by mistake, and one that stays
+  // pending.
   const oneTime = await browser.ask('/api/auth/one-time-token/generate')
   await browser.get(`/api/auth/one-time-token/verify?token=${oneTime['token']}`)
   await new Visitor('one-time token').ask('/api/auth/one-time-token/verify', {
@@ -291,7 +291,7 @@ async function signInInEveryWay(): Promise<void> {
 }
 
 /**
- * An app without cookies: refreshes, repeats a refresh, is caught with an old token; and one that
+ * An app without cookies: it refreshes, repeats a refresh, and reuses an old token. Another one
  * goes on.
  */
 async function app(): Promise<void> {
@@ -327,8 +327,8 @@ async function app(): Promise<void> {
 }
 
 /**
- * Sets up the second factor, and uses it: a code, a backup code, a device that is trusted
- * afterwards, and one that never finishes.
+ * Sets up the second factor, and uses it: a code, a backup code, a trusted device, and a sign-in
+ * that never finishes.
  */
 async function twoFactor(email: string, browser: Visitor): Promise<void> {
   const { totpURI, backupCodes } = (await browser.ask('/api/auth/two-factor/enable', {
@@ -340,7 +340,7 @@ async function twoFactor(email: string, browser: Visitor): Promise<void> {
   for (const code of backupCodes) collect('a backup code', code)
   await browser.ask('/api/auth/two-factor/verify-totp', {
     code: totpOf(secret, Date.now() - 30_000)
-  }) // each code counts once: the next one is that of now
+  }) // each code counts once: the next one is the current one
   await browser.ask('/api/auth/two-factor/get-totp-uri', { password: newPassword })
 
   const trusted = new Visitor('trusted device')
@@ -389,8 +389,8 @@ async function issueAccessToken(): Promise<string> {
 }
 
 /**
- * The private parts of the signing keys, which no client ever sees: as a thief of the secret, too,
- * would read them.
+ * The private parts of the signing keys, which no client ever sees, also as an attacker with the
+ * secret would read them.
  */
 async function collectSigningKeys(): Promise<void> {
   const keys = deriveKeys(options.authSecret ?? '')
@@ -410,7 +410,7 @@ async function collectSigningKeys(): Promise<void> {
   }
 }
 
-/** Keeps a secret, and those of its parts that are long enough to be one. */
+/** Collects a secret, and its parts that are long enough to be one. */
 function collect(what: string, value: string): void {
   if (value === '' || value === 'true') return
   const text = decodeURIComponent(value)
@@ -474,7 +474,8 @@ async function revokedCount(): Promise<number> {
 type Attempt = (t: { fail: (message: string) => unknown }) => Promise<void>
 
 /**
- * Asks until somebody knows: a store that is too busy is answered 503, which would prove nothing.
+ * Repeats until the answer is known: a store that is too busy is answered 503, which would prove
+ * nothing.
  */
 function answered(send: () => Promise<Response>): Promise<Response> {
   return until('an answer that says something', async () => {
@@ -483,7 +484,7 @@ function answered(send: () => Promise<Response>): Promise<Response> {
   })
 }
 
-/** Every way to show a text as a credential; each must leave the sender a stranger. */
+/** Every way to send a text as a credential. None of them may authenticate. */
 function attempts(value: string, stranger: Browser): Attempt[] {
   const ways = [value, encodeURIComponent(value), `${value}.${value}`]
     .filter((text) => /^[\x21-\x7e ]+$/.test(text))
@@ -532,7 +533,7 @@ function attempts(value: string, stranger: Browser): Attempt[] {
   ]
 }
 
-/** Listens to every command that Redis is sent, until it is stopped. */
+/** Records every command that Redis receives, until it is stopped. */
 async function monitorRedis(): Promise<{ stop: () => string }> {
   if (storage !== 'postgres') return { stop: () => '' }
   const monitor = spawn('redis-cli', ['-u', redisUrl, 'monitor'], {

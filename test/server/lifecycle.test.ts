@@ -106,8 +106,7 @@ t.test('no revocation waits for a server that was stopped', production, async (t
   await signUp(server.url)
   t.equal(await server.kill('SIGTERM'), 0)
   const { browser } = await signUp(url)
-  // The table of leases must have been there for a lease: that wait is not for the one that was
-  // stopped.
+  // The lease table must be a lease old: that wait is not for the stopped node.
   await browser.post('/api/auth/sign-out')
   const ada = await signUp(url)
   const began = performance.now()

@@ -24,10 +24,10 @@ import { createPostgres, findPostgresPrograms, type PrivatePostgres } from '../s
 import { startProxy } from '../support/proxy.js'
 import { startServer } from '../support/server-process.js'
 
-/** An outage must be told within this time, in milliseconds. */
+/** An outage must be reported within this time, in milliseconds. */
 const TOLD_MS = 2_000
 
-// What a cache can answer it answers in an outage too: these tests ask the store.
+// A cache would still answer in an outage: these tests need the store.
 const uncached: HoldfastOptions = { localCache: false, redisUrl: undefined }
 
 const programs = findPostgresPrograms()
@@ -41,8 +41,7 @@ const withoutPostgres =
 type Call = [method: 'GET' | 'POST' | 'DELETE', path: string, body?: Record<string, unknown>]
 
 /**
- * Every endpoint that needs the store, asked with a live session and with what it would otherwise
- * accept.
+ * Every endpoint that needs the store, called with a live session and an otherwise valid request.
  */
 function callsOf(person: Person): Call[] {
   const { email, id: userId, sessionId } = person
@@ -109,7 +108,8 @@ const delays = monitorEventLoopDelay({ resolution: 10 })
 delays.enable()
 
 /**
- * Asserts that every call is answered 503, soon, by problem details, and that no cookie is touched.
+ * Asserts that every call is answered 503, in time, by problem details, and that no cookie is
+ * changed.
  */
 async function refuses(t: Test, { browser }: Person, calls: Call[]): Promise<void> {
   await Promise.all(
@@ -140,8 +140,8 @@ async function refuses(t: Test, { browser }: Person, calls: Call[]): Promise<voi
         },
         `${method} ${path}`
       )
-      // By how much this process, which is both sides, was itself held up on a busy machine is not
-      // the server's time.
+      // The time for which this process, which is both sides, was itself blocked on a busy machine
+      // does not count.
       const heldUpMs = Math.round(delays.max / 1e6)
       t.ok(tookMs < TOLD_MS + heldUpMs, `${method} ${path} was answered within ${TOLD_MS} ms`, {
         tookMs,
@@ -151,7 +151,7 @@ async function refuses(t: Test, { browser }: Person, calls: Call[]): Promise<voi
   )
 }
 
-/** Garbage is told from a credential by its form and signature, which no store knows. */
+/** Garbage is told from a credential by form and signature, without the store. */
 async function stillRefusesGarbage(t: Test, url: string, { bearer }: Person): Promise<void> {
   const browser = new Browser(url)
   const forged = `${bearer.slice(0, 40)}${bearer[40] === 'A' ? 'B' : 'A'}${bearer.slice(41)}`
@@ -168,7 +168,7 @@ async function stillRefusesGarbage(t: Test, url: string, { bearer }: Person): Pr
   t.equal((await browser.get('/health/live')).status, 200)
 }
 
-/** People with sessions, an administrator among them, for whom an outage must change nothing. */
+/** Users with sessions, an administrator among them, for whom an outage must change nothing. */
 async function populate(running: Running): Promise<{ ada: Person; phone: Person; calls: Call[] }> {
   const ada = await signUp(running.url)
   await makeAdmin(running, ada)
@@ -221,7 +221,7 @@ t.test('a statement that fails inside a transaction never becomes a success', as
   await prisma.$executeRawUnsafe(
     'CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = TG_ARGV[0]; END $$'
   )
-  // Outages and answers alike: after either, PostgreSQL turns COMMIT into a silent ROLLBACK.
+  // Both outages and answers: after either, PostgreSQL turns COMMIT into a silent ROLLBACK.
   for (const state of ['53100', '23505']) {
     for (const [table, calls] of Object.entries<Call[]>({
       session_event: [
@@ -354,7 +354,7 @@ async function outage(
   await begin()
   const middle = Math.floor(calls.length / 2)
   const first = refuses(t, ada, calls.slice(0, middle))
-  // later calls find every connection taken by an earlier one: the two waits must not add up
+  // Later calls find every connection taken by an earlier one. The two waits must not add up.
   await sleep(700)
   await Promise.all([
     first,
@@ -371,8 +371,8 @@ async function outage(
 }
 
 /**
- * Gives a transaction up while its statement is under way, and asserts that nobody who comes after
- * it is harmed.
+ * Abandons a transaction while its statement is running, and asserts that no later request is
+ * affected.
  */
 async function interrupted(
   t: Test,

@@ -89,7 +89,7 @@ t.test('O1, O3: npm start reads .env, and a signal to npm ends the server', asyn
   })
   await until('the server to serve', () => stdout.includes('serving'), 60_000)
   await signUp(url)
-  // of its streams as well, which a process that is left behind would hold
+  // `close` also waits for its streams, which a process that is left behind would hold open.
   const ended = once(npm, 'close')
   npm.kill(onEmbedded ? 'SIGINT' : 'SIGTERM')
   t.strictSame(await ended, [0, null], stderr)
@@ -111,7 +111,7 @@ t.test(
       /^holdfast: making a store in .*\nholdfast: stopped before it served: nothing is left half done\n$/
     )
     t.notOk(existsSync(join(dataDir, 'pglite', 'PG_VERSION')), 'what was not finished is not there')
-    // What a kill leaves behind, at its worst.
+    // The worst remains of a killed process.
     mkdirSync(join(dataDir, 'pglite.new'), { recursive: true })
     writeFileSync(join(dataDir, 'pglite.new', 'PG_VERSION'), 'half')
     const second = runCli(t, ['migrate'], { dataDir })
@@ -339,7 +339,7 @@ t.test(
   }
 )
 
-// A newcomer on the oldest Node that is allowed sees no warning about it.
+// A new user on the oldest supported Node sees no warning about it.
 t.test(
   'O9: no package that is installed for production wants a newer Node than this one does',
   embedded,
@@ -498,7 +498,7 @@ t.test(
   }
 )
 
-/** A server of its own process that has said that it serves. */
+/** A server process that has reported that it is ready. */
 async function serving(
   t: Test,
   options: Parameters<typeof runCli>[2],
@@ -518,7 +518,7 @@ async function serving(
   return Object.assign(server, { url })
 }
 
-/** Whether a range of versions of Node (`^18.19 || >=20.6`) has this one in it. */
+/** Whether a range of Node versions (`^18.19 || >=20.6`) includes this one. */
 function takes(range: string, [major, minor]: [number, number]): boolean {
   return range.split('||').some((part) => {
     const [, operator = '', first = '', second = '0'] =
@@ -528,7 +528,7 @@ function takes(range: string, [major, minor]: [number, number]): boolean {
   })
 }
 
-/** The variables that an environment is refused for. */
+/** The variables for which an environment is refused. */
 function problems(env: Record<string, string>): (string | undefined)[] {
   try {
     configFromEnvironment(env)
@@ -538,7 +538,7 @@ function problems(env: Record<string, string>): (string | undefined)[] {
   }
 }
 
-/** The settings that a variable is taken to mean. */
+/** The settings that a misspelt variable may mean. */
 function meant(name: string, value = 'x'): (string | undefined)[] {
   return configFromEnvironment({ [name]: value }).misspelt.map(
     (line) => /: ([A-Z_]+) is one$/.exec(line)?.[1]

@@ -24,14 +24,14 @@ const admin = await signUp(url)
 await makeAdmin(running, admin)
 const newPassword = 'Tr0ub4dor & three more words'
 
-/** Repeats a race: at least twice, and for as long as the time lasts. */
+/** Repeats a race: at least twice, and until the time is over. */
 async function repeat(budgetMs: number, race: (round: number) => Promise<void>): Promise<void> {
   const end = performance.now() + budgetMs
   for (let round = 0; round < 2 || (performance.now() < end && round < 50); round++)
     await race(round)
 }
 
-/** Signs in; null when it was refused. Nothing but a clear refusal may happen. */
+/** Signs in. Null when it was refused. Only a clear refusal is allowed. */
 async function trySignIn(t: Test, email: string, secret = password): Promise<Browser | null> {
   const browser = new Browser(url)
   const response = await browser.post('/api/auth/sign-in/email', { email, password: secret })
@@ -54,7 +54,7 @@ interface Change {
   path: string
   body: (person: Person) => Record<string, unknown>
   by: (person: Person) => Browser
-  /** Makes the account usable again, to see that sessions stay ended for their own sake. */
+  /** Makes the account usable again, to see that its sessions stay ended. */
   undo?: (person: Person) => Promise<unknown>
 }
 
@@ -92,7 +92,8 @@ for (const { what, path, body, by, undo } of changes) {
     await repeat(1_200, async (round) => {
       const person = await signUp(url)
       const racers = Array.from({ length: 4 }, () => trySignIn(t, person.email))
-      // Every other change begins when the first of them is through, and the rest are under way.
+      // Every other round starts the change when the first racer has finished, and the others are
+      // under way.
       if (round % 2 === 1) await Promise.race(racers)
       const change = by(person).post(`/api/auth${path}`, body(person))
       racers.push(...Array.from({ length: 4 }, () => trySignIn(t, person.email)))

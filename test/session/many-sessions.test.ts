@@ -21,15 +21,15 @@ import { execute } from '../support/postgres.js'
 import { runCli } from '../support/server-process.js'
 
 /*
- * People who have piled up what no cap had stopped: tens of thousands of sessions, a million
- * events, put there by SQL. Every statement has a bound, so each thing ends, and in reasonable
- * time. The embedded store is slower, and is given less.
+ * Users with more sessions than any cap allows: tens of thousands of sessions and a million events,
+ * inserted by SQL. Every statement has a bound, so each operation ends in reasonable time. The
+ * embedded store is slower, and gets fewer.
  */
 const onPostgres = storage === 'postgres'
 const running = await build(t, { trustedProxies: ['127.0.0.1'], rateLimit: false })
 const { url } = running
 const { prisma } = running.app.holdfast
-// Another one, with a low cap, where people reach it.
+// Another server with a low cap, which users reach.
 const CAP = 3
 const capped = await build(t, {
   maxSessionsPerUser: CAP,
@@ -39,7 +39,7 @@ const capped = await build(t, {
 const store = capped.app.holdfast.prisma
 const RETENTION_SECONDS = 86_400
 
-/** Runs SQL as an operator would: without the limits of a server's own statements. */
+/** Runs SQL as an operator would: without the limits of the server's own statements. */
 async function sql({ options }: Running, ...statements: string[]): Promise<void> {
   if (options.databaseUrl) return execute(options.databaseUrl, ...statements)
   for (const statement of statements) await prisma.$executeRawUnsafe(statement)
@@ -47,8 +47,9 @@ async function sql({ options }: Running, ...statements: string[]): Promise<void>
 
 let piles = 0
 /**
- * Gives somebody sessions: the first is the oldest, and was used longest ago. @returns a function
- * from a number to its session's id
+ * Inserts sessions for a user. The first is the oldest, and was used longest ago.
+ *
+ * @returns a function from a number to its session's id
  */
 async function pile(
   userId: string,
@@ -76,7 +77,7 @@ async function pile(
   return (n) => `${prefix}-0000-7000-8000-${n.toString(16).padStart(12, '0')}`
 }
 
-/** Gives each session of somebody events. */
+/** Inserts events for each session of a user. */
 async function pileEvents(
   userId: string,
   each: number,
@@ -329,14 +330,14 @@ t.test('S4: lists come in pages', async (t) => {
   )
 })
 
-/** Whether nothing of a pile is left that counts, and every cache has been told. */
+/** Whether all sessions of a user have ended, and every cache has been told. */
 async function allEnded(
   idOf: (n: number) => string,
   sessions: number
 ): Promise<{ live: number; events: number; reasons: (string | null)[] }> {
   const [from, to] = [idOf(1), idOf(sessions)]
   const ids = { gte: from, lte: to }
-  // What is confirmed is noted afterwards: where that fails, a relay confirms it once more.
+  // Confirmations are noted afterwards. Where that fails, a relay confirms once more.
   if (onPostgres)
     await until(
       'the changes to be noted as confirmed',
@@ -358,7 +359,7 @@ const MANY = onPostgres ? 3_000 : 1_300
 t.test('S3: a store that is slow does less with each statement', async (t) => {
   let now = 0
   const pace = new Pace({ first: 100, min: 20, max: 500 }, () => now)
-  /** @returns the size of the batch that follows one that took so long */
+  /** @returns the size of the batch that follows one that took this long */
   const after = async (tookMs: number) => {
     await pace.keep(async () => {
       now += tookMs
@@ -375,7 +376,7 @@ t.test('S3: a store that is slow does less with each statement', async (t) => {
 const givesUp = { skip: onPostgres ? false : 'the embedded store gives no statement up' }
 
 /**
- * Sends a request while a session's row is locked, until a statement was given up and begun again.
+ * Sends a request while a session's row is locked, until a statement was cancelled and tried again.
  */
 async function whileLocked<T>(
   sessionId: string,
@@ -553,7 +554,7 @@ t.test(
     const { credentialEpoch } = await prisma.user.findUniqueOrThrow({ where: { id: ada.id } })
     const ending = new AbortController()
     // The embedded store answers within the turn of the event loop: without a pause the change
-    // would never be heard.
+    // would never arrive.
     const signingIn = async () => {
       while (!ending.signal.aborted) {
         await makeDevices(running, ada.id, 1, credentialEpoch)
@@ -584,7 +585,7 @@ const liveOf = async (userId: string) =>
     await store.session.findMany({ where: { userId, revokedAt: null }, orderBy: { id: 'asc' } })
   ).map(({ id }) => id)
 
-/** Signs in, and does no more. */
+/** Begins a session, and nothing more. */
 async function begin(
   email: string,
   address = '203.0.113.1',
@@ -602,7 +603,7 @@ async function begin(
   }
 }
 
-/** Lets days pass for a session since it was last used. */
+/** Moves a session's last use back by days. */
 const leave = (sessionId: string, days: number) => store.$executeRaw`
   UPDATE "session" SET "issuedAt" = now() - interval '5 days', "lastSeenAt" = now() - ${days}::int * interval '1 day' WHERE "id" = ${sessionId}`
 

@@ -1,6 +1,6 @@
 import type { Running } from './server.js'
 
-/** Rows of `account_event`, oldest first, as they lie in the store. */
+/** Rows of `account_event`, oldest first, as stored. */
 export async function findAccountEvents(
   { app }: Running,
   where: { userId?: string | null; kind?: string } = {}

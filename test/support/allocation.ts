@@ -3,7 +3,7 @@ import { until } from './poll.js'
 
 /*
  * A server that tells its parent how many bytes a warm check of a session allocates. Started with
- * --expose-gc and room for the young generation: nothing is collected while it counts.
+ * --expose-gc and a large young generation, so that nothing is collected while it counts.
  */
 const { app, bearer } = await startApp()
 const { reader } = app.holdfast
@@ -15,7 +15,7 @@ function isKnown(): boolean {
 }
 
 /**
- * Bytes for a check; infinite where the lease ended meanwhile, and the session was not known any
+ * Bytes for a check. Infinite where the lease ended in between, and the session was not cached any
  * more.
  */
 function count(): number {
@@ -27,7 +27,7 @@ function count(): number {
   return (process.memoryUsage().heapUsed - before) / CHECKS
 }
 
-// Interpreted code allocates what compiled code does not: the least of several counts is the code's
+// Interpreted code allocates more than compiled code. The least of several counts is the code's
 // own.
 let bytes = Infinity
 for (let i = 0; i < 12; i++) {

@@ -10,7 +10,7 @@ interface Answer {
   body: string
 }
 
-/** The part of an OpenAPI document that answers are held against. */
+/** The part of an OpenAPI document that answers are checked against. */
 export interface Described {
   components?: object
   paths: Record<
@@ -19,16 +19,16 @@ export interface Described {
   >
 }
 
-/** Routes that serve documents or numbers, and are not part of the interface. */
+/** Routes that serve documents or numbers, and are not part of the API. */
 const notDescribed = /^\/(openapi\.json|docs|metrics)(\/|$)/
 
-/** Others, WebDAV's say, cannot stand in an OpenAPI document. */
+/** Other methods, for example WebDAV's, cannot occur in an OpenAPI document. */
 const describable = new Set(['get', 'put', 'post', 'delete', 'patch', 'trace'])
 
-/** Longest body that is looked at. */
+/** Longest body that is checked. */
 const LONGEST = 200_000
 
-/** Listens to everything that a server answers, as it goes out on the wire. */
+/** Records everything that a server answers, as sent on the wire. */
 export class Answers {
   readonly #answers: Answer[] = []
 
@@ -42,7 +42,7 @@ export class Answers {
       let type = ''
       spy(response, 'write', ([chunk]) => keep(chunk))
       spy(response, 'end', ([chunk]) => keep(chunk))
-      // Headers that are given here and not before are not kept by Node.
+      // Node does not keep headers that are only given here.
       spy(response, 'writeHead', (args) => {
         const headers = args.at(-1)
         if (typeof headers === 'object' && headers !== null)
@@ -62,14 +62,11 @@ export class Answers {
     })
   }
 
-  /**
-   * What was answered and the document does not describe: a route, a status, a type of content, a
-   * body.
-   */
+  /** Answers that the document does not describe: a route, a status, a media type, a body. */
   undocumented(document: Described): string[] {
     const routes = Object.entries(document.paths)
       .map(([path, operations]) => ({ path, operations, pattern: patternOf(path) }))
-      // What is named counts before what is a parameter.
+      // Named paths come before those with a parameter.
       .toSorted((a, b) => Number(a.path.includes('{')) - Number(b.path.includes('{')))
     const ajv = formats.default(new Ajv2020({ strict: false, allErrors: false }))
     const validators = new Map<string, ValidateFunction>()
@@ -79,7 +76,8 @@ export class Answers {
         ({ pattern, operations }) => pattern.test(path) && method in operations
       )
       if (!route) {
-        // Where there is no route, and on what asks about one, only the plain refusals are left.
+        // Without a route, only the plain refusals are possible. That also holds for the routes
+        // that proxies ask.
         if (
           status < 400 &&
           !notDescribed.test(path) &&
@@ -90,12 +88,12 @@ export class Answers {
           wrong.add(`${method} ${path} answered ${status} and is not described`)
         continue
       }
-      // no body of its own, and not that path after all
+      // without a body, or not that path after all
       if (status === 304 || ((status === 404 || status === 405) && path.endsWith('/'))) continue
       const name = `${method} ${route.path} ${status}`
       const described = route.operations[method]?.responses[status]
       if (!described) {
-        // Asked with a redirect, or refused before there was a route.
+        // A proxy's request with a redirect, or a refusal before there was a route.
         if (status !== 500 && status !== 431 && status !== 414)
           wrong.add(`${name}: the status is not described`)
         continue

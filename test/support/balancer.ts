@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { Agent, createServer, request, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** A reverse proxy that goes round the servers which say that they are ready. */
+/** A reverse proxy that rotates among the servers that are ready. */
 export interface Balancer {
   readonly url: string
   /** Whether a server gets requests now. */
@@ -14,9 +14,9 @@ export interface Balancer {
 const PROBE_MS = 100
 
 /**
- * Starts a balancer in front of `servers`. It keeps connections, asks `/health/ready`, and tries
- * another server only where no connection could be made, which is before anything was sent: what is
- * lost on the way is answered 502.
+ * Starts a balancer in front of `servers`. It keeps connections, and asks `/health/ready`. It tries
+ * another server only where no connection could be made, which is before anything was sent. A
+ * request that is lost on the way is answered 502.
  */
 export async function startBalancer(servers: readonly string[]): Promise<Balancer> {
   const agent = new Agent({ keepAlive: true })

@@ -6,17 +6,14 @@ import { pino } from 'pino'
 import { buildApp } from '../../src/server/app.js'
 import { resolveConfig, type HoldfastOptions } from '../../src/config.js'
 
-/** What a script in a process of its own is given. */
+/** The parameters of a script in a process of its own. */
 export interface Setting {
   options: HoldfastOptions
-  /** Somebody who is signed in. */
+  /** The session token of a signed-in user. */
   bearer: string
 }
 
-/**
- * Runs a script of this folder in a process of its own, and returns the one thing that it says
- * (`answer`).
- */
+/** Runs a script of this folder in a process of its own, and returns its result (`answer`). */
 export async function askChild<T>(
   t: Test,
   script: string,
@@ -34,7 +31,7 @@ export async function askChild<T>(
   })
 }
 
-/** For the script: the server that it was told to be. */
+/** For the script: starts the server of its parameters. */
 export async function startApp(): Promise<{ app: FastifyInstance; bearer: string }> {
   const { options, bearer } = JSON.parse(process.env['HOLDFAST_TEST_SETTING'] ?? '') as Setting
   const app = await buildApp(resolveConfig(options), { logger: pino({ level: 'silent' }) })
@@ -42,7 +39,7 @@ export async function startApp(): Promise<{ app: FastifyInstance; bearer: string
   return { app, bearer }
 }
 
-/** For the script: says what it has found, and ends. */
+/** For the script: sends its result, and ends. */
 export function answer(found: unknown): void {
   process.send?.(found)
   process.disconnect()

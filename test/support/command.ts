@@ -6,7 +6,7 @@ import { storage } from './server.js'
 
 const cli = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 
-/** For tests that want a terminal, which util-linux's script gives to a command. */
+/** For tests that need a terminal, which util-linux's `script` provides. */
 export const hasTerminal = {
   skip:
     spawnSync('script', ['--version']).status === 0
@@ -24,9 +24,9 @@ export interface Ended {
 export interface CommandOptions {
   /** Standard input; none by default. */
   input?: string | Buffer
-  /** Whether it has a terminal: then all that it writes is in `stdout`. */
+  /** Whether it has a terminal. Then all its output is in `stdout`. */
   terminal?: boolean
-  /** On a terminal: what a person types as soon as each of these texts has appeared. */
+  /** On a terminal: the text to type as soon as each prompt has appeared. */
   typed?: [prompt: string, text: string][]
   env?: Record<string, string>
 }

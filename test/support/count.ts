@@ -5,10 +5,7 @@ import { Client } from 'pg'
 import { FailedAttempts } from '../../src/account/failed-attempts.js'
 import { Confirmation } from '../../src/revocation/confirmation.js'
 
-/**
- * Statements and commands that this process sent. They are counted on the way out, and sent all the
- * same.
- */
+/** Statements and commands that this process sent. They are counted, and still sent. */
 export interface Counts {
   queries: number
   commands: number
@@ -17,18 +14,18 @@ export interface Counts {
 const counts: Counts = { queries: 0, commands: 0 }
 
 /**
- * Gateways are read anew every now and then while they are asked about: a test of something else
- * leaves that out.
+ * Gateways are read again from time to time while they are in use. Tests of other things leave
+ * these reads out.
  */
 export const GATEWAY_READS = /FROM "gateway_client"/
 
 let leftOut: RegExp | null = null
 
 /**
- * What `work` sent to the store and to Redis, apart from what runs at its own pace: lease and
- * registration, the outbox's rounds, signing keys, notes of use.
+ * The statements and commands that `work` sent, without those of jobs: lease and node membership,
+ * rounds of the outbox, signing keys, notes of use.
  *
- * @param others statements that run at a pace of their own in this test
+ * @param others further statements that run on a schedule of their own in this test
  */
 export async function counting(
   work: () => Promise<unknown>,
@@ -46,9 +43,7 @@ export async function counting(
 
 const texts = new Set<string>()
 
-/**
- * The different statements that `work` sent to the store, with those that run at their own pace.
- */
+/** The different statements that `work` sent to the store, with those of jobs. */
 export async function recording(work: () => Promise<unknown>): Promise<string[]> {
   texts.clear()
   await work()
@@ -56,16 +51,16 @@ export async function recording(work: () => Promise<unknown>): Promise<string[]>
 }
 
 /**
- * A look at a new connection is among it: a pool opens them as they are needed. So are the rounds
- * of the outbox, which `inRound` misses where a query waits for a connection: it is then sent by
- * whoever gives one back.
+ * Includes the check of a new connection, because a pool opens them as needed. Also the rounds of
+ * the outbox: `inRound` misses those that wait for a connection, because the caller that returns a
+ * connection then sends them.
  */
 const ownPace =
   /pg_backend_pid\(\)|FROM "erasure" WHERE "sweptAt"|DELETE FROM "outbox"|"node"|FROM "signing_key"|SELECT 1$|GREATEST\(s\."lastSeenAt", free\.|GREATEST\(g\."lastUsedAt"|pg_snapshot_xmin|SET "claimedUntil" = clock_timestamp\(\)|FROM "outbox"\s+WHERE "transactionId"/
 
 /**
- * Set in what a round does: that of failed sign-ins, and that of the outbox, which tells Redis
- * again of what a request has changed up to a quarter of a second before.
+ * Set inside rounds: that of failed sign-ins, and that of the outbox, which repeats to Redis what a
+ * request has changed up to a quarter of a second before.
  */
 const inRound = new AsyncLocalStorage<true>()
 for (const method of ['tail', 'relay'] as const) {

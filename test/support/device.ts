@@ -12,14 +12,13 @@ import {
 } from './server.js'
 
 /**
- * Answers to requests that showed a session cookie and yet held a session token; nothing may ever
- * stand in here.
+ * Answers to requests with a session cookie that still contained a session token. Must stay empty.
  */
 export const leaks: string[] = []
 
 /**
- * better-auth's official client, unchanged, in a browser that keeps its cookies and watches what it
- * is told.
+ * better-auth's official client, unmodified, in a browser that keeps its cookies and records its
+ * answers.
  */
 export function officialClient(browser: Browser) {
   return createAuthClient({
@@ -39,7 +38,7 @@ export function officialClient(browser: Browser) {
   })
 }
 
-/** A person's browser with the official client in it. */
+/** A user's browser with the official client in it. */
 export type Device = Person & { client: ReturnType<typeof officialClient> }
 
 export async function newPerson(url: string): Promise<Device> {
@@ -47,7 +46,7 @@ export async function newPerson(url: string): Promise<Device> {
   return { ...person, client: officialClient(person.browser) }
 }
 
-/** Another device of the same person. */
+/** Another device of the same user. */
 export async function anotherDevice(
   { browser, email }: Person,
   secret = password
@@ -56,7 +55,7 @@ export async function anotherDevice(
   return { ...person, client: officialClient(person.browser) }
 }
 
-/** A browser to which somebody has copied the cookies that another one has now. */
+/** A browser with a copy of another one's present cookies. */
 export function withCookiesOf({ url, cookies }: Browser): Browser {
   const browser = new Browser(url)
   for (const [name, value] of cookies) browser.cookies.set(name, value)
@@ -70,15 +69,15 @@ export async function newAdmin(running: Running): Promise<Device> {
 }
 
 /**
- * Turns the second factor on; the answer has the URI of the authenticator app and the backup codes.
+ * Turns the second factor on. The answer has the URI of the authenticator app and the backup codes.
  */
 export async function enrol(device: Device): Promise<{ totpURI: string; backupCodes: string[] }> {
   const { data, error } = await device.client.twoFactor.enable({ password })
   if (!data || !('totpURI' in data))
     throw new Error(`enable answered ${error?.status} ${error?.message}`)
-  // Each step's code counts once: the one of now is left for the test.
+  // Each step's code counts once: the current one is left for the test.
   let verified = await device.client.twoFactor.verifyTotp({ code: totp(data.totpURI, -1) })
-  // The step has ended meanwhile.
+  // The step has ended in between.
   if (verified.error)
     verified = await device.client.twoFactor.verifyTotp({ code: totp(data.totpURI, -1) })
   if (verified.error)
@@ -87,8 +86,8 @@ export async function enrol(device: Device): Promise<{ totpURI: string; backupCo
 }
 
 /**
- * As if a step had passed: the code that the app shows now counts, though one of this step may have
- * been used.
+ * As if a step had passed: the code that the app shows now is accepted, even if one of this step
+ * has been used.
  */
 export async function nextStep({ app }: Running, userId: string): Promise<void> {
   await app.holdfast.prisma.twoFactor.updateMany({
@@ -98,7 +97,8 @@ export async function nextStep({ app }: Running, userId: string): Promise<void> 
 }
 
 /**
- * What an authenticator app shows now, or so many steps later (RFC 6238: SHA-1, 30 s, 6 digits).
+ * The code that an authenticator app shows now, or a number of steps later (RFC 6238: SHA-1, 30 s,
+ * 6 digits).
  */
 export function totp(totpURI: string, steps = 0): string {
   const counter = Buffer.alloc(8)

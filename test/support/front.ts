@@ -14,15 +14,15 @@ export interface Reply {
   body: string
 }
 
-/** A request as it stands on the wire. */
+/** A request as sent on the wire. */
 export interface Sent {
   method?: string
-  /** Names and values by turns, just as they are sent. */
+  /** Names and values alternately, sent unchanged. */
   headers?: readonly string[]
   body?: string
-  /** What `Host` says; the name of the site where absent. */
+  /** The value of `Host`. Absent: the name of the site. */
   host?: string
-  /** The address of this machine from which it comes. */
+  /** The address of this machine to send it from. */
   from?: string
 }
 
@@ -35,7 +35,7 @@ export class Front {
   readonly #listening: Listening
   readonly #tls: ConnectionOptions
 
-  /** @param cert what the certificate of the site must be, or be signed by */
+  /** @param cert the site's certificate, or the one that has signed it */
   constructor(listening: Listening, cert: string, host = HOST) {
     this.#host = host
     this.#listening = listening
@@ -82,8 +82,9 @@ export class Front {
   }
 
   /**
-   * Opens a WebSocket, and says something. @returns the answer, and what came back by it: all in
-   * one text
+   * Opens a WebSocket, and sends a text.
+   *
+   * @returns the answer and what came back through it, in one text
    */
   async openWebSocket(path: string, headers: readonly string[]): Promise<Reply> {
     const handshake = [
@@ -149,7 +150,7 @@ async function replyOf(response: IncomingMessage): Promise<Reply> {
   return { status: response.statusCode ?? 0, headers: response.headers, body: await text(response) }
 }
 
-/** A browser behind a proxy: it keeps cookies, and says which page asks. */
+/** A browser behind a proxy: it keeps cookies, and names the page that asks. */
 export class FrontBrowser {
   readonly cookies = new Map<string, string>()
   readonly #front: Front

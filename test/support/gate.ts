@@ -1,10 +1,7 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 
-/**
- * A door between a server and a service: shut, it breaks the connections that are open and refuses
- * new ones.
- */
+/** A gate between a server and a service. Shut, it breaks open connections and refuses new ones. */
 export interface Gate {
   port: number
   shut(): void
@@ -12,7 +9,7 @@ export interface Gate {
   close(): Promise<void>
 }
 
-/** Listens on a free port of loopback and passes everything on to `host`:`targetPort`. */
+/** Listens on a free port of loopback and forwards everything to `host`:`targetPort`. */
 export async function openGate(host: string, targetPort: number): Promise<Gate> {
   const sockets = new Set<Socket>()
   let isOpen = true

@@ -2,8 +2,8 @@ import type { PrismaClient, Queryable } from '../../src/database/database.js'
 import { until } from './poll.js'
 
 /**
- * Sends two requests that both wait for one session's row, in this order, and lets them have it. On
- * PostgreSQL alone: the embedded store has one connection.
+ * Sends two requests that both wait for one session's row, in this order, and then releases the
+ * row. PostgreSQL only: the embedded store has one connection.
  */
 export function inTurn(
   prisma: PrismaClient,
@@ -52,7 +52,7 @@ async function sendInTurn(
   return Promise.all(both)
 }
 
-/** Until so many statements wait for a lock. */
+/** Waits until this many statements wait for a lock. */
 async function waitForLocks(prisma: PrismaClient, wanted: number): Promise<void> {
   await until(`${wanted} to wait for a lock`, async () => {
     const [row] = await prisma.$queryRaw<{ count: number }[]>`

@@ -20,10 +20,10 @@ export function filesIn(folder: string): string[] {
 }
 
 /**
- * The documents of a YAML file, as programs in Go read them: YAML 1.1, where `on` and `no` are no
+ * The documents of a YAML file, as Go programs parse them: YAML 1.1, where `on` and `no` are not
  * texts.
  *
- * @throws Error where it is no YAML, or a key stands twice
+ * @throws Error where it is not valid YAML, or a key occurs twice
  */
 export function readYaml(text: string): unknown[] {
   return parseAllDocuments(text, { version: '1.1', merge: true }).map((document) => {
@@ -33,7 +33,7 @@ export function readYaml(text: string): unknown[] {
   })
 }
 
-/** An object of Kubernetes. */
+/** A Kubernetes object. */
 export interface KubernetesObject {
   apiVersion: string
   kind: string
@@ -52,9 +52,8 @@ const checked: ts.CompilerOptions = {
 }
 
 /**
- * What is wrong with objects of Kubernetes, by the types that are made of its API: fields that
- * there are not, that must be there, or are of another type. The API server would leave a misspelt
- * field out, and say so nowhere that anybody looks.
+ * The faults of Kubernetes objects, by types generated from its API: unknown fields, missing ones,
+ * and wrong types. The API server would silently drop a misspelt field.
  *
  * @returns the messages for each object, in their order
  */
@@ -86,7 +85,7 @@ export function kubernetesErrors(objects: readonly KubernetesObject[]): string[]
 }
 
 /**
- * `apps/v1` is of the module apps/v1, `networking.k8s.io/v1` of networking/v1, and `v1` of core/v1.
+ * `apps/v1` is in the module apps/v1, `networking.k8s.io/v1` in networking/v1, and `v1` in core/v1.
  */
 function sourceOf({ apiVersion, kind, ...rest }: KubernetesObject): string {
   const [version = '', group = 'core'] = apiVersion.split('/').toReversed()
@@ -100,16 +99,13 @@ function messageOf({ messageText }: ts.Diagnostic): string {
   return ts.flattenDiagnosticMessageText(messageText, ' ')
 }
 
-/**
- * Variables that a text asks for in the way of Docker Compose, and what it says where they are
- * absent.
- */
+/** Variables in a text in Docker Compose's syntax, with their defaults. */
 const VARIABLE = /\$\$|\$\{([A-Z_]+)(?::([-?])([^}]*))?\}/g
 
 /**
- * Puts variables into a text, as Docker Compose does.
+ * Substitutes variables in a text, as Docker Compose does.
  *
- * @throws Error naming a variable that must be there
+ * @throws Error naming a required variable that is missing
  */
 export function interpolate(text: string, env: Readonly<Record<string, string>>): string {
   return text.replaceAll(VARIABLE, (_whole, name?: string, sign?: string, word = '') => {
@@ -121,16 +117,16 @@ export function interpolate(text: string, env: Readonly<Record<string, string>>)
   })
 }
 
-/** Settings as they stand in a file of a deployment: names and texts. */
+/** Settings in a deployment file: names and texts. */
 export type Settings = Record<string, string>
 
-// .env.example names every setting, and no other: readme.test sees to that.
+// .env.example names every setting, and no other: readme.test.ts checks that.
 const settings = [...readProject('.env.example').matchAll(/^#?([A-Z_]+)=/gm)].map(
   ([, name = '']) => name
 )
 const known = new Set([...settings, ...secretSettings.map((name) => `${name}_FILE`)])
 
-/** Those of the names that are no settings. */
+/** The names that are not settings. */
 export function unknownSettings(names: Iterable<string>): string[] {
   return [...names].filter((name) => !known.has(name))
 }
@@ -138,20 +134,20 @@ export function unknownSettings(names: Iterable<string>): string[] {
 const [, production = ''] = readProject('docs/deployment.md').split('## Settings for production')
 const rows = production.split('\n## ', 1)[0]?.matchAll(/^\| (`[A-Z_`, ]+`) +\|/gm) ?? []
 
-/** The settings that every deployment makes, by its documentation. */
+/** The settings that every deployment must have, by the documentation. */
 export const requiredSettings = [...rows].flatMap(([, names = '']) =>
   [...names.matchAll(/[A-Z_]+/g)].map(([name]) => name)
 )
 
-/** Those that a deployment should make and does not, by themselves or by a file. */
+/** Required settings that a deployment lacks, both directly and by a file. */
 export function missingSettings(made: Settings): string[] {
   return requiredSettings.filter((name) => !(name in made) && !(`${name}_FILE` in made))
 }
 
 /**
- * Puts a secret into a file for each `…_FILE` of some settings.
+ * Writes a file with a secret for each `…_FILE` among the settings.
  *
- * @returns these settings, with the files that were made
+ * @returns these settings, with the paths of the files
  */
 export function writeSecrets(folder: string, made: Settings, authSecret: string): Settings {
   const samples: Settings = {
@@ -180,7 +176,7 @@ export function secondsToEnd(made: Settings): number {
   return DRAIN_SECONDS + Number(made['DRAIN_DELAY_MS'] ?? 2_000) / 1_000
 }
 
-/** The routes of Holdfast that the world may ask, and about which nobody is asked. */
+/** The public routes of Holdfast, which need no check. */
 export const publicRoutes = [
   '/api/auth/',
   '/oauth2/',
@@ -190,7 +186,7 @@ export const publicRoutes = [
   '/.well-known/jwks.json',
   '/.well-known/oauth-authorization-server'
 ]
-/** Its pages, likewise; what lies below them too. */
+/** The same for its pages, and everything below them. */
 export const publicPages = [
   '/sign-in',
   '/sign-up',

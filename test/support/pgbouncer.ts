@@ -7,15 +7,15 @@ import { until } from './poll.js'
 import { accepts, freePort } from './ports.js'
 import { lend } from './postgres.js'
 
-/** Where PgBouncer is; null where it is not installed. */
+/** PgBouncer's program. Null where it is not installed. */
 export function findPgbouncer(): string | null {
   const named = spawnSync('sh', ['-c', 'command -v pgbouncer'], { encoding: 'utf8' }).stdout.trim()
   return [named, '/usr/sbin/pgbouncer'].find((path) => path !== '' && existsSync(path)) ?? null
 }
 
 /**
- * Starts PgBouncer in front of a server, handing its few connections to another client after each
- * transaction. It ends with the test.
+ * Starts PgBouncer in front of a server. It gives its few connections to another client after each
+ * transaction, and ends with the test.
  *
  * @returns DATABASE_URL through it
  */

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 
 /**
- * Asks until the answer is truthy; fails when the deadline passes first. Errors count as "not yet".
+ * Repeats until the result is truthy. Fails when the deadline passes first. Errors count as "not
+ * yet".
  */
 export async function until<T>(
   what: string,

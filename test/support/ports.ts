@@ -3,8 +3,8 @@ import { randomInt } from 'node:crypto'
 import { connect, createServer } from 'node:net'
 
 /**
- * A port of loopback that nobody listens on, below those that the system gives to outgoing
- * connections: it stays free when a server is restarted on it.
+ * A free port of loopback, below those that the system gives to outgoing connections, so that it
+ * stays free when a server is restarted on it.
  */
 export async function freePort(): Promise<number> {
   for (;;) {

@@ -15,7 +15,7 @@ import { Client } from 'pg'
 import { until } from './poll.js'
 import { accepts, freePort } from './ports.js'
 
-/** A PostgreSQL server of one's own, which may be stopped and killed. */
+/** A private PostgreSQL server, which may be stopped and killed. */
 export interface PrivatePostgres {
   readonly url: string
   start(): Promise<void>
@@ -27,7 +27,7 @@ export interface PrivatePostgres {
   remove(): Promise<void>
 }
 
-/** Where PostgreSQL's programs are; null where there are none. */
+/** The directory of PostgreSQL's programs. Null where there are none. */
 export function findPostgresPrograms(): string | null {
   const debian = '/usr/lib/postgresql'
   const versions = existsSync(debian)
@@ -47,17 +47,17 @@ export interface PostgresSettings {
   maxConnections?: number
   /** Further settings, `name=value`. */
   settings?: readonly string[]
-  /** The server of which it is to be a copy and a standby. */
+  /** The server to follow as a standby. */
   standbyOf?: string
   /**
-   * Files to put into its folder, such as keys, by name; settings may name them as `$FOLDER/name`.
+   * Files to put into its folder, such as keys, by name. Settings may name them as `$FOLDER/name`.
    */
   files?: Readonly<Record<string, string>>
 }
 
 /**
- * Creates a cluster on a free port; PostgreSQL refuses to run as root, so root lends it another
- * user.
+ * Creates a database cluster on a free port. PostgreSQL refuses to run as root, so root runs it as
+ * another user.
  */
 export async function createPostgres(
   programs: string,
@@ -88,8 +88,8 @@ export async function createPostgres(
   const postgres: PrivatePostgres = {
     url: `postgresql://postgres@127.0.0.1:${port}/postgres`,
     async start() {
-      // A killed process loses nothing that the system holds for it; without this its recovery
-      // syncs every file, which takes a busy disk half a minute.
+      // A killed process loses nothing that the system has buffered. Without this setting its
+      // recovery syncs every file, which takes a busy disk half a minute.
       server = spawn(
         join(programs, 'postgres'),
         [
@@ -131,7 +131,7 @@ export async function createPostgres(
     },
     signal(signal) {
       if (server?.pid === undefined) return
-      // Its children answer the queries: the whole family must pause.
+      // Its children answer the queries, so all of them must pause.
       const children = spawnSync('ps', ['-o', 'pid=', '--ppid', String(server.pid)], {
         encoding: 'utf8'
       })
@@ -187,8 +187,8 @@ export async function query<T>(url: string, statement: string): Promise<T[]> {
 }
 
 /**
- * Gives files to whom servers run as that refuse to run as root; to nobody else where this is not
- * root.
+ * Gives files to the user that runs servers which refuse to run as root. Changes nothing where this
+ * process is not root.
  */
 export function lend(...paths: string[]): { uid?: number; gid?: number } {
   const user = process.getuid?.() === 0 ? nobody() : {}

@@ -52,7 +52,7 @@ export const proxies = {
 export type Proxy = keyof typeof proxies
 const openidc = ['/usr/lib/apache2/modules/mod_auth_openidc.so']
 
-/** What a proxy's example needs besides the program: any one of these files. */
+/** What a proxy's example needs besides the program: one of these files. */
 const additions: Partial<Record<Proxy, string[]>> = {
   apache2: ['5.1', '5.2', '5.3', '5.4'].map(
     (version) => `/usr/share/lua/${version}/socket/http.lua`
@@ -66,7 +66,7 @@ const additions: Partial<Record<Proxy, string[]>> = {
  * failure.
  */
 export function missing(proxy: Proxy): string | false {
-  // Debian keeps daemons where other users' shells do not look.
+  // Debian keeps daemons outside of other users' PATH.
   process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin`
   const [program = ''] = proxies[proxy]('')
   const found =
@@ -77,7 +77,7 @@ export function missing(proxy: Proxy): string | false {
     : `${proxy} is not here, or not whole: install what .ci/run names, or let CI run this`
 }
 
-/** The name that the examples' certificate and addresses have. */
+/** The host name in the examples' certificate and addresses. */
 export const HOST = 'app.example.com'
 
 /** A certificate of its own for HOST, as PEM, and its key. */
@@ -86,7 +86,7 @@ export interface Certificate {
   key: string
 }
 
-/** Makes a certificate with openssl; whoever shall believe it is given it. */
+/** Makes a certificate with openssl. Clients that must trust it are given it. */
 export function makeCertificate(host = HOST): Certificate {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-tls-'))
   try {
@@ -121,16 +121,16 @@ export function makeCertificate(host = HOST): Certificate {
   }
 }
 
-/** What the examples' addresses stand for in one test. */
+/** The real addresses for those of the examples, in one test. */
 export interface Places {
   holdfastPort: number
   applicationPort: number
-  /** The application of the role admin; the same one where absent. */
+  /** The application of the role admin. Absent: the same one. */
   staffPort?: number
   apiPort?: number
-  /** What the site shows; the proxy's own business where absent. */
+  /** The site's certificate. Absent: the proxy has its own. */
   certificate?: Certificate
-  /** What the environment of the proxy says. */
+  /** The environment of the proxy. */
   env?: Record<string, string>
   /** Further texts of the examples to replace. */
   replace?: Record<string, string>
@@ -142,12 +142,13 @@ export interface Listening {
   port: number
   /** Where it listens without TLS, beside that. */
   plainPort: number
-  /** Where its files are, and what it writes. */
+  /** The folder of its files and of what it writes. */
   folder: string
 }
 
 /**
- * How the examples say where they listen, each in its own language, and what stands in its place.
+ * The lines of the examples that set listening addresses, each in its own syntax, and their
+ * replacements.
  */
 function listeningTexts(
   { port, plainPort }: Omit<Listening, 'folder'>,
@@ -247,7 +248,11 @@ async function startExample(
   return { ...listening, folder }
 }
 
-/** TLS in front of a port: mod_auth_openidc asks nobody without it. @returns its port */
+/**
+ * Puts TLS in front of a port, because mod_auth_openidc calls no server without it.
+ *
+ * @returns its port
+ */
 export async function startTls(
   t: Test,
   targetPort: number,
@@ -283,6 +288,7 @@ export async function startProxy(t: Test, proxy: Proxy, places: Places): Promise
 
 /**
  * Starts the application of the examples, which answers with the request headers that reached it.
+ *
  * @returns its port
  */
 export async function startUpstream(t: Test): Promise<number> {

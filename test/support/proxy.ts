@@ -1,22 +1,22 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 
-/** A TCP proxy whose network can die: connections stay open, and nothing arrives any more. */
+/** A TCP proxy whose network can fail: connections stay open, and nothing arrives any more. */
 export interface Proxy {
   readonly port: number
   /** From now on nothing passes, in either direction. */
   swallow(): void
-  /** What was held back arrives late, as TCP would repeat it. */
+  /** Delivers held traffic late, as TCP would repeat it. */
   deliver(): void
   /**
-   * Leads new connections to another port, and leaves those that stand: as a name does whose
-   * address changes.
+   * Connects new clients to another port and keeps the open connections, like a name whose address
+   * changes.
    */
   leadTo(target: number): void
   close(): Promise<void>
 }
 
-/** Stands in front of a port of loopback. */
+/** Starts a proxy in front of a port of loopback. */
 export async function startProxy(target: number): Promise<Proxy> {
   const sockets = new Set<Socket>()
   let swallowing = false

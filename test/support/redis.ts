@@ -5,19 +5,19 @@ import { Redis } from 'ioredis'
 import { accepts, freePort } from './ports.js'
 import { until } from './poll.js'
 
-/** A Redis server of one's own. */
+/** A private Redis server. */
 export interface PrivateRedis {
   readonly url: string
   readonly port: number
-  /** Starts it anew, empty. */
+  /** Starts it again, empty. */
   start(): Promise<void>
   stop(): Promise<void>
   flush(): Promise<void>
 }
 
 /**
- * Starts redis-server on a free port, with further settings, keeping nothing on disk; null where
- * there is none on the PATH.
+ * Starts redis-server on a free port, with further settings, and without persistence. Null where it
+ * is not on the PATH.
  */
 export async function startRedis(settings: string[] = []): Promise<PrivateRedis | null> {
   if (spawnSync('redis-server', ['--version']).status !== 0) return null

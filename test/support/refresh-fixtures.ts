@@ -16,8 +16,8 @@ export interface TestFamily {
 }
 
 /**
- * Begins refresh families straight in the store, each for a person of its own: an honest sign-in
- * costs an Argon2id, and tests need thousands.
+ * Inserts refresh families directly into the store, each for its own user. A real sign-in costs an
+ * Argon2id hash, and tests need thousands.
  */
 export async function makeFamilies(
   prisma: PrismaClient,
@@ -80,15 +80,15 @@ async function insertSessionOf(
   return { sessionId, token, refreshToken: first.token }
 }
 
-/** A session of somebody, with its signed token. */
+/** A session of a user, with its signed token. */
 export type Device = Pick<Person, 'id' | 'sessionId' | 'bearer'>
 
 /**
- * Begins further sessions of somebody, each with a refresh family, straight in the store and past
+ * Inserts further sessions of a user, each with a refresh family, directly into the store and past
  * the cap.
  *
- * @param epoch the user's credential epoch when the credential was verified: it must be the same
- *   still
+ * @param epoch the user's credential epoch when the credential was verified; it must still be the
+ *   same
  */
 export async function makeDevices(
   { app, options }: Running,
@@ -118,8 +118,8 @@ export async function makeFamily({ app, options }: Running): Promise<TestFamily>
 }
 
 /**
- * An access token of somebody's session, as the token routes issue it; with `changed` claims,
- * signed all the same.
+ * An access token of a user's session, as the token routes issue it. `changed` claims are signed as
+ * well.
  */
 export async function accessTokenOf(
   { app }: Pick<Running, 'app'>,

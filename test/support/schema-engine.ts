@@ -17,8 +17,9 @@ export const noFilter: SchemaFilter = { externalTables: [], externalEnums: [] }
 let loaded: Promise<typeof Bindings> | null = null
 
 /**
- * Prisma's own schema engine in its WebAssembly form, on a driver adapter: what `prisma migrate`
- * runs, without the native binary that it downloads, and with the same `_prisma_migrations` table.
+ * Prisma's own schema engine in its WebAssembly form, on a driver adapter. It is what `prisma
+ * migrate` runs, without the native binary that it downloads, and with the same
+ * `_prisma_migrations` table.
  */
 export async function openSchemaEngine(
   adapter: SqlMigrationAwareDriverAdapterFactory
@@ -33,8 +34,8 @@ export async function openSchemaEngine(
   )
 }
 
-// The package is made for bundlers, so its module is instantiated by hand; once, for its glue code
-// holds one instance.
+// The package is made for bundlers, so its module is instantiated here, and only once, because its
+// glue code holds one instance.
 async function loadBindings(): Promise<typeof Bindings> {
   const bindings = await import('@prisma/schema-engine-wasm/schema_engine_bg')
   const wasm = await readFile(
@@ -49,8 +50,8 @@ async function loadBindings(): Promise<typeof Bindings> {
   return bindings
 }
 
-// The engine never clears the timer of its lock, which would keep the process for ten seconds after
-// the work is done.
+// The engine never clears the timer of its lock, which would keep the process alive for ten seconds
+// after the work.
 function importsOf(bindings: typeof Bindings): WebAssembly.ModuleImports {
   const imports = { ...bindings } as unknown as Record<string, (...args: unknown[]) => unknown>
   for (const [name, set] of Object.entries(imports)) {

@@ -26,8 +26,8 @@ export interface ServerProcess extends CliProcess {
 }
 
 /**
- * Runs `holdfast <args>` with settings as environment variables, and those of `env`, and nothing
- * else of this process's environment, in a directory without `.env`. It ends with the test.
+ * Runs `holdfast <args>` in a directory without `.env`. Its environment has the settings and `env`,
+ * and nothing else of this process's environment. It ends with the test.
  */
 export function runCli(
   t: Test,
@@ -61,10 +61,7 @@ export function runCli(
   return running
 }
 
-/**
- * Runs `holdfast start`, and waits until it is alive; whether its store answers is another
- * question.
- */
+/** Runs `holdfast start`, and waits until it is alive. Its store need not answer yet. */
 export async function startServer(t: Test, options: HoldfastOptions): Promise<ServerProcess> {
   const port = options.port ?? (await freePort())
   const url = `http://127.0.0.1:${port}`

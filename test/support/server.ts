@@ -13,26 +13,26 @@ import { execute } from './postgres.js'
 import { freePort } from './ports.js'
 import { embeddedTemplate, postgresTemplate, TEST_SECRET } from './stores.js'
 
-// `npm test` names them; a file that runs alone is tested on the embedded store, or with
+// `npm test` sets these. A file that runs alone is tested on the embedded store, or with
 // TEST_STORAGE=postgres on the servers of this machine.
 const {
   TEST_STORAGE,
   TEST_TEMPLATE,
   TEST_DATABASE_URL = 'postgresql://postgres@127.0.0.1:5432/postgres',
   TEST_REDIS_URL = 'redis://127.0.0.1:6379',
-  /** How servers reach the databases: as another role, through a pooler. */
+  /** How servers connect to the databases: as another role, through a pooler. */
   TEST_DATABASE_ACCESS = TEST_DATABASE_URL
 } = process.env
 
 /** The storage mode that this run tests. */
 export const storage = TEST_STORAGE === 'postgres' ? 'postgres' : 'embedded'
 export const authSecret = TEST_SECRET
-/** Where tests make databases of their own. */
+/** The server on which tests create databases of their own. */
 export const databaseServer = TEST_DATABASE_URL
 export const redisUrl = TEST_REDIS_URL
 export const password = 'correct horse battery staple'
 
-/** Settings for a store of the test's own, migrated and empty; it is removed when the test ends. */
+/** Settings for a store of the test's own, migrated and empty. It is removed when the test ends. */
 export async function freshStore(t: Pick<Test, 'teardown'>): Promise<HoldfastOptions> {
   const id = randomUUID().replaceAll('-', '')
   if (storage === 'embedded') {
@@ -49,7 +49,7 @@ export async function freshStore(t: Pick<Test, 'teardown'>): Promise<HoldfastOpt
   t.teardown(() => execute(TEST_DATABASE_URL, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`))
   const databaseUrl = new URL(TEST_DATABASE_ACCESS)
   databaseUrl.pathname = `/${name}`
-  // A secret of its own gives the store a name of its own in the Redis that the tests share.
+  // A secret of its own gives the store its own name in the Redis that the tests share.
   return {
     databaseUrl: databaseUrl.href,
     redisUrl,
@@ -60,7 +60,7 @@ export async function freshStore(t: Pick<Test, 'teardown'>): Promise<HoldfastOpt
 
 let document: Described | null = null
 
-/** A running server of this process, on a store of its own. */
+/** A running server in this process, on a store of its own. */
 export interface Running {
   app: FastifyInstance
   url: string
@@ -80,7 +80,7 @@ export async function start(t: Test, options: HoldfastOptions): Promise<Running>
   try {
     return await listen(t, options, options.port ?? (await freePort()))
   } catch (error) {
-    // Somebody was faster to take the free port.
+    // Another process has taken the free port.
     if (
       options.port !== undefined ||
       !(error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')
@@ -91,7 +91,8 @@ export async function start(t: Test, options: HoldfastOptions): Promise<Running>
 }
 
 /**
- * Ends a server, and starts one on its store with other secrets, as at a change of the environment.
+ * Ends a server, and starts one on its store with other secrets, as after a change of the
+ * environment.
  */
 export async function restart(
   t: Test,
@@ -113,13 +114,13 @@ async function listen(t: Test, options: HoldfastOptions, port: number): Promise<
   })
   const config = resolveConfig({ baseUrl: url, ...options, port })
   const app = await buildApp(config, { logger: pino({ level: config.logLevel }, sink) })
-  // Every answer of every test is held against the documentation.
+  // Every answer in every test is checked against the documentation.
   const answers = new Answers(app.server)
   t.teardown(async () => {
     await app.close()
     const wrong = document ? answers.undocumented(document) : []
     if (wrong.length === 0) return
-    // what a teardown throws is not shown
+    // errors in a teardown are not shown
     process.stderr.write(`answers that /openapi.json does not describe:\n${wrong.join('\n')}\n`)
     throw new Error('answers that /openapi.json does not describe')
   })
@@ -132,9 +133,7 @@ async function listen(t: Test, options: HoldfastOptions, port: number): Promise<
   return { app, url, options: { ...options, port }, log }
 }
 
-/**
- * A client with a cookie jar and an address to come from; what a browser does, without the browser.
- */
+/** A client with a cookie jar and an address: the behaviour of a browser, without a browser. */
 export class Browser {
   readonly url: string
   readonly cookies = new Map<string, string>()
@@ -185,7 +184,7 @@ export interface Person {
   bearer: string
 }
 
-/** Signs up somebody who did not exist before. */
+/** Signs up a new user. */
 export async function signUp(url: string): Promise<Person> {
   const browser = new Browser(url)
   const email = `${randomUUID()}@example.com`
@@ -199,7 +198,7 @@ export async function signUp(url: string): Promise<Person> {
   return describe(browser, email, response)
 }
 
-/** Signs somebody in on another device. */
+/** Signs a user in on another device. */
 export async function signIn(url: string, email: string, secret = password): Promise<Person> {
   const browser = new Browser(url)
   const response = await browser.post('/api/auth/sign-in/email', { email, password: secret })
@@ -208,12 +207,12 @@ export async function signIn(url: string, email: string, secret = password): Pro
   return describe(browser, email, response)
 }
 
-/** Makes somebody an administrator, as the command line does. */
+/** Makes a user an administrator, as the command line does. */
 export async function makeAdmin(running: Running, person: Person): Promise<void> {
   await running.app.holdfast.auth.users.update(person.id, { role: 'admin' })
 }
 
-/** What `GET /session` says of a browser's session: 'valid', or the cause with the status. */
+/** What `GET /session` says about a browser's session: 'valid', or the code with the status. */
 export async function sessionState(browser: Browser): Promise<string> {
   const response = await browser.get('/session')
   if (response.status === 200) return 'valid'

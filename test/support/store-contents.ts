@@ -1,6 +1,6 @@
 import type { PrismaClient } from '../../src/database/database.js'
 
-/** Every row of every table, as the store would show it to a thief. */
+/** Every row of every table, as a thief of the store would see it. */
 export async function readStore(
   prisma: PrismaClient
 ): Promise<Map<string, Record<string, unknown>[]>> {
@@ -20,7 +20,7 @@ export async function readStore(
 }
 
 /**
- * The rows that a refused request must leave as they were. Notes of use are left out: any check may
+ * The rows that a refused request must not change. Notes of use are left out, because any check may
  * move them.
  */
 export async function readCredentials(prisma: PrismaClient): Promise<string> {

@@ -18,11 +18,11 @@ import { canQuery, execute } from './postgres.js'
 /** Signs and encrypts in tests, and nowhere else. */
 export const TEST_SECRET = 'a secret for tests only: 3f9c1e7a5b2d8046'
 
-/** Kept between runs; "npm ci" and a new migration begin it anew. */
+/** Kept between runs. "npm ci" and a new migration delete it. */
 const cache = fileURLToPath(new URL('../../../node_modules/.cache/holdfast-test/', import.meta.url))
 
 /**
- * An embedded store that has all migrations and no row, to be copied: made once, and kept until the
+ * An embedded store with all migrations and no row, for copying. Made once, and kept until the
  * migrations change.
  */
 export async function embeddedTemplate(): Promise<string> {
@@ -41,8 +41,8 @@ export async function embeddedTemplate(): Promise<string> {
 }
 
 /**
- * The name of a database on this server that has all migrations and no row, to be copied: made
- * once, and kept until the migrations change.
+ * The name of a database on this server with all migrations and no row, for copying. Made once, and
+ * kept until the migrations change.
  */
 export async function postgresTemplate(server: string): Promise<string> {
   const template = `holdfast_template_${fingerprint()}`
@@ -59,8 +59,9 @@ export async function postgresTemplate(server: string): Promise<string> {
 }
 
 /**
- * A database that has all migrations and no row, to be copied. It is made anew. @param role owns a
- * schema of its own, with everything in it
+ * A database with all migrations and no row, for copying. It is always made again.
+ *
+ * @param role owns a schema of its own, with everything in it
  */
 export async function createPostgresTemplate(
   server: string,
@@ -87,7 +88,7 @@ async function migrated(options: Parameters<typeof resolveConfig>[0]): Promise<v
   await database.close()
 }
 
-/** What changes when a migration, or the embedded database, does. */
+/** Changes with the migrations and the embedded database. */
 function fingerprint(): string {
   const { dependencies } = JSON.parse(
     readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')

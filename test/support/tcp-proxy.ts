@@ -3,17 +3,17 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 
 export type Direction = 'toServer' | 'toClient'
 
-/** One connection through a line. */
+/** One connection through a TCP proxy. */
 export interface Wire {
-  /** The beginning of what the client has sent: tells what the connection is for. */
+  /** The beginning of what the client has sent, which tells what the connection is for. */
   sent: string
-  /** For filters to remember what they saw on it. */
+  /** For filters to mark the connection. */
   marked: boolean
 }
 
 /**
- * Decides on a piece of traffic, in which a prepared statement's name is followed by its SQL:
- * `hold` stops this direction of this connection until the next `release`.
+ * Decides about a piece of traffic. In the text the name of a prepared statement is followed by its
+ * SQL. `hold` stops this direction of this connection until the next `release`.
  */
 export type Filter = (text: string, direction: Direction, wire: Wire) => 'pass' | 'hold'
 
@@ -28,9 +28,8 @@ interface OpenWire extends Wire {
 const SENT_LIMIT = 8_192
 
 /**
- * The line between one node and one service, as a TCP proxy: it can be cut, led to another server,
- * and hold traffic back piece by piece. It never loses or reorders what it lets pass, as TCP would
- * not.
+ * The TCP proxy between one node and one service. It can be cut, connected to another server, and
+ * can hold traffic piece by piece. It never loses or reorders what it lets pass, as TCP would not.
  */
 export class TcpProxy {
   readonly #wires = new Set<OpenWire>()
@@ -46,7 +45,7 @@ export class TcpProxy {
     this.#server = createServer((near) => this.#accept(near))
   }
 
-  /** Opens a line to a port of loopback. */
+  /** Opens a proxy to a port of loopback. */
   static async to(target: number): Promise<TcpProxy> {
     const line = new TcpProxy(target)
     line.#server.listen(0, '127.0.0.1')
@@ -68,13 +67,13 @@ export class TcpProxy {
     this.#isCut = false
   }
 
-  /** Breaks connections; whoever connects again reaches the other server. */
+  /** Breaks connections. Clients that connect again reach the other server. */
   leadTo(target: number, which: (wire: Wire) => boolean = () => true): void {
     this.#target = target
     this.#break(which)
   }
 
-  /** Asks the filter about everything that passes from now on, first of all about what is held. */
+  /** Sets a filter for everything that passes from now on, beginning with what is held. */
   watch(filter: Filter | null): void {
     this.#filter = filter
     for (const wire of this.#wires) {
@@ -83,12 +82,16 @@ export class TcpProxy {
     }
   }
 
-  /** Makes the way longer, in both directions, for connections that are made from now on. */
+  /** Delays both directions, for connections that are made from now on. */
   delay(ms: number): void {
     this.#delayMs = ms
   }
 
-  /** Hears everything that comes in, whatever the filter makes of it. @returns what ends it */
+  /**
+   * Observes everything that comes in, whatever the filter decides.
+   *
+   * @returns how to stop it
+   */
   listen(listener: (text: string) => void): () => void {
     this.#listeners.add(listener)
     return () => {
@@ -96,12 +99,12 @@ export class TcpProxy {
     }
   }
 
-  /** Lets everything pass, first of all what was held. */
+  /** Lets everything pass, beginning with what was held. */
   release(): void {
     this.watch(null)
   }
 
-  /** How many pieces are held at this moment. */
+  /** How many pieces are held now. */
   get held(): number {
     let held = 0
     for (const { queues } of this.#wires) held += queues.toServer.length + queues.toClient.length

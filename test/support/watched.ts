@@ -3,12 +3,12 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { answer, startApp } from './child.js'
 
 /*
- * A server that tells its parent whether Node watches its promises, which makes everything dearer:
- * before better-auth has answered anybody, while it does, and after it has.
+ * A server that tells its parent whether Node watches its promises, which makes everything slower:
+ * before better-auth has answered a request, during one, and after it.
  */
 const { app, bearer } = await startApp()
 
-/** Node numbers what promises run only while it watches them. */
+/** Node numbers promises only while it watches them. */
 async function isWatched(): Promise<boolean> {
   const ids = new Set<number>()
   for (let i = 0; i < 2; i++) await Promise.resolve().then(() => ids.add(executionAsyncId()))

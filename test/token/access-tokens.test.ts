@@ -30,7 +30,7 @@ const running = await build(t)
 const { app, url } = running
 const { accessTokens, signingKeys, parties, prisma, reader } = app.holdfast
 
-/** An access token for somebody's session, as the token routes issue it. */
+/** An access token for a user's session, as the token routes issue it. */
 async function issue({ sessionId }: Person, generation = 0): Promise<string> {
   const session = await prisma.session.findUniqueOrThrow({ where: { id: sessionId } })
   const { token } = await accessTokens.issue({ session, roles: ['user'], generation })
@@ -38,8 +38,8 @@ async function issue({ sessionId }: Person, generation = 0): Promise<string> {
 }
 
 /**
- * Claims that are right in every way, signed by the server's own key after a change: only the
- * changed claim can be the reason of a refusal.
+ * Valid claims, signed by the server's own key after a change: only the changed claim can be the
+ * reason of a refusal.
  */
 async function forge(
   person: Person,
@@ -363,7 +363,7 @@ t.test('a key that has gone takes with it what it had verified', async (t) => {
 t.test('a check of an access token that was seen before asks nobody', async (t) => {
   const token = await issue(await signUp(url))
   await stateOf(token)
-  // A node without its lease asks the store; on a busy machine that may happen once.
+  // A node without its lease asks the store, which may happen once on a busy machine.
   const counts = await until('a check without I/O', async () => {
     const { queries, commands } = await counting(() =>
       reader.check({ kind: 'access', value: token })

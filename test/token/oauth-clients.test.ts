@@ -5,7 +5,9 @@ import t from 'tap'
 import { build } from '../support/server.js'
 import { makeFamily, outcomeOf, refresh } from '../support/refresh-fixtures.js'
 
-/* Clients that others wrote, and that know nothing of this server but its address. */
+/*
+ * Independent clients, which know only the address of this server.
+ */
 const gatewaySecret = 'a-secret-of-the-gateway-in-this-test'
 const running = await build(t, { gatewayClients: [`edge:${gatewaySecret}`] })
 const { url } = running

@@ -5,7 +5,9 @@ import { enrol, newPerson, totp } from '../support/device.js'
 import { Browser, build, password, start } from '../support/server.js'
 import { elapse, makeFamily, outcomeOf, refresh } from '../support/refresh-fixtures.js'
 
-/* The bugs that refresh rotation had elsewhere, each under the number by which it is known. */
+/*
+ * Known bugs of refresh rotation in other servers, each under its number.
+ */
 const REUSED = '400 invalid_grant refresh_reused'
 const REVOKED = '400 invalid_grant session_revoked'
 
@@ -43,7 +45,7 @@ t.test(
       body: { refresh_token: second }
     } = await refresh(url, refreshToken)
     await refresh(url, second)
-    // An old token, shown by many: one ends the session, and nobody is given anything.
+    // An old token, sent by many: one request ends the session, and none gets a token.
     const answers = await Promise.all(Array.from({ length: 16 }, () => refresh(url, refreshToken)))
     t.strictSame([...new Set(answers.map(outcomeOf))], [REUSED])
     t.equal(await prisma.sessionEvent.count({ where: { sessionId, type: 'revoked' } }), 1)
@@ -136,7 +138,7 @@ t.test(
       { code: totp(totpURI) },
       { 'two-factor-challenge': pending.challenge }
     )
-    // The factor changes: what was given before it ends with its session.
+    // The factor changes, which ends the earlier tokens with their session.
     await post(
       'two-factor/disable',
       { password },
@@ -155,7 +157,7 @@ t.test('a token made up from a session id ends nothing', async (t) => {
   const {
     body: { refresh_token: second }
   } = await refresh(url, refreshToken)
-  // Somebody who knows the format, the id and the pepper's name, and has keys of their own.
+  // An attacker who knows the format, the id and the pepper's name, but has other keys.
   const { id } = deriveKeys(authSecret).peppers.current
   const forged = firstRefreshToken(sessionId, {
     id,

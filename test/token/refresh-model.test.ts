@@ -22,13 +22,13 @@ import {
 } from '../support/refresh-fixtures.js'
 
 /*
- * The rotation against a reference that is small enough to be read: random clients who keep or lose
- * their answers, thieves who copy a client's token, retries with and without keys, clocks that
- * step, a server that ends and comes back, a sign-out.
+ * Compares the rotation with a reference that is small enough to read: random clients who keep or
+ * lose their answers, thieves who copy a client's token, retries with and without keys, clocks that
+ * step, a server that restarts, a sign-out.
  */
 const GRACE_SECONDS = 30
 
-/** What a session's family should do. Tokens are known by their generation. */
+/** How a session's family should behave. Tokens are named by their generation. */
 class Reference {
   generation = 0
   now = 0
@@ -50,12 +50,12 @@ class Reference {
   }
 }
 
-/** The same family twice: as the reference has it, and as the server has it. */
+/** The same family twice: in the reference, and on the server. */
 interface System {
   family: TestFamily
   /** The token of each generation, as it was first seen. */
   tokens: string[]
-  /** Which generation each client holds. */
+  /** The generation that each client holds. */
   clients: number[]
 }
 
@@ -89,7 +89,7 @@ function commandsOf(server: { running: Running }): Arbitrary<Command>[] {
     })
   )
   return [
-    // Listed more than once: it shall happen more often.
+    // Listed more than once, so that it happens more often.
     refreshing,
     refreshing,
     refreshing,
@@ -103,7 +103,8 @@ function commandsOf(server: { running: Running }): Arbitrary<Command>[] {
       },
       toString: () => `client ${thief} steals the token of ${victim}`
     })),
-    // Multiples of 8 s stay clear of the window's end, which the test's own duration would blur.
+    // Multiples of 8 s stay clear of the window's end, which the duration of the test itself would
+    // blur.
     constantFrom(-16, -8, 8, 8, 16, 32, 3_600).map((seconds): Command => ({
       check: () => true,
       async run(model, system) {
@@ -172,7 +173,7 @@ async function check(
     ),
     { numRuns }
   )
-  // A handful of histories may all end early.
+  // A few histories may all end early.
   const grown = numRuns > 10 ? 2 : 1
   t.ok(
     steps.some((generation) => generation >= grown),
@@ -181,7 +182,7 @@ async function check(
   )
 }
 
-/** What the store and the session's events say when a run is over. */
+/** Checks the store and the session's events after a run. */
 async function audit(
   t: Test,
   { app }: Running,

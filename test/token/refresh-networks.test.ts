@@ -95,8 +95,8 @@ t.test('an answer that is cut off on the wire, and asked for again', async (t) =
 
 const KILLED_REFRESHES = 1_000
 /**
- * In each round so many refreshes lose their answer on its way to the client, and so many on the
- * database's to the server.
+ * How many refreshes in each round lose the answer to the client, and how many the database's
+ * answer to the server.
  */
 const [ON_THE_WAY_OUT, ON_THE_WAY_IN] = [280, 60]
 const programs = findPostgresPrograms()
@@ -140,8 +140,9 @@ t.test(
 )
 
 /**
- * Kills a server when refreshes are committed and nobody has been told. @returns the families of
- * those
+ * Kills a server after refreshes are committed and before they are answered.
+ *
+ * @returns their families
  */
 async function interrupt(
   t: Test,
@@ -161,8 +162,8 @@ async function interrupt(
       )
     )
   const first = ask(families.slice(0, ON_THE_WAY_OUT))
-  // A small machine answers 503 to those whose turn comes too late: they are not counted, unless
-  // they are most of all.
+  // A small machine answers 503 to requests whose turn comes too late. They are not counted, unless
+  // they are the majority.
   await until(
     'answers to be on their way',
     async () => (await committed(prisma, families)).size >= ON_THE_WAY_OUT - 10,
@@ -190,15 +191,14 @@ async function interrupt(
   return families.filter(({ sessionId }) => ids.has(sessionId))
 }
 
-/** Asks again, as clients do that had no answer, or a 503: each is given what was committed. */
+/** Retries, as clients do that got no answer, or a 503. Each gets what was committed. */
 async function retry(t: Test, url: string, families: TestFamily[]): Promise<void> {
   const answers = await Promise.all(
     families.map(({ refreshToken }) =>
       until('an answer', async () => {
         const answer = await refresh(url, refreshToken)
         if (answer.status !== 503) return answer
-        // Clients that do not wait, hundreds of them, would keep a small machine from ever
-        // answering.
+        // Hundreds of clients that do not wait would keep a small machine from ever answering.
         await sleep(200 + 300 * Math.random())
         throw new Error(`answered 503: ${JSON.stringify(answer.body)}`)
       })

@@ -4,8 +4,8 @@ import { build, restart } from '../support/server.js'
 import { elapse, makeFamily, outcomeOf, refresh } from '../support/refresh-fixtures.js'
 
 /*
- * AUTH_SECRET changes while apps hold refresh tokens that the old one has made. Tokens and rows
- * name the secret that they were made with.
+ * AUTH_SECRET changes while apps hold refresh tokens of the old secret. Tokens and rows name the
+ * secret that made them.
  */
 const [before, after] = [
   'the secret of yesterday: 1f0e9d8c7b6a5948',

@@ -4,8 +4,8 @@ import { until } from '../support/poll.js'
 import { makeFamily, outcomeOf, refresh, type TestFamily } from '../support/refresh-fixtures.js'
 
 /*
- * What changes while a refresh is under way: whoever comes first, no token and no copy may say
- * afterwards what is no longer so.
+ * Changes during a refresh: in whatever order they come, no token or copy may be out of date
+ * afterwards.
  */
 const running = await build(t)
 const {
@@ -59,7 +59,7 @@ t.test(
   }
 )
 
-/** Changes by hand are heard within a round of the outbox. */
+/** Changes by hand are known within a round of the outbox. */
 async function notAdmin(t: Test, node: Running, accessToken: string): Promise<void> {
   const deadline = Date.now() + 5_000
   let status = 200

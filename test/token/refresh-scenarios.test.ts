@@ -9,9 +9,9 @@ import {
 } from '../support/refresh-fixtures.js'
 
 /*
- * What happens to refresh tokens in the field, and the outcome that this server stands for. Other
- * servers' rules fail at least one of them: they sign out two tabs, or an app that lost an answer,
- * or they never notice a thief.
+ * Cases of refresh tokens in the field, and this server's outcome for each. Other servers' rules
+ * fail at least one of them: they sign out two tabs, or an app that lost an answer, or they never
+ * notice a thief.
  */
 const running = await build(t)
 const {
@@ -21,7 +21,7 @@ const {
   }
 } = running
 
-/** Somebody who holds a refresh token and uses it as a client does: keeps what it is given. */
+/** A client that holds a refresh token and keeps each new one. */
 class Holder {
   token: string
   last: RefreshAnswer | null = null

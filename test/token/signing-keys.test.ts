@@ -39,8 +39,8 @@ async function emptyStore(): Promise<Database> {
 }
 
 /**
- * A node's key ring, with a clock that the test may move; its reads are counted, and can be made to
- * fail or to arrive late.
+ * A node's signing keys, with a clock that the test may move. Its reads are counted, and can be
+ * made to fail or to arrive late.
  */
 function ringOn(
   prisma: PrismaClient,

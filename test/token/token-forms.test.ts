@@ -18,7 +18,7 @@ const running = await build(t, { gatewayClients: [`edge:${secret}`] })
 const { url, app } = running
 const COOKIE = app.holdfast.auth.cookieName
 
-/** A session whose signature has every character that base64url does without. */
+/** A session whose signature has every character that base64url replaces. */
 async function somebody(): Promise<Person & { forms: Record<string, string> }> {
   for (;;) {
     const person = await signUp(url)
@@ -73,8 +73,8 @@ t.test('P3: every form is good wherever a token is read', async (t) => {
       if (path.endsWith('get-session'))
         t.match(await answer.json(), { session: { id: ada.sessionId } }, name)
     }
-    // As README's command sends it, where + is a blank; properly encoded; and twice, so that both
-    // ways of answering are seen.
+    // As README's command sends it, where + means a space; properly encoded; and twice, so that
+    // both ways of answering are tested.
     for (const body of [
       `token=${token}`,
       `token=${token}`,

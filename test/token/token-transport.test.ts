@@ -23,7 +23,7 @@ interface Answer {
   } & Record<string, unknown>
 }
 
-/** An app: no cookies, and tokens when it asks for them. */
+/** An app: without cookies, and with tokens when it asks for them. */
 async function call(
   path: string,
   body: unknown,

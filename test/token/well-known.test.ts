@@ -123,7 +123,7 @@ t.test('an issuer below a prefix is found where RFC 8414 looks for it', async (t
   const port = await freePort()
   const baseUrl = `http://127.0.0.1:${port}`
   const host = Fastify({ pluginTimeout: 60_000 })
-  // The application around us has JWTs of its own, of either kind of registration.
+  // The host application has JWTs of its own, with either kind of registration.
   await host.register(fastifyJwt, { secret: 'the secret of the application around us' })
   await host.register(holdfast, {
     ...(await freshStore(t)),

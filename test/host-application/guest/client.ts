@@ -24,7 +24,7 @@ export interface Client {
   close(): void
 }
 
-/** Speaks HTTP/1.1: paths and methods that `fetch` would correct go out as they are. */
+/** Speaks HTTP/1.1. Paths and methods that `fetch` would correct are sent unchanged. */
 export function overHttp1(url: string): Client {
   const agent = new Agent({ keepAlive: true })
   return {
@@ -44,7 +44,7 @@ export function overHttp1(url: string): Client {
   }
 }
 
-/** Speaks HTTP/2 without TLS. It announces the length of no body. */
+/** Speaks HTTP/2 without TLS. It never announces the length of a body. */
 export function overHttp2(url: string): Client {
   let session: ClientHttp2Session | null = null
   return {

@@ -27,11 +27,11 @@ export interface Host {
   /** Fastify's options. */
   options?: object
   http2?: boolean
-  /** What it does before Holdfast is registered, or after it. */
+  /** What it does before or after Holdfast is registered. */
   setUp(app: FastifyInstance): unknown
-  /** Routes of its own beside the ones that all have. */
+  /** Its own routes, beside those that all have. */
   addRoutes?(app: FastifyInstance): unknown
-  /** What its own routes are asked. */
+  /** Requests to its own routes. */
   requests?: readonly Sent[]
 }
 
@@ -52,7 +52,7 @@ const preflight: Sent = {
 }
 const elsewhere: Sent = { method: 'GET', path: '/own', headers: { origin: 'https://evil.example' } }
 
-/** Answers what a proxy asks it, with the path. */
+/** A server that answers with the path of each request that a proxy sends it. */
 async function upstream(app: FastifyInstance): Promise<string> {
   const server = createServer((request: IncomingMessage, response) => {
     response.end(`upstream ${request.method} ${request.url}`)

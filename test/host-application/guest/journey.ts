@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Client, Received, Sent } from './client.js'
 
-/** What was answered to one request, without what is another each time. */
+/** The answer to one request, without the values that differ each time. */
 export interface Step {
   what: string
   status: number
@@ -26,7 +26,7 @@ const preflight = (origin: string) => ({
   'access-control-request-headers': 'content-type,x-custom'
 })
 
-/** Of these, each connection and each answer has its own. */
+/** Headers that each connection or answer has its own value of. */
 const passing = new Set([
   'date',
   'connection',
@@ -37,12 +37,12 @@ const passing = new Set([
 ])
 
 /**
- * From sign-up to revocation, by every kind of route and body that Holdfast has, with all that it
- * refuses on the way. Two servers that answer alike give the same list.
+ * From sign-up to revocation, by every kind of route and body that Holdfast has, with all refusals
+ * on the way. Two servers that answer alike give the same list.
  *
- * @param prefix where the routes hang
- * @param options.onSignedIn is given a credential while it is good
- * @param options.document whether the OpenAPI document is asked for, which takes a quarter of a
+ * @param prefix below which the routes are
+ * @param options.onSignedIn called with a credential while it is valid
+ * @param options.document whether the OpenAPI document is requested, which takes a quarter of a
  *   second to make
  */
 export async function journey(

@@ -30,7 +30,7 @@ interface Manifest {
 
 export const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest
 
-/** Packages that a host of these tests has, and Holdfast has not. */
+/** Packages that a host of these tests has, and Holdfast does not. */
 const ofHosts = [
   '@fastify/http-proxy',
   '@fastify/multipart',
@@ -42,12 +42,12 @@ const ofHosts = [
   'openapi-types'
 ]
 
-/** Somebody's project, outside of this one, in which the package is installed. */
+/** A project outside of this one, in which the package is installed. */
 export interface Project {
   folder: string
   /** Where the package was unpacked. */
   package: string
-  /** Runs a program of Node in it, with these variables and no others of this process. */
+  /** Runs a Node program in it, with only these variables. */
   run(
     args: string[],
     options?: { env?: Record<string, string>; cwd?: string }
@@ -55,9 +55,9 @@ export interface Project {
 }
 
 /**
- * Packs this tree as it was built, and installs the package in an empty project, without asking a
- * registry: what it and `hosts` depend on is linked from the packages that are installed here, and
- * nothing else is there to be found.
+ * Packs this tree as it was built, and installs the package in an empty project, without a
+ * registry. Its dependencies and those of `hosts` are linked from the packages installed here, and
+ * no others can be found.
  */
 export function installed(t: Pick<Test, 'teardown'>): Project {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-guest-'))

@@ -7,20 +7,18 @@ import { hosts, type Host } from './hosts.js'
 import { gateway, journey, trustedOrigin, type Step } from './journey.js'
 
 /*
- * Runs Holdfast inside one application after another, as the package that it is: this file lies in
- * a project of its own. It takes the applications' names and writes a line of JSON for each way in
+ * Runs Holdfast inside one application after another, as the installed package: this file is in a
+ * project of its own. It takes the applications' names, and writes a line of JSON for each order in
  * which each of them was put together.
  */
 export interface Visit {
   host: string
-  /** What came first; `alone` is the application without Holdfast. */
+  /** Which was registered first. `alone` is the application without Holdfast. */
   first: 'host' | 'holdfast' | 'alone'
   journey: Step[]
-  /**
-   * What one of the application's own routes says, which is guarded: to nobody, and to somebody.
-   */
+  /** The answers of the application's guarded route: without a session, and with one. */
   guarded: string[]
-  /** What the application answers on its own routes. */
+  /** The answers of the application's own routes. */
   own: string[]
 }
 
