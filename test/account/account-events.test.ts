@@ -111,7 +111,7 @@ t.test(
   }
 )
 
-t.test('O15: what administrators do is told, with who they are and to whom', async (t) => {
+t.test('O15: acts of administrators are events, with the actor and the user', async (t) => {
   const running = await build(t, { roles: ['editor'] })
   const admin = await administrator(running)
   const { user } = (await answered(
@@ -281,7 +281,7 @@ t.test(
   }
 )
 
-t.test("O15: what somebody does as somebody else is the administrator's doing", async (t) => {
+t.test('O15: an act in an impersonation has the administrator as actor', async (t) => {
   const running = await build(t)
   const admin = await administrator(running)
   const ada = await signUp(running.url)

@@ -298,7 +298,7 @@ t.test(
   }
 )
 
-t.test('O17: somebody who deleted their account can be erased later', async (t) => {
+t.test('O17: a user who deleted their account can be erased later', async (t) => {
   const ada = await newMarked()
   await nextStep(running, ada.id)
   t.equal((await ada.browser.post('/api/auth/delete-user', { password })).status, 200)
@@ -347,7 +347,7 @@ t.test('O17: administrators erase over HTTP, after a recent sign-in', async (t) 
   )
 })
 
-t.test('O17: an administrator who loses the right meanwhile erases nobody', async (t) => {
+t.test('O17: an administrator who loses the right during the call erases no user', async (t) => {
   const admin = await newAdmin(running)
   const ada = await signUp(url)
   await makeAdmin(running, ada)

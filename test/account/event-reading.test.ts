@@ -68,7 +68,7 @@ async function somebody(by: Person): Promise<{ ada: Person; ended: string[] }> {
   return { ada, ended: [phone.sessionId, tablet.sessionId] }
 }
 
-t.test('O5: an administrator sees why somebody was signed out', async (t) => {
+t.test('O5: an administrator sees why a user was signed out', async (t) => {
   const root = await newAdmin()
   const {
     ada,
@@ -186,7 +186,7 @@ t.test('O5: lists come in pages that have a bound', async (t) => {
     t.equal((await ask(root.browser, admin(wrong))).status, 400, wrong)
 })
 
-t.test('O5: nobody but an administrator sees others, and no access token does', async (t) => {
+t.test('O5: only an administrator sees other users, and no access token does', async (t) => {
   const root = await newAdmin()
   const {
     ada,
@@ -302,7 +302,7 @@ t.test(
 )
 
 t.test(
-  "O5: somebody who takes an address that another person had sees nothing of that person's",
+  "O5: a user who takes an address that another user had sees nothing of that user's",
   async (t) => {
     const root = await newAdmin()
     const ada = await signUp(url)
@@ -328,7 +328,7 @@ t.test(
 )
 
 t.test(
-  'O5: attempts that were refused before anybody looked whose name it is are found with the user',
+  'O5: attempts that were refused before the account was looked up are found with the user',
   async (t) => {
     const limited = await build(t, { rateLimit: true })
     const ada = await signUp(limited.url)

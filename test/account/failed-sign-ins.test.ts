@@ -464,7 +464,7 @@ t.test('O15: erasing a person keeps what happened and drops what names them', as
   )
 })
 
-t.test('O15: an attempt at an account that is gone when it is written names nobody', async (t) => {
+t.test('O15: an attempt at an account that is gone when it is written names no user', async (t) => {
   const running = await build(t)
   const node = new FailedAttempts({
     prisma: running.app.holdfast.prisma,

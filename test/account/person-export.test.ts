@@ -176,7 +176,7 @@ t.test(
 )
 
 t.test(
-  'O17: a person exports after a recent sign-in, administrators export anybody, and nobody else does',
+  'O17: a person exports after a recent sign-in, administrators export any user, and no others can',
   async (t) => {
     const ada = await signUp(url)
     const admin = await newAdmin(running)
@@ -256,7 +256,7 @@ t.test(
 )
 
 t.test(
-  'O17: of nobody nothing is exported, and what is left of somebody who is gone',
+  'O17: for an unknown id nothing is exported, and for a deleted user what is left',
   async (t) => {
     t.match(await command(running.options, ['user', 'export', randomUUID()]), {
       status: 1,

@@ -100,7 +100,7 @@ t.test(
   }
 )
 
-t.test('P10: whoever is not signed in is told so: 401', async (t) => {
+t.test('P10: a client that is not signed in gets a 401', async (t) => {
   const nobody = new Browser(url)
   const gone = await signUp(url)
   await gone.browser.post('/api/auth/sign-out')
@@ -351,7 +351,7 @@ t.test('P5: two session cookies are no dead end', async (t) => {
   t.strictSame(expiredSessionCookies(auth).length, 1, 'without COOKIE_DOMAIN there is one form')
 })
 
-t.test('S27: what can do nothing here is 404, and asks nobody', async (t) => {
+t.test('S27: an endpoint that is off answers 404 without I/O', async (t) => {
   const { browser } = await signUp(url)
   const counts = await counting(async () => {
     for (const path of [

@@ -91,7 +91,7 @@ t.test(
   }
 )
 
-t.test('B: a flush signs nobody out, and the cache is filled again', { skip }, async (t) => {
+t.test('B: a flush signs no user out, and the cache is filled again', { skip }, async (t) => {
   const { redis, ada } = await buildWithRedis(t)
   await redis.flush()
   t.equal(await sessionState(ada.browser), 'valid')

@@ -250,7 +250,7 @@ for (const [what, lose] of [
 }
 
 t.test(
-  'S8: a sign-in that lifts a ban which has run out does not lift the one that comes meanwhile',
+  'S8: a sign-in that lifts an expired ban does not lift one that is set at the same time',
   onPostgres,
   async (t) => {
     const admin = await newAdmin(running)
@@ -509,7 +509,7 @@ t.test('S16: a role that there is not is refused', async (t) => {
   )
 })
 
-t.test('S21: internal fields are refused in create, update and where, whoever asks', async (t) => {
+t.test('S21: internal fields are refused to everyone in create, update and where', async (t) => {
   const admin = await newAdmin(running)
   const ada = await signUp(url)
   const before = JSON.stringify(await prisma.user.findUniqueOrThrow({ where: { id: ada.id } }))

@@ -26,7 +26,7 @@ async function send(
 
 const causeOf = ({ body }: { body: string }) => (JSON.parse(body) as { cause: string }).cause
 
-t.test('handles and hashes authenticate nobody, as cookie or as bearer', async (t) => {
+t.test('handles and hashes do not authenticate, as cookie or as bearer', async (t) => {
   const ada = await signUp(url)
   const row = await running.app.holdfast.prisma.session.findUniqueOrThrow({
     where: { id: ada.sessionId }
@@ -139,7 +139,7 @@ t.test('a cookie that is no good does not make a browser an app', async (t) => {
   t.notOk(answer.headers.has('set-auth-token'))
 })
 
-t.test("a bearer beside somebody else's cookie decides alone", async (t) => {
+t.test("a bearer beside another user's cookie decides alone", async (t) => {
   const ada = await signUp(url)
   const eve = await signUp(url)
   const authorization = `Bearer ${ada.bearer}`
@@ -320,7 +320,7 @@ t.test(
 // A script on a page could otherwise use its httpOnly cookie to get a one-time token, and turn that
 // into a token to carry away.
 t.test(
-  'a one-time token gives a page a cookie, and only somebody who is no page a token',
+  'a one-time token gives a page a cookie, and only a client that is no page a token',
   async (t) => {
     const ada = await signUp(url)
     const ask = async () =>

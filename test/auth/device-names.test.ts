@@ -202,7 +202,7 @@ t.test(
 )
 
 t.test(
-  'O16: a name that is none is refused, and so is one for a session of somebody else',
+  "O16: an invalid name is refused, and so is a name for another user's session",
   async (t) => {
     const ada = await signUp(url)
     for (const body of [

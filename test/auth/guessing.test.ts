@@ -110,7 +110,7 @@ t.test('S6: nothing is computed for clients that went away', async (t) => {
   )
 })
 
-t.test('S6: a password that cannot be checked changes nothing, and signs nobody out', async (t) => {
+t.test('S6: a password that cannot be checked changes nothing, and ends no session', async (t) => {
   const ada = await signUp(url)
   const browser = new Browser(url)
   for (const [name, value] of ada.browser.cookies) browser.cookies.set(name, value)
@@ -349,7 +349,7 @@ t.test(
 )
 
 t.test(
-  'S24: however many proofs of an account somebody has collected, they guess little',
+  'S24: an attacker with many proofs of an account can still make only few guesses',
   async (t) => {
     const { email } = await signUp(url)
     const { holdfast } = running.app

@@ -171,7 +171,7 @@ t.test('no answer to a request with a session cookie has held a token', async (t
   t.strictSame(leaks, [])
 )
 
-t.test('whoever loses the right to impersonate loses the impersonation', async (t) => {
+t.test('an administrator who loses the right to impersonate loses the impersonation', async (t) => {
   for (const lose of ['ban', 'role', 'revoke'] as const) {
     const chief = await newAdmin(running)
     const admin = await newAdmin(running)

@@ -76,7 +76,7 @@ t.test('one session is revoked by its handle', async (t) => {
   t.equal(await sessionState(laptop.browser), 'valid')
 })
 
-t.test("somebody else's handle revokes nothing", async (t) => {
+t.test("another user's handle revokes nothing", async (t) => {
   const ada = await newPerson(url)
   const mallory = await newPerson(url)
   t.match(await mallory.client.revokeSession({ token: `hsh1_${ada.sessionId}` }), {

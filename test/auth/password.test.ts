@@ -38,7 +38,7 @@ t.test('a core is left to the event loop, and a thread of libuv to others', asyn
   t.strictSame([1, 2, 3, 4, 64].map(hashesAtOnce), [1, 1, 2, 3, 3])
 })
 
-t.test('hashes wait their turn, and a failed one keeps nobody waiting', async (t) => {
+t.test('hashes wait their turn, and a failed one does not block others', async (t) => {
   const atOnce = hashesAtOnce(availableParallelism())
   const ended: number[] = []
   const all = Array.from({ length: 3 * atOnce }, async (_, i) => {

@@ -236,7 +236,7 @@ t.test(
   }
 )
 
-t.test('P15: a session that nobody was given does not stay', async (t) => {
+t.test('P15: a session whose token was not delivered does not stay', async (t) => {
   const ada = await signUp(url)
   const { auth } = running.app.holdfast
   const handler = auth.handler.bind(auth)

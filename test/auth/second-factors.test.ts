@@ -312,7 +312,7 @@ t.test('S7: of enrolments that are begun at once one is left', async (t) => {
 const onPostgres = { skip: storage === 'embedded' && 'one connection' }
 
 t.test(
-  'S7: an enrolment that somebody else begins while one is finished replaces nothing',
+  'S7: an enrolment that another client begins while one is finished replaces nothing',
   onPostgres,
   async (t) => {
     const laptop = await newPerson(url)

@@ -56,7 +56,7 @@ t.test(
 )
 
 t.test(
-  'a code that is used while its factors are encrypted anew stays used, and they are encrypted anew after all',
+  'a code that is used while its factors are re-encrypted stays used, and they are re-encrypted after all',
   async (t) => {
     const running = await build(t)
     const { prisma } = running.app.holdfast

@@ -31,7 +31,7 @@ const settled = async () =>
   })
 
 t.test(
-  'what is asked together is asked once, and what comes meanwhile is asked after it came',
+  'items that arrive together are one batch, and later ones are sent after they arrived',
   async (t) => {
     const { asked, ask } = asking({ maxWaitMs: 10_000 })
     const first = [ask('a'), ask('b'), ask('a')]
@@ -103,7 +103,7 @@ t.test(
   }
 )
 
-t.test('a fault is told to all who asked, and to nobody else', async (t) => {
+t.test('a fault rejects all items of its batch, and no others', async (t) => {
   const { asked, ask } = asking()
   const first = [ask('a'), ask('b')]
   await settled()
@@ -115,7 +115,7 @@ t.test('a fault is told to all who asked, and to nobody else', async (t) => {
   t.equal(await second, 'c1')
 })
 
-t.test("it is asked in nobody's context, and answered in that of who asked", async (t) => {
+t.test("a batch runs in no caller's context, and each caller keeps its own", async (t) => {
   const context = new AsyncLocalStorage<string>()
   const seen: (string | undefined)[] = []
   const batcher = new Batcher(async (questions: readonly string[]) => {

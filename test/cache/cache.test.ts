@@ -84,7 +84,7 @@ t.test(
   }
 )
 
-t.test('garbage asks nobody', async (t) => {
+t.test('garbage costs no I/O', async (t) => {
   const running = await build(t)
   const ada = await signUp(running.url)
   const [token = '', signature = ''] = ada.bearer.split('.')
@@ -207,7 +207,7 @@ t.test(
 )
 
 t.test(
-  'a copy in Redis that nobody can read is none, and costs the others nothing',
+  'an unreadable copy in Redis is a miss, and does not affect the others',
   onlyWithRedis,
   async (t) => {
     const running = await build(t, { localCache: false })

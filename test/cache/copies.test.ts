@@ -152,7 +152,7 @@ async function warm(running: Running, person: Person): Promise<void> {
 }
 
 t.test(
-  'S9: whoever can write to Redis is nobody else, has no other role, and signs nobody out',
+  'S9: an attacker who can write to Redis gets no other user or role, and signs no user out',
   onlyWithRedis,
   async (t) => {
     const running = await build(t, { localCache: false })
@@ -239,7 +239,7 @@ t.test(
 )
 
 t.test(
-  'S9: a copy that somebody writes back lives no longer than it would have',
+  'S9: a copy that an attacker writes back lives no longer than it would have',
   onlyWithRedis,
   async (t) => {
     const running = await build(t, { localCache: false, cacheTtlSeconds: 3 })

@@ -52,7 +52,7 @@ async function tokensFor({ email }: Person): Promise<string> {
   return ((await response.json()) as { tokens: { refresh_token: string } }).tokens.refresh_token
 }
 
-t.test('P13: a banned person is told so, and a deleted one, whoever answers', async (t) => {
+t.test('P13: a banned person is told so, and a deleted one, by every layer', async (t) => {
   const admin = await newAdmin(running)
   const [banned, removed, deleted] = [await signUp(url), await signUp(url), await signUp(url)]
   const bannedPhone = await signIn(url, banned.email)
@@ -96,7 +96,7 @@ t.test('P13: a banned person is told so, and a deleted one, whoever answers', as
 })
 
 t.test(
-  'P13: who acted as somebody else and is banned is told that the session has ended',
+  "P13: a banned administrator's impersonation is told that the session has ended",
   async (t) => {
     const [chief, admin] = [await newAdmin(running), await newAdmin(running)]
     const ada = await signUp(url)

@@ -59,7 +59,7 @@ async function refresh({ url }: Running, refreshToken: string): Promise<number> 
   ).status
 }
 
-t.test('a check of a session that this process knows asks nobody', async (t) => {
+t.test('a check of a session that this process knows costs no I/O', async (t) => {
   const running = await build(t)
   const ada = await signUp(running.url)
   await warm(running, ada.bearer)
@@ -77,7 +77,7 @@ t.test(
   }
 )
 
-t.test('a check of a session that nobody has asked about is one query', async (t) => {
+t.test('the first check of a session is one query', async (t) => {
   const running = await build(t)
   const ada = await signUp(running.url)
   await warm(running, ada.bearer)

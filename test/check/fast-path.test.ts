@@ -337,7 +337,7 @@ t.test(
   }
 )
 
-t.test('whoever must be asked is asked once', async (t) => {
+t.test('a check that needs I/O is made once', async (t) => {
   const server = await watched(t, { localCache: false })
   const [ada, bob] = [await signUp(server.url), await signUp(server.url)]
   await verify(server, ada.bearer)

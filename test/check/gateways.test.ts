@@ -216,7 +216,7 @@ t.test('GATEWAY_CLIENTS names gateways, which can be disabled as well', async (t
 })
 
 t.test(
-  'while the store is away a known gateway is answered, and of others nobody knows',
+  'while the store is down a known gateway is answered, and an unknown one gets a 503',
   { skip: storage === 'embedded' && 'the embedded store is in this process' },
   async (t) => {
     const options = await freshStore(t)

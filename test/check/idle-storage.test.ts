@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { disableWhenIdle } from '../../src/async-local-storage-node20.js'
 
-t.test('a call finds its value wherever it goes on, whoever else comes and goes', async (t) => {
+t.test('a call finds its value wherever it goes on, whatever other calls do', async (t) => {
   const storage = disableWhenIdle(new AsyncLocalStorage<string>())
   const call = (value: string, turns: number) =>
     storage.run(value, async () => {

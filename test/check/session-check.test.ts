@@ -152,7 +152,7 @@ t.test('a thousand tokens cost one query, and then nothing', async (t) => {
   t.strictSame(garbage, { queries: 0, commands: 0 })
 })
 
-t.test('a copy is as old as it says, and answers nobody who wants a younger one', async (t) => {
+t.test('a copy is as old as it says, and answers no request for a younger one', async (t) => {
   const [ada] = (await devices(running, 1)) as [Person]
   await warm(running, ada)
   const [first] = await checkAll(running, [ada.bearer])

@@ -181,7 +181,7 @@ t.test('every role that is asked for is required', async (t) => {
   t.equal((await ask('/verify?role=admin', credential)).headers['remote-groups'], 'admin,auditor')
 })
 
-t.test('what the configuration of a proxy gets wrong lets nobody in', async (t) => {
+t.test('a mistake in the configuration of a proxy lets no one in', async (t) => {
   for (const path of [
     '/verify?rol=admin',
     '/verify?role=',

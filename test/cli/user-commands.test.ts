@@ -236,7 +236,7 @@ t.test('O4: users are listed in pages and found by a part of address or name', a
   ])
 })
 
-t.test('O4: support sees sessions, factor, ban and when somebody was last here', async (t) => {
+t.test('O4: support sees sessions, factor, ban and when a user was last seen', async (t) => {
   const ada = await newPerson(open.url)
   await enrol(ada)
   await signUp(open.url)
@@ -421,7 +421,7 @@ t.test(
 )
 
 t.test(
-  'O4: nobody is asked without a terminal, and a password is no word of a command',
+  'O4: without a terminal no password is asked for, and none is a word of a command',
   async (t) => {
     const ada = await signUp(open.url)
     const secret = 'hunter2-and-more'

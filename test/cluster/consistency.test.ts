@@ -5,7 +5,7 @@ import { storage } from '../support/server.js'
 
 const skip = storage === 'embedded' && 'an embedded store has one node and no Redis'
 
-t.test('no answer is stale and nobody is signed out, whatever fails', { skip }, async (t) => {
+t.test('no answer is stale and no user is signed out, whatever fails', { skip }, async (t) => {
   const seed = Number(process.env['TEST_SEED'] ?? Math.floor(Date.now() / 1_000) % 1_000_000)
   const report = await runChecker({ seconds: 30, seed })
   if (!report) throw new Error('PostgreSQL (initdb, postgres) and redis-server are needed')

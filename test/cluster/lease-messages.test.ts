@@ -13,7 +13,7 @@ t.test('S9: messages of nodes are read as they were written', async (t) => {
   for (const message of messages) t.strictSame(parseMessage(JSON.stringify(message)), message)
 })
 
-t.test('S9: whatever somebody else publishes is no message', async (t) => {
+t.test('S9: a text that no node has published is not a message', async (t) => {
   for (const text of [
     '',
     'null',

@@ -28,7 +28,7 @@ t.test(
 )
 
 t.test(
-  'a database that is far away holds nobody back: what takes long to open does not keep others from being opened',
+  'a distant database delays no caller: a connection that opens slowly does not keep others from being opened',
   { skip },
   async (t) => {
     const { line, pool } = await openBehindLine(t, {})
@@ -41,7 +41,7 @@ t.test(
 )
 
 t.test(
-  'connections that are refused or not answered are given up, and keep nobody out later',
+  'connections that are refused or not answered are given up, and block no later caller',
   { skip },
   async (t) => {
     const { line, pool } = await openBehindLine(t, {})

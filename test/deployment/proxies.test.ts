@@ -529,7 +529,7 @@ for (const proxy of names) {
 const askedOften = [...names, 'apache2 as a resource server'] as Proxy[]
 for (const proxy of askedOften) {
   t.test(
-    `S25: ${proxy} lets in whom Holdfast knows, and nobody else, and keeps the session cookie from the application`,
+    `S25: ${proxy} lets in only users whom Holdfast knows, and keeps the session cookie from the application`,
     { skip: missing(proxy) },
     async (t) => {
       const front = fronts.get(proxy)
@@ -758,7 +758,7 @@ t.test(
 )
 
 t.test(
-  'a script of Apache that cannot run, and a location without a question, let nobody in',
+  'an Apache script that cannot run, and a location without a check, let no one in',
   { skip: missing('apache2') },
   async (t) => {
     const ada = await signUp(running.url)
@@ -813,7 +813,7 @@ t.test(
 )
 
 t.test(
-  'O10: while Holdfast is stopped nobody gets in, and nobody hears that they are signed out',
+  'O10: while Holdfast is stopped no one gets in, and no one is told that they are signed out',
   async (t) => {
     const ada = await signUp(running.url)
     for (const [proxy, front] of fronts)

@@ -193,7 +193,7 @@ t.test('a body of a megabyte is refused before it is read', async (t) => {
   await refusedBecause(t, response, 413, 'payload_too_large')
 })
 
-t.test('nobody raises their own rank', async (t) => {
+t.test('no user can raise their own role', async (t) => {
   const before = await readCredentials(prisma)
   for (const field of [
     'role',

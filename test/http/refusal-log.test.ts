@@ -27,7 +27,7 @@ async function lineOf(
   )
 }
 
-t.test('O15: the line about a refusal has its cause, and whom it was about', async (t) => {
+t.test('O15: the line about a refusal has its cause, and the user it was about', async (t) => {
   const running = await build(t)
   const { url } = running
   const ada = await signUp(url)

@@ -63,7 +63,7 @@ t.test(
   }
 )
 
-t.test('a collector that is away harms nobody', async (t) => {
+t.test('a collector that is down affects no request', async (t) => {
   const { url } = await build(t, { otlpEndpoint: 'http://127.0.0.1:9' })
   t.equal((await fetch(`${url}/health/live`)).status, 200)
 })

@@ -121,7 +121,7 @@ t.test(
 )
 
 t.test(
-  'a subscription that fell silent is made anew, while renewals are answered',
+  'a subscription that fell silent is opened again, while renewals are answered',
   { skip },
   async (t) => {
     const cluster = await TestCluster.open(t, { leaseMs: 400 })

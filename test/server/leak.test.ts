@@ -176,7 +176,7 @@ t.test(
   }
 )
 
-t.test('nothing that the store holds authenticates anybody', async (t) => {
+t.test('nothing that the store holds authenticates a client', async (t) => {
   const values = new Set(
     [...rows.values()].flat().flatMap((row) => Object.values(row).flatMap(textsOf))
   )

@@ -70,7 +70,7 @@ t.test('a server without Redis is ready', production, async (t) => {
 })
 
 t.test(
-  'SIGTERM lets an open request end, and nobody waits where nobody asks about readiness',
+  'SIGTERM lets an open request end, without a wait if readiness was not asked for',
   async (t) => {
     const server = await startServer(t, { ...(await freshStore(t)), drainDelayMs: 30_000 })
     const { email } = await signUp(server.url)

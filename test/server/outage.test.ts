@@ -197,7 +197,7 @@ async function worksAgain(t: Test, running: Running, people: Person[]): Promise<
   }
 }
 
-t.test('a store that answers with errors: nobody is signed out, nothing is claimed', async (t) => {
+t.test('a store that answers with errors: no user is signed out, nothing is claimed', async (t) => {
   const running = await build(t, { ...uncached, oneTimeTokens: true })
   const { ada, phone, calls } = await populate(running)
   const rename = async (from: string, to: string) => {
@@ -275,7 +275,7 @@ t.test('a statement that fails inside a transaction never becomes a success', as
 })
 
 t.test(
-  'a statement that waits too long for a lock: its connection is not lent to anybody else',
+  'a statement that waits too long for a lock: its connection is not given to another caller',
   { skip: storage === 'embedded' && 'embedded storage has one connection' },
   async (t) => {
     const running = await build(t, { ...uncached, databasePoolSize: 2 })

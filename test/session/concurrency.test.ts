@@ -206,7 +206,7 @@ t.test(
 )
 
 t.test(
-  'a change of somebody by an administrator and one of that administrator do not wait for each other',
+  "an administrator's change of a user and a change of that administrator do not deadlock",
   { skip: storage === 'embedded' && 'one connection' },
   async (t) => {
     const target = await signUp(url)
@@ -259,7 +259,7 @@ t.test(
   }
 )
 
-t.test('update-user never brings back a session that signs out meanwhile', async (t) => {
+t.test('update-user never brings back a session that signs out at the same time', async (t) => {
   await repeat(1_000, async (round) => {
     const person = await signUp(url)
     const cookie = cookiesOf(person)
@@ -360,7 +360,7 @@ async function untilFirstUseIsWritten({ sessionId }: Person): Promise<void> {
 }
 
 t.test(
-  'a batch of notes of use does not wait for a row that somebody holds',
+  'a batch of notes of use does not wait for a locked row',
   { skip: storage !== 'postgres' && 'the embedded store has one connection' },
   async (t) => {
     const [held, free] = [await signUp(url), await signUp(url)]

@@ -238,7 +238,7 @@ t.test(
 )
 
 t.test(
-  'S4: proofs that have expired are removed by retention, and not while somebody waits for an answer',
+  'S4: proofs that have expired are removed by retention, and not while a client waits for an answer',
   async (t) => {
     await prisma.verification.create({
       data: {
@@ -664,7 +664,7 @@ t.test('S3: past the cap a sign-in ends what was idle for longest', async (t) =>
   )
 })
 
-t.test('S3: a session that another network began and nobody used waits for its turn', async (t) => {
+t.test('S3: an unused session of another network waits for its turn', async (t) => {
   const ada = await signUp(capped.url)
   await begin(ada.email, '198.51.100.1')
   await begin(ada.email, '198.51.100.2')
@@ -672,7 +672,7 @@ t.test('S3: a session that another network began and nobody used waits for its t
   t.equal((await begin(ada.email, '198.51.100.3')).status, 200)
 })
 
-t.test('S3: whoever signs in again in the same browser needs no room', async (t) => {
+t.test('S3: a second sign-in in the same browser needs no room', async (t) => {
   const ada = await signUp(capped.url)
   await Promise.all([1, 2].map(() => signIn(capped.url, ada.email)))
   t.equal(
@@ -715,7 +715,7 @@ t.test('S3: who has more than the cap comes down to it with the next sign-in', a
   t.equal((await liveOf(ada.id)).length, CAP)
 })
 
-t.test("S3: an impersonation takes nobody's session, and has a cap by administrator", async (t) => {
+t.test('S3: an impersonation ends no session, and has a cap by administrator', async (t) => {
   const admin = await newAdmin(capped)
   const ada = await signUp(capped.url)
   await Promise.all([1, 2].map(() => signIn(capped.url, ada.email)))

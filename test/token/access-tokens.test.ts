@@ -108,7 +108,7 @@ t.test('an access token is accepted wherever a session is asked for', async (t) 
   )
 })
 
-t.test('it decides alone, and a JWT of somebody else does not count', async (t) => {
+t.test("it decides alone, and another issuer's JWT does not count", async (t) => {
   const [ada, bob] = [await signUp(url), await signUp(url)]
   const asBob = await ada.browser.get('/session', { authorization: `Bearer ${await issue(bob)}` })
   t.match(await asBob.json(), { user: { id: bob.id } }, 'not the cookie')
@@ -360,7 +360,7 @@ t.test('a key that has gone takes with it what it had verified', async (t) => {
   )
 })
 
-t.test('a check of an access token that was seen before asks nobody', async (t) => {
+t.test('a check of an access token that was seen before costs no I/O', async (t) => {
   const token = await issue(await signUp(url))
   await stateOf(token)
   // A node without its lease asks the store, which may happen once on a busy machine.

@@ -58,7 +58,7 @@ t.test(
 )
 
 t.test(
-  "a token whose secret this node was not given is nobody's guess: 503, and nothing ends",
+  'a token whose secret this node was not given does not count as a guess: 503, and nothing ends',
   async (t) => {
     const running = await build(t, { authSecret: after })
     const family = await makeFamily({

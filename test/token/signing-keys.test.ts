@@ -206,7 +206,7 @@ t.test('two rotations at once: one is done, the other finds the next key too you
 })
 
 t.test(
-  'nodes learn of a rotation without a restart, and accept what the others sign meanwhile',
+  'nodes learn of a rotation without a restart, and accept what the others sign until then',
   { skip: storage === 'embedded' && 'an embedded store has one process' },
   async (t) => {
     const one = await build(t)
@@ -234,7 +234,7 @@ t.test(
 )
 
 t.test(
-  'a key that is unknown here is looked for once a second, and nobody is refused meanwhile',
+  'an unknown key is looked for once a second, and no token is refused before that',
   async (t) => {
     const { prisma } = await emptyStore()
     const [node, other] = [ringOn(prisma), ringOn(prisma)]

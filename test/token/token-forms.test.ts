@@ -248,7 +248,7 @@ t.test(
   }
 )
 
-t.test("the body's `token` authenticates nobody", async (t) => {
+t.test("the body's `token` does not authenticate", async (t) => {
   const response = await new Browser(url).post('/api/auth/sign-in/email', {
     email: ada.email,
     password
