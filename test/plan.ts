@@ -20,10 +20,10 @@ export interface Plan {
 /** It shows the store's own behaviour: SQL, transactions, locks. */
 const both: Plan = { suite: 'standard', stores: 'both', pooled: false }
 const pooled: Plan = { ...both, pooled: true }
-const quickBoth: Plan = { ...both, suite: 'quick' }
 const quickPooled: Plan = { ...pooled, suite: 'quick' }
 /** It shows what HTTP, better-auth or the command line do above the store. */
 const either: Plan = { suite: 'standard', stores: 'either', pooled: false }
+const eitherPooled: Plan = { ...either, pooled: true }
 const quickEither: Plan = { ...either, suite: 'quick' }
 const long: Plan = { suite: 'long', stores: 'both', pooled: false }
 const storeless: Plan = { suite: 'quick', stores: 'none', pooled: false }
@@ -32,20 +32,20 @@ const longStoreless: Plan = { suite: 'long', stores: 'none', pooled: false }
 /** By the path below `test/`, without `.test.ts`. A file that is not here has the plan `both`. */
 const plans: Record<string, Plan> = {
   structure: storeless,
-  'account/account-events': pooled,
+  'account/account-events': eitherPooled,
   'account/erasure': either,
   'account/event-reading': either,
   'account/failed-sign-ins': either,
   'account/person-export': either,
-  'auth/auth-errors': quickEither,
+  'auth/auth-errors': either,
   'auth/better-auth-regressions': either,
   'auth/better-auth-regressions-redis': either,
-  'auth/bridge': quickEither,
+  'auth/bridge': either,
   'auth/compat': either,
   'auth/cookies': either,
-  'auth/credential-rights': pooled,
-  'auth/credentials': quickBoth,
-  'auth/derived-sessions': pooled,
+  'auth/credential-rights': eitherPooled,
+  'auth/credentials': quickEither,
+  'auth/derived-sessions': eitherPooled,
   'auth/device-names': either,
   'auth/guessing': either,
   'auth/hash-queue': storeless,
@@ -53,8 +53,8 @@ const plans: Record<string, Plan> = {
   'auth/official-client-admin': either,
   'auth/official-client-factors': either,
   'auth/password': storeless,
-  'auth/recent-sign-in': pooled,
-  'auth/second-factors': pooled,
+  'auth/recent-sign-in': eitherPooled,
+  'auth/second-factors': eitherPooled,
   'auth/secret-rotation': either,
   'auth/secret-rotation-factors': either,
   'auth/totp': storeless,
@@ -64,12 +64,12 @@ const plans: Record<string, Plan> = {
   'cache/copies': either,
   'cache/shared-cache': either,
   'check/authority': either,
-  'check/causes': quickBoth,
+  'check/causes': quickEither,
   'check/costs': both,
   'check/fast-path': either,
   'check/gateways': either,
   'check/idle-storage': storeless,
-  'check/introspection': quickEither,
+  'check/introspection': either,
   'check/session-check': quickPooled,
   'check/verify': quickEither,
   'cli/cli': both,
@@ -82,14 +82,14 @@ const plans: Record<string, Plan> = {
   'cluster/rolling': long,
   'database/database-pool': either,
   'database/database-url': storeless,
-  'database/migrate': both,
+  'database/migrate': either,
   'database/postgresql': either,
   'database/postgresql-failover': long,
   'deployment/compose': storeless,
   'deployment/deployment': storeless,
   'deployment/kubernetes': storeless,
   'deployment/proxies': either,
-  'deployment/readme': quickEither,
+  'deployment/readme': either,
   'host-application/guest': longStoreless,
   'host-application/guest-hosts': longStoreless,
   'host-application/host-application': either,
@@ -99,8 +99,8 @@ const plans: Record<string, Plan> = {
   'http/fuzz': either,
   'http/log-leak': either,
   'http/metrics': either,
-  'http/openapi': quickEither,
-  'http/openapi-mobile': quickEither,
+  'http/openapi': either,
+  'http/openapi-mobile': either,
   'http/rate-limit': either,
   'http/refusal-log': either,
   'http/security': either,
@@ -116,22 +116,22 @@ const plans: Record<string, Plan> = {
   'server/lifecycle': either,
   'server/outage': both,
   'server/start': both,
-  'session/concurrency': pooled,
+  'session/concurrency': eitherPooled,
   'session/many-sessions': both,
   'session/sessions': quickPooled,
   'token/access-tokens': quickEither,
   'token/oauth-clients': either,
   'token/refresh': quickPooled,
-  'token/refresh-bugs': quickEither,
+  'token/refresh-bugs': either,
   'token/refresh-model': either,
   'token/refresh-networks': either,
   'token/refresh-peppers': either,
   'token/refresh-races': pooled,
   'token/refresh-scenarios': either,
   'token/signing-keys': pooled,
-  'token/token-forms': quickEither,
+  'token/token-forms': either,
   'token/token-transport': either,
-  'token/well-known': quickEither
+  'token/well-known': either
 }
 
 /** The plan of a test file, by its path below `test/` without `.test.js`. */
