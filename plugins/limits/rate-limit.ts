@@ -1,3 +1,4 @@
+import { callbackify } from 'node:util'
 import fastifyRateLimit, {
   type FastifyRateLimitStore,
   type FastifyRateLimitStoreCtor,
@@ -43,17 +44,16 @@ export function openCounts(app: FastifyInstance, holdfast: Holdfast): Counts | n
   return { budgets: new Budgets(store), store }
 }
 
-/** Makes @fastify/rate-limit count in the store of the budgets. */
+/** Has @fastify/rate-limit count where budgets are counted. */
 function counterOn(store: BudgetStore): FastifyRateLimitStoreCtor {
+  const take = callbackify(async (key: string, windowMs: number) => {
+    const { current, remainingMs } = await store.take(key, windowMs)
+    return { current, ttl: remainingMs }
+  })
   return class implements FastifyRateLimitStore {
-    incr: FastifyRateLimitStore['incr'] = (key, done, windowMs) => {
-      store.take(key, windowMs).then(
-        ({ current, remainingMs }) => done(null, { current, ttl: remainingMs }),
-        (error: unknown) => done(error instanceof Error ? error : new Error(String(error)))
-      )
-    }
+    incr: FastifyRateLimitStore['incr'] = (key, done, windowMs) => take(key, windowMs, done)
 
-    // Routes share a count by the name in its key, so no route gets a store of its own.
+    // Routes share a count by the name in its key, and not by their own.
     child(): this {
       return this
     }

@@ -38,8 +38,8 @@ async function configured(): Promise<Config> {
 }
 
 /**
- * A variable that is not read changes nothing, and nobody would see why. A worker's environment is
- * that of the process above.
+ * Warns of misspelt variables, which would otherwise have no effect without a message. A worker
+ * does not warn: its environment is the supervisor's.
  */
 function warned<T>({ config, misspelt }: { config: T; misspelt: string[] }): T {
   if (cluster.isPrimary) for (const line of misspelt) process.stderr.write(`holdfast: ${line}\n`)

@@ -6,12 +6,11 @@ import { AppError } from '../errors.js'
 const MOST_BYTES = 4_096
 
 /**
- * Reads a password for a command: what stands on standard input, or what a person types on a
- * terminal, twice and without an echo. It is never a word of a command: those are seen by other
- * users of the machine, and kept in the shell's history.
+ * Reads a password for a command: from standard input, or from a terminal, where it is typed twice
+ * without an echo. It is never a word of a command: other users of the machine could see it, and
+ * the shell's history would keep it.
  *
- * @throws Refusal where there is none, and where somebody would have to be asked and there is no
- *   terminal
+ * @throws AppError where there is none, and where one must be typed and there is no terminal
  */
 export async function readPassword(from: 'stdin' | 'prompt' | null): Promise<string | undefined> {
   if (from === null) return undefined

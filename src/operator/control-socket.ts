@@ -12,7 +12,7 @@ export interface ControlRequest {
   password?: string | undefined
 }
 
-/** Its answer: a result, or the message of an error, with its cause where it is a refusal. */
+/** The answer: a result, or the message of an error, with its code where it is a refusal. */
 export type ControlAnswer = { result: unknown } | { error: string; cause?: ErrorCode }
 
 /**
@@ -80,7 +80,7 @@ async function receive(socket: Socket): Promise<string> {
   return Buffer.concat(chunks).toString('utf8')
 }
 
-// Longer paths do not fit into a socket's address, and are cut off without a word.
+// Longer paths do not fit into a socket's address, and are silently cut.
 const LONGEST_PATH_BYTES = 100
 
 function socketPath(dataDir: string): string {
