@@ -141,8 +141,8 @@ export function generateOneTimeToken({ prisma }: { prisma: PrismaClient }) {
 }
 
 /**
- * Whether the session token did not come from a cookie: a session that began by a one-time token
- * may have got that with a cookie.
+ * Whether the client holds the session token itself, and not only a cookie. A session that began by
+ * a one-time token does not count, because a cookie may have made that token.
  */
 async function isByBearer(prisma: PrismaClient, sessionId: string): Promise<boolean> {
   if (currentCall().presented !== null) return false

@@ -164,8 +164,8 @@ export class Connection extends Client {
   }
 
   /**
-   * Removes what relies on the session from a query, where the next statement may reach another
-   * session of the server.
+   * The query in a form that is safe where the next statement may reach another session of the
+   * server: without a statement name, and with a BEGIN that sets up its transaction.
    */
   #withoutSession([query, ...rest]: unknown[]): unknown[] {
     if (typeof query !== 'object' || query === null || !('text' in query)) return [query, ...rest]

@@ -31,7 +31,7 @@ export function refusalOf(error: unknown): ConfigError | null {
 }
 
 /**
- * The whole message of a database failure or of its connection, each on one line. Values of a
+ * All messages of a failure of the database or its connection, each on one line. Values of a
  * statement appear only where the database quotes them.
  */
 export function describeFailure(error: unknown): string {

@@ -325,7 +325,7 @@ t.test('no write that a cookie authenticates can be forged', async (t) => {
           ...forgery
         }).filter(([, value]) => value !== '')
       )
-      // A request without an origin comes from a program, which sends no cookies.
+      // Our own routes take a request without an origin for a program's, which keeps no cookies.
       if (path.startsWith('/sessions') && headers['referer'] !== undefined) continue
       const answer = await fetch(url + path, {
         method,
