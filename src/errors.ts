@@ -91,7 +91,7 @@ export const OVERLOADED_RETRY_AFTER_SECONDS = 2
 
 /** A refusal with its HTTP status and stable code. `message` is safe to show. */
 export class AppError extends Error {
-  override readonly name = 'Refusal'
+  override readonly name = 'AppError'
   readonly code: ErrorCode
   readonly statusCode: number
 

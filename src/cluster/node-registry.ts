@@ -11,7 +11,7 @@ import { DRIFT, ClockWatch } from './clock-jump.js'
  */
 export type NodeMode = 'shared' | 'sole' | 'uncached'
 
-export interface RegistrationOptions {
+export interface MembershipOptions {
   prisma: PrismaClient
   node: string
   mode: NodeMode
@@ -57,7 +57,7 @@ const SHORT_LIFE_MS = 5_000
  * register, so this node may answer from copies until they end.
  */
 export class NodeMembership {
-  readonly #options: RegistrationOptions
+  readonly #options: MembershipOptions
   readonly #lifeMs: number
   readonly #steps = new ClockWatch()
   #heldUntil = -Infinity
@@ -69,7 +69,7 @@ export class NodeMembership {
   epoch = 0
   readonly stamp = ''
 
-  constructor(options: RegistrationOptions) {
+  constructor(options: MembershipOptions) {
     this.#options = options
     this.#lifeMs =
       options.mode === 'shared' ? 1_000 * options.cacheTtlSeconds + SHORT_LIFE_MS : SHORT_LIFE_MS
@@ -228,7 +228,7 @@ export class NodeMembership {
   }
 }
 
-function describe(mine: RegistrationOptions, other: Other): string {
+function describe(mine: MembershipOptions, other: Other): string {
   if (mine.mode !== other.mode || mine.mode === 'sole') {
     if (other.mode === 'shared')
       return 'REDIS_URL: another node is at work on this store with Redis, and would not hear of what this one revokes: set the same REDIS_URL on every node'

@@ -16,7 +16,7 @@ export interface Sprung {
   problem: string | null
 }
 
-export interface AmbushOptions {
+export interface InterleavingOptions {
   postgres: PrivatePostgres
   random: Random
   leaveOut: readonly string[]
@@ -36,7 +36,7 @@ export async function springAmbushes({
   random,
   leaveOut,
   untilViolation
-}: AmbushOptions): Promise<Sprung[]> {
+}: InterleavingOptions): Promise<Sprung[]> {
   await makeTemplate(postgres)
   const coming = random.shuffled(Object.keys(interleavings) as (keyof typeof interleavings)[])
   // Finds the first violation sooner. The same interleavings run.
