@@ -72,8 +72,9 @@ export class SessionChecker {
    *
    * @throws StoreUnavailable when neither a copy nor the store answers
    */
-  async check(credential: Credential): Promise<Check> {
-    return ownCheck(this.checkCached(credential) ?? (await this.#checkUncached(credential)))
+  check(credential: Credential): Promise<Check> {
+    const cached = this.checkCached(credential)
+    return cached ? Promise.resolve(ownCheck(cached)) : this.#checkUncached(credential)
   }
 
   /**
@@ -166,21 +167,27 @@ export class SessionChecker {
     return copy
   }
 
-  async #checkUncached(credential: Credential): Promise<Check> {
+  #checkUncached(credential: Credential): Promise<Check> {
+    const verified = this.#verifyCached(credential)
+    if (verified === null) return this.#checkUnverified(credential)
+    return verified instanceof VerifiedCredential ? this.#load(verified) : Promise.resolve(verified)
+  }
+
+  /** Checks an access token that was not verified before. */
+  async #checkUnverified(credential: Credential): Promise<Check> {
     const verified = await this.#verify(credential)
     if (!(verified instanceof VerifiedCredential)) return verified
-    // The access token may have been verified only now, and its session may have a local copy.
+    // Its session may have a copy.
     const now = this.#options.cache.localReadPermit()
     const known = now === null ? null : this.#checkLocally(verified, now)
-    return (
-      known ??
-      callStore(() =>
-        this.#options.cache.load(
-          verified.sessionId,
-          matching(verified),
-          (found) => this.#judge(found, verified).check
-        )
-      )
+    return known ? ownCheck(known) : this.#load(verified)
+  }
+
+  #load(verified: VerifiedCredential): Promise<Check> {
+    return this.#options.cache.load(
+      verified.sessionId,
+      matching(verified),
+      (found) => this.#judge(found, verified).check
     )
   }
 

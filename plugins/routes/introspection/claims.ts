@@ -78,6 +78,11 @@ export function introspectionBeginning(check: Check, parties: TokenParties): str
 
 /** The answer as a whole response. */
 export function introspectionResponse(check: Check, parties: TokenParties): FastResponse {
+  return check.active ? jsonResponse(JSON.stringify(toIntrospection(check, parties))) : inactive
+}
+
+/** The same for a check that is shown again: the response is made once. */
+export function rememberedIntrospectionResponse(check: Check, parties: TokenParties): FastResponse {
   return check.active ? introspect(check, parties).response : inactive
 }
 

@@ -16,7 +16,12 @@ import type { CheckRoute } from '../../fast-path/check-route.js'
 import type { GatewayRequest } from '../../gateway.js'
 import { oauthErrors, omitEmptyParameters, sendOAuthError } from '../../http/oauth-errors.js'
 import { quiet } from '../../http/log-only-failures.js'
-import { introspectionResponse, IntrospectionSchema, toIntrospection } from './claims.js'
+import {
+  introspectionResponse,
+  IntrospectionSchema,
+  rememberedIntrospectionResponse,
+  toIntrospection
+} from './claims.js'
 
 const SIGNED = 'application/token-introspection+jwt'
 
@@ -76,7 +81,7 @@ const introspection: FastifyPluginAsyncTypebox<{
     checkCached(token) {
       const credential = credentialOfToken(token)
       const check = credential ? reader.checkCached(credential) : malformed
-      return check && introspectionResponse(check, parties)
+      return check && rememberedIntrospectionResponse(check, parties)
     },
     async check(token) {
       return introspectionResponse(await checkToken(token), parties)

@@ -1,11 +1,11 @@
 import { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
-import type { Check, Credential } from '../../../src/session/session.js'
+import type { ActiveCheck, Check, Credential } from '../../../src/session/session.js'
 import { credentialOf, type Asked } from '../../http/credential.js'
 import { refuseForwardedForgery } from '../../http/csrf.js'
 import type { Checker, FastResponse } from '../../fast-path/check-route.js'
 import type { ForwardedRequest } from '../../http/forwarded-request.js'
-import { identityHeaders, noIdentity } from './identity-headers.js'
+import { identityHeaders, noIdentity, rememberedIdentityHeaders } from './identity-headers.js'
 
 /** What a proxy's configuration asks for. */
 export interface VerifyPolicy {
@@ -21,9 +21,10 @@ export interface VerifyPolicy {
   redirectStatus?: 302 | 401
 }
 
-/** A request that a proxy asks about, with the policy of the proxy's configuration. */
+/** What of a request counts for a check. */
 export interface VerifyInput {
-  request: Asked
+  /** Null for a CORS preflight that passes without one. */
+  credential: Credential | null
   policy: VerifyPolicy
 }
 
@@ -45,35 +46,13 @@ export class ForwardAuth implements Checker<VerifyInput> {
   }
 
   /**
-   * The identity for a request that may pass, where this process knows it. Null where only `check`
-   * can tell.
+   * Reads which credential of a request counts.
    *
-   * @throws AppError where the request may not pass
+   * @throws AppError where it has none, or another site made the browser send it; 503 until the
+   *   store has been found fit
    */
-  checkCached({ request, policy }: VerifyInput): FastResponse | null {
-    if (this.#passesUnchecked(request, policy)) return noIdentity
-    const check = this.#holdfast.reader.checkCached(this.#credentialFrom(request, policy))
-    return check && identityFor(check, policy)
-  }
-
-  /**
-   * As `checkCached`, with I/O where it is needed.
-   *
-   * @throws AppError where the request may not pass; 503 where the store does not answer
-   */
-  async check({ request, policy }: VerifyInput): Promise<FastResponse> {
-    if (this.#passesUnchecked(request, policy)) return noIdentity
-    return identityFor(
-      await this.#holdfast.reader.check(this.#credentialFrom(request, policy)),
-      policy
-    )
-  }
-
-  #passesUnchecked(request: Asked, policy: VerifyPolicy): boolean {
-    return policy.preflight === 'allow' && this.#isPreflight(request)
-  }
-
-  #credentialFrom(request: Asked, policy: VerifyPolicy): Credential {
+  read(request: Asked, policy: VerifyPolicy): VerifyInput {
+    if (policy.preflight && this.#isPreflight(request)) return { credential: null, policy }
     const { auth } = this.#holdfast
     if (!this.#holdfast.ready()) throw new AppError('store_unavailable')
     const presented = credentialOf(request, auth.cookieName)
@@ -81,7 +60,30 @@ export class ForwardAuth implements Checker<VerifyInput> {
       throw new AppError('credential_missing')
     if (presented.from === 'cookie')
       refuseForwardedForgery(request, this.#forwardedRequest(request), auth.trustedOrigins)
-    return presented.credential
+    return { credential: presented.credential, policy }
+  }
+
+  /**
+   * The identity for a request that may pass, where this process knows it. Null where only `check`
+   * can tell.
+   *
+   * @throws AppError where the request may not pass
+   */
+  checkCached({ credential, policy }: VerifyInput): FastResponse | null {
+    if (!credential) return noIdentity
+    const check = this.#holdfast.reader.checkCached(credential)
+    return check && rememberedIdentityHeaders(passing(check, policy))
+  }
+
+  /**
+   * As `checkCached`, with I/O where it is needed.
+   *
+   * @throws AppError where the request may not pass; 503 where the store does not answer
+   */
+  async check({ credential, policy }: VerifyInput): Promise<FastResponse> {
+    return credential
+      ? identityHeaders(passing(await this.#holdfast.reader.check(credential), policy))
+      : noIdentity
   }
 
   /**
@@ -127,10 +129,11 @@ export class ForwardAuth implements Checker<VerifyInput> {
   }
 }
 
-function identityFor(check: Check, { roles }: VerifyPolicy): FastResponse {
+/** @throws AppError for a check that is not active, or lacks a role */
+function passing(check: Check, { roles }: VerifyPolicy): ActiveCheck {
   if (!check.active) throw new AppError(check.cause)
   for (const role of roles) {
     if (!check.user.roles.includes(role)) throw new AppError('role_missing')
   }
-  return identityHeaders(check)
+  return check
 }

@@ -23,14 +23,15 @@ export const noIdentity: FastResponse = {
 /** Headers of checks, kept for as long as a copy of the session keeps the check. */
 const remembered = new WeakMap<ActiveCheck, FastResponse>()
 
-/** The identity headers of a check. An unverified e-mail address is left out. */
-export function identityHeaders(check: ActiveCheck): FastResponse {
+/** As `identityHeaders`, for a check that is shown again: the headers are made once. */
+export function rememberedIdentityHeaders(check: ActiveCheck): FastResponse {
   let headers = remembered.get(check)
-  if (!headers) remembered.set(check, (headers = identify(check)))
+  if (!headers) remembered.set(check, (headers = identityHeaders(check)))
   return headers
 }
 
-function identify({ session, user }: ActiveCheck): FastResponse {
+/** The identity headers of a check. An unverified e-mail address is left out. */
+export function identityHeaders({ session, user }: ActiveCheck): FastResponse {
   const headers = {
     'remote-user': user.id,
     'remote-email': user.emailVerified ? encode(user.email) : '',

@@ -87,7 +87,7 @@ export default async function verify(
 
   const route: CheckRoute<VerifyRequest, VerifyInput> = {
     match: ({ url = '' }) => questions.get(questionKey(url, below)),
-    parse: (request, { policy }) => ({ request, policy }),
+    parse: (request, { policy }) => forwardAuth.read(request, policy),
     checkCached: (input) => forwardAuth.checkCached(input),
     check: (input) => forwardAuth.check(input)
   }
@@ -110,7 +110,7 @@ export default async function verify(
       try {
         const reason = fastPath?.handedOn(request.raw)?.reason
         if (reason !== undefined) throw reason
-        const { headers } = await route.check({ request: asked(request), policy })
+        const { headers } = await route.check(forwardAuth.read(asked(request), policy))
         return reply.headers(headers).send()
       } catch (error) {
         const isSignedOut = error instanceof AppError && error.statusCode === 401
