@@ -4,7 +4,7 @@ import { AppError } from '../src/errors.js'
 import type { Holdfast } from '../src/public.js'
 import type { Session, User } from '../src/session/session.js'
 import { noteFacts } from './http/answer-facts.js'
-import { asked, credentialOf } from './http/credential.js'
+import { toAsked, credentialFrom } from './http/credential.js'
 import { refuseForgery } from './http/csrf.js'
 import { sendError } from './http/send-error.js'
 
@@ -46,7 +46,7 @@ const identities = new WeakMap<object, Identity>()
 export function addGuards(app: FastifyInstance, holdfast: Holdfast): void {
   async function identify(request: FastifyRequest, roles: readonly string[]): Promise<Identity> {
     if (!holdfast.ready()) throw new AppError('store_unavailable')
-    const presented = credentialOf(asked(request), holdfast.auth.cookieName)
+    const presented = credentialFrom(toAsked(request), holdfast.auth.cookieName)
     if (!presented) throw new AppError('credential_missing')
     if (presented.from === 'cookie') refuseForgery(request, holdfast.auth.trustedOrigins)
     const check = await holdfast.reader.check(presented.credential)
@@ -89,7 +89,7 @@ export function addGuards(app: FastifyInstance, holdfast: Holdfast): void {
  *
  * @throws Error on a route without a guard
  */
-export function identityOf(request: object): Identity {
+export function requestIdentity(request: object): Identity {
   const identity = identities.get(request)
   if (!identity) throw new Error('the route lacks requireSession')
   return identity

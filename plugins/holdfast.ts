@@ -7,9 +7,9 @@ import { openWithControl } from '../src/operator/control.js'
 import type { Holdfast } from '../src/public.js'
 import { addAllRoutes } from './routes/all-routes.js'
 import { addGuest } from './host-application/guest.js'
-import { addGuards, identityOf } from './guard.js'
+import { addGuards, requestIdentity } from './guard.js'
 import type { PluginOptions } from './host-application/plugin-options.js'
-import { mostHeadersOf } from './http/request-headers.js'
+import { maxHeadersFrom } from './http/request-headers.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -48,7 +48,7 @@ async function holdfastPlugin(
       holdfast,
       fastPath,
       isAlone: true,
-      mostHeaders: () => mostHeadersOf(app.server)
+      mostHeaders: () => maxHeadersFrom(app.server)
     })
     return
   }
@@ -64,6 +64,6 @@ const holdfastAsPlugin: FastifyPluginAsync<PluginOptions> = fp(holdfastPlugin, {
 
 export type { Check, Credential, Session, User } from '../src/session/session.js'
 export type { Guard, Identity } from './guard.js'
-export { identityOf }
+export { requestIdentity as identityOf }
 export type { Holdfast, HoldfastOptions, PluginOptions }
 export default holdfastAsPlugin

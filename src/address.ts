@@ -33,7 +33,7 @@ export class AddressRanges {
     for (const range of ranges) {
       const [text = '', length] = range.split('/')
       const address = parseAddress(text) ?? text
-      const family = familyOf(address)
+      const family = familyFrom(address)
       const isMapped = family === 'ipv4' && !isIPv4(text)
       if (length === undefined) this.#list.addAddress(address, family)
       else this.#list.addSubnet(address, Math.max(0, Number(length) - (isMapped ? 96 : 0)), family)
@@ -42,10 +42,10 @@ export class AddressRanges {
 
   /** @param address as `parseAddress` returns it */
   includes(address: string): boolean {
-    return this.#list.check(address, familyOf(address))
+    return this.#list.check(address, familyFrom(address))
   }
 }
 
-function familyOf(address: string): 'ipv4' | 'ipv6' {
+function familyFrom(address: string): 'ipv4' | 'ipv6' {
   return isIPv4(address) ? 'ipv4' : 'ipv6'
 }

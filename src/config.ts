@@ -331,7 +331,7 @@ function resolve(options: HoldfastOptions, problems: Problems): Config {
     if (!(key in Settings.properties)) problems.add(`${key}: there is no such setting`)
   const settings = withDefaults(options, problems)
   const baseUrl =
-    problems.attempt(['baseUrl', 'databaseUrl', 'host'], () => baseUrlOf(settings)) ?? ''
+    problems.attempt(['baseUrl', 'databaseUrl', 'host'], () => baseUrlFrom(settings)) ?? ''
   const config = { ...settings, baseUrl }
   for (const { keys, check } of rules) problems.attempt(keys, () => check(config))
   return Object.freeze(config)
@@ -461,7 +461,7 @@ function describeWrong(
   return `${env}: is not valid${shown}`
 }
 
-function baseUrlOf({ baseUrl, databaseUrl, host, port }: Settings): string {
+function baseUrlFrom({ baseUrl, databaseUrl, host, port }: Settings): string {
   if (baseUrl === undefined) {
     if (databaseUrl !== undefined)
       throw new ConfigError(

@@ -36,7 +36,7 @@ export function neverReport(values: Iterable<string>): void {
  */
 export function reportError(error: unknown, depth = DEPTH): ErrorReport {
   if (typeof error === 'object' && error !== null && reports.has(error)) return error as ErrorReport
-  const { type, message, code, stack, cause } = partsOf(error)
+  const { type, message, code, stack, cause } = partsFrom(error)
   const report = Object.assign(Object.create(null) as object, {
     type,
     message: redact(message).slice(0, LONGEST_MESSAGE),
@@ -52,7 +52,7 @@ export function reportError(error: unknown, depth = DEPTH): ErrorReport {
 
 /** An error in one line, for the command line. */
 export function errorLine(error: unknown): string {
-  return redact(partsOf(error).message)
+  return redact(partsFrom(error).message)
 }
 
 interface Parts {
@@ -63,7 +63,7 @@ interface Parts {
   cause?: unknown
 }
 
-function partsOf(error: unknown): Parts {
+function partsFrom(error: unknown): Parts {
   if (!(error instanceof Error))
     return {
       type: typeof error,
@@ -72,7 +72,7 @@ function partsOf(error: unknown): Parts {
   const { code } = error as { code?: unknown }
   return {
     type: error.constructor.name || error.name,
-    message: messageOf(error),
+    message: toMessage(error),
     code: typeof code === 'string' || typeof code === 'number' ? code : undefined,
     stack: error.stack,
     cause: error.cause
@@ -80,7 +80,7 @@ function partsOf(error: unknown): Parts {
 }
 
 // When all addresses of a host have failed, Node's error has no message.
-function messageOf(error: Error): string {
+function toMessage(error: Error): string {
   if (error.message !== '' || !(error instanceof AggregateError)) return error.message
   return error.errors.map((each) => (each instanceof Error ? each.message : '')).join('; ')
 }

@@ -2,7 +2,7 @@ import type { Attempts } from './auth/attempts.js'
 import type { Auth } from './auth/auth.js'
 import type { Devices } from './auth/device.js'
 import type { Erasures } from './account/erasure.js'
-import { hashesOfName } from './account/name-hash.js'
+import { hashNameWithEach } from './account/name-hash.js'
 import type { SessionChecker } from './check/session-checker.js'
 import type { Config } from './config.js'
 import type { Counters, Stats } from './counters.js'
@@ -189,7 +189,7 @@ function describe(
     erasures,
     stats: () => ({ ...caches.stats(), pool: database.pool() }),
     outboxDepth: () => countUnconfirmed(prisma),
-    hashesOf: (name: string) => hashesOfName(keys.all, name),
+    hashesOf: (name: string) => hashNameWithEach(keys.all, name),
     onCountsForgotten: (forget: (counts: ForgottenCounts) => void) => {
       forgetters.add(forget)
     },

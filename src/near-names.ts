@@ -5,7 +5,7 @@
 export function nearNames(name: string, names: Iterable<string>): string[] {
   const written = bare(name)
   return [...names]
-    .map((candidate) => ({ candidate, distance: distanceOf(written, bare(candidate)) }))
+    .map((candidate) => ({ candidate, distance: editDistance(written, bare(candidate)) }))
     .filter(({ candidate, distance }) => distance <= allowedDistance(bare(candidate).length))
     .toSorted((a, b) => a.distance - b.distance)
     .map(({ candidate }) => candidate)
@@ -23,7 +23,7 @@ function allowedDistance(length: number): number {
 }
 
 /** How many letters must be added, removed, replaced or swapped with their neighbour. */
-function distanceOf(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let [before, row]: [number[], number[]] = [[], Array.from({ length: b.length + 1 }, (_, j) => j)]
   for (let i = 1; i <= a.length; i++) {
     const next = [i]

@@ -9,13 +9,13 @@ export interface Networks {
 }
 
 /** The networks of a client's address. A text that is not an address is a network of its own. */
-export function networksOf(address: string): Networks {
+export function toNetworks(address: string): Networks {
   const bare = address.replace(/%.*$/, '')
   const ipv4 = /^(?:::ffff:)?(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1]
   if (ipv4 !== undefined && isIPv4(ipv4))
     return { wide: `${ipv4.replace(/\.\d+$/, '')}.0/24`, narrow: ipv4 }
   if (!isIPv6(bare)) return { wide: address, narrow: address }
-  const groups = groupsOf(bare)
+  const groups = groupsFrom(bare)
   return {
     wide: `${groups.slice(0, 3).join(':')}::/48`,
     narrow: `${groups.slice(0, 4).join(':')}::/64`
@@ -28,14 +28,14 @@ export function networksOf(address: string): Networks {
  *
  * @returns the network as CIDR; null where there is no address
  */
-export function networkOf(address: string | null): string | null {
+export function toNetwork(address: string | null): string | null {
   if (address === null) return null
-  const { wide } = networksOf(address)
+  const { wide } = toNetworks(address)
   return wide === address ? null : wide
 }
 
 /** The first four of an IPv6 address's eight groups, without leading zeros. */
-function groupsOf(address: string): string[] {
+function groupsFrom(address: string): string[] {
   const [head = '', tail] = address.split('::', 2)
   const left = head === '' ? [] : head.split(':')
   const right = tail === undefined || tail === '' ? [] : tail.split(':')

@@ -1,7 +1,7 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { preParsingAsyncHookHandler } from 'fastify'
-import { faultOfHeaders, MOST_HEADERS } from '../http/request-headers.js'
+import { findHeaderFault, MOST_HEADERS } from '../http/request-headers.js'
 import type { CheckRoute, FastRequest, FastResponse } from './check-route.js'
 
 /** Called when a request was answered. */
@@ -129,7 +129,7 @@ export class FastPath {
   }
 
   #isTaken(request: IncomingMessage, response: ServerResponse): boolean {
-    if (!this.#isTaking || faultOfHeaders(request, this.#mostHeaders())) return false
+    if (!this.#isTaking || findHeaderFault(request, this.#mostHeaders())) return false
     for (const route of this.#routes) {
       const head = route.match(request)
       if (head === undefined) continue

@@ -13,7 +13,7 @@ import { addAllRoutes } from '../routes/all-routes.js'
 import { describeAnswer } from '../http/answer-facts.js'
 import { FastPath } from '../fast-path/fast-path.js'
 import { httpOptions } from '../http/http-options.js'
-import { mostHeadersOf } from '../http/request-headers.js'
+import { maxHeadersFrom } from '../http/request-headers.js'
 import { VERIFY_FOR } from '../http/http-options.js'
 import { questionKey } from '../routes/verify/verify.js'
 import { restateCors } from '../security.js'
@@ -42,7 +42,7 @@ export async function addGuest(
     config,
     auth: { trustedOrigins }
   } = holdfast
-  const mostHeaders = () => mostHeadersOf(app.server)
+  const mostHeaders = () => maxHeadersFrom(app.server)
   const requests = new WeakMap<IncomingMessage, FastifyRequest>()
   const inner = Fastify({
     ...httpOptions(prefix),

@@ -22,7 +22,7 @@ export function noteFacts({ raw }: FastifyRequest, facts: AnswerFacts): void {
 }
 
 /** The facts noted about a request. */
-export function factsOf({ raw }: FastifyRequest): AnswerFacts {
+export function answerFacts({ raw }: FastifyRequest): AnswerFacts {
   return factsOfRequests.get(raw) ?? {}
 }
 
@@ -30,6 +30,6 @@ export function factsOf({ raw }: FastifyRequest): AnswerFacts {
 export function describeAnswer(reply: FastifyReply): Record<string, unknown> {
   const { statusCode, request } = reply
   return statusCode >= 400 && statusCode < 600
-    ? { statusCode, ...factsOf(request) }
+    ? { statusCode, ...answerFacts(request) }
     : { statusCode }
 }

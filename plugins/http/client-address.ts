@@ -22,7 +22,7 @@ export class TrustedProxies {
   isTrusted(socket: Socket): boolean {
     const known = this.#peers.get(socket)
     if (known !== undefined) return known
-    const peer = peerOf(socket)
+    const peer = peerFrom(socket)
     const isTrusted = peer !== null && this.#ranges.includes(peer)
     this.#peers.set(socket, isTrusted)
     return isTrusted
@@ -36,11 +36,11 @@ export class TrustedProxies {
    *   disconnected
    */
   addressOf({ headers, socket }: Pick<IncomingMessage, 'headers' | 'socket'>): string {
-    const peer = peerOf(socket) ?? ''
+    const peer = peerFrom(socket) ?? ''
     const chain = headers['x-forwarded-for']
     if (chain === undefined || !this.isTrusted(socket)) return peer
     let address = peer
-    for (const entry of lastEntriesOf(chain)) {
+    for (const entry of lastEntriesFrom(chain)) {
       const named = parseAddress(entry)
       if (named === null) return peer
       address = named
@@ -63,16 +63,16 @@ export function noteProxies({ raw }: FastifyRequest, proxies: TrustedProxies): v
  */
 export function clientAddress({ raw, headers }: FastifyRequest): string {
   const proxies = proxiesOfRequests.get(raw)
-  return proxies ? proxies.addressOf({ headers, socket: raw.socket }) : (peerOf(raw.socket) ?? '')
+  return proxies ? proxies.addressOf({ headers, socket: raw.socket }) : (peerFrom(raw.socket) ?? '')
 }
 
-function peerOf({ remoteAddress }: Socket): string | null {
+function peerFrom({ remoteAddress }: Socket): string | null {
   // undefined after a disconnect
   return remoteAddress === undefined ? null : parseAddress(remoteAddress)
 }
 
 /** The entries of a list from the right, up to a bound. Empty ones are skipped (RFC 9110 5.6.1). */
-function lastEntriesOf(chain: string | string[]): string[] {
+function lastEntriesFrom(chain: string | string[]): string[] {
   const entries: string[] = []
   const text = String(chain)
   for (let end = text.length; end >= 0 && entries.length < LONGEST_CHAIN;) {

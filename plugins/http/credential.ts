@@ -23,7 +23,7 @@ export interface PresentedCredential {
 export type Asked = Pick<IncomingMessage, 'method' | 'headers' | 'rawHeaders' | 'socket'>
 
 /** The parts of a Fastify request, with the headers as hooks have left them. */
-export function asked({ method, headers, raw }: FastifyRequest): Asked {
+export function toAsked({ method, headers, raw }: FastifyRequest): Asked {
   return { method, headers, rawHeaders: raw.rawHeaders, socket: raw.socket }
 }
 
@@ -35,14 +35,14 @@ export function asked({ method, headers, raw }: FastifyRequest): Asked {
  *   cookies that differ: a proxy and this server could read different ones, and so see different
  *   users
  */
-export function credentialOf(request: Asked, cookieName: string): PresentedCredential | null {
+export function credentialFrom(request: Asked, cookieName: string): PresentedCredential | null {
   const { authorization, cookie } = request.headers
   if (authorization !== undefined && countHeaders(request, 'authorization') > 1)
     throw new AppError('credential_ambiguous')
   if (cookie !== undefined && namesTwoSessions(cookie, cookieName))
     throw new AppError('credential_ambiguous')
-  const bearer = authorization === undefined ? undefined : bearerOf(authorization)
-  const shown = bearer === undefined ? null : credentialOfToken(bearer)
+  const bearer = authorization === undefined ? undefined : bearerFrom(authorization)
+  const shown = bearer === undefined ? null : parseBearerToken(bearer)
   if (shown) return { from: 'bearer', credential: shown }
   const sent = cookie === undefined ? undefined : fastifyCookie.parse(cookie)[cookieName]
   // A quoted value is the same value (RFC 6265 4.1.1), and better-auth reads it that way.
@@ -55,7 +55,7 @@ const SCHEME = 'bearer '
 const BEARER = /^bearer +(hst1_[ -~]*|\S+) *$/i
 
 /** The token of an Authorization header. Undefined for another scheme. */
-function bearerOf(authorization: string): string | undefined {
+function bearerFrom(authorization: string): string | undefined {
   const token = authorization.slice(SCHEME.length)
   // The common form: one space, and the rest is the token. Scanning a JWT character by character
   // takes longer than finding its session.
@@ -66,13 +66,13 @@ function bearerOf(authorization: string): string | undefined {
 }
 
 /** The credential for a token in one of Holdfast's forms. Null for a foreign token. */
-export function credentialOfToken(token: string): Credential | null {
+export function parseBearerToken(token: string): Credential | null {
   if (looksLikeSessionToken(token)) return { kind: 'signed', value: token }
   return looksLikeAccessToken(token) ? { kind: 'access', value: token } : null
 }
 
 /** The host that a request names. HTTP/2 has another header for it (RFC 9113 8.3.1). */
-export function hostOf({ headers }: Pick<Asked, 'headers'>): string | undefined {
+export function hostFrom({ headers }: Pick<Asked, 'headers'>): string | undefined {
   const authority = headers[':authority']
   return typeof authority === 'string' ? authority : headers.host
 }

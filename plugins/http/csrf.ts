@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import { AppError } from '../../src/errors.js'
-import { hostOf, type Asked } from './credential.js'
+import { hostFrom, type Asked } from './credential.js'
 import type { ForwardedRequest } from './forwarded-request.js'
 
 /**
@@ -82,7 +82,7 @@ export function refuseForwardedForgery(
   trustedOrigins: readonly string[]
 ): void {
   if (!isChange(request) && methods.every((method) => safeMethods.has(method))) return
-  const host = hostOf(request)
+  const host = hostFrom(request)
   const origin = sent(request.headers.origin)
   const site = sent(request.headers['sec-fetch-site'])
   if (isOwnPage(site)) return

@@ -73,7 +73,7 @@ export function sendOAuthError(
   reply: FastifyReply
 ): FastifyReply {
   const refusal = toAppError(error, request)
-  const { error: name, status } = oauthFormOf(refusal)
+  const { error: name, status } = toOAuthError(refusal)
   const body: OAuthError = {
     error: name,
     error_description: describe(refusal),
@@ -91,12 +91,12 @@ export function sendOAuthError(
  * The name and the status of a refusal at an OAuth endpoint. RFC 6749 has one status for an invalid
  * grant, 400. 401 is for client authentication.
  */
-export function oauthFormOf(refusal: AppError): { error: OAuthError['error']; status: number } {
-  const error = nameOf(refusal)
+export function toOAuthError(refusal: AppError): { error: OAuthError['error']; status: number } {
+  const error = nameFrom(refusal)
   return { error, status: error === 'invalid_grant' ? 400 : refusal.statusCode }
 }
 
-function nameOf({ code, statusCode }: AppError): OAuthError['error'] {
+function nameFrom({ code, statusCode }: AppError): OAuthError['error'] {
   const name = names[code]
   if (name) return name
   if (statusCode === 401) return 'invalid_grant'

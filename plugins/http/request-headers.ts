@@ -19,7 +19,7 @@ const TYPE = 'content-type'
  *
  * @param most how many headers the server takes before it drops the rest
  */
-export function faultOfHeaders(
+export function findHeaderFault(
   { rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>,
   most: number
 ): AppError | null {
@@ -43,7 +43,7 @@ export function faultOfHeaders(
  * How many headers a server takes. A host application may have set its own bound. 0 is no bound.
  * HTTP/2 refuses instead of dropping.
  */
-export function mostHeadersOf({ maxHeadersCount }: Partial<Server>): number {
+export function maxHeadersFrom({ maxHeadersCount }: Partial<Server>): number {
   return maxHeadersCount || MOST_HEADERS
 }
 
@@ -55,7 +55,7 @@ async function requestHeaders(
   { mostHeaders }: { mostHeaders: () => number }
 ): Promise<void> {
   app.addHook('onRequest', (request, _reply, done) => {
-    const fault = faultOfHeaders(request.raw, mostHeaders())
+    const fault = findHeaderFault(request.raw, mostHeaders())
     if (fault) done(fault)
     else done()
   })

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { countsOf } from '../../src/redis/counts.js'
+import { countsPrefix } from '../../src/redis/counts.js'
 import type { RedisConnection } from '../../src/redis/redis.js'
 import { AppError } from '../../src/errors.js'
 import type { Limit } from '../../src/limits.js'
@@ -84,7 +84,7 @@ export class SharedBudgetStore implements BudgetStore {
   #keyOf(key: string): string {
     const storeId = this.#storeId()
     if (storeId === null) throw new Error('the store has not named itself yet')
-    return countsOf(storeId) + key
+    return countsPrefix(storeId) + key
   }
 }
 
@@ -194,14 +194,14 @@ export class Budgets {
    *   taken
    */
   async take(reply: FastifyReply, limit: Limit, of: string): Promise<Taking> {
-    const { current, remainingMs } = await this.#store.take(keyOf(limit, of), limit.windowMs)
+    const { current, remainingMs } = await this.#store.take(toKey(limit, of), limit.windowMs)
     if (limit.thenEveryMs === undefined) {
       if (current > limit.max) refuse(reply, limit, remainingMs)
       return { limit, of, late: false }
     }
     if (current < limit.max) return { limit, of, late: false }
     // The guess that spends the budget also starts the delay.
-    const gate = await this.#store.take(gateOf(limit, of), limit.thenEveryMs)
+    const gate = await this.#store.take(gateFrom(limit, of), limit.thenEveryMs)
     if (current > limit.max && gate.current > 1)
       refuse(reply, limit, Math.min(remainingMs, gate.remainingMs))
     return { limit, of, late: current > limit.max }
@@ -212,17 +212,17 @@ export class Budgets {
    * only the client that it limits.
    */
   async giveBack({ limit, of, late }: Taking): Promise<void> {
-    await this.#store.giveBack(keyOf(limit, of))
-    if (late) await this.#store.giveBack(gateOf(limit, of))
+    await this.#store.giveBack(toKey(limit, of))
+    if (late) await this.#store.giveBack(gateFrom(limit, of))
   }
 }
 
-function keyOf({ name }: Limit, of: string): string {
+function toKey({ name }: Limit, of: string): string {
   return `${of}:${name}`
 }
 
 /** The key that counts what a spent budget lets through: one in each of its short windows. */
-function gateOf({ name }: Limit, of: string): string {
+function gateFrom({ name }: Limit, of: string): string {
   return `${of}:${name}:late`
 }
 

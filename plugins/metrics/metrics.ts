@@ -10,7 +10,7 @@ import { errorLine, reportError } from '../../src/error-report.js'
 import { AppError } from '../../src/errors.js'
 import { listenProblem } from '../../src/listen-problem.js'
 import type { Holdfast } from '../../src/holdfast.js'
-import { hostOf } from '../http/credential.js'
+import { hostFrom } from '../http/credential.js'
 import type { FastPath } from '../fast-path/fast-path.js'
 import { createMetrics, NO_ROUTE } from './prometheus.js'
 
@@ -76,7 +76,7 @@ function isFromThisMachine({ raw, headers }: FastifyRequest): boolean {
   const isForwarded = ['x-forwarded-for', 'forwarded', 'via'].some(
     (name) => headers[name] !== undefined
   )
-  const named = `http://${hostOf({ headers }) ?? ''}`
+  const named = `http://${hostFrom({ headers }) ?? ''}`
   const host = URL.canParse(named) ? new URL(named).hostname : ''
   return (
     isLoopback(parseAddress(raw.socket.remoteAddress ?? '') ?? '') &&

@@ -1,6 +1,6 @@
 import { recordKinds } from '../../src/user/person-export.js'
 import type { ApiDescription } from '../../src/auth/auth.js'
-import { isOff, ruleOf } from '../routes/auth/endpoint-rules.js'
+import { isOff, endpointRule } from '../routes/auth/endpoint-rules.js'
 import { refusals } from '../http/problem-schema.js'
 import { eventAnswers } from './events.js'
 import {
@@ -188,7 +188,7 @@ function bridged(path: string, operation: Operation): Operation {
   if (media && answer) media.schema = answer
   if (media) Object.assign(media, eventAnswers[path])
   for (const status of statuses) responses[status] = refusal(status)
-  if (ruleOf({ path: asRouted(path) }).kind !== 'open') countsDown(responses)
+  if (endpointRule({ path: asRouted(path) }).kind !== 'open') countsDown(responses)
   const { requestBody } = operation
   if (
     Object.values(requestBody?.content ?? {}).some(

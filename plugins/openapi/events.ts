@@ -20,7 +20,7 @@ const orNull = (schema: Schema, description?: string): Schema => ({
 })
 const next = orNull(text, 'For `after`: where the list goes on; null at its end.')
 
-function listOf(name: string, properties: Record<string, Schema>): Schema {
+function toList(name: string, properties: Record<string, Schema>): Schema {
   const items = { type: 'object', properties, required: Object.keys(properties) }
   return {
     type: 'object',
@@ -30,7 +30,7 @@ function listOf(name: string, properties: Record<string, Schema>): Schema {
 }
 
 const accountEvents: Media = {
-  schema: listOf('events', {
+  schema: toList('events', {
     id: text,
     at: time,
     userId: orNull(text, 'Whose account it is.'),
@@ -100,7 +100,7 @@ export const eventAnswers: Record<string, Media> = {
   '/admin/list-user-events': accountEvents,
   '/admin/list-events': accountEvents,
   '/admin/list-session-events': {
-    schema: listOf('events', {
+    schema: toList('events', {
       id: text,
       type: text,
       cause: orNull(text),
@@ -128,7 +128,7 @@ export const eventAnswers: Record<string, Media> = {
     }
   },
   '/admin/list-user-session-history': {
-    schema: listOf('sessions', {
+    schema: toList('sessions', {
       id: text,
       userId: text,
       clientId: text,

@@ -52,7 +52,7 @@ const bodies: Record<string, unknown> = {
  */
 export function giveExamples(path: string, operation: Operation): void {
   for (const media of Object.values(operation.requestBody?.content ?? {})) {
-    media.example ??= bodies[path] ?? requiredOf(media.schema)
+    media.example ??= bodies[path] ?? requiredFrom(media.schema)
   }
   for (const parameter of operation.parameters ?? []) {
     if ('name' in parameter && parameter.required && parameter.in === 'path')
@@ -60,6 +60,6 @@ export function giveExamples(path: string, operation: Operation): void {
   }
 }
 
-function requiredOf({ required = [] }: Schema = {}): Record<string, unknown> {
+function requiredFrom({ required = [] }: Schema = {}): Record<string, unknown> {
   return Object.fromEntries(required.map((name) => [name, samples[name] ?? 'text']))
 }

@@ -1,5 +1,5 @@
 import { errorCodes, toProblem, AppError, type ErrorCode } from '../../src/errors.js'
-import { oauthFormOf } from '../http/oauth-errors.js'
+import { toOAuthError } from '../http/oauth-errors.js'
 import { AuthProblemSchema, ProblemSchema } from '../http/problem-schema.js'
 import { headerRef, schemaRef, type Components, type Operation, type Schema } from './document.js'
 
@@ -39,7 +39,7 @@ function causesFor(kind: Kind, status: number): ErrorCode[] {
   const withStatus = possible.filter(
     (cause) =>
       (kind === 'oauth'
-        ? oauthFormOf(new AppError(cause)).status
+        ? toOAuthError(new AppError(cause)).status
         : new AppError(cause).statusCode) === status
   )
   // A gateway's 401 is only about its own secret. Whether a token is valid is said in a 200.
@@ -79,7 +79,7 @@ function problemSchema(kind: Kind, status: number, names: readonly ErrorCode[]):
 }
 
 function oauthSchema(names: readonly ErrorCode[]): Schema {
-  const errors = new Set(names.map((cause) => oauthFormOf(new AppError(cause)).error))
+  const errors = new Set(names.map((cause) => toOAuthError(new AppError(cause)).error))
   return {
     type: 'object',
     required: ['error', 'error_description', 'cause'],
@@ -93,7 +93,7 @@ function oauthSchema(names: readonly ErrorCode[]): Schema {
       cause: causeSchema(names)
     },
     examples: names.map((cause) => ({
-      error: oauthFormOf(new AppError(cause)).error,
+      error: toOAuthError(new AppError(cause)).error,
       error_description: new AppError(cause).message,
       cause
     }))

@@ -1,6 +1,6 @@
 import type { PrismaClient, Queryable } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
-import { networkOf } from '../network.js'
+import { toNetwork } from '../network.js'
 import { userAgentFrom } from '../user-agent.js'
 
 /*
@@ -74,7 +74,7 @@ export class FailedAttempts {
     const now = this.#options.now()
     this.#add({
       ...attempt,
-      network: networkOf(attempt.ipAddress),
+      network: toNetwork(attempt.ipAddress),
       count: 1,
       firstAt: now,
       lastAt: now
@@ -108,10 +108,10 @@ export class FailedAttempts {
   #add(pending: Pending): void {
     const forms = [pending, withoutName(pending), withoutNetwork(withoutName(pending))]
     const form =
-      forms.find((each) => this.#pending.has(keyOf(each))) ??
+      forms.find((each) => this.#pending.has(toKey(each))) ??
       forms.find((_, index) => this.#pending.size < PENDING + index * ROWS_OF_WINDOW.network)
     const chosen = form ?? withoutNetwork(withoutName(pending))
-    this.#pending.set(keyOf(chosen), sum(this.#pending.get(keyOf(chosen)), chosen))
+    this.#pending.set(toKey(chosen), sum(this.#pending.get(toKey(chosen)), chosen))
   }
 
   async #write(db: Queryable, pending: readonly Pending[]): Promise<void> {
@@ -169,7 +169,7 @@ class Window {
   #placeOf(attempt: Pending): { key: string; form: Pending } {
     const { kind, cause, network, userId } = attempt
     const what = `${kind}:${cause}`
-    const subject = subjectOf(attempt)
+    const subject = subjectFrom(attempt)
     if (subject !== null) {
       const place = userId === null ? 'unknown' : 'known'
       const name = `${place}:${subject}`
@@ -228,12 +228,12 @@ async function upsert(db: Queryable, rows: readonly SumRow[], now: number): Prom
       "ipAddress" = EXCLUDED."ipAddress", "userAgent" = EXCLUDED."userAgent", "sessionId" = EXCLUDED."sessionId"`
 }
 
-function keyOf({ kind, cause, userId, nameHash, network }: Pending): string {
+function toKey({ kind, cause, userId, nameHash, network }: Pending): string {
   return [kind, cause, nameHash, userId, network].join(':')
 }
 
 /** The subject of an attempt in a key. Null where there is none. */
-function subjectOf({ userId, nameHash }: FailedAttempt): string | null {
+function subjectFrom({ userId, nameHash }: FailedAttempt): string | null {
   if (nameHash !== null) return `n${nameHash}`
   return userId === null ? null : `i${userId}`
 }

@@ -21,6 +21,6 @@ export function hashName(key: Buffer, name: string): string {
 /**
  * The hashes that a name may be kept under: one for each configured secret, the current one first.
  */
-export function hashesOfName(keys: readonly { eventNames: Buffer }[], name: string): string[] {
+export function hashNameWithEach(keys: readonly { eventNames: Buffer }[], name: string): string[] {
   return keys.map(({ eventNames }) => hashName(eventNames, name))
 }

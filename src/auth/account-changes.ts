@@ -44,7 +44,7 @@ export function isToldUpdate(update: Record<string, unknown>, { actor }: Origin)
 }
 
 /** The events for an update of a user. */
-export function eventsOfUser(
+export function toUserEvents(
   before: UserBefore,
   update: Record<string, unknown>,
   origin: Origin,
@@ -88,7 +88,7 @@ const endOfBan: Origin = { ...systemOrigin }
  *
  * @param origin the actor of the running call
  */
-export function originOfUpdate({ banned }: Record<string, unknown>, origin: Origin): Origin {
+export function toUpdateOrigin({ banned }: Record<string, unknown>, origin: Origin): Origin {
   return banned === false && origin.actor === 'person' ? endOfBan : origin
 }
 
@@ -112,7 +112,7 @@ export interface WayIn {
 }
 
 /** The event for a new way to sign in that was added to an existing user. */
-export function eventOfNewWayIn({ userId, providerId, hasPassword }: WayIn): NewAccountEvent {
+export function toNewWayInEvent({ userId, providerId, hasPassword }: WayIn): NewAccountEvent {
   return hasPassword
     ? { userId, kind: 'password_set' }
     : { userId, kind: 'sign_in_method_added', detail: { provider: providerId } }
@@ -123,7 +123,7 @@ export function eventOfNewWayIn({ userId, providerId, hasPassword }: WayIn): New
  *
  * @param path the endpoint that sets it
  */
-export function eventOfPassword(
+export function toPasswordEvent(
   { userId, hasPassword }: Pick<WayIn, 'userId' | 'hasPassword'>,
   path: string
 ): NewAccountEvent {
@@ -132,6 +132,6 @@ export function eventOfPassword(
 }
 
 /** The event for a removed way to sign in. */
-export function eventOfLostWayIn({ userId, providerId }: WayIn): NewAccountEvent {
+export function toLostWayInEvent({ userId, providerId }: WayIn): NewAccountEvent {
   return { userId, kind: 'sign_in_method_removed', detail: { provider: providerId } }
 }

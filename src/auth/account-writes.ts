@@ -22,12 +22,12 @@ import { endFamily } from '../token/rotation.js'
 import { forgetRecentSignIns } from '../session/recent-sign-in.js'
 import { bumpUserSessions, notBanned, type BumpedPage } from '../session/store.js'
 import {
-  eventOfLostWayIn,
-  eventOfNewWayIn,
-  eventOfPassword,
-  eventsOfUser,
+  toLostWayInEvent,
+  toNewWayInEvent,
+  toPasswordEvent,
+  toUserEvents,
   isToldUpdate,
-  originOfUpdate,
+  toUpdateOrigin,
   type WayIn
 } from './account-changes.js'
 import { actorToHold, holdActor, holdActorWith, holdActorsUser } from './acting-session.js'
@@ -124,7 +124,7 @@ export class AccountWrites {
     // change.
     if (model === 'account' && userId !== null && !createdUsers.has(userId)) {
       await this.#changeCredentials(db, userId)
-      await tell(db, eventOfNewWayIn(wayInOf(data)))
+      await tell(db, toNewWayInEvent(wayInFrom(data)))
     } else if (model === 'twoFactor' && userId !== null) {
       await this.changeFactors(db, userId)
       await holdNoFactor(db, userId)
@@ -194,7 +194,7 @@ export class AccountWrites {
       } else if (model === 'account') {
         await this.#changeCredentials(db, userId)
         if (endpointPath() === '/unlink-account') await holdAnotherWayIn(db, userId, rows)
-        await tell(db, ...rows.map((row) => eventOfLostWayIn(wayInOf(row))))
+        await tell(db, ...rows.map((row) => toLostWayInEvent(wayInFrom(row))))
       } else {
         await this.changeFactors(db, userId)
         await tell(db, { userId, kind: 'second_factor_removed' })
@@ -297,7 +297,7 @@ export class AccountWrites {
       if ('backupCodes' in update) await tell(db, { userId, kind: 'backup_codes_made' })
     } else if (model === 'account' && 'password' in update) {
       await this.#changeCredentials(db, userId)
-      await tell(db, ...rows.map((row) => eventOfPassword(wayInOf(row), endpointPath())))
+      await tell(db, ...rows.map((row) => toPasswordEvent(wayInFrom(row), endpointPath())))
     } else if (model !== 'user') await holdActor(db, userId)
     else if (update['banned'] === true) {
       await this.#endAll(db, userId, 'user_banned')
@@ -318,7 +318,7 @@ export class AccountWrites {
 
   /** Writes the events for an update of a user, by the row as read under the lock. */
   async #tellOfUser(db: Queryable, userId: string, update: Record<string, unknown>): Promise<void> {
-    const origin = originOfUpdate(update, currentOrigin())
+    const origin = toUpdateOrigin(update, currentOrigin())
     if (!isToldUpdate(update, origin)) return
     const before = await db.user.findUnique({
       where: { id: userId },
@@ -336,7 +336,7 @@ export class AccountWrites {
       await writeAccountEvents(
         db,
         origin,
-        eventsOfUser(before, update, origin, this.#options.hashName)
+        toUserEvents(before, update, origin, this.#options.hashName)
       )
   }
 
@@ -380,7 +380,7 @@ interface Row extends Record<string, unknown> {
   userId?: string
 }
 
-function wayInOf({ userId, providerId, password }: Record<string, unknown>): WayIn {
+function wayInFrom({ userId, providerId, password }: Record<string, unknown>): WayIn {
   return {
     userId: String(userId),
     providerId: String(providerId),

@@ -7,7 +7,7 @@ import { betterAuth, type AuthContext, type BetterAuthOptions, type DBAdapter } 
 import { admin, bearer, oneTimeToken, openAPI } from 'better-auth/plugins'
 import { v7 as uuidV7 } from 'uuid'
 import type { Erasures } from '../account/erasure.js'
-import { hashesOfName, hashName } from '../account/name-hash.js'
+import { hashNameWithEach, hashName } from '../account/name-hash.js'
 import { isLoopback, type Config } from '../config.js'
 import type { Confirmation } from '../revocation/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
@@ -20,7 +20,7 @@ import { createAdapter } from './adapter.js'
 import { callRules } from './call-rules.js'
 import { exportEndpoints } from './export-endpoints.js'
 import { eraseEndpoint } from './erase-endpoint.js'
-import { endpointsOf, type AuthEndpoint } from './endpoints.js'
+import { listEndpoints, type AuthEndpoint } from './endpoints.js'
 import { eventEndpoints } from './event-endpoints.js'
 import type { Keys } from '../secrets/keys.js'
 import { passwordLengths } from './new-password.js'
@@ -137,7 +137,7 @@ export async function createAuth({
 }: AuthOptions): Promise<Auth> {
   await (quietened ??= quietenStorages())
   const basePath = `${prefix}/api/auth`
-  const trustedOrigins = originsOf(config)
+  const trustedOrigins = originsFrom(config)
   const cookies = cookieSettings(config)
   const oneTime = oneTimeToken({ disableSetSessionCookie: true })
   const auth = betterAuth({
@@ -211,7 +211,7 @@ export async function createAuth({
     plugins: [
       callRules(),
       sessionEndpoints({ revoker }),
-      eventEndpoints({ prisma, hashesOf: (name) => hashesOfName(keys.all, name) }),
+      eventEndpoints({ prisma, hashesOf: (name) => hashNameWithEach(keys.all, name) }),
       eraseEndpoint({ prisma, erasures, confirmation }),
       exportEndpoints({ prisma }),
       admin(),
@@ -255,7 +255,7 @@ export async function createAuth({
       } as never)) as unknown as ApiDescription
       return { ...described, errorCodes: Object.keys(auth.$ERROR_CODES) }
     },
-    endpoints: endpointsOf(auth.api),
+    endpoints: listEndpoints(auth.api),
     basePath,
     cookieName: `${cookies.cookiePrefix}.session_token`,
     cookiePrefix: cookies.cookiePrefix,
@@ -334,7 +334,7 @@ function cookieSettings({ baseUrl, cookieDomain }: Config) {
 }
 
 /** The trusted origins. In embedded mode a new user may type either loopback name. */
-function originsOf({ baseUrl, databaseUrl, trustedOrigins }: Config): string[] {
+function originsFrom({ baseUrl, databaseUrl, trustedOrigins }: Config): string[] {
   const origins = new Set([baseUrl, ...trustedOrigins])
   const url = new URL(baseUrl)
   if (databaseUrl === undefined && isLoopback(url.hostname)) {

@@ -34,7 +34,7 @@ export class Devices {
   find(proof: string, account: DeviceAccount): string | null {
     if (!isDeviceProof(proof)) return null
     const [, device = '', ...macs] = proof.split('.')
-    const expected = this.#keys.map((key) => Buffer.from(macOf(key, device, account)))
+    const expected = this.#keys.map((key) => Buffer.from(macFrom(key, device, account)))
     return macs.some((mac) => expected.some((right) => timingSafeEqual(Buffer.from(mac), right)))
       ? device
       : null
@@ -45,7 +45,7 @@ export class Devices {
     const [, kept = '', ...macs] =
       proof !== undefined && isDeviceProof(proof) ? proof.split('.') : []
     const device = kept || randomBytes(16).toString('base64url')
-    const mac = macOf(this.#keys[0] ?? '', device, account)
+    const mac = macFrom(this.#keys[0] ?? '', device, account)
     return [
       'd1',
       device,
@@ -60,7 +60,7 @@ export function isDeviceProof(text: string): boolean {
   return text.length <= MAX_LENGTH && FORM.test(text)
 }
 
-function macOf(key: string, device: string, { userId, credentialEpoch }: DeviceAccount): string {
+function macFrom(key: string, device: string, { userId, credentialEpoch }: DeviceAccount): string {
   return createHmac('sha256', key)
     .update(`${device}.${credentialEpoch}.${userId}`)
     .digest()

@@ -18,7 +18,7 @@ interface Declared {
 }
 
 /** The endpoints that better-auth's router can reach, from its own table. */
-export function endpointsOf(api: Record<string, unknown>): AuthEndpoint[] {
+export function listEndpoints(api: Record<string, unknown>): AuthEndpoint[] {
   const endpoints = (Object.values(api) as Declared[]).flatMap(({ path, options }) => {
     const { method = [], metadata } = options ?? {}
     if (path === undefined || metadata?.SERVER_ONLY) return []

@@ -165,8 +165,8 @@ export class HashQueue {
    */
   #makeRoomFor({ networks }: HashClient): boolean {
     const ownLine = this.#lines.get(networks.wide)
-    const wide = longest(this.#lines, sizeOf)
-    const isOthers = wide !== null && wide.size > (ownLine ? sizeOf(ownLine) : 0) + 1
+    const wide = longest(this.#lines, countClients)
+    const isOthers = wide !== null && wide.size > (ownLine ? countClients(ownLine) : 0) + 1
     const narrow = longest(
       (isOthers ? wide.value : ownLine) ?? new Map<string, Waiting[]>(),
       (list) => list.length
@@ -180,7 +180,7 @@ export class HashQueue {
   }
 }
 
-function sizeOf(line: ReadonlyMap<string, readonly Waiting[]>): number {
+function countClients(line: ReadonlyMap<string, readonly Waiting[]>): number {
   let size = 0
   for (const own of line.values()) size += own.length
   return size

@@ -26,11 +26,11 @@ export function resign({ auth, all }: Keys, signed: string): string | null {
   const value = signed.slice(0, dot)
   const signature = Buffer.from(signed.slice(dot + 1))
   const isBy = (secret: string) => {
-    const expected = Buffer.from(signatureOf(value, secret))
+    const expected = Buffer.from(sign(value, secret))
     return signature.length === expected.length && timingSafeEqual(signature, expected)
   }
   return all.slice(1).some((previous) => isBy(previous.auth))
-    ? `${value}.${signatureOf(value, auth)}`
+    ? `${value}.${sign(value, auth)}`
     : null
 }
 
@@ -79,6 +79,6 @@ async function reencrypt(keys: Keys, data: string): Promise<string> {
   return data
 }
 
-function signatureOf(value: string, secret: string): string {
+function sign(value: string, secret: string): string {
   return createHmac('sha256', secret).update(value).digest('base64')
 }

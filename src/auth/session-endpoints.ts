@@ -14,7 +14,7 @@ import * as z from 'zod'
 import type { PrismaClient } from '../database/database.js'
 import type { Revoker } from '../revocation/revoker.js'
 import { judge } from '../session/session.js'
-import { findSessionToken, handleOf, parseHandle } from '../session/session-token.js'
+import { findSessionToken, toHandle, parseHandle } from '../session/session-token.js'
 import { findSession } from '../session/store.js'
 import { currentCall, notePending } from './call-context.js'
 
@@ -132,7 +132,7 @@ export function generateOneTimeToken({ prisma }: { prisma: PrismaClient }) {
       if (!user) throw unauthorized()
       await ctx.context.internalAdapter.createVerificationValue({
         identifier: `one-time-token:${token}`,
-        value: `${handleOf(id)} ${user.credentialEpoch}${(await isByBearer(prisma, id)) ? ' bearer' : ''}`,
+        value: `${toHandle(id)} ${user.credentialEpoch}${(await isByBearer(prisma, id)) ? ' bearer' : ''}`,
         expiresAt: new Date(Date.now() + ONE_TIME_TOKEN_MS)
       })
       return ctx.json({ token })

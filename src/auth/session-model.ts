@@ -25,7 +25,7 @@ import {
 } from '../session/session.js'
 import {
   findSessionToken,
-  handleOf,
+  toHandle,
   mintSessionToken,
   parseHandle,
   parseSessionToken
@@ -119,7 +119,7 @@ export class SessionModel {
     const userId = String(data['userId'])
     const impersonatedBy = text(data['impersonatedBy']) ?? scope.source?.impersonatedBy ?? null
     const credentialEpoch = scope.epochs.get(userId) ?? null
-    const predecessor = predecessorOf(userId)
+    const predecessor = predecessorFrom(userId)
     // An impersonation gets no refresh token: its administrator returns to their own session, and
     // nothing should keep it alive.
     const pepper = this.#options.peppers.current
@@ -271,7 +271,7 @@ export class SessionModel {
     if (rows.length < (filter.sessionIds?.length ?? 0))
       await this.#options.settle(filter.sessionIds ?? [])
     return rows
-      .map((row) => authSession(row, tokenOf(row, presented)))
+      .map((row) => authSession(row, tokenFrom(row, presented)))
       .filter((session) =>
         where.every(
           (condition) => isNamed(condition.field) || holds(session[condition.field], condition)
@@ -422,7 +422,7 @@ function tooManySessions(): APIError {
  * The session that a new one replaces when its user changes a credential. The new session must not
  * live longer than that one.
  */
-function predecessorOf(userId: string): Session | null {
+function predecessorFrom(userId: string): Session | null {
   const session = currentCall().actor?.session
   return session?.userId === userId && session.impersonatedBy === null ? session : null
 }
@@ -452,12 +452,12 @@ function onLocalClock(row: SessionRow, now: Date): SessionRow {
   return { ...row, expiresAt: new Date(Date.now() + row.expiresAt.getTime() - now.getTime()) }
 }
 
-function tokenOf(row: SessionRow, presented: ReadonlyMap<string, string>): string {
+function tokenFrom(row: SessionRow, presented: ReadonlyMap<string, string>): string {
   const token = presented.get(row.id)
   const isReal =
     token !== undefined &&
     (parseSessionToken(token)?.hash === row.token || token === currentCall().surrogate?.token)
-  return isReal ? token : handleOf(row.id)
+  return isReal ? token : toHandle(row.id)
 }
 
 const isNamed = (field: string) => field === 'token' || field === 'id' || field === 'userId'
@@ -480,7 +480,7 @@ function sessionFilter(
       continue
     }
     const ids = (Array.isArray(value) ? value : [value]).flatMap((item) =>
-      sessionIdOf(String(item), field, presented)
+      sessionIdFrom(String(item), field, presented)
     )
     filter.sessionIds = filter.sessionIds?.filter((id) => ids.includes(id)) ?? ids
   }
@@ -489,7 +489,7 @@ function sessionFilter(
   return filter
 }
 
-function sessionIdOf(value: string, field: string, presented: Map<string, string>): string[] {
+function sessionIdFrom(value: string, field: string, presented: Map<string, string>): string[] {
   if (field === 'id') return [value]
   // Signed tokens count as well, as clients have them: otherwise the answer would be "done" while
   // the session goes on.

@@ -110,7 +110,7 @@ export class LocalCache {
   set(sessionId: string, { text, readAt, freshUntil }: PackedEntry): void {
     this.delete(sessionId)
     const { maxEntries, maxBytes } = this.#options
-    const bytes = bytesOf(text)
+    const bytes = countBytes(text)
     // Room is made before the insert. Otherwise, when all others are in use, the new entry would be
     // the one that goes.
     while (
@@ -126,7 +126,7 @@ export class LocalCache {
   delete(sessionId: string): void {
     const slot = this.#slots.get(sessionId)
     if (!slot) return
-    this.#bytes -= bytesOf(slot.text)
+    this.#bytes -= countBytes(slot.text)
     this.#slots.delete(sessionId)
     // The ring may refer to it for a while: without text and objects it takes no memory there.
     slot.unpacked = null
@@ -167,7 +167,7 @@ export class LocalCache {
 }
 
 // A text with a character beyond Latin-1 takes two bytes per character: counted so for every text.
-function bytesOf(text: string): number {
+function countBytes(text: string): number {
   return ENTRY_OVERHEAD_BYTES + 2 * text.length
 }
 

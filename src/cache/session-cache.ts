@@ -4,7 +4,7 @@ import { findSessions } from '../session/store.js'
 import type { DatabaseClock } from '../cluster/database-clock.js'
 import { agedBy, decodeCopy, encodeRecord, encodeUnknown } from './session-codec.js'
 import { VersionFloors } from './version-floors.js'
-import { fits, isRevoked, type Aged, type StoreLookup, type Matches } from './store-lookup.js'
+import { fits, isRevoked, type AgedLookup, type StoreLookup, type Matches } from './store-lookup.js'
 import { Batcher } from './batcher.js'
 import type { LocalCache, LocalEntry, PackedEntry } from './local-cache.js'
 import type { Invalidation } from '../cluster/node-lease.js'
@@ -258,12 +258,12 @@ export class SessionCache {
   async findAll(
     wanted: ReadonlyMap<string, Matches>,
     maxAgeMs: number
-  ): Promise<Map<string, Aged>> {
-    const known = new Map<string, Aged>()
+  ): Promise<Map<string, AgedLookup>> {
+    const known = new Map<string, AgedLookup>()
     const leases = new Map<string, Lease>()
     const now = maxAgeMs > 0 ? this.localReadPermit() : null
     const open = new Set(wanted.keys())
-    const settle = (id: string, aged: Aged) => {
+    const settle = (id: string, aged: AgedLookup) => {
       known.set(id, aged)
       open.delete(id)
     }
@@ -316,7 +316,7 @@ export class SessionCache {
   async #answerFromShared(
     questions: readonly SessionLookup[]
   ): Promise<(LookupResult | Lease | null)[]> {
-    const answers = await this.#readShared(idsOf(questions))
+    const answers = await this.#readShared(sessionIdsFrom(questions))
     return questions.map(({ sessionId, matches }) => {
       const answer = answers.get(sessionId)
       if (!answer || 'kind' in answer) return answer ?? null
@@ -329,7 +329,7 @@ export class SessionCache {
   ): Promise<StoreLookup[]> {
     const leases = new Map<string, Lease>()
     for (const { sessionId, lease } of questions) if (lease) leases.set(sessionId, lease)
-    const records = await this.#readStore(idsOf(questions), leases, questions.length)
+    const records = await this.#readStore(sessionIdsFrom(questions), leases, questions.length)
     return questions.map(({ sessionId }) => records.get(sessionId) ?? null)
   }
 
@@ -337,9 +337,9 @@ export class SessionCache {
    * The valid answers of Redis. It does not wait for another reader that is filling, because the
    * store answers sooner.
    */
-  #readShared(ids: ReadonlySet<string>): Promise<Map<string, Aged | Lease>> {
+  #readShared(ids: ReadonlySet<string>): Promise<Map<string, AgedLookup | Lease>> {
     return this.#hearing(ids, async (beginnings) => {
-      const known = new Map<string, Aged | Lease>()
+      const known = new Map<string, AgedLookup | Lease>()
       const { shared, cacheLease } = this.#options
       // A missing answer is read from the store.
       const answers = (await shared?.readAll([...ids], cacheLease.stamp)) ?? []
@@ -411,7 +411,7 @@ export class SessionCache {
     sessionId: string,
     answer: SharedAnswer & { kind: 'hit' | 'tombstone' | 'forged' },
     beginning: InFlightRead
-  ): Aged | null {
+  ): AgedLookup | null {
     if (answer.kind === 'forged') return this.#refuse('forged', FORGED)
     if (answer.kind === 'tombstone') return { found: { revokedReason: answer.reason }, ageMs: 0 }
     const { cacheLease, protections } = this.#options
@@ -432,7 +432,7 @@ export class SessionCache {
     sessionId: string,
     { version, text }: SharedAnswer & { kind: 'hit' },
     beginning: InFlightRead
-  ): Aged | null {
+  ): AgedLookup | null {
     const { clock, ttlMs } = this.#options
     const copy = decodeCopy(sessionId, text)
     if (!copy) return this.#refuse('form')
@@ -522,7 +522,7 @@ export class SessionCache {
   }
 }
 
-function idsOf(questions: readonly SessionLookup[]): Set<string> {
+function sessionIdsFrom(questions: readonly SessionLookup[]): Set<string> {
   return new Set(questions.map(({ sessionId }) => sessionId))
 }
 

@@ -122,7 +122,7 @@ export function decodeCopy(id: string, text: string): Copy | null {
     updatedAt: at(updatedAt),
     expiresAt: at(expiresAt),
     absoluteExpiresAt: at(absoluteExpiresAt),
-    revokedAt: dateOf(revokedAt),
+    revokedAt: toDate(revokedAt),
     revokedReason,
     version,
     ipAddress,
@@ -213,7 +213,7 @@ function decodeUser(id: string, packed: Packed): UserRow {
     role,
     banned,
     banReason,
-    banExpires: dateOf(banExpires),
+    banExpires: toDate(banExpires),
     twoFactorEnabled,
     credentialEpoch,
     createdAt: new Date(createdAt),
@@ -225,6 +225,6 @@ function inMs(date: Date | null): number | null {
   return date && date.getTime()
 }
 
-function dateOf(ms: number | null): Date | null {
+function toDate(ms: number | null): Date | null {
   return ms === null ? null : new Date(ms)
 }

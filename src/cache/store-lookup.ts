@@ -13,7 +13,7 @@ export function isRevoked(found: StoreLookup): found is Revoked {
 }
 
 /** A lookup with its maximum age: how long ago, in milliseconds, the store was read. */
-export interface Aged {
+export interface AgedLookup {
   found: StoreLookup
   ageMs: number
 }

@@ -22,12 +22,12 @@ export class SessionTokenVerifier {
 
   /** The verified credential of a token. Null for a token that this server never issued. */
   verify(sent: string): VerifiedCredential | null {
-    const known = this.#known.get(keyOf(sent))
+    const known = this.#known.get(toKey(sent))
     if (known) return known
     // Remembered in one form only. Otherwise the many spellings of one token could push out tokens
     // that are in use.
     const signed = toWireForm(sent)
-    const key = keyOf(signed)
+    const key = toKey(signed)
     const remembered = signed === sent ? undefined : this.#known.get(key)
     if (remembered) return remembered
     const token = verifySignedToken(signed, this.#secrets)
@@ -40,6 +40,6 @@ export class SessionTokenVerifier {
 }
 
 /** A Latin-1 string with one character for each byte: the shortest string for a hash. */
-function keyOf(signed: string): string {
+function toKey(signed: string): string {
   return hash('sha256', signed, 'binary')
 }

@@ -162,8 +162,8 @@ async function main(argv: string[]): Promise<void> {
 function printResult(result: unknown, command: string, json: boolean): Promise<never> {
   return print(
     process.stdout.isTTY && !json
-      ? `${tableOf(result, operations[command])}\n`
-      : `${jsonOf(result, operations[command])}\n`
+      ? `${tableFrom(result, operations[command])}\n`
+      : `${toJson(result, operations[command])}\n`
   )
 }
 
@@ -174,13 +174,13 @@ function withoutJson(argv: string[]): { words: string[]; json: boolean } {
   return { words, json: words.length < argv.length }
 }
 
-function jsonOf(result: unknown, { lines = false }: Partial<Operation> = {}): string {
+function toJson(result: unknown, { lines = false }: Partial<Operation> = {}): string {
   return lines && Array.isArray(result)
     ? result.map((record) => JSON.stringify(record)).join('\n')
     : JSON.stringify(result)
 }
 
-function tableOf(result: unknown, { row = (record) => record }: Partial<Operation> = {}): string {
+function tableFrom(result: unknown, { row = (record) => record }: Partial<Operation> = {}): string {
   const shown: unknown = Array.isArray(result)
     ? (result as Record<string, unknown>[]).map(row)
     : result

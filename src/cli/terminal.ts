@@ -22,8 +22,8 @@ const GAP = 2
  */
 export function toTable(result: unknown, { width = MAX_WIDTH, now }: TableOptions): string {
   const columns = Math.min(Math.max(width, MIN_WIDTH), MAX_WIDTH)
-  if (Array.isArray(result)) return listOf(result.filter(isRecord), columns, now)
-  return isRecord(result) ? fieldsOf(result, columns, now) : JSON.stringify(result)
+  if (Array.isArray(result)) return toList(result.filter(isRecord), columns, now)
+  return isRecord(result) ? toFields(result, columns, now) : JSON.stringify(result)
 }
 
 /** A bar on stderr, which leaves stdout to the result. It is not drawn before something is done. */
@@ -56,11 +56,11 @@ interface Column {
   isFixed: boolean
 }
 
-function listOf(records: readonly Record<string, unknown>[], width: number, now: number): string {
+function toList(records: readonly Record<string, unknown>[], width: number, now: number): string {
   const names = [...new Set(records.flatMap((record) => Object.keys(record)))]
   const columns = names
     .map((name) =>
-      columnOf(
+      toColumn(
         name,
         records.map((record) => record[name]),
         now
@@ -69,7 +69,7 @@ function listOf(records: readonly Record<string, unknown>[], width: number, now:
     .filter(({ cells }) => cells.some((cell) => cell !== ''))
   if (columns.length === 0) return 'none'
   if (!fit(columns, width))
-    return records.map((record) => fieldsOf(record, width, now)).join('\n\n')
+    return records.map((record) => toFields(record, width, now)).join('\n\n')
   return render([
     columns.map(({ head }) => head),
     ...records.map((_record, row) =>
@@ -78,9 +78,9 @@ function listOf(records: readonly Record<string, unknown>[], width: number, now:
   ])
 }
 
-function columnOf(name: string, values: readonly unknown[], now: number): Column {
-  const head = wordsOf(name).toUpperCase()
-  const cells = values.map((value) => (isTime(value) ? ageOf(value, now) : textOf(value)))
+function toColumn(name: string, values: readonly unknown[], now: number): Column {
+  const head = wordsFrom(name).toUpperCase()
+  const cells = values.map((value) => (isTime(value) ? toAge(value, now) : toText(value)))
   const isFixed = values.every(
     (value) =>
       value === null ||
@@ -89,7 +89,7 @@ function columnOf(name: string, values: readonly unknown[], now: number): Column
       isTime(value) ||
       isId(value)
   )
-  return { head, cells, isFixed, width: Math.max(...[head, ...cells].map(widthOf)) }
+  return { head, cells, isFixed, width: Math.max(...[head, ...cells].map(textWidth)) }
 }
 
 /** Narrows the widest columns of text until the table fits. @returns whether it does */
@@ -105,12 +105,12 @@ function fit(columns: readonly Column[], width: number): boolean {
   return true
 }
 
-function fieldsOf(record: Record<string, unknown>, width: number, now: number): string {
+function toFields(record: Record<string, unknown>, width: number, now: number): string {
   const fields = Object.entries(record).map(
     ([name, value]) =>
       [
-        wordsOf(name),
-        isTime(value) ? `${minuteOf(value)} (${ageOf(value, now)})` : textOf(value)
+        wordsFrom(name),
+        isTime(value) ? `${toMinute(value)} (${toAge(value, now)})` : toText(value)
       ] as const
   )
   const room = width - Math.max(...fields.map(([name]) => name.length)) - GAP
@@ -146,7 +146,7 @@ function render(rows: string[][]): string {
 }
 
 /** `lastSeenAt` is "last seen", `ipAddress` "ip address". */
-function wordsOf(name: string): string {
+function wordsFrom(name: string): string {
   return name
     .replaceAll('_', ' ')
     .replace(/(?<=[a-z])(At|Id)$/, (suffix) => (suffix === 'Id' ? ' id' : ''))
@@ -170,7 +170,7 @@ function isId(value: unknown): boolean {
   return typeof value === 'string' && ID.test(value)
 }
 
-function minuteOf(time: Date | string): string {
+function toMinute(time: Date | string): string {
   return `${new Date(time).toISOString().slice(0, 16).replace('T', ' ')} UTC`
 }
 
@@ -183,7 +183,7 @@ const units: [name: string, seconds: number][] = [
 ]
 
 /** "3m ago", "in 6d": the largest unit alone. */
-function ageOf(time: Date | string, now: number): string {
+function toAge(time: Date | string, now: number): string {
   const seconds = Math.round((now - new Date(time).getTime()) / 1000)
   const distance = Math.abs(seconds)
   const [name, length] = units.find(([, unit]) => distance >= unit) ?? ['s', 1]
@@ -194,12 +194,12 @@ function ageOf(time: Date | string, now: number): string {
 
 // Names and user agents are others' words: what moves the cursor, colours the screen or turns the
 // direction of what follows is left out.
-function textOf(value: unknown): string {
+function toText(value: unknown): string {
   const text =
     value === null || value === undefined
       ? ''
       : Array.isArray(value)
-        ? value.map(textOf).join(', ')
+        ? value.map(toText).join(', ')
         : typeof value === 'string'
           ? value
           : JSON.stringify(value)
@@ -210,7 +210,7 @@ const WIDE =
   /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}]/u
 
 /** How many columns of a terminal a text takes. */
-function widthOf(text: string): number {
+function textWidth(text: string): number {
   let width = 0
   for (const character of text) width += WIDE.test(character) ? 2 : 1
   return width
@@ -221,14 +221,14 @@ function wrap(text: string, width: number): string {
   const lines: string[] = []
   let line = ''
   for (const word of text.split(' ')) {
-    if (line !== '' && widthOf(line) + 1 + widthOf(word) <= width) {
+    if (line !== '' && textWidth(line) + 1 + textWidth(word) <= width) {
       line += ` ${word}`
       continue
     }
     if (line !== '') lines.push(line)
     line = ''
     for (const character of word) {
-      if (widthOf(line) + widthOf(character) > width) {
+      if (textWidth(line) + textWidth(character) > width) {
         lines.push(line)
         line = ''
       }

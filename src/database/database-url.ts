@@ -100,10 +100,10 @@ const instead: Record<string, string> = {
  */
 export function parseDatabaseUrl(url: string): PostgresTarget {
   const { userinfo, hosts, path, query } = split(url)
-  const parameters = parametersOf(query)
+  const parameters = parametersFrom(query)
   const [, user = '', password] = /^([^:]*)(?::([^]*))?$/.exec(userinfo) ?? []
-  const tls = tlsOf(parameters)
-  const attributes = oneOf(
+  const tls = tlsFrom(parameters)
+  const attributes = pickOne(
     parameters,
     'target_session_attrs',
     ['any', 'read-write', 'primary'],
@@ -113,10 +113,10 @@ export function parseDatabaseUrl(url: string): PostgresTarget {
     parameters.get('user') ??
     (decode(user, 'the user') || process.env['PGUSER'] || userInfo().username)
   return {
-    places: placesOf(
-      hostsOf(hosts, parameters),
+    places: placesFrom(
+      hostsFrom(hosts, parameters),
       tls,
-      oneOf(parameters, 'load_balance_hosts', ['disable', 'random']) === 'random'
+      pickOne(parameters, 'load_balance_hosts', ['disable', 'random']) === 'random'
     ),
     user: finalUser,
     password:
@@ -125,7 +125,7 @@ export function parseDatabaseUrl(url: string): PostgresTarget {
     database:
       parameters.get('dbname') ??
       (decode(path, 'the name of the database') || process.env['PGDATABASE'] || finalUser),
-    schema: schemaOf(parameters),
+    schema: schemaFrom(parameters),
     needsWritable: attributes === 'read-write',
     connectTimeoutMs: seconds(parameters, 'connect_timeout', 1, 600),
     applicationName:
@@ -133,12 +133,12 @@ export function parseDatabaseUrl(url: string): PostgresTarget {
       parameters.get('fallback_application_name') ??
       'holdfast',
     options: parameters.get('options'),
-    keepAlive: oneOf(parameters, 'keepalives', ['1', '0']) !== '0',
+    keepAlive: pickOne(parameters, 'keepalives', ['1', '0']) !== '0',
     keepAliveIdleMs: seconds(parameters, 'keepalives_idle', 0, 86_400) ?? 0,
     needsChannelBinding:
-      oneOf(parameters, 'channel_binding', ['disable', 'prefer', 'require']) === 'require',
+      pickOne(parameters, 'channel_binding', ['disable', 'prefer', 'require']) === 'require',
     sslNegotiation: tls.negotiation,
-    pooled: oneOf(parameters, 'pgbouncer', ['true', 'false']) === 'true'
+    pooled: pickOne(parameters, 'pgbouncer', ['true', 'false']) === 'true'
   }
 }
 
@@ -159,7 +159,7 @@ function split(url: string): { userinfo: string; hosts: string; path: string; qu
   return { userinfo, hosts, path, query }
 }
 
-function parametersOf(query: string): Parameters {
+function parametersFrom(query: string): Parameters {
   const parameters: Parameters = new Map()
   for (const pair of query.split('&').filter(Boolean)) {
     const [, name, value] = /^([\w.-]+)=([^]*)$/.exec(pair) ?? []
@@ -180,11 +180,11 @@ function parametersOf(query: string): Parameters {
     ['sslsni', ['1']],
     ['uselibpqcompat', ['true']]
   ] as const)
-    oneOf(parameters, name, allowed)
+    pickOne(parameters, name, allowed)
   return parameters
 }
 
-function schemaOf(parameters: Parameters): string | undefined {
+function schemaFrom(parameters: Parameters): string | undefined {
   const schema = parameters.get('schema')
   if (
     schema !== undefined &&
@@ -200,7 +200,7 @@ interface Host {
   port: number
 }
 
-function hostsOf(authority: string, parameters: Parameters): Host[] {
+function hostsFrom(authority: string, parameters: Parameters): Host[] {
   const named =
     authority === ''
       ? []
@@ -222,7 +222,7 @@ function hostsOf(authority: string, parameters: Parameters): Host[] {
   if (ports.length > 1 && ports.length !== count)
     throw wrong('must name one port, or as many as there are hosts')
   return Array.from({ length: count }, (_, index) => {
-    const port = portOf((ports.length === 1 ? ports[0] : ports[index]) ?? '')
+    const port = portFrom((ports.length === 1 ? ports[0] : ports[index]) ?? '')
     const address = addresses?.[index] || undefined
     const host = hosts[index] || address || process.env['PGHOST'] || socketFolder(port)
     if (host.startsWith('@'))
@@ -231,7 +231,7 @@ function hostsOf(authority: string, parameters: Parameters): Host[] {
   })
 }
 
-function portOf(text: string): number {
+function portFrom(text: string): number {
   const port =
     text === ''
       ? Number(process.env['PGPORT'] || DEFAULT_PORT)
@@ -258,13 +258,13 @@ interface Tls {
 
 const MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']
 
-function tlsOf(parameters: Parameters): Tls {
-  if (oneOf(parameters, 'ssl', ['true']) !== undefined && !parameters.has('sslmode'))
+function tlsFrom(parameters: Parameters): Tls {
+  if (pickOne(parameters, 'ssl', ['true']) !== undefined && !parameters.has('sslmode'))
     parameters.set('sslmode', 'require') // as libpq reads JDBC's
   const root = parameters.get('sslrootcert')
   const mode =
-    oneOf(parameters, 'sslmode', MODES) ?? (root === 'system' ? 'verify-full' : undefined)
-  const negotiation = oneOf(parameters, 'sslnegotiation', ['postgres', 'direct']) ?? 'postgres'
+    pickOne(parameters, 'sslmode', MODES) ?? (root === 'system' ? 'verify-full' : undefined)
+  const negotiation = pickOne(parameters, 'sslnegotiation', ['postgres', 'direct']) ?? 'postgres'
   if (negotiation === 'direct' && !['require', 'verify-ca', 'verify-full'].includes(mode ?? ''))
     throw wrong('the parameter sslnegotiation=direct needs sslmode=require or stronger')
   if (root === 'system' && mode !== 'verify-full')
@@ -276,16 +276,16 @@ function tlsOf(parameters: Parameters): Tls {
   }
   if (parameters.has('sslcert') !== parameters.has('sslkey'))
     throw wrong('the parameters sslcert and sslkey need each other')
-  return { mode, negotiation, options: tlsOptionsOf(parameters, mode, root) }
+  return { mode, negotiation, options: tlsOptionsFrom(parameters, mode, root) }
 }
 
-function tlsOptionsOf(
+function tlsOptionsFrom(
   parameters: Parameters,
   mode: string | undefined,
   root: string | undefined
 ): ConnectionOptions {
   const version = (name: 'ssl_min_protocol_version' | 'ssl_max_protocol_version') =>
-    oneOf(parameters, name, ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'])
+    pickOne(parameters, name, ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'])
   const [min, max] = [version('ssl_min_protocol_version'), version('ssl_max_protocol_version')]
   const [cert, key, crl] = [
     readFile(parameters, 'sslcert'),
@@ -334,9 +334,9 @@ function readFile(parameters: Parameters, name: string): string | undefined {
 }
 
 /** Each host with TLS or without, in libpq's order. */
-function placesOf(hosts: readonly Host[], tls: Tls, shuffled: boolean): Place[] {
+function placesFrom(hosts: readonly Host[], tls: Tls, shuffled: boolean): Place[] {
   const places = hosts.map(({ host, address, port }, hostIndex) =>
-    modesOf(host, tls.mode).map((encrypted) => {
+    modesFrom(host, tls.mode).map((encrypted) => {
       // The certificate is for the name, whatever address is used.
       const name = address === undefined || isIP(host) ? {} : { servername: host }
       return {
@@ -357,7 +357,7 @@ function placesOf(hosts: readonly Host[], tls: Tls, shuffled: boolean): Place[] 
   ).flat()
 }
 
-function modesOf(host: string, mode: string | undefined): boolean[] {
+function modesFrom(host: string, mode: string | undefined): boolean[] {
   if (host.startsWith('/') || mode === 'disable') return [false]
   // libpq prefers TLS. On loopback there is no eavesdropper, and TLS only costs time.
   const loopback =
@@ -372,7 +372,7 @@ function modesOf(host: string, mode: string | undefined): boolean[] {
   }
 }
 
-function oneOf<const T extends string>(
+function pickOne<const T extends string>(
   parameters: Parameters,
   name: string,
   allowed: readonly T[],

@@ -48,7 +48,7 @@ function readTime(text: string): Date {
  */
 export function withDirectQueries(prisma: PrismaClient, pool: Pool): PrismaClient {
   const names = new Map<string, string>()
-  const nameOf = (text: string): string | undefined => {
+  const nameFrom = (text: string): string | undefined => {
     if (!names.has(text) && names.size < PREPARED) names.set(text, statementName(text))
     return names.get(text)
   }
@@ -62,7 +62,7 @@ export function withDirectQueries(prisma: PrismaClient, pool: Pool): PrismaClien
       async () =>
         (
           await pool.query<Record<string, unknown>>({
-            name: nameOf(text),
+            name: nameFrom(text),
             text,
             values: bound,
             types: parsers

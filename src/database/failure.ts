@@ -15,7 +15,7 @@ const unknownSetting = new Set(['22023', '42704'])
  * The message where the database refuses this process for good. Null where a later attempt may
  * succeed.
  */
-export function refusalOf(error: unknown): ConfigError | null {
+export function toConfigError(error: unknown): ConfigError | null {
   if (!(error instanceof DatabaseError) || error.severity !== 'FATAL') return null
   const { code = '', message } = error
   const reason =

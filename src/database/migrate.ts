@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Database, MigrationSession, MigrationStep } from './database.js'
-import { describeFailure, refusalOf } from './failure.js'
+import { describeFailure, toConfigError } from './failure.js'
 
 /** Where Prisma keeps its migrations. */
 export const migrationsDirectory = fileURLToPath(
@@ -56,7 +56,7 @@ export async function migrate(database: Database): Promise<string[]> {
   } catch (error) {
     throw error instanceof MigrationFailed
       ? error
-      : (refusalOf(error) ?? new MigrationFailed(null, error))
+      : (toConfigError(error) ?? new MigrationFailed(null, error))
   }
 }
 

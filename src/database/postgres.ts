@@ -43,7 +43,7 @@ export function openPostgres(options: PostgresOptions): Database {
   const { pool, rules } = openPool(options, options.poolSize, CONNECTION_WAIT_MS)
   pool.on('error', options.onError)
   const prisma = withDirectQueries(
-    createPrisma(inSchema(new PrismaPg(pool), () => schemaOf(pool, rules))),
+    createPrisma(inSchema(new PrismaPg(pool), () => schemaFrom(pool, rules))),
     pool
   )
   return {
@@ -107,7 +107,7 @@ function openPool(
 }
 
 /** The schema of the tables: the URL's, or the one that the first connection found. */
-async function schemaOf(pool: GrowingPool, rules: SessionRules): Promise<string> {
+async function schemaFrom(pool: GrowingPool, rules: SessionRules): Promise<string> {
   if (rules.schema === null) (await pool.take()).release()
   return rules.schema ?? 'public'
 }

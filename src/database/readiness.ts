@@ -4,7 +4,7 @@ import type { Keys } from '../secrets/keys.js'
 import { ConfigError } from '../errors.js'
 import { StoreUnavailable } from '../errors.js'
 import type { Database, PrismaClient } from './database.js'
-import { refusalOf } from './failure.js'
+import { toConfigError } from './failure.js'
 import { migrate, pendingMigrations } from './migrate.js'
 
 /** How often a server that waits for its database tries again, in milliseconds. */
@@ -22,7 +22,7 @@ const RETRY_MS = 250
 export async function prepareStore(database: Database, keys: Keys): Promise<string> {
   if (database.kind === 'embedded') await migrate(database)
   const pending = await pendingMigrations(database).catch((error: unknown) => {
-    throw refusalOf(error instanceof StoreUnavailable ? error.cause : error) ?? error
+    throw toConfigError(error instanceof StoreUnavailable ? error.cause : error) ?? error
   })
   if (pending.length > 0)
     throw new ConfigError(

@@ -1,5 +1,5 @@
 import { Erasures } from '../account/erasure.js'
-import { hashesOfName } from '../account/name-hash.js'
+import { hashNameWithEach } from '../account/name-hash.js'
 import { accountKey } from '../auth/device.js'
 import { openCaches, type Caches } from '../check/check-path.js'
 import { SessionChecker } from '../check/session-checker.js'
@@ -90,7 +90,7 @@ export function openChecks(
   const forgetters: Checks['forgetters'] = new Set()
   const erasures = new Erasures({
     prisma,
-    hashesOf: (name) => hashesOfName(keys.all, name),
+    hashesOf: (name) => hashNameWithEach(keys.all, name),
     accountKey,
     now: () => performance.now(),
     async forgetCounts(counts) {

@@ -162,10 +162,10 @@ export const program = refusing(new Command('holdfast').usage('<command>'))
 for (const [words, { command }] of Object.entries(operations)) {
   const [first = '', second] = words.split(' ')
   if (second === undefined) program.addCommand(command.name(first))
-  else groupOf(first).addCommand(command.name(second))
+  else groupFrom(first).addCommand(command.name(second))
 }
 
-function groupOf(name: string): CommandUnknownOpts {
+function groupFrom(name: string): CommandUnknownOpts {
   const found = program.commands.find((command) => command.name() === name)
   if (found) return found
   const group = refusing(new Command(name).usage('<command>'))

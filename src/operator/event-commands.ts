@@ -22,12 +22,12 @@ export const eventOperations: Record<string, Operation> = {
       .option('--name <e-mail>', 'what was tried under any name')
       .option('--by <e-mail or id>', 'what this user did')
       .addOption(new Option('--kind <kind>', 'of one kind').choices(accountEventKinds))
-      .option('--since <time>', 'a time, or how long ago: 30m, 12h, 7d', timeOf)
+      .option('--since <time>', 'a time, or how long ago: 30m, 12h, 7d', timeFrom)
       .addOption(limit)
       .addOption(after),
     async ({ prisma, hashesOf }, _args, { user, name, by, kind, since, limit, after }) => {
       const userId = user === undefined ? undefined : await getUserIdOrPast(prisma, user)
-      const names = name ?? (userId === undefined ? undefined : await emailOf(prisma, userId))
+      const names = name ?? (userId === undefined ? undefined : await emailFrom(prisma, userId))
       return listAccountEvents(
         prisma,
         {
@@ -44,13 +44,13 @@ export const eventOperations: Record<string, Operation> = {
   )
 }
 
-async function emailOf(prisma: PrismaClient, id: string): Promise<string | undefined> {
+async function emailFrom(prisma: PrismaClient, id: string): Promise<string | undefined> {
   const user = await prisma.user.findUnique({ where: { id }, select: { email: true } })
   return user?.email
 }
 
 /** A time, or how long ago it was. */
-function timeOf(text: string): Date {
+function timeFrom(text: string): Date {
   const agoMs = parseTimeSpan(text, /^(\d{1,6})([smhd])$/)
   if (agoMs !== null) return new Date(Date.now() - agoMs)
   const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN

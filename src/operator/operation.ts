@@ -106,12 +106,12 @@ export function refusing<C extends CommandUnknownOpts>(command: C): C {
       getOutHelpWidth: () => Math.min(process.stdout.columns || MAX_WIDTH, MAX_WIDTH)
     })
     .exitOverride((error) => {
-      throw new AppError('invalid_input', refusalOf(command, error))
+      throw new AppError('invalid_input', toUsageError(command, error))
     })
   return command
 }
 
-function refusalOf(command: CommandUnknownOpts, { code, message }: CommanderError): string {
+function toUsageError(command: CommandUnknownOpts, { code, message }: CommanderError): string {
   if (code === 'commander.help')
     return `a command is missing\n\n${command.helpInformation().trimEnd()}`
   const problem = message

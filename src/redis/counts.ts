@@ -4,7 +4,7 @@ import { isCluster, type RedisConnection } from './redis.js'
 const STEP = 1_000
 
 /** The prefix of the counters' keys (budgets.ts), in a Redis that several stores may share. */
-export function countsOf(storeId: string): string {
+export function countsPrefix(storeId: string): string {
   return `holdfast:${storeId}:limit:`
 }
 
@@ -20,7 +20,7 @@ export async function forgetCounts(
   storeId: string,
   { account, userId }: { account: string; userId: string }
 ): Promise<void> {
-  const counts = countsOf(storeId)
+  const counts = countsPrefix(storeId)
   await redis.del(`${counts}${userId}:password-user`)
   await redis.del(`${counts}${userId}:password-user:late`)
   for (const node of isCluster(redis) ? redis.nodes('master') : [redis]) {

@@ -1,4 +1,4 @@
-import { wordsOfRedis } from './redis.js'
+import { describeRedisRefusal } from './redis.js'
 
 /**
  * Logs once why Redis refuses this node's commands, in Redis' own words. Without that line an
@@ -15,7 +15,7 @@ export class RedisRefusals {
 
   /** Notes a failed attempt. An error that Redis did not write does not explain a refusal. */
   note(error: unknown): void {
-    const words = wordsOfRedis(error)
+    const words = describeRedisRefusal(error)
     if (words === null || this.#isTold) return
     this.#isTold = true
     this.#onWarning(

@@ -124,7 +124,7 @@ export function isCluster(redis: RedisConnection): redis is Cluster {
 }
 
 /** The error text that Redis itself sent. Null for an error that it did not write. */
-export function wordsOfRedis(error: unknown): string | null {
+export function describeRedisRefusal(error: unknown): string | null {
   if (!(error instanceof Error) || !(error instanceof ReplyError)) return null
   const [words = ''] = error.message.split(/[\r\n]| script: /, 1)
   const hint = /^MOVED\b/.test(words)

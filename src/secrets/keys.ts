@@ -58,8 +58,8 @@ export interface Peppers {
 
 /** Derives the keys. The same secrets give the same keys on every node. */
 export function deriveKeys(authSecret: string, previousSecrets: readonly string[] = []): Keys {
-  const current = keysOf(authSecret)
-  const all = [current, ...previousSecrets.map(keysOf)] as const
+  const current = deriveSecretKeys(authSecret)
+  const all = [current, ...previousSecrets.map(deriveSecretKeys)] as const
   const peppers = new Map(all.map(({ pepper }) => [pepper.id, pepper]))
   return {
     ...current,
@@ -68,10 +68,10 @@ export function deriveKeys(authSecret: string, previousSecrets: readonly string[
   }
 }
 
-function keysOf(secret: string): SecretKeys {
+function deriveSecretKeys(secret: string): SecretKeys {
   const derive = (purpose: string) => deriveKey(secret, purpose).toString('base64url')
   return {
-    id: nameOf(deriveKey(secret, 'secret id')),
+    id: nameFrom(deriveKey(secret, 'secret id')),
     auth: derive('better-auth'),
     device: derive('device'),
     check: createHash('sha256').update(derive('key check')).digest('base64url'),
@@ -85,13 +85,13 @@ function keysOf(secret: string): SecretKeys {
 
 function derivePepper(authSecret: string): Pepper {
   return {
-    id: nameOf(deriveKey(authSecret, 'refresh token pepper id')),
+    id: nameFrom(deriveKey(authSecret, 'refresh token pepper id')),
     rotation: deriveKey(authSecret, 'refresh token rotation'),
     mac: deriveKey(authSecret, 'refresh token mac')
   }
 }
 
-function nameOf(key: Buffer): string {
+function nameFrom(key: Buffer): string {
   return createHash('sha256').update(key).digest('hex').slice(0, 8)
 }
 

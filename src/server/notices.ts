@@ -9,12 +9,12 @@ export type Notice = 'starting' | 'waiting' | 'serving' | 'stopping' | 'stopped 
 
 /** Prints the notice: that the server is ready on stdout, all others as a line on stderr. */
 export function announce(notice: Notice, config: Config): void {
-  const line = notice === 'serving' ? null : lineOf(notice, config)
+  const line = notice === 'serving' ? null : toLine(notice, config)
   if (notice === 'serving') process.stdout.write(banner(config))
   else if (line !== null) process.stderr.write(`holdfast: ${line}\n`)
 }
 
-function lineOf(notice: Exclude<Notice, 'serving'>, config: Config): string | null {
+function toLine(notice: Exclude<Notice, 'serving'>, config: Config): string | null {
   if (notice === 'starting')
     return isFirstStart(config)
       ? `making a store in ${resolve(config.dataDir)}: this takes some seconds, once`

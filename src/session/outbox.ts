@@ -97,7 +97,7 @@ export async function findUnconfirmed(
       WHERE ("sessionId" = ANY(${piece}::text[]) OR "sourceSessionId" = ANY(${piece}::text[])) AND "doneAt" IS NULL`)
     )
   }
-  if (userIds.length > 0) found.push(...(await findUnconfirmedOf(db, userIds)))
+  if (userIds.length > 0) found.push(...(await findUnconfirmedChanges(db, userIds)))
   return found
 }
 
@@ -129,7 +129,10 @@ export async function withDerived(db: Queryable, ended: readonly Ended[]): Promi
 }
 
 /** Reads in pages. Rows of nodes from before `userId` was kept are found by their session. */
-async function findUnconfirmedOf(db: Queryable, userIds: readonly string[]): Promise<Change[]> {
+async function findUnconfirmedChanges(
+  db: Queryable,
+  userIds: readonly string[]
+): Promise<Change[]> {
   const found: Change[] = []
   let after: string | undefined = ''
   while (after !== undefined) {

@@ -52,7 +52,7 @@ export async function purgeEnded(
   for (;;) {
     const ids = await findEnded(db, retentionSeconds)
     if (ids.length === 0) break
-    const events = await purgeEventsOf(db, ids, pace)
+    const events = await purgeSessionEvents(db, ids, pace)
     const sessions = await purgeSessions(db, ids, sessionPace)
     removed += sessions
     onRemoved(removed)
@@ -82,7 +82,7 @@ async function findEnded(db: Queryable, retentionSeconds: number): Promise<strin
  * batch begins where the last one ended: removed rows stay in the index for a while, and each batch
  * would read them again.
  */
-async function purgeEventsOf(
+async function purgeSessionEvents(
   db: Queryable,
   sessionIds: readonly string[],
   pace: Pace

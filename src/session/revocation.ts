@@ -131,7 +131,7 @@ export async function revokeUserSessions(
   const spared = Prisma.sql`(${exceptSessionId}::text IS NULL OR "id" <> ${exceptSessionId})`
   const theirs = Prisma.sql`"id" = ANY(ARRAY(
     (${selectOldest(Prisma.sql`"userId" = ${userId} AND ${spared}`)}) UNION ALL (${selectOldest(Prisma.sql`"impersonatedBy" = ${userId} AND ${spared}`)})))`
-  return untilFew(() => end(db, theirs, reason, { because: becauseOf(userId, reason) }))
+  return untilFew(() => end(db, theirs, reason, { because: becauseFrom(userId, reason) }))
 }
 
 /**
@@ -179,13 +179,13 @@ export async function thinOutUserSessions(
       FROM ((${oldest('userId')}) UNION (${oldest('impersonatedBy')})) theirs
     ) placed WHERE "all" > ${few} AND "place" <= ${size})`
   return end(db, Prisma.sql`"id" = ${actingSessionId} OR "id" = ANY(${batch})`, reason, {
-    because: becauseOf(userId, reason),
+    because: becauseFrom(userId, reason),
     chosen: Prisma.sql`"id" IS DISTINCT FROM ${actingSessionId} AND ${actingSessionLives(actingSessionId)}`
   })
 }
 
 /** The reason with which a row `s` ends when all sessions of a user end. */
-const becauseOf = (userId: string, reason: RevocationReason) =>
+const becauseFrom = (userId: string, reason: RevocationReason) =>
   Prisma.sql`CASE WHEN s."userId" = ${userId} THEN ${reason} ELSE 'impersonation_ended' END`
 
 /** Whether the acting session is among the rows that `end` has locked, and has not expired. */

@@ -1,6 +1,6 @@
 import type { Change } from './outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
-import { networkOf } from '../network.js'
+import { toNetwork } from '../network.js'
 import { revokeSessions } from './revocation.js'
 import { userAgentFrom } from '../user-agent.js'
 import { live, type NewSession } from './store.js'
@@ -59,7 +59,7 @@ async function findCandidates(
           SELECT max(begun."lastSeenAt") FROM "session" begun
           WHERE begun."sourceSessionId" = "session"."id" AND begun."revokedAt" IS NULL AND begun."expiresAt" > statement_timestamp()
         )) ELSE "lastSeenAt" END AS "lastSeenAt",
-        NOT "hasDerived" AND "lastSeenAt" <= "issuedAt" AND "network" = ${networkOf(ipAddress)} AND "userAgent" IS NOT DISTINCT FROM ${userAgentFrom(userAgent)} AS "unused"
+        NOT "hasDerived" AND "lastSeenAt" <= "issuedAt" AND "network" = ${toNetwork(ipAddress)} AND "userAgent" IS NOT DISTINCT FROM ${userAgentFrom(userAgent)} AS "unused"
       FROM "session" WHERE "userId" = ${userId} AND "impersonatedBy" IS NULL AND "id" IS DISTINCT FROM ${replaces?.sessionId ?? null} AND ${live}
     ), candidates AS (
       SELECT "id", "unused", "lastSeenAt" FROM theirs

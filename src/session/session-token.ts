@@ -84,7 +84,7 @@ export function verifySignedToken(signed: string, secrets: readonly string[]): s
   // one signature.
   const signature = Buffer.from(signed.slice(dot + 1))
   for (const secret of secrets) {
-    const expected = Buffer.from(signatureOf(token, secret, 'base64url'))
+    const expected = Buffer.from(sign(token, secret, 'base64url'))
     if (signature.length === expected.length && timingSafeEqual(signature, expected)) return token
   }
   return null
@@ -100,10 +100,10 @@ export function signToken(
   secret: string,
   encoding: 'base64' | 'base64url' = 'base64url'
 ): string {
-  return `${token}.${signatureOf(token, secret, encoding)}`
+  return `${token}.${sign(token, secret, encoding)}`
 }
 
-function signatureOf(token: string, secret: string, encoding: 'base64' | 'base64url'): string {
+function sign(token: string, secret: string, encoding: 'base64' | 'base64url'): string {
   return createHmac('sha256', secret).update(token).digest(encoding)
 }
 
@@ -128,7 +128,7 @@ export function decodePercent(text: string): string {
 }
 
 /** The handle of a session in lists: it can revoke, and never authenticates. */
-export function handleOf(sessionId: string): string {
+export function toHandle(sessionId: string): string {
   return HANDLE_PREFIX + sessionId
 }
 
@@ -141,7 +141,7 @@ export function parseHandle(handle: string): string | null {
 export function withoutTokens(text: string): string {
   return text.replace(/hst1_[A-Za-z0-9_-]{72}/g, (token) => {
     const parsed = parseSessionToken(token)
-    return parsed ? handleOf(parsed.sessionId) : HANDLE_PREFIX
+    return parsed ? toHandle(parsed.sessionId) : HANDLE_PREFIX
   })
 }
 

@@ -1,7 +1,7 @@
 import { intoImpersonationsEnded } from '../account/store.js'
 import { intoOutbox, withDerived, type Change } from './outbox.js'
 import { Prisma, type Queryable } from '../database/database.js'
-import { networkOf } from '../network.js'
+import { toNetwork } from '../network.js'
 import type { PageWanted } from '../page.js'
 import { userAgentFrom } from '../user-agent.js'
 import type {
@@ -199,7 +199,7 @@ export async function insertSession(
       SELECT ${session.id}, ${session.hash}, allowed."id", now, now, now, COALESCE(allowed."authTime", now),
         LEAST(now + LEAST(${session.idleTtlSeconds}::int, ${session.absoluteTtlSeconds}::int) * interval '1 second', allowed."notAfter", allowed."idleNotAfter"),
         LEAST(now + ${session.absoluteTtlSeconds}::int * interval '1 second', allowed."notAfter"),
-        ${session.ipAddress}, ${networkOf(session.ipAddress)}, ${userAgent},
+        ${session.ipAddress}, ${toNetwork(session.ipAddress)}, ${userAgent},
         COALESCE(${session.name}, (SELECT "name" FROM "session" WHERE "id" = ${replaces?.sessionId ?? null} AND "token" = ${replaces?.hash ?? null} AND "userId" = allowed."id")),
         ${session.amr}::text[], ${session.impersonatedBy},
         CASE WHEN ${session.reauth === 'now'}::boolean THEN now ELSE (SELECT "reauthAt" FROM "session" WHERE "id" = ${continued}) END,

@@ -92,8 +92,8 @@ export class AccessTokens {
     const lives = ttlSeconds - Math.floor(Math.random() * JITTER * ttlSeconds)
     const expiresAt = Math.min(
       issuedAt + lives,
-      secondsOf(session.expiresAt),
-      secondsOf(session.absoluteExpiresAt)
+      toSeconds(session.expiresAt),
+      toSeconds(session.absoluteExpiresAt)
     )
     const claims: AccessTokenClaims = {
       iss: parties.issuer,
@@ -106,7 +106,7 @@ export class AccessTokens {
       sid: session.id,
       gen: generation,
       roles,
-      auth_time: secondsOf(session.authTime),
+      auth_time: toSeconds(session.authTime),
       amr: session.amr,
       ...(session.impersonatedBy === null ? {} : { act: { sub: session.impersonatedBy } })
     }
@@ -166,7 +166,7 @@ export class AccessTokens {
     if (claims === null) return malformed
     const now = this.#options.now() / 1000
     if (claims === 'expired' || hasExpired(claims, now)) {
-      if (known) this.#verified.delete(keyOf(token))
+      if (known) this.#verified.delete(toKey(token))
       return expired
     }
     return isNotYet(claims, now) ? malformed : { claims }
@@ -200,24 +200,24 @@ export class AccessTokens {
   }
 
   #remembered(token: string): AccessTokenClaims | null {
-    const known = this.#verified.get(keyOf(token))
+    const known = this.#verified.get(toKey(token))
     return known?.token === token ? known.claims : null
   }
 
   async #read(token: string): Promise<AccessTokenClaims | 'expired' | null> {
     const { keys, now } = this.#options
-    const header = token.length <= LONGEST_TOKEN ? headerOf(token) : null
+    const header = token.length <= LONGEST_TOKEN ? headerFrom(token) : null
     const kid =
       header?.isAccessToken && header.fields['alg'] === ALGORITHM ? header.fields['kid'] : null
     if (typeof kid !== 'string') return null
     // A key outlives its tokens. If the key has gone, the token has expired, and no read of the
     // store is needed.
-    if (!keys.holds(kid) && keys.isOurs(kid) && hasExpired(payloadOf(token), now() / 1000))
+    if (!keys.holds(kid) && keys.isOurs(kid) && hasExpired(payloadFrom(token), now() / 1000))
       return 'expired'
     const key = await keys.find(kid)
     const claims = key?.codec.verify(token) as AccessTokenClaims | null | undefined
     if (!claims) return null
-    if (token.length <= LONGEST_REMEMBERED) this.#verified.set(keyOf(token), { token, claims })
+    if (token.length <= LONGEST_REMEMBERED) this.#verified.set(toKey(token), { token, claims })
     return claims
   }
 }
@@ -227,11 +227,11 @@ export class AccessTokens {
  * Then only it decides. Any other JWT belongs to another server.
  */
 export function looksLikeAccessToken(credential: string): boolean {
-  return credential.startsWith('ey') && headerOf(credential)?.isAccessToken === true
+  return credential.startsWith('ey') && headerFrom(credential)?.isAccessToken === true
 }
 
 /** The key under which a token is remembered: the end of its signature, 188 random bits. */
-function keyOf(token: string): string {
+function toKey(token: string): string {
   return token.slice(-32)
 }
 
@@ -247,7 +247,7 @@ interface Header {
 // Every token of one key has the same header, so the last one is remembered.
 let lastHeader: { segment: string; header: Header | null } = { segment: '', header: null }
 
-function headerOf(token: string): Header | null {
+function headerFrom(token: string): Header | null {
   const end = token.indexOf('.')
   if (end === -1) return null
   if (end === lastHeader.segment.length && token.startsWith(lastHeader.segment))
@@ -262,7 +262,7 @@ function headerOf(token: string): Header | null {
   return header
 }
 
-function payloadOf(token: string): { exp?: unknown } {
+function payloadFrom(token: string): { exp?: unknown } {
   return parseObject(Buffer.from(token.split('.', 2)[1] ?? '', 'base64url').toString('utf8')) ?? {}
 }
 
@@ -285,6 +285,6 @@ function isNotYet(claims: AccessTokenClaims & { nbf?: unknown }, now: number): b
   return typeof claims.nbf === 'number' && claims.nbf - CLOCK_TOLERANCE_SECONDS > now
 }
 
-function secondsOf(date: Date): number {
+function toSeconds(date: Date): number {
   return Math.floor(date.getTime() / 1000)
 }

@@ -11,7 +11,7 @@ import {
   getToken,
   hashIdempotencyKey,
   newSalt,
-  successorOf,
+  deriveSuccessor,
   type ParsedRefreshToken,
   type RefreshToken
 } from './refresh-token.js'
@@ -103,7 +103,7 @@ export class RefreshGrant {
       idleTtlSeconds
     } = this.#options
     const salt = newSalt()
-    const successor = successorOf(showing.token, salt, current)
+    const successor = deriveSuccessor(showing.token, salt, current)
     const rotated = await rotate(prisma, {
       ...showing,
       hash: successor.hash,
@@ -171,7 +171,7 @@ export class RefreshGrant {
       throw new StoreUnavailable(
         new Error('the pepper of a session is not configured here (AUTH_SECRET_PREVIOUS)')
       )
-    const successor = successorOf(token, refresh.rotationSalt ?? '', pepper)
+    const successor = deriveSuccessor(token, refresh.rotationSalt ?? '', pepper)
     if (successor.hash !== refresh.refreshHash || !record.user)
       throw new StoreUnavailable(
         new Error('the successor of a refresh token could not be made again')

@@ -48,7 +48,7 @@ export function firstRefreshToken(
  * successor, so a lost answer can be given again without storing a secret. Without the pepper the
  * salt on the row is useless to a thief.
  */
-export function successorOf(
+export function deriveSuccessor(
   presented: RefreshToken,
   salt: string,
   pepper: Pepper

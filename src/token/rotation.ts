@@ -1,5 +1,5 @@
 import { Prisma, type Queryable } from '../database/database.js'
-import { networkOf } from '../network.js'
+import { toNetwork } from '../network.js'
 import { judge, type SessionRecord } from '../session/session.js'
 import {
   live,
@@ -108,7 +108,7 @@ export async function rotate(
 ): Promise<{ record: SessionRecord; waited: boolean } | null> {
   const { token, clientId, idempotencyHash, hash, salt, pepperId, idleTtlSeconds, ipAddress } =
     rotation
-  const network = networkOf(ipAddress)
+  const network = toNetwork(ipAddress)
   const [row] = await db.$queryRaw<(JoinedRow & { versionBefore: number })[]>`
     WITH rotated AS (
       UPDATE "session" s SET "previousRefreshHash" = s."refreshHash", "refreshHash" = ${hash}, "refreshGeneration" = s."refreshGeneration" + 1,

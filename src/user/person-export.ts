@@ -75,13 +75,13 @@ export async function exportPerson(
     })
     records.push(...found.map((record) => ({ kind, record })))
     if (next !== null) return { records, next: `${kind}:${next}` }
-    if (records.length === limit) return { records, next: followerOf(kind) }
+    if (records.length === limit) return { records, next: followerFrom(kind) }
     key = ''
   }
   return { records, next: null }
 }
 
-function followerOf(kind: RecordKind): string | null {
+function followerFrom(kind: RecordKind): string | null {
   const follower = recordKinds[recordKinds.indexOf(kind) + 1]
   return follower === undefined ? null : `${follower}:`
 }
@@ -89,7 +89,7 @@ function followerOf(kind: RecordKind): string | null {
 /**
  * A part of rows that were read in the order of their ids. It is the last one if it is not full.
  */
-function partOf(records: Record<string, unknown>[], limit: number): Part {
+function partFrom(records: Record<string, unknown>[], limit: number): Part {
   const last = records.at(-1)?.['id']
   return { records, next: records.length === limit && typeof last === 'string' ? last : null }
 }
@@ -113,7 +113,7 @@ const parts: Record<RecordKind, ReadPart> = {
       createdAt: true,
       updatedAt: true
     } as const
-    return partOf(
+    return partFrom(
       await db.account.findMany({
         where: { userId, id: { gt: after } },
         select,
@@ -130,7 +130,7 @@ const parts: Record<RecordKind, ReadPart> = {
       failedVerificationCount: true,
       lockedUntil: true
     } as const
-    return partOf(
+    return partFrom(
       await db.twoFactor.findMany({
         where: { userId, id: { gt: after } },
         select,
@@ -142,7 +142,7 @@ const parts: Record<RecordKind, ReadPart> = {
   },
   async pendingProofs(db, userId, { limit, after }) {
     const select = { id: true, createdAt: true, expiresAt: true } as const
-    return partOf(
+    return partFrom(
       await db.verification.findMany({
         where: { value: userId, id: { gt: after } },
         select,
@@ -158,7 +158,7 @@ const parts: Record<RecordKind, ReadPart> = {
         ${theirs('name')}, ${theirs('ipAddress')}, ${theirs('network')}, ${theirs('userAgent')}, "impersonatedBy" IS NOT NULL AS "impersonation",
         "refreshGeneration" AS "refreshCount", "firstRefreshAt", "firstRefreshAddress", "rotatedAt" AS "lastRefreshAt", "lastRefreshAddress", "replayCount"
       FROM "session" WHERE "userId" = ${userId} AND "id" > ${after} ORDER BY "id" LIMIT ${limit}`
-    return partOf(rows, limit)
+    return partFrom(rows, limit)
   },
   async sessionEvents(db, userId, { limit, after }) {
     const [afterSession = '', afterEvent = ''] = after.split('/')
@@ -194,7 +194,7 @@ const parts: Record<RecordKind, ReadPart> = {
       SELECT "id", "at", "kind", "cause", "actor", "count", "lastAt", "detail" - 'administrator' AS "detail",
         CASE WHEN ${own} THEN "sessionId" END AS "sessionId", CASE WHEN ${own} THEN "ipAddress" END AS "ipAddress", CASE WHEN ${own} THEN "userAgent" END AS "userAgent"
       FROM "account_event" WHERE "userId" = ${userId} AND "id" > ${after} ORDER BY "id" LIMIT ${limit}`
-    return partOf(rows, limit)
+    return partFrom(rows, limit)
   }
 }
 

@@ -1,13 +1,13 @@
 import t from 'tap'
 import { HashQueue, type HashClient } from '../../src/auth/hash-queue.js'
-import { networksOf } from '../../src/network.js'
+import { toNetworks } from '../../src/network.js'
 
 const settled = async () => {
   for (let n = 0; n < 5; n++) await Promise.resolve()
 }
 /** As text. */
 const networks = (address: string) => {
-  const { wide, narrow } = networksOf(address)
+  const { wide, narrow } = toNetworks(address)
   return `${wide} ${narrow}`
 }
 
@@ -27,7 +27,7 @@ function newQueue({ atOnce = 1, maxWaitMs = 1_000 } = {}) {
     begun: () => begun.map(({ name }) => name),
     outcomes,
     add: (name: string, address: string, gone: AbortSignal | null = null) => {
-      const client: HashClient = { networks: networksOf(address), gone }
+      const client: HashClient = { networks: toNetworks(address), gone }
       queue
         .run(client, () => new Promise<void>((end) => begun.push({ name, end })))
         .then(
@@ -149,7 +149,7 @@ t.test('a hash that fails gives its turn on', async (t) => {
     now: () => 0,
     refused: (why) => new Error(why)
   })
-  const client: HashClient = { networks: networksOf('192.0.2.1'), gone: null }
+  const client: HashClient = { networks: toNetworks('192.0.2.1'), gone: null }
   const failing = queue.run(client, () => Promise.reject(new Error('no hash')))
   t.equal(await queue.run(client, () => Promise.resolve('the next')), 'the next')
   await t.rejects(failing, { message: 'no hash' })

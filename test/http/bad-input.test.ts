@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
-import { handleOf } from '../../src/session/session-token.js'
+import { toHandle } from '../../src/session/session-token.js'
 import { Browser, build, makeAdmin, password, sessionState, signUp } from '../support/server.js'
 import { SeededRandom } from '../support/random.js'
 import { readCredentials } from '../support/store-contents.js'
@@ -304,7 +304,7 @@ t.test('bad ids and a missing ?except=current end no session', async (t) => {
   for (const id of [
     '1',
     'current',
-    handleOf(ada.sessionId),
+    toHandle(ada.sessionId),
     `${ada.sessionId}'`,
     `${ada.sessionId}%00`,
     `${ada.sessionId}%20`,
@@ -316,12 +316,12 @@ t.test('bad ids and a missing ?except=current end no session', async (t) => {
   await refusedBecause(t, await ada.browser.delete(`/sessions/${nobody}`), 404, 'not_found')
   await refusedBecause(t, await ada.browser.get(`/sessions/${nobody}/events`), 404, 'not_found')
   for (const token of [
-    handleOf(nobody),
-    handleOf(admin.sessionId),
+    toHandle(nobody),
+    toHandle(admin.sessionId),
     admin.sessionId,
     '',
     'hst1_',
-    `${handleOf(ada.sessionId)} `
+    `${toHandle(ada.sessionId)} `
   ]) {
     t.equal(
       (await ada.browser.post('/api/auth/revoke-session', { token })).status,
@@ -412,7 +412,7 @@ t.test('forged, truncated, re-signed and overlong credentials are refused', asyn
     'null',
     'undefined',
     '[object Object]',
-    handleOf(ada.sessionId),
+    toHandle(ada.sessionId),
     ada.sessionId,
     sign(running.options.authSecret ?? ''),
     '%00',

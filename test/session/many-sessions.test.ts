@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { countEnded, purgeEnded } from '../../src/session/retention.js'
 import { Pace } from '../../src/database/pace.js'
-import { networkOf } from '../../src/network.js'
+import { toNetwork } from '../../src/network.js'
 import { makeDevices, makeFamily, refresh } from '../support/refresh-fixtures.js'
 import { newAdmin, newPerson } from '../support/device.js'
 import {
@@ -184,7 +184,7 @@ t.test('networks', async (t) => {
       'nonsense',
       '',
       null
-    ].map(networkOf),
+    ].map(toNetwork),
     [
       '192.0.2.0/24',
       '192.0.2.0/24',

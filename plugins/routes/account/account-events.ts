@@ -3,7 +3,7 @@ import { accountEventKinds } from '../../../src/account/account-event.js'
 import { asSeenByPerson, listAccountEvents } from '../../../src/account/reading.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { readPage } from '../../../src/page.js'
-import { identityOf } from '../../guard.js'
+import { requestIdentity } from '../../guard.js'
 import { refusals } from '../../http/problem-schema.js'
 import { NextSchema, PageQuery, wantedBy } from '../sessions/schemas.js'
 
@@ -95,7 +95,7 @@ const accountEvents: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (
     }
   }
   app.get('/account/events', { schema }, async (request) => {
-    const { userId } = identityOf(request).session
+    const { userId } = requestIdentity(request).session
     const { page, next } = await readPage(wantedBy(request.query), (wanted) =>
       listAccountEvents(prisma, { userId }, wanted)
     )

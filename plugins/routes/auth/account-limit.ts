@@ -6,7 +6,7 @@ import { limits, type Limit } from '../../../src/limits.js'
 import { noteFacts } from '../../http/answer-facts.js'
 import { authBody, setAuthBody } from './body.js'
 import { clientNetwork, type Budgets, type Taking } from '../../limits/budgets.js'
-import { asked, credentialOf } from '../../http/credential.js'
+import { toAsked, credentialFrom } from '../../http/credential.js'
 import { knownDevice } from './known-device.js'
 
 /** Budgets to take from, in order. */
@@ -79,7 +79,7 @@ export function limitProbes({ budgets }: AccountLimitOptions): AccountHooks {
  */
 export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): AccountHooks {
   return takeAndGiveBack(budgets, [400, 401], async (request) => {
-    const presented = budgets && credentialOf(asked(request), holdfast.auth.cookieName)
+    const presented = budgets && credentialFrom(toAsked(request), holdfast.auth.cookieName)
     const check = presented && (await holdfast.reader.check(presented.credential))
     // Without a session there is no user whose secret could be guessed. A pending second factor is
     // counted in the store.

@@ -2,7 +2,7 @@ import type { FastifyRequest, onResponseHookHandler } from 'fastify'
 import type { Shown } from '../../../src/auth/attempts.js'
 import type { AuthCallContext } from '../../../src/auth/call-context.js'
 import type { Holdfast } from '../../../src/holdfast.js'
-import { factsOf } from '../../http/answer-facts.js'
+import { answerFacts } from '../../http/answer-facts.js'
 import { authBody } from './body.js'
 import { fromWhere } from './web-request.js'
 
@@ -19,7 +19,7 @@ export function noteScope(request: FastifyRequest, scope: AuthCallContext): void
  */
 export function noteAttempts({ attempts }: Holdfast, shown: Shown): onResponseHookHandler {
   return (request, reply, done) => {
-    const { cause, code, userId, sessionId } = factsOf(request)
+    const { cause, code, userId, sessionId } = answerFacts(request)
     const name = shown === 'sign_in' ? authBody(request)?.['email'] : undefined
     attempts.note({
       shown,

@@ -29,26 +29,26 @@ import { authBody, readAuthBody } from './body.js'
 import { checkFields } from './fields.js'
 import { clientNetwork } from '../../limits/budgets.js'
 import {
-  asked,
-  credentialOf,
+  toAsked,
+  credentialFrom,
   expiredSessionCookies,
   namesTwoSessions,
   type PresentedCredential
 } from '../../http/credential.js'
-import { deviceNameOf } from './device-name.js'
+import { readDeviceName } from './device-name.js'
 import { newDeviceProof, SET_DEVICE_TOKEN_HEADER, setDeviceCookie } from './known-device.js'
 import { limitedBy } from '../../limits/rate-limit.js'
-import { noteOriginOf } from './refused-origins.js'
-import { additionTo, transportOf } from './token-transport.js'
+import { noteOriginFrom } from './refused-origins.js'
+import { additionTo, tokenTransportFrom } from './token-transport.js'
 import {
-  clientOf,
+  hashClientFrom,
   fromWhere,
   isFromPage,
   toWebRequest,
   toWireHeaders,
   withoutCookie
 } from './web-request.js'
-import { allowOf, methodsOf, ruleOf, type EndpointRule } from './endpoint-rules.js'
+import { allowHeader, endpointMethods, endpointRule, type EndpointRule } from './endpoint-rules.js'
 
 /** Largest request body of better-auth's endpoints, in bytes. */
 const BODY_LIMIT = 128 * 1024
@@ -70,7 +70,7 @@ export default async function auth(
     (_request, body, done) => done(null, body)
   )
   for (const endpoint of holdfast.auth.endpoints) {
-    const rule = ruleOf(endpoint)
+    const rule = endpointRule(endpoint)
     if (rule.kind !== 'off') addEndpoint(app, holdfast, endpoint, rule)
   }
   app.route({
@@ -89,7 +89,7 @@ function addEndpoint(
   rule: EndpointRule
 ): void {
   const url = `/api/auth${endpoint.path}`
-  const allowed = methodsOf(endpoint)
+  const allowed = endpointMethods(endpoint)
   const shown = shownTo(endpoint.path)
   app.route({
     url,
@@ -105,7 +105,7 @@ function addEndpoint(
         holdfast.config
       )
     },
-    ...limitsOf(rule, { holdfast, budgets: app.budgets }),
+    ...limitsFrom(rule, { holdfast, budgets: app.budgets }),
     ...(shown === null ? {} : { onResponse: noteAttempts(holdfast, shown) }),
     handler: (request, reply) => {
       if (rule.kind !== 'open' && !isCounted(request))
@@ -119,7 +119,7 @@ function addEndpoint(
     schema: { hide: true },
     bodyLimit: BODY_LIMIT,
     handler: (_request, reply) => {
-      reply.header('allow', allowOf(endpoint))
+      reply.header('allow', allowHeader(endpoint))
       throw new AppError('method_not_allowed')
     }
   })
@@ -141,7 +141,7 @@ function dropTwoSessions({ raw }: FastifyRequest, { cookieName }: Auth): boolean
   return true
 }
 
-function limitsOf(
+function limitsFrom(
   rule: EndpointRule,
   options: AccountLimitOptions
 ): Pick<RouteOptions, 'config' | 'onSend' | 'preHandler'> {
@@ -172,20 +172,21 @@ async function forward(
   // Fastify has chosen the route, and so the limits, by its own reading of the path. better-auth
   // must see that endpoint and no other.
   const { pathname } = new URL(request.raw.url ?? '/', holdfast.config.baseUrl)
-  if (pathname !== pathOf(request) || !isPathOf(holdfast.auth.basePath, endpoint, pathname))
+  if (pathname !== pathFrom(request) || !isPath(holdfast.auth.basePath, endpoint, pathname))
     throw new AppError('not_found')
   const { auth, tokens } = holdfast
-  const hadTwoSessions = needsNoSession.has(ruleOf(endpoint).kind) && dropTwoSessions(request, auth)
-  const presented = credentialOf(asked(request), auth.cookieName)
-  const transport = transportOf(request, presented, pathname)
+  const hadTwoSessions =
+    needsNoSession.has(endpointRule(endpoint).kind) && dropTwoSessions(request, auth)
+  const presented = credentialFrom(toAsked(request), auth.cookieName)
+  const transport = tokenTransportFrom(request, presented, pathname)
   if (transport === 'body' && pathname.endsWith('/one-time-token/verify') && isFromPage(request))
     throw new AppError('invalid_input', 'A page is given no tokens for a one-time token')
   const scope = createCallContext({
     presented: presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null,
     transport,
-    client: clientOf(request, reply),
+    client: hashClientFrom(request, reply),
     from: fromWhere(request),
-    deviceName: deviceNameOf(request),
+    deviceName: readDeviceName(request),
     surrogate:
       presented?.credential.kind === 'access'
         ? await tokens.surrogateFor(presented.credential.value)
@@ -199,7 +200,7 @@ async function forward(
       toWebRequest(holdfast, request, presented, scope)
     )
     if (response.status >= 400) await abandonSession(holdfast, scope, request)
-    if (response.status === 405) reply.header('allow', allowOf(endpoint))
+    if (response.status === 405) reply.header('allow', allowHeader(endpoint))
     return await pass(holdfast, {
       request,
       reply,
@@ -293,7 +294,7 @@ async function pass(
       auth.cookiePrefix,
       tokens
     )),
-    ...causeOf(scope)
+    ...causeFrom(scope)
   }
   // A client that gets tokens needs no session token, which does not rotate.
   const answering = {
@@ -347,7 +348,7 @@ async function answer(
 }
 
 /** The stable code, where it is one of ours. */
-function causeOf({ noRoom }: AuthCallContext): { cause?: ErrorCode } {
+function causeFrom({ noRoom }: AuthCallContext): { cause?: ErrorCode } {
   return noRoom ? { cause: 'too_many_sessions' } : {}
 }
 
@@ -423,11 +424,11 @@ function noteError(request: FastifyRequest, text: string): void {
   const error = JSON.parse(text) as { code?: unknown } | null
   if (typeof error?.code !== 'string') return
   noteFacts(request, { code: error.code })
-  noteOriginOf(request.server.holdfast, request, error.code, authBody(request))
+  noteOriginFrom(request.server.holdfast, request, error.code, authBody(request))
 }
 
 // The path as it was sent. A request may name a whole address (RFC 9112 3.2.2).
-function pathOf({ raw }: FastifyRequest): string {
+function pathFrom({ raw }: FastifyRequest): string {
   return (raw.url ?? '/').replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] || '/'
 }
 
@@ -435,7 +436,7 @@ function pathOf({ raw }: FastifyRequest): string {
  * Fastify accepts more spellings of a path than better-auth: percent-encoded letters, and what a
  * host application allows.
  */
-function isPathOf(basePath: string, { path }: AuthEndpoint, pathname: string): boolean {
+function isPath(basePath: string, { path }: AuthEndpoint, pathname: string): boolean {
   const fixed = `${basePath}${path}`
   return fixed.includes(':')
     ? pathname.startsWith(fixed.slice(0, fixed.indexOf(':')))

@@ -69,14 +69,14 @@ function mediaType(request: FastifyRequest): string {
 }
 
 function parseJson(bytes: Buffer): AuthBody {
-  const value = jsonOf(decodeUtf8(bytes, { ignoreBOM: false }))
+  const value = toJson(decodeUtf8(bytes, { ignoreBOM: false }))
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new AppError('invalid_input', 'The body must be a JSON object')
   checkShape(value, MAX_DEPTH)
   return value as AuthBody
 }
 
-function jsonOf(text: string): unknown {
+function toJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {

@@ -9,7 +9,7 @@ export const DEVICE_NAME_HEADER = 'device-name'
  *
  * @throws AppError 400 where it is not encoded correctly
  */
-export function deviceNameOf({ headers }: FastifyRequest): string | null {
+export function readDeviceName({ headers }: FastifyRequest): string | null {
   const value = headers[DEVICE_NAME_HEADER]
   return value === undefined ? null : deviceNameFrom(String(value))
 }

@@ -109,7 +109,7 @@ const changedByGet = new Set([
  * @throws Error at the start for an endpoint without one: a new endpoint must get a rule when it is
  *   added
  */
-export function ruleOf({ path }: Pick<AuthEndpoint, 'path'>): EndpointRule {
+export function endpointRule({ path }: Pick<AuthEndpoint, 'path'>): EndpointRule {
   const rule = rules[path]
   if (!rule)
     throw new Error(
@@ -124,7 +124,7 @@ export function isOff(path: string): boolean {
 }
 
 /** The methods that an endpoint answers. */
-export function methodsOf({ path, methods }: AuthEndpoint): string[] {
+export function endpointMethods({ path, methods }: AuthEndpoint): string[] {
   return methods.includes('GET') && !changedByGet.has(path) ? [...methods, 'HEAD'] : [...methods]
 }
 
@@ -132,8 +132,8 @@ export function methodsOf({ path, methods }: AuthEndpoint): string[] {
  * The methods in `Allow`. A POST to `/get-session` would refresh a session, which is off.
  * better-auth knows the method, and answers 405.
  */
-export function allowOf(endpoint: AuthEndpoint): string {
-  return methodsOf(endpoint)
+export function allowHeader(endpoint: AuthEndpoint): string {
+  return endpointMethods(endpoint)
     .filter((method) => method !== 'POST' || endpoint.path !== '/get-session')
     .join(', ')
 }

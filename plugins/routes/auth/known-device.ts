@@ -22,7 +22,10 @@ const DEVICE_COOKIE_SECONDS = 400 * 86_400
 const PROVES_PASSWORD = /\/(change-password|two-factor\/(enable|generate-backup-codes))$/
 
 /** The device proof of a request. Undefined where there is none with the right form. */
-export function deviceProofOf({ auth }: Holdfast, { headers }: FastifyRequest): string | undefined {
+export function deviceProofFrom(
+  { auth }: Holdfast,
+  { headers }: FastifyRequest
+): string | undefined {
   const token = headers[DEVICE_TOKEN_HEADER]
   const proof =
     typeof token === 'string'
@@ -43,7 +46,7 @@ export async function knownDevice(
   request: FastifyRequest,
   email: string
 ): Promise<string | null> {
-  const proof = deviceProofOf(holdfast, request)
+  const proof = deviceProofFrom(holdfast, request)
   if (proof === undefined) return null
   const user = await holdfast.prisma.user.findUnique({
     where: { email: email.toLowerCase() },
@@ -73,7 +76,7 @@ export function newDeviceProof(
       : null
   const credentialEpoch = userId === null ? undefined : scope.epochs.get(userId)
   if (userId === null || credentialEpoch === undefined) return null
-  return holdfast.devices.remember(deviceProofOf(holdfast, request), { userId, credentialEpoch })
+  return holdfast.devices.remember(deviceProofFrom(holdfast, request), { userId, credentialEpoch })
 }
 
 /** Stores the proof in a cookie. */

@@ -11,7 +11,7 @@ const ADDRESSES = ['callbackURL', 'redirectTo', 'errorCallbackURL', 'newUserCall
  *
  * @param code of the error
  */
-export function noteOriginOf(
+export function noteOriginFrom(
   { refusedOrigins, auth }: Holdfast,
   { headers }: FastifyRequest,
   code: string,
@@ -25,13 +25,13 @@ export function noteOriginOf(
     refusedOrigins.note(headers.origin ?? headers.referer)
   } else if (/^INVALID_(CALLBACK|REDIRECT|ERROR_CALLBACK|NEW_USER_CALLBACK)_URL$/.test(code)) {
     const refused = ADDRESSES.map((field) => body?.[field]).find(
-      (address) => typeof address === 'string' && !auth.trustedOrigins.includes(originOf(address))
+      (address) => typeof address === 'string' && !auth.trustedOrigins.includes(originFrom(address))
     )
     if (typeof refused === 'string') refusedOrigins.note(refused)
   }
 }
 
-function originOf(address: string): string {
+function originFrom(address: string): string {
   return URL.canParse(address) ? new URL(address).origin : ''
 }
 

@@ -18,7 +18,7 @@ const IMPERSONATION = /\/admin\/(impersonate-user|stop-impersonating)$/
  * @throws AppError 400 for an unknown transport, and for tokens where a session cookie was sent: a
  *   script on a page could turn the httpOnly cookie into a credential that it can carry away
  */
-export function transportOf(
+export function tokenTransportFrom(
   { headers }: FastifyRequest,
   presented: PresentedCredential | null,
   path: string
@@ -68,7 +68,7 @@ function challengeIn(cookies: readonly string[], prefix: string): string | null 
  *
  * @throws AppError 400 for a value that `challengeIn` cannot have made
  */
-export function cookiesOfChallenge({ headers }: FastifyRequest, prefix: string): string | null {
+export function challengeCookiesFrom({ headers }: FastifyRequest, prefix: string): string | null {
   const challenge = headers['two-factor-challenge']
   if (challenge === undefined) return null
   const cookies = Buffer.from(String(challenge), 'base64url').toString()

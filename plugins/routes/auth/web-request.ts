@@ -3,13 +3,13 @@ import { CLIENT_ADDRESS_HEADER, type Auth } from '../../../src/auth/auth.js'
 import type { HashClient } from '../../../src/auth/hash-queue.js'
 import type { AuthCallContext } from '../../../src/auth/call-context.js'
 import type { Holdfast } from '../../../src/holdfast.js'
-import { networksOf } from '../../../src/network.js'
+import { toNetworks } from '../../../src/network.js'
 import { decodePercent, toWireForm } from '../../../src/session/session-token.js'
 import { authBody } from './body.js'
 import { isCookie, type PresentedCredential } from '../../http/credential.js'
 import { DEVICE_NAME_HEADER } from './device-name.js'
 import { DEVICE_TOKEN_HEADER } from './known-device.js'
-import { cookiesOfChallenge } from './token-transport.js'
+import { challengeCookiesFrom } from './token-transport.js'
 import { clientAddress } from '../../http/client-address.js'
 
 // Not forwarded: headers of one connection (RFC 9110 7.6.1), headers that the body decides, and
@@ -70,7 +70,7 @@ export function toWebRequest(
   )
   if (presented?.credential.kind === 'access') headers.delete('authorization')
   if (surrogate) headers.set('authorization', `Bearer ${auth.signForBetterAuth(surrogate.token)}`)
-  const challenge = cookiesOfChallenge(request, auth.cookiePrefix)
+  const challenge = challengeCookiesFrom(request, auth.cookiePrefix)
   if (challenge !== null) {
     headers.append('cookie', challenge)
     // A page of another origin cannot send that header without a preflight. better-auth wants an
@@ -92,13 +92,13 @@ export function toWebRequest(
 }
 
 /** The client of a request, and whether it is still waiting for the answer. */
-export function clientOf(request: FastifyRequest, { raw }: FastifyReply): HashClient {
+export function hashClientFrom(request: FastifyRequest, { raw }: FastifyReply): HashClient {
   const gone = new AbortController()
   // A response that has been written closes as well.
   raw.once('close', () => {
     if (!raw.writableFinished) gone.abort()
   })
-  return { networks: networksOf(clientAddress(request)), gone: gone.signal }
+  return { networks: toNetworks(clientAddress(request)), gone: gone.signal }
 }
 
 /** The origin of a request, as events record it. */

@@ -9,13 +9,13 @@ import type { FastifyError } from 'fastify'
 import type { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import type { Check } from '../../../src/session/session.js'
-import { credentialOfToken } from '../../http/credential.js'
+import { parseBearerToken } from '../../http/credential.js'
 import { sendNotFound } from '../../limits/not-found.js'
 import type { FastPath } from '../../fast-path/fast-path.js'
 import type { CheckRoute } from '../../fast-path/check-route.js'
 import type { GatewayRequest } from '../../gateway.js'
 import { oauthErrors, omitEmptyParameters, sendOAuthError } from '../../http/oauth-errors.js'
-import { quiet } from '../../http/log-only-failures.js'
+import { logOnlyFailures } from '../../http/log-only-failures.js'
 import {
   introspectionResponse,
   IntrospectionSchema,
@@ -79,7 +79,7 @@ const introspection: FastifyPluginAsyncTypebox<{
     match: (request) => (wantsSigned(request) ? undefined : app.matchGateway(request, head)),
     parse: (_request, { gateway }, body) => (app.isStillRight(gateway) ? parseToken(body) : null),
     checkCached(token) {
-      const credential = credentialOfToken(token)
+      const credential = parseBearerToken(token)
       const check = credential ? reader.checkCached(credential) : malformed
       return check && rememberedIntrospectionResponse(check, parties)
     },
@@ -88,7 +88,7 @@ const introspection: FastifyPluginAsyncTypebox<{
     }
   }
   const checkToken = async (token: string): Promise<Check> => {
-    const credential = credentialOfToken(token)
+    const credential = parseBearerToken(token)
     return credential ? reader.check(credential) : malformed
   }
   // Otherwise the CORS routes would answer the preflight of a trusted origin.
@@ -96,7 +96,7 @@ const introspection: FastifyPluginAsyncTypebox<{
   app.post(
     url,
     {
-      ...quiet(app),
+      ...logOnlyFailures(app),
       schema: {
         ...described,
         body: Body,

@@ -7,12 +7,12 @@ import { Compile } from 'typebox/compile'
 import type { Holdfast } from '../../../src/holdfast.js'
 import type { AgedCheck } from '../../../src/check/session-checker.js'
 import type { TokenParties } from '../../../src/token/codec.js'
-import { credentialOfToken } from '../../http/credential.js'
+import { parseBearerToken } from '../../http/credential.js'
 import { sendNotFound } from '../../limits/not-found.js'
 import { jsonResponse, type CheckRoute } from '../../fast-path/check-route.js'
 import type { FastPath } from '../../fast-path/fast-path.js'
 import type { GatewayRequest } from '../../gateway.js'
-import { quiet } from '../../http/log-only-failures.js'
+import { logOnlyFailures } from '../../http/log-only-failures.js'
 import { refusals } from '../../http/problem-schema.js'
 import { IntrospectionSchema, introspectionBeginning } from '../introspection/claims.js'
 
@@ -90,7 +90,7 @@ const sessionCheck: FastifyPluginAsyncTypebox<{
     checkCached: () => null,
     async check({ tokens, consistency, maxAgeMs }) {
       const checkedAt = new Date().toISOString()
-      const checks = await holdfast.reader.checkAll(tokens.map(credentialOfToken), { maxAgeMs })
+      const checks = await holdfast.reader.checkAll(tokens.map(parseBearerToken), { maxAgeMs })
       const results = checks.map((check) => toJson(check, holdfast.parties)).join(',')
       // Written by hand from remembered parts: building objects and serializing them took most of
       // the time.
@@ -101,7 +101,7 @@ const sessionCheck: FastifyPluginAsyncTypebox<{
   }
   app.post(
     url,
-    { ...quiet(app), bodyLimit: BODY_LIMIT, onRequest: app.requireGateway, schema },
+    { ...logOnlyFailures(app), bodyLimit: BODY_LIMIT, onRequest: app.requireGateway, schema },
     async (request, reply) => {
       const reason = fastPath?.handedOn(request.raw)?.reason
       if (reason !== undefined) throw reason

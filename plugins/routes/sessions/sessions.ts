@@ -6,8 +6,8 @@ import { readPage } from '../../../src/page.js'
 import { cleanDeviceName, LONGEST_DEVICE_NAME } from '../../../src/session/device-name.js'
 import type { Revoked } from '../../../src/revocation/revoker.js'
 import { listEvents, listSessions } from '../../../src/session/store.js'
-import { asked, credentialOf } from '../../http/credential.js'
-import { identityOf } from '../../guard.js'
+import { toAsked, credentialFrom } from '../../http/credential.js'
+import { requestIdentity } from '../../guard.js'
 import { refusals } from '../../http/problem-schema.js'
 import {
   EventSchema,
@@ -69,7 +69,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
       }
     },
     async (request) => {
-      const { session, user } = identityOf(request)
+      const { session, user } = requestIdentity(request)
       return { isValid: true as const, session: showSession(session), user: showUser(user) }
     }
   )
@@ -85,7 +85,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
       }
     },
     async (request) => {
-      const { session: current } = identityOf(request)
+      const { session: current } = requestIdentity(request)
       const { page, next } = await readPage(wantedBy(request.query), (wanted) =>
         listSessions(prisma, { userId: current.userId }, wanted)
       )
@@ -109,7 +109,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
       }
     },
     async (request, reply) => {
-      const { session } = identityOf(request)
+      const { session } = requestIdentity(request)
       const { id } = request.params
       const revoked =
         id === session.id
@@ -150,7 +150,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
       }
     },
     async (request, reply) => {
-      const { session } = identityOf(request)
+      const { session } = requestIdentity(request)
       const name = request.body.name === null ? null : cleanDeviceName(request.body.name)
       if (name === '')
         throw new AppError('invalid_input', 'name must have a character that can be seen')
@@ -175,7 +175,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
       }
     },
     async (request, reply) => {
-      const { session } = identityOf(request)
+      const { session } = requestIdentity(request)
       const revoked = await revoker.revokeAll(
         { sessionId: session.id },
         { userId: session.userId, exceptSessionId: session.id, reason: 'revoked_by_user' }
@@ -186,7 +186,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
   )
 
   const Events = Type.Object({ events: Type.Array(EventSchema), next: NextSchema })
-  const eventsOf = {
+  const eventsFrom = {
     ...described('What happened to one of them, oldest first'),
     description:
       'An administrator sees the events of any session, one that has ended as well: with a cookie or a session token.'
@@ -195,20 +195,20 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
     '/sessions/:id/events',
     {
       schema: {
-        ...eventsOf,
+        ...eventsFrom,
         params: Params,
         querystring: PageQuery,
         response: { 200: Events, ...refused, ...refusals(404) }
       }
     },
     async (request) => {
-      const { session, user } = identityOf(request)
+      const { session, user } = requestIdentity(request)
       const isAdministrator = user.roles.includes('admin')
       // Any service that receives an access token could use it, so it must not show what only
       // administrators may see.
       const mayOnlySeeOwn =
         !isAdministrator ||
-        credentialOf(asked(request), holdfast.auth.cookieName)?.credential.kind === 'access'
+        credentialFrom(toAsked(request), holdfast.auth.cookieName)?.credential.kind === 'access'
       const { page, next } = await readPage(wantedBy(request.query), (wanted) =>
         listEvents(prisma, request.params.id, mayOnlySeeOwn ? session.userId : null, wanted)
       )

@@ -82,7 +82,7 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
       } = request.body
       if (grantType !== 'refresh_token') throw new AppError('grant_type_unsupported')
       if (sent === undefined) throw new AppError('invalid_input', 'refresh_token is missing')
-      const idempotencyKey = idempotencyKeyOf(request)
+      const idempotencyKey = idempotencyKeyFrom(request)
       const shown = holdfast.tokens.parse(sent)
       if (typeof shown !== 'string') noteFacts(request, { sessionId: shown.sessionId })
       if (typeof shown !== 'string')
@@ -136,7 +136,7 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
   )
 }
 
-function idempotencyKeyOf({ headers }: FastifyRequest): string | null {
+function idempotencyKeyFrom({ headers }: FastifyRequest): string | null {
   const key = headers['idempotency-key']
   if (key === undefined) return null
   if (typeof key !== 'string' || !IDEMPOTENCY_KEY.test(key))

@@ -1,7 +1,7 @@
 import { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import type { ActiveCheck, Check, Credential } from '../../../src/session/session.js'
-import { credentialOf, type Asked } from '../../http/credential.js'
+import { credentialFrom, type Asked } from '../../http/credential.js'
 import { refuseForwardedForgery } from '../../http/csrf.js'
 import type { Checker, FastResponse } from '../../fast-path/check-route.js'
 import type { ForwardedRequest } from '../../http/forwarded-request.js'
@@ -55,7 +55,7 @@ export class ForwardAuth implements Checker<VerifyInput> {
     if (policy.preflight && this.#isPreflight(request)) return { credential: null, policy }
     const { auth } = this.#holdfast
     if (!this.#holdfast.ready()) throw new AppError('store_unavailable')
-    const presented = credentialOf(request, auth.cookieName)
+    const presented = credentialFrom(request, auth.cookieName)
     if (!presented || (policy.credential && presented.from !== policy.credential))
       throw new AppError('credential_missing')
     if (presented.from === 'cookie')

@@ -6,11 +6,11 @@ import { LRUCache } from 'lru-cache'
 import { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { VERIFY_FOR } from '../../http/http-options.js'
-import { asked } from '../../http/credential.js'
+import { toAsked } from '../../http/credential.js'
 import { beginError, toAppError } from '../../http/send-error.js'
 import type { CheckRoute, FastRequest } from '../../fast-path/check-route.js'
 import type { FastPath } from '../../fast-path/fast-path.js'
-import { quiet } from '../../http/log-only-failures.js'
+import { logOnlyFailures } from '../../http/log-only-failures.js'
 import { ForwardAuth, type VerifyInput, type VerifyPolicy } from './forward-auth.js'
 
 const Role = Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$' })
@@ -110,13 +110,13 @@ export default async function verify(
       try {
         const reason = fastPath?.handedOn(request.raw)?.reason
         if (reason !== undefined) throw reason
-        const { headers } = await route.check(forwardAuth.read(asked(request), policy))
+        const { headers } = await route.check(forwardAuth.read(toAsked(request), policy))
         return reply.headers(headers).send()
       } catch (error) {
         const isSignedOut = error instanceof AppError && error.statusCode === 401
         const page =
           isSignedOut && policy.redirect !== undefined
-            ? forwardAuth.signInPage(policy.redirect, asked(request))
+            ? forwardAuth.signInPage(policy.redirect, toAsked(request))
             : null
         if (page === null) throw error
         reply.header('location', page)
@@ -128,7 +128,7 @@ export default async function verify(
     app.route({
       method: methods,
       url,
-      ...quiet(app),
+      ...logOnlyFailures(app),
       schema,
       onRequest: answer(url, read),
       handler: () => {
