@@ -1,12 +1,12 @@
 import { Client, DatabaseError, type ClientConfig } from 'pg'
-import type { Place } from './database-url.js'
+import type { ServerAddress } from './database-url.js'
 import type { Openings } from './openings.js'
 
 /** The configuration of a pool's connection, beyond what pg knows. */
 export interface ConnectionConfig extends ClientConfig {
   openings?: Openings
   /** The place to connect to. Without it, what `host`, `port` and `ssl` say. */
-  place?: Place
+  place?: ServerAddress
   needsChannelBinding?: boolean
 }
 

@@ -6,7 +6,7 @@ import { createSecureContext, type ConnectionOptions } from 'node:tls'
 import { ConfigError } from '../errors.js'
 
 /** One way to reach a server: an address, with TLS or without. */
-export interface Place {
+export interface ServerAddress {
   readonly host: string
   readonly port: number
   readonly ssl: ConnectionOptions | false
@@ -17,7 +17,7 @@ export interface Place {
 /** The meaning of DATABASE_URL, as libpq reads it. */
 export interface PostgresTarget {
   /** In the order in which they are tried. */
-  readonly places: readonly Place[]
+  readonly places: readonly ServerAddress[]
   readonly user: string
   readonly password: string | undefined
   readonly database: string
@@ -334,7 +334,7 @@ function readFile(parameters: Parameters, name: string): string | undefined {
 }
 
 /** Each host with TLS or without, in libpq's order. */
-function placesFrom(hosts: readonly Host[], tls: Tls, shuffled: boolean): Place[] {
+function placesFrom(hosts: readonly Host[], tls: Tls, shuffled: boolean): ServerAddress[] {
   const places = hosts.map(({ host, address, port }, hostIndex) =>
     modesFrom(host, tls.mode).map((encrypted) => {
       // The certificate is for the name, whatever address is used.
@@ -344,7 +344,7 @@ function placesFrom(hosts: readonly Host[], tls: Tls, shuffled: boolean): Place[
         port,
         ssl: encrypted ? { ...tls.options, ...name } : false,
         hostIndex
-      } satisfies Place
+      } satisfies ServerAddress
     })
   )
   return (

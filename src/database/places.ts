@@ -1,22 +1,22 @@
 import { DatabaseError } from 'pg'
-import type { Place } from './database-url.js'
+import type { ServerAddress } from './database-url.js'
 
 /** The places that connections of one pool may use, and which one last worked. */
 export class Places {
-  readonly #places: readonly Place[]
+  readonly #places: readonly ServerAddress[]
   #current: number = 0
 
   /** @param places at least one */
-  constructor(places: readonly Place[]) {
+  constructor(places: readonly ServerAddress[]) {
     this.#places = places
   }
 
   /** The one that last worked. */
-  get current(): Place | undefined {
+  get current(): ServerAddress | undefined {
     return this.#places[this.#current]
   }
 
-  use(place: Place): void {
+  use(place: ServerAddress): void {
     this.#current = this.#places.indexOf(place)
   }
 
@@ -24,7 +24,7 @@ export class Places {
    * The place to try after a failed one: the same host with TLS, or without, where that was the
    * fault; else the next host.
    */
-  after(place: Place, error: Error): Place | undefined {
+  after(place: ServerAddress, error: Error): ServerAddress | undefined {
     const index = this.#places.indexOf(place)
     const next = this.#places[(index + 1) % this.#places.length]
     if (next?.hostIndex === place.hostIndex && isAboutTls(error)) return next

@@ -1,6 +1,6 @@
 import { Pool, type PoolClient, type PoolConfig } from 'pg'
 import { Connection } from './connection.js'
-import type { Place } from './database-url.js'
+import type { ServerAddress } from './database-url.js'
 import { Openings } from './openings.js'
 import { Places } from './places.js'
 
@@ -41,7 +41,7 @@ export interface GrowingPoolConfig extends PoolConfig {
    * The places that connections may use, the first choice first. Without them, what `host` and
    * `port` say.
    */
-  places?: readonly Place[]
+  places?: readonly ServerAddress[]
   needsChannelBinding?: boolean
   /** Called with each new connection before it is used. If it fails, the connection is not used. */
   prepare?: (connection: Connection) => Promise<void>
@@ -157,7 +157,7 @@ export class GrowingPool extends Pool {
   #open(
     waiter: Waiter | undefined,
     place = this.#places?.current,
-    tried: readonly Place[] = []
+    tried: readonly ServerAddress[] = []
   ): void {
     const opened: Waiter['callback'] = (error, _client, release) => {
       this.#underWay--
