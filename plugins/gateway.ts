@@ -14,7 +14,7 @@ import { limits } from '../src/limits.js'
 import { hashToken } from '../src/session/session-token.js'
 import { clientNetwork } from './limits/budgets.js'
 import { countHeaders } from './http/credential.js'
-import type { FastRequest } from './fast-path/check-route.js'
+import type { FastRequest } from './fast-path/fast-path.js'
 
 /** An id with a secret, as a form may contain them. */
 export interface ClientCredentials {

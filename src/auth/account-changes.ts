@@ -1,7 +1,6 @@
 import type { EventDetail, NewAccountEvent } from '../account/account-event.js'
 import { systemOrigin, type Origin } from '../account/origin.js'
-import { parseRoles } from '../roles.js'
-import { normalizeRole } from '../roles.js'
+import { parseRoles, normalizeRole } from '../roles.js'
 
 /*
  * Account events for the writes of better-auth's adapter. Events are named by what changes, and not

@@ -15,7 +15,7 @@ import {
   type BulkRevocation
 } from '../session/revocation.js'
 import { makeRoom } from '../session/room.js'
-import { parseRoles } from '../roles.js'
+import { parseRoles, storedRole } from '../roles.js'
 import {
   isRevocation,
   type RevocationReason,
@@ -48,7 +48,6 @@ import {
   replacementReason,
   revocationReason
 } from './reasons.js'
-import { storedRole } from '../roles.js'
 import { currentOrigin } from './event-origin.js'
 import { currentCall } from './call-context.js'
 

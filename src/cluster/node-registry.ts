@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ConfigError } from '../errors.js'
+import { ConfigError, StoreUnavailable } from '../errors.js'
 import type { PrismaClient } from '../database/database.js'
 import { callStore } from '../database/fault.js'
-import { StoreUnavailable } from '../errors.js'
 import { DRIFT, ClockWatch } from './clock-jump.js'
 
 /**

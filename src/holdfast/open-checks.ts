@@ -1,7 +1,7 @@
 import { Erasures } from '../account/erasure.js'
 import { hashNameWithEach } from '../account/name-hash.js'
 import { accountKey } from '../auth/device.js'
-import { openCaches, type Caches } from '../check/check-path.js'
+import { openCaches, type Caches } from '../check/open-caches.js'
 import { SessionChecker } from '../check/session-checker.js'
 import type { Config } from '../config.js'
 import { forgetCounts } from '../redis/counts.js'

@@ -4,11 +4,10 @@ import { originOutsideRequests } from '../account/origin.js'
 import { writeAccountEvents } from '../account/store.js'
 import type { Keys } from '../secrets/keys.js'
 import { isSealedByPrevious, seal, unseal } from '../secrets/seal.js'
-import { ConfigError } from '../errors.js'
+import { ConfigError, StoreUnavailable } from '../errors.js'
 import { LONGEST_ACCESS_TOKEN_SECONDS } from '../limits.js'
 import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
-import { StoreUnavailable } from '../errors.js'
 import { ALGORITHM, createCodec, type Codec, type TokenParties } from './codec.js'
 import {
   findSigningKeys,

@@ -1,8 +1,7 @@
 import { Type, type Static } from 'typebox'
 import type { Check } from '../../../src/session/session.js'
 import type { TokenParties } from '../../../src/token/codec.js'
-import type { FastResponse } from '../../fast-path/check-route.js'
-import { jsonResponse } from '../../fast-path/check-route.js'
+import { type FastResponse, jsonResponse } from '../../fast-path/fast-path.js'
 
 const seconds = Type.Integer()
 
