@@ -27,6 +27,7 @@ const eitherPooled: Plan = { ...either, pooled: true }
 const quickEither: Plan = { ...either, suite: 'quick' }
 const long: Plan = { suite: 'long', stores: 'both', pooled: false }
 const storeless: Plan = { suite: 'quick', stores: 'none', pooled: false }
+const standardStoreless: Plan = { ...storeless, suite: 'standard' }
 const longStoreless: Plan = { suite: 'long', stores: 'none', pooled: false }
 
 /** By the path below `test/`, without `.test.ts`. A file that is not here has the plan `both`. */
@@ -85,9 +86,9 @@ const plans: Record<string, Plan> = {
   'database/migrate': either,
   'database/postgresql': either,
   'database/postgresql-failover': long,
-  'deployment/compose': storeless,
-  'deployment/deployment': storeless,
-  'deployment/kubernetes': storeless,
+  'deployment/compose': standardStoreless,
+  'deployment/deployment': standardStoreless,
+  'deployment/kubernetes': standardStoreless,
   'deployment/proxies': either,
   'deployment/readme': either,
   'host-application/guest': longStoreless,
