@@ -112,6 +112,8 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
         })
       return presented.id
     }
+    // Its next request is refused before its body is read.
+    if (presented.key !== undefined) known.delete(presented.key)
     // Counted only after a wrong secret, so that the right secret is never limited, whatever else
     // comes from its address.
     await app.budgets?.take(reply, limits.gatewayByAddress, clientNetwork(request))

@@ -3,6 +3,7 @@ import type { Auth } from './auth/auth.js'
 import type { Devices } from './auth/device.js'
 import type { Erasures } from './account/erasure.js'
 import { hashNameWithEach } from './account/name-hash.js'
+import type { Caches } from './check/open-caches.js'
 import type { SessionChecker } from './check/session-checker.js'
 import type { Config } from './config.js'
 import type { Counters, Stats } from './counters.js'
@@ -13,7 +14,12 @@ import type { GatewayAuthenticator } from './gateway/authenticator.js'
 import type { Events } from './holdfast/events.js'
 import { Lifecycle } from './holdfast/lifecycle.js'
 import { openAuth } from './holdfast/open-auth.js'
-import { openChecks, type Checks, type ForgottenCounts } from './holdfast/open-checks.js'
+import {
+  openChecks,
+  openSessionCaches,
+  type Checks,
+  type ForgottenCounts
+} from './holdfast/open-checks.js'
 import { flushNotes, openStore, type Store } from './holdfast/open-store.js'
 import { startJobs } from './holdfast/start-jobs.js'
 import type { Holdfast } from './public.js'
@@ -114,16 +120,17 @@ export async function openHoldfast(
 ): Promise<Holdfast> {
   const lifecycle = new Lifecycle(() => performance.now())
   const store = await openStore(config, events)
-  let checks: Checks | null = null
+  let caches: Caches | null = null
   try {
-    checks = openChecks(store, { config, prefix, events, lifecycle, serves })
+    caches = openSessionCaches(store, { config, events, serves })
+    const checks = openChecks(store, caches, { config, prefix, lifecycle })
     const signIn = await openAuth(store, checks, { config, prefix, events })
     await prepare(store, checks, lifecycle, events)
     const stopJobs = startJobs(store, checks, { config, events, lifecycle })
     const close = closing({ store, checks, lifecycle, events, stopJobs })
     return Object.assign(describe(store, checks, lifecycle), { config, prefix, ...signIn, close })
   } catch (error) {
-    await checks?.caches.close()
+    await caches?.close()
     await store.database.close()
     throw error
   }

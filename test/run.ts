@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -265,6 +265,11 @@ try {
     )
   process.stdout.write(`${passed} passed, ${failed} failed\n`)
   process.exitCode = failed > 0 ? 1 : 0
+  const kinds = new Set(modes.map(({ kind }) => kind))
+  if (wanted.long && parts.length === 0 && failed === 0 && kinds.size === 3)
+    execFileSync(process.execPath, ['.ci/long-tested.mjs', '--record'], {
+      cwd: join(here, '../..')
+    })
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
   process.stdout.write('0 passed, 1 failed\n')

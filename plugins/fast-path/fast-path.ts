@@ -243,19 +243,21 @@ export class FastPath {
 
   #decide(waiting: Waiting): void {
     const { request, route, head, body } = waiting
+    let response: FastResponse | null = null
     try {
       const input = route.parse(request, head, body)
-      const response = input === null ? null : route.checkCached(input)
-      if (input === null || response) this.#conclude(waiting, response)
-      else
+      response = input === null ? null : route.checkCached(input)
+      if (input !== null && !response) {
         route.check(input).then(
           (known) => this.#concludeLater(waiting, known, undefined),
           (reason: unknown) => this.#concludeLater(waiting, null, reason)
         )
+        return
+      }
     } catch (reason) {
       waiting.reason = reason
-      this.#conclude(waiting, null)
     }
+    this.#conclude(waiting, response)
   }
 
   #concludeLater(waiting: Waiting, answer: FastResponse | null, reason: unknown): void {

@@ -209,6 +209,9 @@ export function createAdapter(
   }
 }
 
+/** The endpoints that make a first password of a user. */
+const settingPassword: readonly string[] = ['/admin/set-user-password', '/reset-password']
+
 const credentialExists = {
   code: 'CREDENTIAL_EXISTS',
   message:
@@ -227,7 +230,7 @@ async function orTaken<T>({ model }: { model: string }, write: Promise<T>): Prom
   } catch (error) {
     const { call } = currentCall()
     if (call === null || !isDuplicate(error)) throw error
-    if (model === 'account' && call.path === '/admin/set-user-password')
+    if (model === 'account' && settingPassword.includes(call.path))
       throw new APIError('CONFLICT', credentialExists)
     if (model !== 'user') throw error
     throw new APIError(

@@ -9,8 +9,8 @@ export interface LocalEntry {
   /** The check for the access token that was checked last. */
   shown: ActiveCheck | null
   /**
-   * When the session ends unless it is changed. A check compares this one number instead of all the
-   * rows.
+   * When the copy must be read anew, or the session ends unless it is changed. A check compares this
+   * one number instead of all the rows.
    */
   activeUntil: number
   /** Whether it was used since the last eviction round. */

@@ -184,11 +184,13 @@ export class SessionChecker {
   }
 
   #load(verified: VerifiedCredential): Promise<Check> {
-    return this.#options.cache.load(
-      verified.sessionId,
-      matching(verified),
-      (found) => this.#judge(found, verified).check
-    )
+    const { cache } = this.#options
+    // Callers share a read: each gets a check of its own, and each is told of a fault.
+    return cache
+      .load(verified.sessionId, matching(verified), (found) =>
+        ownCheck(this.#judge(found, verified).check)
+      )
+      .catch((error: unknown) => callStore(() => Promise.reject(error)))
   }
 
   async #checkUncachedAll(

@@ -45,7 +45,7 @@ overview.helpCommand('help <command>', 'how a command is written; --help behind 
 /**
  * The help for what the words name: one command, a group of them, or everything.
  *
- * @throws Refusal where there is no such command
+ * @throws AppError where there is no such command
  */
 export function helpFor(words: readonly string[]): string {
   const { command, args } = find(words.filter((word) => !word.startsWith('-')))

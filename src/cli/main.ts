@@ -142,6 +142,8 @@ async function main(argv: string[]): Promise<void> {
   const name = words.slice(0, words.length - args.length).join(' ')
   const operation = operations[name]
   if (!operation) command.parse(args, { from: 'user' })
+  if (name === '')
+    throw new AppError('invalid_input', 'no command was named: `holdfast help` lists them')
   const source = operation?.asks(args) ?? null
   if (name === 'start') return runStart()
   if (name === 'migrate') return printResult(await runMigrate(), name, json)

@@ -42,12 +42,12 @@ export interface ChecksOptions {
   serves: boolean
 }
 
-/** Opens the caches and the services that read through them, without I/O. */
-export function openChecks(
-  { database, prisma, keys, counters, activity }: Store,
-  { config, prefix, events, lifecycle, serves }: ChecksOptions
-): Checks {
-  const caches = openCaches({
+/** Opens the caches, and the connections to Redis. It does not wait for them. */
+export function openSessionCaches(
+  { database, keys, counters }: Store,
+  { config, events, serves }: Pick<ChecksOptions, 'config' | 'events' | 'serves'>
+): Caches {
+  return openCaches({
     config,
     keys: keys.all,
     database,
@@ -60,6 +60,14 @@ export function openChecks(
       onWarning: (message) => events.onWarning(message, null)
     }
   })
+}
+
+/** Makes the services that read through the caches, without I/O. */
+export function openChecks(
+  { prisma, keys, counters, activity }: Store,
+  caches: Caches,
+  { config, prefix, lifecycle }: Pick<ChecksOptions, 'config' | 'prefix' | 'lifecycle'>
+): Checks {
   const { cache, confirmation, redis } = caches
   const parties = {
     issuer: config.baseUrl + prefix,

@@ -174,7 +174,7 @@ function groupFrom(name: string): CommandUnknownOpts {
 }
 
 /**
- * Runs one operation. @throws Refusal for words that name none, or are not written as it wants them
+ * Runs one operation. @throws AppError for words that name none, or are not written as it wants them
  */
 export async function runCommand(
   holdfast: Holdfast,

@@ -30,9 +30,9 @@ interface Showing {
 export interface Operation extends Showing {
   /** How it is written, and its help. */
   command: CommandUnknownOpts
-  /** @throws Refusal for words that are not written as it wants them */
+  /** @throws AppError for words that are not written as it wants them */
   asks: (args: readonly string[]) => PasswordSource
-  /** @throws Refusal for words that are not written as it wants them */
+  /** @throws AppError for words that are not written as it wants them */
   run: (holdfast: Holdfast, args: readonly string[], input: OperationInput) => Promise<unknown>
 }
 
@@ -79,7 +79,7 @@ export function operation<Args extends unknown[], Options extends OptionValues>(
   }
 }
 
-/** @throws Refusal */
+/** @throws AppError */
 function parse(command: CommandUnknownOpts, args: readonly string[]): void {
   // Commander would take the option that follows for the value.
   for (const [index, arg] of args.entries()) {
@@ -96,7 +96,7 @@ function parse(command: CommandUnknownOpts, args: readonly string[]): void {
 /** Columns of help: as those of a table. */
 const MAX_WIDTH = 100
 
-/** Has a command throw refusals, where it would write what is wrong and end the process. */
+/** Has a command throw an AppError where it would write what is wrong and end the process. */
 export function refusing<C extends CommandUnknownOpts>(command: C): C {
   command
     .helpOption(false)

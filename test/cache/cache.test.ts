@@ -346,6 +346,32 @@ t.test('a copy reads as it was written', (t) => {
   t.end()
 })
 
+t.test(
+  'a local cache in which all is in use drops the oldest, and keeps the newcomer',
+  async (t) => {
+    const cache = new LocalCache({ maxEntries: 3, maxBytes: 1e9 })
+    const set = (id: string) => cache.set(id, { text: copyOf(id), readAt: 0, freshUntil: 100 })
+    for (const id of ['a', 'b', 'c']) set(id)
+    for (const id of ['a', 'b', 'c']) t.ok(cache.find(id, 1))
+    set('d')
+    t.ok(cache.find('d', 1))
+    t.equal(cache.find('a', 1), null)
+    t.equal(cache.size, 3)
+  }
+)
+
+t.test('checks that share a read share nothing that a caller could change', async (t) => {
+  const running = await build(t, { localCache: false })
+  const ada = await signUp(running.url)
+  const { reader } = running.app.holdfast
+  const credential = { kind: 'signed', value: ada.bearer } as const
+  const [one, other] = await Promise.all([reader.check(credential), reader.check(credential)])
+  if (!one.active || !other.active) throw new Error('the session is active')
+  one.session.amr.push('changed')
+  one.user.roles.push('changed')
+  t.notOk(other.session.amr.includes('changed') || other.user.roles.includes('changed'))
+})
+
 t.test('the local cache is bounded by entries and by bytes', (t) => {
   const few = new LocalCache({ maxEntries: 3, maxBytes: 1e9 })
   for (const id of ['a', 'b', 'c']) few.set(id, { text: copyOf(id), readAt: 0, freshUntil: 100 })

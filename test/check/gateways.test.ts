@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import t from 'tap'
 import { build, freshStore, start, storage, type Running } from '../support/server.js'
 import type { HoldfastOptions } from '../../src/config.js'
@@ -197,6 +199,29 @@ t.test('credentials come in one way, form-decoded, and everything else is refuse
     t.match(answer, { status: 401, challenge: /^Basic realm=/, body: { error: 'invalid_client' } })
   }
 })
+
+t.test(
+  'a disabled gateway is refused before its body is read, also where it was known',
+  async (t) => {
+    const own = await build(t, { gatewayClients: [`${id}:${configured}`] })
+    const run = (operation: string, ...args: string[]) =>
+      runCommand(own.app.holdfast, { operation: `gateway ${operation}`, args })
+    const { secret } = (await run('create', 'soon-gone')) as { secret: string }
+    const headers = basic('soon-gone', secret)
+    t.equal(await check(own, headers), 200)
+    await run('disable', 'soon-gone')
+    await until('the gateway to be refused', async () => (await check(own, headers)) === 401)
+    const { port } = new URL(own.url)
+    const socket = connect(Number(port), '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    const head = `authorization: ${headers['authorization']}\r\ncontent-type: application/json`
+    socket.write(
+      `POST /sessions/check HTTP/1.1\r\nhost: a\r\n${head}\r\ncontent-length: 60000\r\n\r\n{`
+    )
+    const [answer] = (await once(socket, 'data')) as [Buffer]
+    t.match(answer.toString(), /^HTTP\/1\.1 401 /)
+  }
+)
 
 t.test('GATEWAY_CLIENTS names gateways, which can be disabled as well', async (t) => {
   for (const secret of [configured, changed])

@@ -26,7 +26,7 @@ const local: Bounds = {
   others: 0,
   writes: 0,
   faults: {},
-  change: 'bury',
+  change: 'tombstone',
   split: false
 }
 const shared: Bounds = { ...local, renewals: 1, loads: 0, others: 1 }

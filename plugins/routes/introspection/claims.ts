@@ -63,8 +63,9 @@ export function toIntrospection(check: Check, { issuer, audience }: TokenParties
 const INACTIVE = '{"active":false'
 const inactive = jsonResponse(`${INACTIVE}}`)
 
-/** Responses of checks, kept for as long as a copy of the session keeps the check. */
-const remembered = new WeakMap<Check, { beginning: string; response: FastResponse }>()
+/** What was made of a check that is shown again, for as long as a copy of the session keeps it. */
+const beginnings = new WeakMap<Check, string>()
+const responses = new WeakMap<Check, FastResponse>()
 
 /**
  * The answer as JSON without its last brace, so that more members may follow.
@@ -72,7 +73,13 @@ const remembered = new WeakMap<Check, { beginning: string; response: FastRespons
  * @param parties the same at every call: a process has one issuer
  */
 export function introspectionBeginning(check: Check, parties: TokenParties): string {
-  return check.active ? introspect(check, parties).beginning : INACTIVE
+  if (!check.active) return INACTIVE
+  let known = beginnings.get(check)
+  if (known === undefined) {
+    known = JSON.stringify(toIntrospection(check, parties)).slice(0, -1)
+    beginnings.set(check, known)
+  }
+  return known
 }
 
 /** The answer as a whole response. */
@@ -82,15 +89,8 @@ export function introspectionResponse(check: Check, parties: TokenParties): Fast
 
 /** The same for a check that is shown again: the response is made once. */
 export function rememberedIntrospectionResponse(check: Check, parties: TokenParties): FastResponse {
-  return check.active ? introspect(check, parties).response : inactive
-}
-
-function introspect(check: Check, parties: TokenParties) {
-  let known = remembered.get(check)
-  if (!known) {
-    const beginning = JSON.stringify(toIntrospection(check, parties)).slice(0, -1)
-    remembered.set(check, (known = { beginning, response: jsonResponse(`${beginning}}`) }))
-  }
+  let known = responses.get(check)
+  if (!known) responses.set(check, (known = introspectionResponse(check, parties)))
   return known
 }
 

@@ -57,7 +57,7 @@ export interface Bounds {
    * The committed change: a revocation, which writes a tombstone, or a change of what a check
    * shows, which drops the copy.
    */
-  change: 'bury' | 'drop'
+  change: 'tombstone' | 'drop'
   /**
    * Two primaries at once: the node does not see the revoker's. Then only the outbox's tail reaches
    * the node, and is waited for.
@@ -205,8 +205,8 @@ function putShared(rule: Rule, s: State): void {
   Object.assign(s, { entry: WRITTEN, entryStamp: s.entry === NOTHING ? s.stamp : s.entryStamp })
 }
 
-function bury(s: State, change: Bounds['change']): void {
-  if (change === 'bury') Object.assign(s, { entry: TOMBSTONE, entryStamp: 0 })
+function writeTombstone(s: State, change: Bounds['change']): void {
+  if (change === 'tombstone') Object.assign(s, { entry: TOMBSTONE, entryStamp: 0 })
   else if (isStale(s.entry)) Object.assign(s, { entry: NOTHING, entryStamp: 0 })
   Object.assign(s, { fill: FREE, fillStamp: 0 })
 }
@@ -269,7 +269,7 @@ function revoker(rule: Rule, bounds: Bounds, s: State, step: Step): void {
   if (s.revoker === COMMITTED) {
     step(`revoker: ${bounds.change}`, (x) => {
       x.revoker = BURIED
-      if (!bounds.split) bury(x, bounds.change)
+      if (!bounds.split) writeTombstone(x, bounds.change)
     })
   }
   if (s.revoker === BURIED) {
@@ -299,8 +299,8 @@ function revoker(rule: Rule, bounds: Bounds, s: State, step: Step): void {
         x.tail = 1
       })
     else
-      step('node: tail, bury', (x) => {
-        bury(x, bounds.change)
+      step('node: tail, tombstone', (x) => {
+        writeTombstone(x, bounds.change)
         x.tail = 2
       })
   }
