@@ -29,8 +29,20 @@ export interface FastRequest {
   readonly hasBody: boolean
 }
 
-/** Checks the input that was read from a request. */
-export interface Checker<Input> {
+/**
+ * A route that checks a credential. Fastify's route and the fast path are both made from it. They
+ * read a request in different ways, but give the same answers.
+ */
+export interface CheckRoute<Head extends FastRequest, Input> {
+  /** Reads a request's head. Undefined leaves the request to Fastify. Must be very cheap. */
+  match(request: IncomingMessage): Head | undefined
+  /**
+   * Reads the input to check. Null leaves the request to Fastify.
+   *
+   * @param body empty where the head says that the answer does not depend on it
+   * @throws AppError for a refusal
+   */
+  parse(request: IncomingMessage, head: Head, body: Buffer): Input | null
   /**
    * The answer where this process knows it, without I/O. Null where only `check` can tell.
    *
@@ -43,21 +55,6 @@ export interface Checker<Input> {
    * @throws AppError for a refusal, and 503 where the store is needed and does not answer
    */
   check(input: Input): Promise<FastResponse>
-}
-
-/**
- * A route that checks a credential. Fastify's route and the fast path are both made from it. They
- * read a request in different ways, but give the same answers.
- */
-export interface CheckRoute<Head extends FastRequest, Input> extends Checker<Input> {
-  /** Reads a request's head. Undefined leaves the request to Fastify. Must be very cheap. */
-  match(request: IncomingMessage): Head | undefined
-  /**
-   * Reads the input to check. Null leaves the request to Fastify.
-   *
-   * @param body empty where the head says that the answer does not depend on it
-   */
-  parse(request: IncomingMessage, head: Head, body: Buffer): Input | null
 }
 
 /** Called when a request was answered. */

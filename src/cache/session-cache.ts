@@ -1,10 +1,16 @@
 import type { Queryable } from '../database/database.js'
-import { findCause, type ActiveCheck, type SessionRecord } from '../session/session.js'
+import { findCause, type SessionRecord } from '../session/session.js'
 import { findSessions } from '../session/store.js'
 import type { DatabaseClock } from '../cluster/database-clock.js'
 import { agedBy, decodeCopy, encodeRecord, encodeUnknown } from './session-codec.js'
 import { VersionFloors } from './version-floors.js'
-import { fits, isRevoked, type AgedLookup, type StoreLookup, type Matches } from './store-lookup.js'
+import {
+  isRevoked,
+  settles,
+  type AgedLookup,
+  type SessionClaim,
+  type StoreLookup
+} from './store-lookup.js'
 import { Batcher } from './batcher.js'
 import type { LocalCache, LocalEntry, PackedEntry } from './local-cache.js'
 import type { Invalidation } from '../cluster/node-lease.js'
@@ -56,16 +62,6 @@ const FORGED =
 const WRITTEN_BACK =
   'a copy of a session in Redis is older than any copy can be, and does not count: who can write there?'
 
-declare const MOMENT: unique symbol
-/**
- * A permit to read local copies: the monotonic time, in milliseconds, at which it was given. Only
- * `SessionCache.localReadPermit` makes one.
- */
-export type LocalReadPermit = number & { readonly [MOMENT]: true }
-
-/** A copy in this process of an active session. */
-export type ActiveCopy = LocalEntry & { active: ActiveCheck }
-
 type Lease = SharedAnswer & { kind: 'lease' }
 
 /** What can forbid keeping the result of a read. */
@@ -78,15 +74,15 @@ interface InFlightRead {
 /** One read's sessions, while it is in flight. */
 type InFlightReads = ReadonlyMap<string, InFlightRead>
 
+/** A session to be read from the store, with the right to fill the shared cache if there is one. */
+interface LeasedRead {
+  claim: SessionClaim
+  lease: Lease | null
+}
+
 interface StoreRead {
   ids: ReadonlySet<string>
   records: Promise<Map<string, SessionRecord | null>>
-}
-
-interface SessionLookup {
-  sessionId: string
-  /** Whether a copy fits the credential. */
-  matches: Matches
 }
 
 /** What was found, and in which layer. */
@@ -108,62 +104,51 @@ export class SessionCache {
   readonly #floors = new VersionFloors()
   readonly #warned = new Set<string>()
   readonly #sharedBatcher = new Batcher(
-    (questions: readonly SessionLookup[]) => this.#answerFromShared(questions),
+    (claims: readonly SessionClaim[]) => this.#answerFromShared(claims),
     { maxConcurrent: SHARED_CONCURRENCY }
   )
-  readonly #storeBatcher = new Batcher(
-    (questions: readonly (SessionLookup & { lease: Lease | null })[]) =>
-      this.#answerFromStore(questions)
+  readonly #storeBatcher = new Batcher((reads: readonly LeasedRead[]) =>
+    this.#answerFromStore(reads)
   )
 
   constructor(options: SessionCacheOptions) {
     this.#options = options
   }
 
-  /**
-   * Returns the current time while this node holds its lease, else null. Valid only until the next
-   * `await`.
-   */
-  localReadPermit(): LocalReadPermit | null {
-    const now = performance.now()
-    const { local, cacheLease } = this.#options
-    return local && cacheLease.isHeld(now) ? (now as LocalReadPermit) : null
+  /** Whether this process keeps copies of its own. */
+  get hasLocal(): boolean {
+    return this.#options.local !== null
   }
 
   /**
-   * The copy in this process, where it says "active". Null where only a read can tell. Costs no
-   * I/O, and no turn of the event loop.
+   * The copy in this process, where this node holds its lease and the copy says "active". Null where
+   * only a read can tell. Costs no I/O, and no turn of the event loop.
    *
+   * @param now the monotonic clock, just read
    * @param maxAgeMs how old the copy may be
    */
-  findLocal(
-    sessionId: string,
-    matches: Matches,
-    now: LocalReadPermit,
-    maxAgeMs = Infinity
-  ): ActiveCopy | null {
-    const copy = this.#options.local?.find(sessionId, now)
-    return copy && matches(copy) && this.#isActive(copy, now, maxAgeMs) ? copy : null
+  findLocal(claim: SessionClaim, now: number, maxAgeMs = Infinity): LocalEntry | null {
+    const { local, cacheLease } = this.#options
+    if (!local || !cacheLease.isHeld(now)) return null
+    const copy = local.find(claim.sessionId, now)
+    return copy && claim.fits(copy) && this.#isActive(copy, now, maxAgeMs) ? copy : null
   }
 
-  #isActive(copy: LocalEntry, now: number, maxAgeMs: number): copy is ActiveCopy {
+  #isActive(copy: LocalEntry, now: number, maxAgeMs: number): boolean {
     if (!copy.active || now >= copy.activeUntil || now - copy.readAt > maxAgeMs) return false
     this.#options.counters.checks.local.active++
     return true
   }
 
   /**
-   * Finds a session.
+   * Finds a session. A copy that does not fit the claim is a miss.
    *
-   * @param matches whether a copy fits the credential; one that does not is a miss
    * @throws StoreUnavailable when neither a copy nor the store answers
    */
-  async find(sessionId: string, matches: Matches): Promise<StoreLookup> {
-    const now = this.localReadPermit()
-    const copy = now === null ? null : this.findLocal(sessionId, matches, now)
-    return now !== null && copy
-      ? agedBy(copy.record, now - copy.readAt)
-      : this.load(sessionId, matches, (found) => found)
+  async find(claim: SessionClaim): Promise<StoreLookup> {
+    const now = performance.now()
+    const copy = this.findLocal(claim, now)
+    return copy ? agedBy(copy.record, now - copy.readAt) : this.load(claim, (found) => found)
   }
 
   /**
@@ -172,42 +157,38 @@ export class SessionCache {
    *
    * @param show maps the result for the caller
    */
-  load<T>(sessionId: string, matches: Matches, show: (found: StoreLookup) => T): Promise<T> {
-    const question = { sessionId, matches }
+  load<T>(claim: SessionClaim, show: (found: StoreLookup) => T): Promise<T> {
     const { shared, cacheLease } = this.#options
     for (const { ids, records } of this.#joinable) {
-      if (ids.has(sessionId)) return records.then((known) => show(known.get(sessionId) ?? null))
+      if (ids.has(claim.sessionId))
+        return records.then((known) => show(known.get(claim.sessionId) ?? null))
     }
-    if (!shared || !cacheLease.isHeld()) return this.#load(question, null, show)
+    if (!shared || !cacheLease.isHeld()) return this.#load(claim, null, show)
     const settle = (answer: LookupResult | Lease | null) =>
       answer && 'layer' in answer
-        ? show(this.#count(answer, matches))
-        : this.#load(question, answer, show)
+        ? show(this.#count(answer, claim))
+        : this.#load(claim, answer, show)
     // In a cluster a batch saves nothing, and a read from a healthy shard would wait for a failing
     // one.
     if (shared.isCluster)
-      return this.#answerFromShared([question]).then(([answer = null]) => settle(answer))
-    return this.#sharedBatcher.load(question, settle)
+      return this.#answerFromShared([claim]).then(([answer = null]) => settle(answer))
+    return this.#sharedBatcher.load(claim, settle)
   }
 
   /** The limit is the store's pool: it refuses what it cannot serve soon, which becomes a 503. */
-  #load<T>(
-    question: SessionLookup,
-    lease: Lease | null,
-    show: (found: StoreLookup) => T
-  ): Promise<T> {
-    return this.#storeBatcher.load({ ...question, lease }, (found) =>
-      show(this.#count({ found, layer: 'store' }, question.matches))
+  #load<T>(claim: SessionClaim, lease: Lease | null, show: (found: StoreLookup) => T): Promise<T> {
+    return this.#storeBatcher.load({ claim, lease }, (found) =>
+      show(this.#count({ found, layer: 'store' }, claim))
     )
   }
 
-  #count({ found, layer }: LookupResult, matches: Matches | undefined): StoreLookup {
+  #count({ found, layer }: LookupResult, claim: SessionClaim | undefined): StoreLookup {
     this.#options.counters.checks[layer][
       found === null
         ? 'unknown'
         : isRevoked(found)
           ? 'revoked'
-          : fits(found, matches)
+          : settles(found, claim)
             ? 'active'
             : 'refused'
     ]++
@@ -251,25 +232,25 @@ export class SessionCache {
    * Finds many sessions: one command to Redis for those that this process does not know, and one
    * query for those that neither knows.
    *
-   * @param wanted the sessions' ids, each with what a copy must fit
+   * @param wanted the claims by their sessions' ids
    * @param maxAgeMs how old a copy may be; 0 reads the store
    * @throws StoreUnavailable when the store is needed and does not answer
    */
   async findAll(
-    wanted: ReadonlyMap<string, Matches>,
+    wanted: ReadonlyMap<string, SessionClaim>,
     maxAgeMs: number
   ): Promise<Map<string, AgedLookup>> {
     const known = new Map<string, AgedLookup>()
     const leases = new Map<string, Lease>()
-    const now = maxAgeMs > 0 ? this.localReadPermit() : null
+    const now = performance.now()
     const open = new Set(wanted.keys())
     const settle = (id: string, aged: AgedLookup) => {
       known.set(id, aged)
       open.delete(id)
     }
-    for (const [id, matches] of wanted) {
-      const copy = now === null ? null : this.findLocal(id, matches, now, maxAgeMs)
-      if (now !== null && copy)
+    for (const [id, claim] of wanted) {
+      const copy = maxAgeMs > 0 ? this.findLocal(claim, now, maxAgeMs) : null
+      if (copy)
         settle(id, { found: agedBy(copy.record, now - copy.readAt), ageMs: now - copy.readAt })
     }
     const { shared, cacheLease } = this.#options
@@ -310,27 +291,26 @@ export class SessionCache {
   }
 
   /**
-   * For each question what Redis knows, or the fill lease that it gave. Null where only the store
-   * can answer.
+   * For each claim what Redis knows, or the fill lease that it gave. Null where only the store can
+   * answer.
    */
   async #answerFromShared(
-    questions: readonly SessionLookup[]
+    claims: readonly SessionClaim[]
   ): Promise<(LookupResult | Lease | null)[]> {
-    const answers = await this.#readShared(sessionIdsFrom(questions))
-    return questions.map(({ sessionId, matches }) => {
-      const answer = answers.get(sessionId)
+    const answers = await this.#readShared(new Set(claims.map(({ sessionId }) => sessionId)))
+    return claims.map((claim) => {
+      const answer = answers.get(claim.sessionId)
       if (!answer || 'kind' in answer) return answer ?? null
-      return isSettled(answer.found, matches) ? { found: answer.found, layer: 'shared' } : null
+      return isSettled(answer.found, claim) ? { found: answer.found, layer: 'shared' } : null
     })
   }
 
-  async #answerFromStore(
-    questions: readonly (SessionLookup & { lease: Lease | null })[]
-  ): Promise<StoreLookup[]> {
+  async #answerFromStore(reads: readonly LeasedRead[]): Promise<StoreLookup[]> {
     const leases = new Map<string, Lease>()
-    for (const { sessionId, lease } of questions) if (lease) leases.set(sessionId, lease)
-    const records = await this.#readStore(sessionIdsFrom(questions), leases, questions.length)
-    return questions.map(({ sessionId }) => records.get(sessionId) ?? null)
+    for (const { claim, lease } of reads) if (lease) leases.set(claim.sessionId, lease)
+    const ids = new Set(reads.map(({ claim }) => claim.sessionId))
+    const records = await this.#readStore(ids, leases, reads.length)
+    return reads.map(({ claim }) => records.get(claim.sessionId) ?? null)
   }
 
   /**
@@ -522,11 +502,7 @@ export class SessionCache {
   }
 }
 
-function sessionIdsFrom(questions: readonly SessionLookup[]): Set<string> {
-  return new Set(questions.map(({ sessionId }) => sessionId))
-}
-
-/** Whether a copy answers the question. One that does not fit may be older than the credential. */
-function isSettled(found: StoreLookup, matches: Matches | undefined): boolean {
-  return found === null || isRevoked(found) || fits(found, matches)
+/** Whether a copy answers the claim. One that does not fit may be older than the credential. */
+function isSettled(found: StoreLookup, claim: SessionClaim | undefined): boolean {
+  return found === null || isRevoked(found) || settles(found, claim)
 }

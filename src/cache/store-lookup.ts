@@ -18,13 +18,17 @@ export interface AgedLookup {
   ageMs: number
 }
 
-/** Whether a copy fits the credential: by the token's hash, or by the user. */
-export type Matches = (session: Pick<SessionRow, 'token' | 'userId'>) => boolean
+/** What a credential claims: a session, and which row of it is the credential's. */
+export interface SessionClaim {
+  readonly sessionId: string
+  /** By the token's hash, or by the user. */
+  fits(session: Pick<SessionRow, 'token' | 'userId'>): boolean
+}
 
 /**
  * Whether a copy settles the question. One that does not match, or looks expired, is a miss,
  * because a stale "no" would sign the user out.
  */
-export function fits(record: SessionRecord, matches: Matches | undefined): boolean {
-  return matches?.(record.session) === true && findCause(record) === null
+export function settles(record: SessionRecord, claim: SessionClaim | undefined): boolean {
+  return claim?.fits(record.session) === true && findCause(record) === null
 }

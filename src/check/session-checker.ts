@@ -1,5 +1,6 @@
-import { isRevoked, type StoreLookup, type Matches } from '../cache/store-lookup.js'
-import type { ActiveCopy, LocalReadPermit, SessionCache } from '../cache/session-cache.js'
+import type { LocalEntry } from '../cache/local-cache.js'
+import { isRevoked, type SessionClaim, type StoreLookup } from '../cache/store-lookup.js'
+import type { SessionCache } from '../cache/session-cache.js'
 import type { Queryable } from '../database/database.js'
 import { callStore } from '../database/fault.js'
 import type { AccessTokens } from '../token/access-token.js'
@@ -82,10 +83,9 @@ export class SessionChecker {
    * same object: callers must not change it, but may use it as a key for what they derived from it.
    */
   checkCached(credential: Credential): Check | null {
-    const now = this.#options.cache.localReadPermit()
-    if (now === null) return null
+    if (!this.#options.cache.hasLocal) return null
     const verified = this.#verifyCached(credential)
-    return verified instanceof VerifiedCredential ? this.#checkLocally(verified, now) : verified
+    return verified instanceof VerifiedCredential ? this.#checkLocally(verified) : verified
   }
 
   /**
@@ -98,7 +98,7 @@ export class SessionChecker {
     // Several callers share one read, so `callStore` reports its fault to each of them.
     const found = transaction
       ? await this.#ask<StoreLookup>(() => holdSession(transaction, verified.sessionId))
-      : await callStore(() => this.#options.cache.find(verified.sessionId, matching(verified)))
+      : await callStore(() => this.#options.cache.find(verified))
     return this.#judge(found, verified)
   }
 
@@ -111,10 +111,8 @@ export class SessionChecker {
     credentials: readonly (Credential | null)[],
     { maxAgeMs }: Consistency
   ): Promise<AgedCheck[]> {
-    const now = maxAgeMs > 0 ? this.#options.cache.localReadPermit() : null
-    // The permit `now` is valid until the first `await`: every local answer is given before it.
     const known = credentials.map((credential) =>
-      credential ? this.#checkAged(credential, now, maxAgeMs) : { check: malformed, ageMs: 0 }
+      credential ? this.#checkAged(credential, maxAgeMs) : { check: malformed, ageMs: 0 }
     )
     if (!known.includes(null)) return known as AgedCheck[]
     const open = await Promise.all(
@@ -134,32 +132,27 @@ export class SessionChecker {
       : parseSessionToken(credential.value)
   }
 
-  #checkLocally(verified: VerifiedCredential, now: LocalReadPermit): Check | null {
-    const copy = this.#findCopy(verified, now, Infinity)
+  #checkLocally(verified: VerifiedCredential): Check | null {
+    const copy = this.#findCopy(verified, performance.now(), Infinity)
     return copy && verified.checkOf(copy)
   }
 
   /** The check and its age where a copy in this process answers, else null. */
-  #checkAged(
-    credential: Credential,
-    now: LocalReadPermit | null,
-    maxAgeMs: number
-  ): AgedCheck | null {
-    const verified = now === null ? null : this.#verifyCached(credential)
-    if (now === null || verified === null) return null
+  #checkAged(credential: Credential, maxAgeMs: number): AgedCheck | null {
+    if (maxAgeMs === 0 || !this.#options.cache.hasLocal) return null
+    const verified = this.#verifyCached(credential)
+    if (verified === null) return null
     if (!(verified instanceof VerifiedCredential)) return { check: verified, ageMs: 0 }
+    const now = performance.now()
     const copy = this.#findCopy(verified, now, maxAgeMs)
-    return copy && { check: verified.checkOf(copy), ageMs: now - copy.readAt }
+    const check = copy && verified.checkOf(copy)
+    return check && { check, ageMs: now - copy.readAt }
   }
 
   /** The copy in this process, or null. Notes the use of the session. */
-  #findCopy(
-    verified: VerifiedCredential,
-    now: LocalReadPermit,
-    maxAgeMs: number
-  ): ActiveCopy | null {
+  #findCopy(verified: VerifiedCredential, now: number, maxAgeMs: number): LocalEntry | null {
     const { cache, activity } = this.#options
-    const copy = cache.findLocal(verified.sessionId, matching(verified), now, maxAgeMs)
+    const copy = cache.findLocal(verified, now, maxAgeMs)
     if (copy && now - copy.notedAt >= NOTE_MS) {
       copy.notedAt = now
       activity.note(verified.sessionId)
@@ -178,8 +171,7 @@ export class SessionChecker {
     const verified = await this.#verify(credential)
     if (!(verified instanceof VerifiedCredential)) return verified
     // Its session may have a copy.
-    const now = this.#options.cache.localReadPermit()
-    const known = now === null ? null : this.#checkLocally(verified, now)
+    const known = this.#checkLocally(verified)
     return known ? ownCheck(known) : this.#load(verified)
   }
 
@@ -187,9 +179,7 @@ export class SessionChecker {
     const { cache } = this.#options
     // Callers share a read: each gets a check of its own, and each is told of a fault.
     return cache
-      .load(verified.sessionId, matching(verified), (found) =>
-        ownCheck(this.#judge(found, verified).check)
-      )
+      .load(verified, (found) => ownCheck(this.#judge(found, verified).check))
       .catch((error: unknown) => callStore(() => Promise.reject(error)))
   }
 
@@ -197,16 +187,13 @@ export class SessionChecker {
     open: readonly (AgedCheck | VerifiedCredential | InactiveCheck)[],
     maxAgeMs: number
   ): Promise<AgedCheck[]> {
-    const wanted = new Map<string, Matches>()
+    const wanted = new Map<string, SessionClaim>()
     for (const verified of open) {
       if (!(verified instanceof VerifiedCredential)) continue
       // A copy must fit every credential that names its session. Where it does not, the store is
       // read, and each credential is judged against the row.
-      const others = wanted.get(verified.sessionId)
-      wanted.set(
-        verified.sessionId,
-        (session) => verified.fits(session) && others?.(session) !== false
-      )
+      const other = wanted.get(verified.sessionId)
+      wanted.set(verified.sessionId, other ? bothClaims(verified, other) : verified)
     }
     const found = await callStore(() => this.#options.cache.findAll(wanted, maxAgeMs))
     return open.map((verified) => {
@@ -273,8 +260,8 @@ export class SessionChecker {
   }
 }
 
-function matching(verified: VerifiedCredential): Matches {
-  return (session) => verified.fits(session)
+function bothClaims(one: SessionClaim, other: SessionClaim): SessionClaim {
+  return { sessionId: one.sessionId, fits: (row) => one.fits(row) && other.fits(row) }
 }
 
 function ownCheck(check: Check): Check {

@@ -1,4 +1,5 @@
-import type { ActiveCopy } from '../cache/session-cache.js'
+import type { LocalEntry } from '../cache/local-cache.js'
+import type { SessionClaim } from '../cache/store-lookup.js'
 import type { AccessTokenClaims } from '../session/access-token-claims.js'
 import type { ActiveCheck, SessionRow } from '../session/session.js'
 import type { ParsedToken } from '../session/session-token.js'
@@ -8,7 +9,7 @@ import type { ParsedToken } from '../session/session-token.js'
  * with the rows. It does not say whether the session is active. Many are remembered, so they are
  * small.
  */
-export class VerifiedCredential {
+export class VerifiedCredential implements SessionClaim {
   readonly sessionId: string
   /** The hash that the store should hold for a session token. Null for an access token. */
   readonly hash: string | null
@@ -46,16 +47,12 @@ export class VerifiedCredential {
    * The check for a copy that fits. The copy keeps it, so the object stays the same while the copy
    * lives.
    */
-  checkOf(copy: ActiveCopy): ActiveCheck {
+  checkOf(copy: LocalEntry): ActiveCheck | null {
     const { claims } = this
-    if (!claims) return copy.active
+    const { active } = copy
+    if (!claims || !active) return active
     if (copy.shown?.token !== claims)
-      copy.shown = {
-        active: true,
-        session: copy.active.session,
-        user: copy.active.user,
-        token: claims
-      }
+      copy.shown = { active: true, session: active.session, user: active.user, token: claims }
     return copy.shown
   }
 }

@@ -251,7 +251,7 @@ t.test('a put replaces an older local copy for the time it has left, and makes n
     onWarning: () => {}
   })
   const shown = () => local.find(ada.sessionId, performance.now())
-  const read = await cache.find(ada.sessionId, () => true)
+  const read = await cache.find({ sessionId: ada.sessionId, fits: () => true })
   if (read === null || isRevoked(read)) throw new Error('no record')
   const { version } = read.session
   const written = (ahead: number): SessionRecord => ({

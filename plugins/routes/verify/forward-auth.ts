@@ -3,7 +3,7 @@ import type { Holdfast } from '../../../src/holdfast.js'
 import type { ActiveCheck, Check, Credential } from '../../../src/session/session.js'
 import { credentialFrom, type Asked } from '../../http/credential.js'
 import { refuseForwardedForgery } from '../../http/csrf.js'
-import type { Checker, FastResponse } from '../../fast-path/fast-path.js'
+import type { FastResponse } from '../../fast-path/fast-path.js'
 import type { ForwardedRequest } from '../../http/forwarded-request.js'
 
 /** What a proxy's configuration asks for. */
@@ -31,7 +31,7 @@ export interface VerifyInput {
  * Decides for proxies whether a request may pass. It does not use Fastify's requests, because the
  * fast path has none.
  */
-export class ForwardAuth implements Checker<VerifyInput> {
+export class ForwardAuth {
   readonly #holdfast: Holdfast
   readonly #forwardedRequest: (request: Asked) => ForwardedRequest
 
