@@ -11,7 +11,7 @@ import { LocalCache } from '../cache/local-cache.js'
 import { NodeLease } from '../cluster/node-lease.js'
 import { purgeOutbox } from '../session/outbox.js'
 import { isAnyCaching, NodeMembership, type NodeMode } from '../cluster/node-registry.js'
-import { currentProtections, type Protections } from '../cluster/protections.js'
+import { protections as allProtections } from '../cluster/protections.js'
 import { connectRedis, type RedisConnection } from '../redis/redis.js'
 import { RedisRefusals } from '../redis/redis-refusals.js'
 import { SessionCache, type CacheLease } from '../cache/session-cache.js'
@@ -72,7 +72,6 @@ export interface CacheOptions {
    */
   serves: boolean
   counters: Counters
-  protections?: Protections | undefined
 }
 
 /**
@@ -91,10 +90,10 @@ export function openCaches({
   database,
   events,
   serves,
-  counters,
-  protections = currentProtections()
+  counters
 }: CacheOptions): Caches {
   const db = database.prisma
+  const protections = { ...allProtections }
   const ttlMs = config.cacheTtlSeconds * 1000
   const embedded = database.kind === 'embedded'
   const refusals = new RedisRefusals(events.onWarning)

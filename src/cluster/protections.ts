@@ -29,7 +29,11 @@ export interface Protections {
   joinNext: boolean
 }
 
-export const allProtections: Readonly<Protections> = {
+/**
+ * All of them. A cache takes those that are on when it is opened. Only the nodes of the consistency
+ * checker switch some off, for there is no setting and no option that does.
+ */
+export const protections: Protections = {
   fillLease: true,
   versionCompare: true,
   stamp: true,
@@ -39,24 +43,4 @@ export const allProtections: Readonly<Protections> = {
   youngTableWait: true,
   overtakenLoads: true,
   joinNext: true
-}
-
-let protections: Readonly<Protections> = allProtections
-
-/** The protections of caches that are opened from now on. */
-export function currentProtections(): Readonly<Protections> {
-  return protections
-}
-
-/**
- * Leaves steps out of caches that are opened from now on. Only the consistency checker calls it: no
- * setting or option reaches it.
- *
- * @throws Error for an unknown protection
- */
-export function leaveOutForTest(names: readonly string[]): void {
-  for (const name of names) {
-    if (!(name in allProtections)) throw new Error(`there is no protection ${name}`)
-  }
-  protections = { ...allProtections, ...Object.fromEntries(names.map((name) => [name, false])) }
 }

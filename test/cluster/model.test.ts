@@ -1,5 +1,5 @@
 import t from 'tap'
-import { allProtections, type Protections } from '../../src/cluster/protections.js'
+import { protections, type Protections } from '../../src/cluster/protections.js'
 import { explore } from './model/explore.js'
 import type { Bounds, Rule } from './model/protocol.js'
 
@@ -12,7 +12,7 @@ import type { Bounds, Rule } from './model/protocol.js'
  * prints how each weakened rule goes wrong.
  */
 const shipped: Rule = {
-  ...allProtections,
+  ...protections,
   serverStamp: true,
   leaseStamp: true,
   counter: true,
@@ -114,7 +114,7 @@ t.test('without any one of its protections it does', (t) => {
   }
   const covered = new Set<string>(weakened.map(([without]) => without))
   t.strictSame(
-    (Object.keys(allProtections) as (keyof Protections)[]).filter((name) => !covered.has(name)),
+    (Object.keys(protections) as (keyof Protections)[]).filter((name) => !covered.has(name)),
     [],
     'every protection was tried'
   )

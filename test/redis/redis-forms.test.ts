@@ -8,7 +8,7 @@ import t, { type Test } from 'tap'
 import { deriveKeys } from '../../src/secrets/keys.js'
 import { Breaker } from '../../src/redis/breaker.js'
 import { CopyMac } from '../../src/cache/copy-mac.js'
-import { allProtections } from '../../src/cluster/protections.js'
+import { protections } from '../../src/cluster/protections.js'
 import { connectRedis } from '../../src/redis/redis.js'
 import { SharedCache } from '../../src/cache/shared-cache.js'
 import { makeDevices } from '../support/refresh-fixtures.js'
@@ -261,7 +261,7 @@ async function shardsAnswerAlone(
   const cache = new SharedCache(
     redis,
     new Breaker(),
-    allProtections,
+    protections,
     new CopyMac(deriveKeys(randomUUID()).all)
   )
   cache.namespace = randomUUID()

@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import holdfast from '../../../plugins/holdfast.js'
-import { leaveOutForTest } from '../../../src/cluster/protections.js'
+import { leaveOut as leaveOutProtections } from '../../support/leave-out.js'
 import { optionsFromEnvironment } from '../../../src/config.js'
 
 /*
@@ -19,7 +19,7 @@ export interface OrderDone {
 }
 
 const leaveOut = (process.env['HOLDFAST_TEST_LEAVE_OUT'] ?? '').split(',').filter(Boolean)
-leaveOutForTest(leaveOut)
+leaveOutProtections(leaveOut)
 const options = optionsFromEnvironment(process.env)
 const app = Fastify({ logger: { level: 'error' } })
 await app.register(holdfast, options)

@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import type { Test } from 'tap'
 import holdfast from '../../../plugins/holdfast.js'
-import { leaveOutForTest } from '../../../src/cluster/protections.js'
+import { leaveOut as leaveOutProtections } from '../../support/leave-out.js'
 import type { HoldfastOptions } from '../../../src/config.js'
 import { freshStore } from '../../support/server.js'
 import { until } from '../../support/poll.js'
@@ -92,7 +92,7 @@ export class TestCluster {
     databaseUrl.port = String(postgres.port)
     if (deaf) redis.cut()
     const app = Fastify({ logger: false })
-    leaveOutForTest(this.#leaveOut)
+    leaveOutProtections(this.#leaveOut)
     await app.register(holdfast, {
       ...this.#store,
       databaseUrl: databaseUrl.href,
