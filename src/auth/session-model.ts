@@ -38,7 +38,7 @@ import {
   type NewSession
 } from '../session/store.js'
 import { firstRefreshToken } from '../token/refresh-token.js'
-import { credentialChanged, lockUser } from './account-writes.js'
+import { credentialChanged, lockUser } from './account-locks.js'
 import { acceptActor, actorToHold, holdActorsUser } from './acting-session.js'
 import { allowsAccessToken, carriesPassword, guessesFactor, isGrave } from './endpoint-rules.js'
 import type { Peppers } from '../secrets/keys.js'

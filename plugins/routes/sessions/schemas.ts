@@ -1,3 +1,4 @@
+import { refusals } from '../../http/problem-schema.js'
 import { Type, type Static } from 'typebox'
 import type { PageWanted } from '../../../src/page.js'
 import type { ListedSession, Session, User } from '../../../src/session/session.js'
@@ -147,3 +148,9 @@ export function showUser({
 }: User): Static<typeof UserSchema> {
   return { id, email, emailVerified, name, image, roles }
 }
+
+/** What the routes of sessions have in common: who may ask, and how that is refused. */
+const security: Record<string, string[]>[] = [{ cookie: [] }, { bearer: [] }]
+export const described = (summary: string) => ({ summary, tags: ['Sessions'], security })
+export const refused = refusals(400, 401, 403, 503)
+export const SessionParams = Type.Object({ id: Type.String({ format: 'uuid' }) })

@@ -6,15 +6,16 @@ import { readPage } from '../../../src/page.js'
 import { cleanDeviceName, LONGEST_DEVICE_NAME } from '../../../src/session/device-name.js'
 import type { Revoked } from '../../../src/revocation/revoker.js'
 import { listEvents, listSessions } from '../../../src/session/store.js'
-import { toAsked, credentialFrom } from '../../http/credential.js'
 import { requestIdentity } from '../../guard.js'
 import { refusals } from '../../http/problem-schema.js'
 import {
-  EventSchema,
+  described,
   ListedSessionSchema,
   NextSchema,
   PageQuery,
   PendingSchema,
+  refused,
+  SessionParams,
   RevokedSchema,
   SessionSchema,
   showListed,
@@ -23,17 +24,13 @@ import {
   UserSchema,
   wantedBy
 } from './schemas.js'
+import sessionEvents from './session-events.js'
 
-/** What the routes have in common: who may ask, and how that is refused. */
-const security: Record<string, string[]>[] = [{ cookie: [] }, { bearer: [] }]
-const described = (summary: string) => ({ summary, tags: ['Sessions'], security })
-const refused = refusals(400, 401, 403, 503)
 const bodies = refusals(413, 415)
 
 /** The routes for a user's own sessions. */
 const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { holdfast }) => {
   const { prisma, revoker, sessionNames } = holdfast
-  const Params = Type.Object({ id: Type.String({ format: 'uuid' }) })
   // Most routes here read no body, but many clients name a content type, or begin a chunked body,
   // and then send none.
   const parseJson = app.getDefaultJsonParser('error', 'error')
@@ -98,7 +95,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
     {
       schema: {
         ...described('Ends one of them'),
-        params: Params,
+        params: SessionParams,
         response: {
           200: RevokedSchema,
           202: PendingSchema,
@@ -144,7 +141,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
     {
       schema: {
         ...described('Names the device of one of them'),
-        params: Params,
+        params: SessionParams,
         body: Name,
         response: { 200: Renamed, 202: RenamedLater, ...refused, ...bodies, ...refusals(404) }
       }
@@ -185,40 +182,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
     }
   )
 
-  const Events = Type.Object({ events: Type.Array(EventSchema), next: NextSchema })
-  const eventsFrom = {
-    ...described('What happened to one of them, oldest first'),
-    description:
-      'An administrator sees the events of any session, one that has ended as well: with a cookie or a session token.'
-  }
-  app.get(
-    '/sessions/:id/events',
-    {
-      schema: {
-        ...eventsFrom,
-        params: Params,
-        querystring: PageQuery,
-        response: { 200: Events, ...refused, ...refusals(404) }
-      }
-    },
-    async (request) => {
-      const { session, user } = requestIdentity(request)
-      const isAdministrator = user.roles.includes('admin')
-      // Any service that receives an access token could use it, so it must not show what only
-      // administrators may see.
-      const mayOnlySeeOwn =
-        !isAdministrator ||
-        credentialFrom(toAsked(request), holdfast.auth.cookieName)?.credential.kind === 'access'
-      const { page, next } = await readPage(wantedBy(request.query), (wanted) =>
-        listEvents(prisma, request.params.id, mayOnlySeeOwn ? session.userId : null, wanted)
-      )
-      if (page.length === 0 && request.query.after === undefined)
-        throw new AppError(
-          isAdministrator && mayOnlySeeOwn ? 'access_token_insufficient' : 'not_found'
-        )
-      return { events: page.map((event) => ({ ...event, at: event.at.toISOString() })), next }
-    }
-  )
+  await app.register(sessionEvents, { holdfast })
 }
 
 // 202: committed, but a cache could not be told. By `effective_by` every copy has ended.
