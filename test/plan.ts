@@ -3,7 +3,8 @@ export interface Plan {
   /**
    * - `quick`: in `npm run test:quick` as well. Embedded store or none, no faults, seconds.
    * - `standard`: in `npm test`.
-   * - `long`: only in `npm run test:long`: faults that take their time, other people's compilers.
+   * - `long`: only in `npm run test:long`: faults that take their time, piles of rows, other people's
+   *   compilers.
    */
   suite: 'quick' | 'standard' | 'long'
   /**
@@ -60,13 +61,13 @@ const plans: Record<string, Plan> = {
   'auth/secret-rotation-factors': either,
   'auth/totp': storeless,
   'cache/batcher': storeless,
-  'cache/bounded': either,
+  'cache/bounded': long,
   'cache/cache': both,
   'cache/copies': either,
   'cache/shared-cache': either,
   'check/authority': either,
   'check/causes': quickEither,
-  'check/costs': both,
+  'check/costs': either,
   'check/fast-path': either,
   'check/gateways': either,
   'check/idle-storage': storeless,
@@ -74,11 +75,11 @@ const plans: Record<string, Plan> = {
   'check/session-check': quickPooled,
   'check/verify': quickEither,
   'cli/cli': both,
-  'cli/user-commands': either,
+  'cli/user-commands': long,
   'cluster/consistency': long,
   'cluster/lease-messages': storeless,
   'cluster/model': longStoreless,
-  'cluster/node-registry': either,
+  'cluster/node-registry': long,
   'cluster/protections': long,
   'cluster/rolling': long,
   'database/database-pool': either,
@@ -108,7 +109,7 @@ const plans: Record<string, Plan> = {
   'http/tracing': either,
   'http/unlimited': either,
   'redis/breaker': either,
-  'redis/redis-forms': either,
+  'redis/redis-forms': long,
   'redis/redis-refusals': either,
   'redis/redis-url': storeless,
   'server/config': storeless,
@@ -116,16 +117,16 @@ const plans: Record<string, Plan> = {
   'server/leak': long,
   'server/lifecycle': either,
   'server/outage': both,
-  'server/start': both,
+  'server/start': either,
   'session/concurrency': eitherPooled,
-  'session/many-sessions': both,
+  'session/many-sessions': long,
   'session/sessions': quickPooled,
   'token/access-tokens': quickEither,
   'token/oauth-clients': either,
   'token/refresh': quickPooled,
   'token/refresh-bugs': either,
   'token/refresh-model': either,
-  'token/refresh-networks': either,
+  'token/refresh-networks': long,
   'token/refresh-peppers': either,
   'token/refresh-races': pooled,
   'token/refresh-scenarios': either,

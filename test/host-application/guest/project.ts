@@ -33,6 +33,7 @@ export const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf
 /** Packages that a host of these tests has, and Holdfast does not. */
 const ofHosts = [
   '@fastify/http-proxy',
+  '@fastify/jwt',
   '@fastify/multipart',
   '@fastify/session',
   '@fastify/static',
