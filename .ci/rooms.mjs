@@ -44,6 +44,7 @@ export const rooms = [
   'src/cache/',
   'src/cluster/',
   'src/config.ts',
+  'src/config/',
   'src/gateway/',
   'src/session/',
   'src/account/',

@@ -24,6 +24,16 @@ export function parseAddress(text: string): string | null {
     : null
 }
 
+/** Whether a host name or address can be reached from this machine only. */
+export function isLoopback(host: string): boolean {
+  return (
+    host === 'localhost' ||
+    host === '::1' ||
+    host === '[::1]' ||
+    (isIP(host) === 4 && host.startsWith('127.'))
+  )
+}
+
 /** A set of addresses and CIDR ranges. IPv4 mapped into IPv6 is IPv4 here too. */
 export class AddressRanges {
   readonly #list = new BlockList()

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { isLoopback, type Config } from '../config.js'
+import { isLoopback } from '../address.js'
+import type { Config } from '../config.js'
 import { parseDatabaseUrl } from '../database/database-url.js'
 import { version } from '../version.js'
 

@@ -36,7 +36,7 @@ t.test('.env.example names every variable, and no other', (t) => {
   const example = readFileSync(new URL('.env.example', root), 'utf8')
   const named = [...example.matchAll(/^#?([A-Z_]+)=/gm)].map(([, name = '']) => name)
   const read = [
-    ...readFileSync(new URL('src/config.ts', root), 'utf8').matchAll(
+    ...readFileSync(new URL('src/config/settings.ts', root), 'utf8').matchAll(
       /(?:env: |seconds\(|list\()'([A-Z_]+)'/g
     )
   ].map(([, name = '']) => name)
