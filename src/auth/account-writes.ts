@@ -1,7 +1,6 @@
 import type { DBAdapter, Where } from 'better-auth'
 import type { NewAccountEvent } from '../account/account-event.js'
 import { writeAccountEvents } from '../account/store.js'
-import type { Change } from '../session/outbox.js'
 import type { Queryable } from '../database/database.js'
 import { Pace, ROWS } from '../database/pace.js'
 import { afterCommit } from '../database/transaction.js'
@@ -9,8 +8,7 @@ import {
   dropOldestPendingFactors,
   endImpersonationsBy,
   holdCredential,
-  revokeUserSessions,
-  type BulkRevocation
+  revokeUserSessions
 } from '../session/revocation.js'
 import type { RevocationReason } from '../session/session.js'
 import { endFamily } from '../token/rotation.js'
@@ -36,6 +34,8 @@ import { actorToHold, holdActor } from './acting-session.js'
 import { currentOrigin } from './event-origin.js'
 import { endpointPath } from './reasons.js'
 import { currentCall } from './call-context.js'
+import type { ChangeAnnouncer } from './change-announcer.js'
+import type { Connections } from './connections.js'
 
 interface Write {
   model: string
@@ -55,21 +55,9 @@ interface Creation {
 }
 
 export interface AccountWritesOptions {
-  innerOn: (db: Queryable) => DBAdapter
-  /** The connection to read from before the transaction of a change, and to go on with after it. */
-  reading: () => Promise<Queryable>
   prisma: Queryable
-  /** Makes committed changes known to every cache. */
-  changed: (changes: readonly Change[]) => Promise<void>
-  /**
-   * As `changed`, for a user whose sessions were ended. Includes those that other calls have ended.
-   */
-  ended: (userId: string, changes: readonly Change[]) => Promise<void>
-  /**
-   * Ends sessions before a change that ends all of a user's, where there are more than one
-   * statement should end.
-   */
-  thinOut: (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => Promise<void>
+  connections: Connections
+  announcer: ChangeAnnouncer
   /** The keyed hash under which events keep a name. */
   hashName: (name: string) => string
   /** Notes that a deleted user is to be erased. */
@@ -87,15 +75,13 @@ const guarded: readonly string[] = ['user', 'account', 'twoFactor']
  */
 export class AccountWrites {
   readonly #options: AccountWritesOptions
-  readonly #innerOn: (db: Queryable) => DBAdapter
-  readonly #changed: (changes: readonly Change[]) => Promise<void>
-  readonly #ended: (userId: string, changes: readonly Change[]) => Promise<void>
+  readonly #connections: Connections
+  readonly #announcer: ChangeAnnouncer
 
   constructor(options: AccountWritesOptions) {
     this.#options = options
-    this.#innerOn = options.innerOn
-    this.#changed = options.changed
-    this.#ended = options.ended
+    this.#connections = options.connections
+    this.#announcer = options.announcer
   }
 
   /** Whether a write must go through here. */
@@ -134,7 +120,7 @@ export class AccountWrites {
       await db.$executeRaw`DELETE FROM "two_factor" WHERE "userId" = ${userId}`
       await tell(db, { userId, kind: 'backup_codes_made' })
     } else await holdActor(db, userId)
-    const row = await this.#innerOn(db).create<Record<string, unknown>>(creation)
+    const row = await this.#connections.adapterOn(db).create<Record<string, unknown>>(creation)
     if (model === 'user' && typeof row['id'] === 'string') {
       createdUsers.add(row['id'])
       await tell(db, { userId: row['id'], kind: 'user_created' })
@@ -152,8 +138,8 @@ export class AccountWrites {
   ): Promise<void> {
     const reason = endsSessions(change)
     if (reason === null) return
-    for (const [userId] of await this.#rowsByUser(await this.#options.reading(), change))
-      await this.#options.thinOut({ userId, reason })
+    for (const [userId] of await this.#rowsByUser(await this.#connections.reading(), change))
+      await this.#announcer.thinOut({ userId, reason })
   }
 
   /** As `thinOut`, before a row is created. */
@@ -163,20 +149,20 @@ export class AccountWrites {
       typeof userId === 'string' &&
       !currentCall().createdUsers.has(userId)
     )
-      await this.#options.thinOut({ userId, reason: 'password_changed' })
+      await this.#announcer.thinOut({ userId, reason: 'password_changed' })
   }
 
   async update<T>(db: Queryable, change: Write): Promise<T | null> {
     const [first] = await this.#rowsByUser(db, change)
     if (first === undefined) return null
     await this.#prepare(db, ...first, change)
-    return this.#innerOn(db).update<T>(change)
+    return this.#connections.adapterOn(db).update<T>(change)
   }
 
   async updateMany(db: Queryable, change: Write): Promise<number> {
     for (const [userId, rows] of await this.#rowsByUser(db, change))
       await this.#prepare(db, userId, rows, change)
-    return this.#innerOn(db).updateMany(change)
+    return this.#connections.adapterOn(db).updateMany(change)
   }
 
   /**
@@ -204,8 +190,9 @@ export class AccountWrites {
     }
     // The user is already gone. The call that deleted the user may not have been confirmed yet.
     if (model === 'user' && users.length === 0)
-      for (const { field, value } of where) if (field === 'id') await this.#ended(String(value), [])
-    return this.#innerOn(db).deleteMany({ model, where })
+      for (const { field, value } of where)
+        if (field === 'id') await this.#announcer.ended(String(value), [])
+    return this.#connections.adapterOn(db).deleteMany({ model, where })
   }
 
   /** Uses a backup code, if it is still there: of two calls with the same code, one is refused. */
@@ -213,7 +200,7 @@ export class AccountWrites {
     db: Queryable,
     change: Parameters<DBAdapter['incrementOne']>[0]
   ): Promise<T | null> {
-    const row = await this.#innerOn(db).incrementOne<T & { userId?: string }>(change)
+    const row = await this.#connections.adapterOn(db).incrementOne<T & { userId?: string }>(change)
     if (row?.userId !== undefined) await tell(db, { userId: row.userId, kind: 'backup_code_used' })
     return row
   }
@@ -249,7 +236,9 @@ export class AccountWrites {
     db: Queryable,
     { model, where }: Pick<Write, 'model' | 'where'>
   ): Promise<[userId: string, rows: Row[]][]> {
-    const rows = await this.#innerOn(db).findMany<Row>({ model, where, limit: USERS + 1 })
+    const rows = await this.#connections
+      .adapterOn(db)
+      .findMany<Row>({ model, where, limit: USERS + 1 })
     if (rows.length > USERS)
       throw new Error(`no more than ${USERS} rows of ${model} can be changed at once`)
     const byUser = new Map<string, Row[]>()
@@ -267,7 +256,7 @@ export class AccountWrites {
    */
   async #bump(db: Queryable, userId: string): Promise<void> {
     const { changes, lastId } = await bumpUserSessions(db, userId)
-    await this.#changed(changes)
+    await this.#announcer.changed(changes)
     if (lastId === null) return
     await afterCommit(async () => {
       const pace = new Pace(ROWS)
@@ -279,7 +268,7 @@ export class AccountWrites {
             bumpUserSessions(this.#options.prisma, userId, { before, rows })
           )
         ).result
-        await this.#changed(left.changes)
+        await this.#announcer.changed(left.changes)
       }
     })
   }
@@ -312,7 +301,7 @@ export class AccountWrites {
       await this.#bump(db, userId)
       if ('twoFactorEnabled' in update)
         await forgetRecentSignIns(db, userId, currentCall().actor?.session.id ?? null)
-      if ('role' in update) await this.#changed(await endImpersonationsBy(db, userId))
+      if ('role' in update) await this.#announcer.changed(await endImpersonationsBy(db, userId))
       if ('twoFactorEnabled' in update)
         await this.#switchFactors(db, userId, update['twoFactorEnabled'] === true)
     }
@@ -360,14 +349,14 @@ export class AccountWrites {
     reason: 'user_banned' | 'user_deleted'
   ): Promise<void> {
     await lockUser(db, userId, 'credentials')
-    await this.#ended(userId, await revokeUserSessions(db, { userId, reason }))
+    await this.#announcer.ended(userId, await revokeUserSessions(db, { userId, reason }))
   }
 
   async #changeCredentials(db: Queryable, userId: string): Promise<void> {
     await lockUser(db, userId, 'credentials')
     const { actor } = currentCall()
     const exceptSessionId = actor?.session.userId === userId ? actor.session.id : null
-    await this.#ended(
+    await this.#announcer.ended(
       userId,
       await revokeUserSessions(db, { userId, exceptSessionId, reason: 'password_changed' })
     )

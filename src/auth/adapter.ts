@@ -1,21 +1,19 @@
 import { BASE_ERROR_CODES } from '@better-auth/core/error'
 import type { BetterAuthOptions, DBAdapter, Where } from 'better-auth'
-import { prismaAdapter } from 'better-auth/adapters/prisma'
 import { APIError } from 'better-auth/api'
-import type { Confirmation, Unconfirmed } from '../revocation/confirmation.js'
-import type { Change } from '../session/outbox.js'
+import type { Confirmation } from '../revocation/confirmation.js'
 import type { PrismaClient, Queryable } from '../database/database.js'
 import { isDuplicate } from '../database/fault.js'
-import { afterCommit, currentTransaction, withTransaction } from '../database/transaction.js'
 import { withoutTokens } from '../session/session-token.js'
 import type { SessionChecker } from '../check/session-checker.js'
-import type { BulkRevocation } from '../session/revocation.js'
 import type { Thinning } from '../revocation/thinning.js'
 import { AccountWrites } from './account-writes.js'
 import { checkInput, checkPage, checkUserFields, refuse } from './input.js'
 import type { Peppers } from '../secrets/keys.js'
 import { normalizeRole, wrongRole } from '../roles.js'
-import { confirmBeforeAnswer, currentCall } from './call-context.js'
+import { currentCall } from './call-context.js'
+import { ChangeAnnouncer } from './change-announcer.js'
+import { Connections } from './connections.js'
 import { SessionModel } from './session-model.js'
 
 export interface AdapterOptions {
@@ -36,8 +34,14 @@ export interface AdapterOptions {
   requestErasure: (db: Queryable, userId: string) => Promise<void>
 }
 
-/** The adapter behind ours: Prisma's, for one client or transaction. */
-export type Inner = DBAdapter
+/** What the adapter passes queries on to. */
+interface Models {
+  connections: Connections
+  sessions: SessionModel
+  accounts: AccountWrites
+  /** The roles beside user and admin. */
+  roles: readonly string[]
+}
 
 /**
  * better-auth's database adapter, wrapped. Sessions go through the session store (`SessionModel`):
@@ -49,163 +53,153 @@ export function createAdapter(
   options: AdapterOptions
 ): (authOptions: BetterAuthOptions) => DBAdapter {
   return (authOptions) => {
-    const inners = new WeakMap<object, Inner>()
-    const innerOn = (db: Queryable): Inner => {
-      let inner = inners.get(db)
-      if (!inner) {
-        inner = prismaAdapter(db, { provider: 'postgresql', transaction: false })(authOptions)
-        inners.set(db, inner)
-      }
-      return inner
+    const connections = new Connections(options.prisma, authOptions)
+    const announcer = new ChangeAnnouncer(options.confirmation, options.thinning)
+    const models: Models = {
+      connections,
+      sessions: new SessionModel({ ...options, connections, announcer }),
+      accounts: new AccountWrites({ ...options, connections, announcer }),
+      roles: options.roles
     }
-    const reading = async () => currentTransaction()?.forRead() ?? options.prisma
-    const writing = async () => currentTransaction()?.forWrite() ?? options.prisma
-    const inTransaction = <T>(work: (db: Queryable) => Promise<T>) =>
-      withTransaction(options.prisma, async (transaction) => work(await transaction.forWrite()))
-    const toStored = <T extends Record<string, unknown>>(
-      use: 'create' | 'update',
-      model: string,
-      fields: T
-    ): T => (model === 'user' ? toStoredUser(use, fields, options.roles) : fields)
-    const announce = ({ changes = [], ...others }: Unconfirmed) => {
-      const { endedHere } = currentCall()
-      for (const { sessionId, reason } of changes) if (reason !== null) endedHere.add(sessionId)
-      return confirmLater({ changes, ...others })
-    }
-    const confirmLater = (unconfirmed: Unconfirmed) =>
-      afterCommit(() => confirmBeforeAnswer(options.confirmation, unconfirmed))
-    const changed = async (changes: readonly Change[]) => {
-      if (changes.length > 0) await announce({ changes })
-    }
-    const settle = (sessionIds: readonly string[]) => announce({ sessionIds })
-    const ended = (userId: string, changes: readonly Change[]) =>
-      announce({ changes, userIds: [userId] })
-    const thinOut = async (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => {
-      // In a transaction that already holds locks, the statements that end the sessions run in
-      // batches instead.
-      if (currentTransaction()?.isOpen) return
-      const actingSessionId = currentCall().actor?.session.id ?? null
-      const spared = actingSessionId === null ? [] : [actingSessionId]
-      const { unconfirmed } = await options.thinning.thinOut({ bulk, spared, actingSessionId })
-      if (unconfirmed.length > 0) await settle(unconfirmed)
-    }
-    const sessions = new SessionModel({
-      ...options,
-      reading,
-      writing,
-      inTransaction,
-      changed,
-      settle,
-      ended,
-      thinOut
-    })
-    const accounts = new AccountWrites({
-      innerOn,
-      reading,
-      changed,
-      ended,
-      thinOut,
-      prisma: options.prisma,
-      hashName: options.hashName,
-      requestErasure: options.requestErasure
-    })
-
     const adapter: DBAdapter = {
-      ...innerOn(options.prisma),
-      async create(query) {
-        checkInput(query.model, query.data)
-        if (query.model === 'session') return sessions.create(query.data) as never
-        if (query.model === 'verification')
-          return inTransaction(async (db) => {
-            await accounts.admitPendingFactor(db, query.data)
-            return innerOn(db).create({ ...query, data: withoutSessionTokens(query.data) })
-          })
-        const creation = { ...query, data: toStored('create', query.model, query.data) }
-        await accounts.thinOutFor(creation)
-        const created = accounts.guardsExistence(query.model)
-          ? await orTaken(
-              creation,
-              inTransaction((db) => accounts.create(db, creation))
-            )
-          : await innerOn(await writing()).create(creation)
-        return remember(query.model, created) as never
-      },
-      async findOne(query) {
-        checkWhere(query)
-        if (query.model === 'session')
-          return sessions.findOne(query.where, query.join !== undefined) as never
-        return remember(query.model, await innerOn(await reading()).findOne(query))
-      },
-      async findMany(query) {
-        checkWhere(query)
-        checkPage(query)
-        if (query.model === 'session')
-          return sessions.findMany(query.where ?? [], query.join !== undefined) as never
-        const rows = await innerOn(await reading()).findMany(query)
-        return rows.map((row) => remember(query.model, row)) as never
-      },
-      async count(query) {
-        checkWhere(query)
-        if (query.model === 'session')
-          return (await sessions.findMany(query.where ?? [], false)).length
-        return innerOn(await reading()).count(query)
-      },
-      async update(query) {
-        checkWhere(query)
-        checkInput(query.model, query.update)
-        if (query.model === 'session') return sessions.update(query.where, query.update) as never
-        const change = { ...query, update: toStored('update', query.model, query.update) }
-        if (accounts.guards(query.model, query.update)) {
-          await accounts.thinOut(change)
-          return remember(
-            query.model,
-            await orTaken(
-              change,
-              inTransaction((db) => accounts.update<never>(db, change))
-            )
-          )
-        }
-        return innerOn(await writing()).update(change)
-      },
-      async updateMany(query) {
-        checkWhere(query)
-        checkInput(query.model, query.update)
-        if (query.model === 'session')
-          return (await sessions.update(query.where, query.update)) ? 1 : 0
-        const change = { ...query, update: toStored('update', query.model, query.update) }
-        if (accounts.guards(query.model, query.update)) {
-          await accounts.thinOut(change)
-          return inTransaction((db) => accounts.updateMany(db, change))
-        }
-        return innerOn(await writing()).updateMany(change)
-      },
-      async delete(query) {
-        await adapter.deleteMany(query)
-      },
-      async deleteMany(query) {
-        checkWhere(query)
-        if (goesWithUser(query)) return 0
-        if (query.model === 'session') return sessions.revoke(query.where)
-        if (query.model === 'user' || accounts.guardsExistence(query.model)) {
-          await accounts.thinOut({ ...query, update: null })
-          return inTransaction((db) => accounts.delete(db, query.model, query.where))
-        }
-        return innerOn(await writing()).deleteMany(query)
-      },
-      async consumeOne(query) {
-        checkWhere(query)
-        return innerOn(await writing()).consumeOne(query)
-      },
-      async incrementOne(query) {
-        checkWhere(query)
-        if (query.model === 'twoFactor' && 'backupCodes' in (query.set ?? {}))
-          return inTransaction((db) => accounts.useBackupCode<never>(db, query))
-        return innerOn(await writing()).incrementOne(query)
-      },
-      // The first write opens it: see LazyTransaction.
-      transaction: (work) => withTransaction(options.prisma, () => work(adapter))
+      ...connections.adapterOn(options.prisma),
+      ...reads(models),
+      ...creations(models),
+      ...updates(models),
+      ...deletions(models),
+      transaction: (work) => connections.inLazyTransaction(() => work(adapter))
     }
     return adapter
+  }
+}
+
+function reads({
+  connections,
+  sessions
+}: Models): Pick<DBAdapter, 'findOne' | 'findMany' | 'count'> {
+  const inner = async () => connections.adapterOn(await connections.reading())
+  return {
+    async findOne(query) {
+      checkWhere(query)
+      if (query.model === 'session')
+        return sessions.findOne(query.where, query.join !== undefined) as never
+      return remember(query.model, await (await inner()).findOne(query))
+    },
+    async findMany(query) {
+      checkWhere(query)
+      checkPage(query)
+      if (query.model === 'session')
+        return sessions.findMany(query.where ?? [], query.join !== undefined) as never
+      const rows = await (await inner()).findMany(query)
+      return rows.map((row) => remember(query.model, row)) as never
+    },
+    async count(query) {
+      checkWhere(query)
+      if (query.model === 'session')
+        return (await sessions.findMany(query.where ?? [], false)).length
+      return (await inner()).count(query)
+    }
+  }
+}
+
+function creations({ connections, sessions, accounts, roles }: Models): Pick<DBAdapter, 'create'> {
+  return {
+    async create(query) {
+      checkInput(query.model, query.data)
+      if (query.model === 'session') return sessions.create(query.data) as never
+      if (query.model === 'verification')
+        return connections.inTransaction(async (db) => {
+          await accounts.admitPendingFactor(db, query.data)
+          return connections
+            .adapterOn(db)
+            .create({ ...query, data: withoutSessionTokens(query.data) })
+        })
+      const creation =
+        query.model === 'user'
+          ? { ...query, data: toStoredUser('create', query.data, roles) }
+          : query
+      await accounts.thinOutFor(creation)
+      const created = accounts.guardsExistence(query.model)
+        ? await orTaken(
+            creation,
+            connections.inTransaction((db) => accounts.create(db, creation))
+          )
+        : await connections.adapterOn(await connections.writing()).create(creation)
+      return remember(query.model, created) as never
+    }
+  }
+}
+
+function updates({
+  connections,
+  sessions,
+  accounts,
+  roles
+}: Models): Pick<DBAdapter, 'update' | 'updateMany' | 'consumeOne' | 'incrementOne'> {
+  const inner = async () => connections.adapterOn(await connections.writing())
+  const toStored = <Q extends { model: string; update: Record<string, unknown> }>(query: Q): Q =>
+    query.model === 'user'
+      ? { ...query, update: toStoredUser('update', query.update, roles) }
+      : query
+  return {
+    async update(query) {
+      checkWhere(query)
+      checkInput(query.model, query.update)
+      if (query.model === 'session') return sessions.update(query.where, query.update) as never
+      const change = toStored(query)
+      if (!accounts.guards(query.model, query.update)) return (await inner()).update(change)
+      await accounts.thinOut(change)
+      return remember(
+        query.model,
+        await orTaken(
+          change,
+          connections.inTransaction((db) => accounts.update<never>(db, change))
+        )
+      )
+    },
+    async updateMany(query) {
+      checkWhere(query)
+      checkInput(query.model, query.update)
+      if (query.model === 'session')
+        return (await sessions.update(query.where, query.update)) ? 1 : 0
+      const change = toStored(query)
+      if (!accounts.guards(query.model, query.update)) return (await inner()).updateMany(change)
+      await accounts.thinOut(change)
+      return connections.inTransaction((db) => accounts.updateMany(db, change))
+    },
+    async consumeOne(query) {
+      checkWhere(query)
+      return (await inner()).consumeOne(query)
+    },
+    async incrementOne(query) {
+      checkWhere(query)
+      if (query.model === 'twoFactor' && 'backupCodes' in (query.set ?? {}))
+        return connections.inTransaction((db) => accounts.useBackupCode<never>(db, query))
+      return (await inner()).incrementOne(query)
+    }
+  }
+}
+
+function deletions({
+  connections,
+  sessions,
+  accounts
+}: Models): Pick<DBAdapter, 'delete' | 'deleteMany'> {
+  const deleteMany: DBAdapter['deleteMany'] = async (query) => {
+    checkWhere(query)
+    if (goesWithUser(query)) return 0
+    if (query.model === 'session') return sessions.revoke(query.where)
+    if (query.model === 'user' || accounts.guardsExistence(query.model)) {
+      await accounts.thinOut({ ...query, update: null })
+      return connections.inTransaction((db) => accounts.delete(db, query.model, query.where))
+    }
+    return connections.adapterOn(await connections.writing()).deleteMany(query)
+  }
+  return {
+    deleteMany,
+    async delete(query) {
+      await deleteMany(query)
+    }
   }
 }
 

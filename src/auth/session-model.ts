@@ -8,12 +8,7 @@ import { currentTransaction } from '../database/transaction.js'
 import { AppError, type ErrorCode } from '../errors.js'
 import type { SessionChecker } from '../check/session-checker.js'
 import { findRecentSignIn, takeFactorAttempt } from '../session/recent-sign-in.js'
-import {
-  endsAll,
-  revokeSessions,
-  revokeUserSessions,
-  type BulkRevocation
-} from '../session/revocation.js'
+import { endsAll, revokeSessions, revokeUserSessions } from '../session/revocation.js'
 import { makeRoom } from '../session/room.js'
 import { parseRoles, storedRole } from '../roles.js'
 import {
@@ -50,6 +45,8 @@ import {
 } from './reasons.js'
 import { currentOrigin } from './event-origin.js'
 import { currentCall } from './call-context.js'
+import type { ChangeAnnouncer } from './change-announcer.js'
+import type { Connections } from './connections.js'
 
 /**
  * The longest life of a cookie. Browsers cut it to 400 days (RFC 6265bis, section 5.5), and
@@ -66,24 +63,8 @@ export interface SessionModelOptions {
   maxSessions: number
   /** Writes the uses of sessions that this process has noted. */
   flushUses: () => Promise<void>
-  /** The connection for reads and single writes, and a transaction for several. */
-  reading: () => Promise<Queryable>
-  writing: () => Promise<Queryable>
-  inTransaction: <T>(work: (db: Queryable) => Promise<T>) => Promise<T>
-  /** Makes committed changes known to every cache. */
-  changed: (changes: readonly Change[]) => Promise<void>
-  /** Waits until revocations of these sessions by other calls are known to every cache. */
-  settle: (sessionIds: readonly string[]) => Promise<void>
-  /**
-   * As `changed`, for a user whose sessions were all ended. Includes those that other calls have
-   * ended.
-   */
-  ended: (userId: string, changes: readonly Change[]) => Promise<void>
-  /**
-   * Ends sessions before a transaction that ends all of a user's, where there are more than one
-   * statement should end.
-   */
-  thinOut: (bulk: Pick<BulkRevocation, 'userId' | 'reason'>) => Promise<void>
+  connections: Connections
+  announcer: ChangeAnnouncer
 }
 
 /** better-auth's lists have no pages. They show this many of the newest sessions. */
@@ -98,9 +79,13 @@ type AuthSession = Record<string, unknown> & { id: string; token: string; userId
 /** better-auth's model `session`, on the session store. */
 export class SessionModel {
   readonly #options: SessionModelOptions
+  readonly #connections: Connections
+  readonly #announcer: ChangeAnnouncer
 
   constructor(options: SessionModelOptions) {
     this.#options = options
+    this.#connections = options.connections
+    this.#announcer = options.announcer
   }
 
   /**
@@ -180,7 +165,7 @@ export class SessionModel {
       refreshToken: refresh.token,
       roles: parseRoles(inserted.role)
     }
-    await this.#options.changed(inserted.replaced)
+    await this.#announcer.changed(inserted.replaced)
     return authSession(inserted.row, token)
   }
 
@@ -188,18 +173,18 @@ export class SessionModel {
    * Begins a session: in one statement where there is room; else in a transaction that makes room.
    */
   async #insert(session: NewSession): Promise<Inserted> {
-    const { maxSessions, writing, inTransaction, flushUses, changed } = this.#options
+    const { maxSessions, flushUses } = this.#options
     if (session.impersonatedBy !== null)
       return this.#insertImpersonation(session, session.impersonatedBy)
-    const inserted = await insertSession(await writing(), session, maxSessions)
+    const inserted = await insertSession(await this.#connections.writing(), session, maxSessions)
     if (inserted.outcome !== 'full') return inserted
     // Uses are noted in memory first. In an open transaction the store may have only this
     // connection.
     if (!currentTransaction()?.isOpen) await flushUses()
-    return inTransaction(async (db) => {
+    return this.#connections.inTransaction(async (db) => {
       const room = await makeRoom(db, session, maxSessions)
       if (!('taken' in room)) return { outcome: 'full', ...room }
-      await changed(room.taken)
+      await this.#announcer.changed(room.taken)
       const begun = await insertSession(db, session, null)
       // No session is ended for one that does not begin.
       if (begun.outcome !== 'inserted') throw credentialChanged()
@@ -209,8 +194,8 @@ export class SessionModel {
 
   /** Begins an impersonation, with its event in the same transaction. It ends no other session. */
   async #insertImpersonation(session: NewSession, administrator: string): Promise<Inserted> {
-    const { maxSessions, inTransaction } = this.#options
-    return inTransaction(async (db) => {
+    const { maxSessions } = this.#options
+    return this.#connections.inTransaction(async (db) => {
       const inserted = await insertSession(db, session, maxSessions)
       if (inserted.outcome !== 'inserted') return inserted
       const origin = { ...currentOrigin(), actor: 'administrator' as const, actorId: administrator }
@@ -245,7 +230,7 @@ export class SessionModel {
     // better-auth answers "signed out" for a session that has already ended. That must be as final
     // as the other call's answer.
     if (!check.active && isRevocation(check.cause))
-      await this.#options.settle([parseSessionToken(token)?.sessionId ?? ''])
+      await this.#announcer.settle([parseSessionToken(token)?.sessionId ?? ''])
     if (!check.active || !record?.user) return null
     scope.insufficient = await this.#refusalOf(check.session, record.user, surrogate !== null)
     if (scope.insufficient) return null
@@ -264,11 +249,13 @@ export class SessionModel {
     if (withUser) return this.#findManyWithUsers(where)
     const presented = new Map<string, string>()
     const filter = sessionFilter(where, presented)
-    const rows = await listSessions(await this.#options.reading(), filter, { limit: LISTED })
+    const rows = await listSessions(await this.#connections.reading(), filter, {
+      limit: LISTED
+    })
     // A named session is missing: better-auth's sign-out then deletes nothing and answers "done",
     // which must be final, too.
     if (rows.length < (filter.sessionIds?.length ?? 0))
-      await this.#options.settle(filter.sessionIds ?? [])
+      await this.#announcer.settle(filter.sessionIds ?? [])
     return rows
       .map((row) => authSession(row, tokenFrom(row, presented)))
       .filter((session) =>
@@ -294,19 +281,19 @@ export class SessionModel {
     const { userId, sessionIds } = sessionFilter(where, new Map())
     if (sessionIds !== undefined) {
       const changes = await this.#revokeNamed(sessionIds, userId ?? null, reason)
-      await this.#options.changed(changes)
+      await this.#announcer.changed(changes)
       // Another call has ended them and may not be confirmed yet. This answer must be as final as
       // that call's.
-      if (!endsAll(changes, sessionIds)) await this.#options.settle(sessionIds)
+      if (!endsAll(changes, sessionIds)) await this.#announcer.settle(sessionIds)
       return changes.length
     }
     if (userId === undefined) return 0
-    await this.#options.thinOut({ userId, reason })
-    return this.#options.inTransaction(async (db) => {
+    await this.#announcer.thinOut({ userId, reason })
+    return this.#connections.inTransaction(async (db) => {
       await lockUser(db, userId, 'sessions')
       const changes = await revokeUserSessions(db, { userId, reason })
       await tellRevoked(db, changes, reason)
-      await this.#options.ended(userId, changes)
+      await this.#announcer.ended(userId, changes)
       return changes.length
     })
   }
@@ -320,7 +307,7 @@ export class SessionModel {
     const { call, actor } = currentCall()
     if (!call) return null
     if (byAccessToken && !allowsAccessToken(call)) return 'access_token_insufficient'
-    const db = await this.#options.reading()
+    const db = await this.#connections.reading()
     if (isGrave(call)) {
       const { recent, secondFactor } = await findRecentSignIn(db, session.id)
       // The endpoint verifies the password itself, and refuses a wrong one. With a second factor
@@ -332,7 +319,7 @@ export class SessionModel {
       !actor &&
       guessesFactor(call) &&
       user.twoFactorEnabled &&
-      !(await takeFactorAttempt(await this.#options.writing(), user.id))
+      !(await takeFactorAttempt(await this.#connections.writing(), user.id))
     )
       return 'rate_limited'
     return null
@@ -347,8 +334,8 @@ export class SessionModel {
     const actor = actorToHold()
     const isOwn = !actor || sessionIds.includes(actor.session.id)
     if (isOwn && reason !== 'revoked_by_admin')
-      return revokeSessions(await this.#options.writing(), sessionIds, userId, reason)
-    return this.#options.inTransaction(async (db) => {
+      return revokeSessions(await this.#connections.writing(), sessionIds, userId, reason)
+    return this.#connections.inTransaction(async (db) => {
       if (isOwn) {
         const changes = await revokeSessions(db, sessionIds, userId, reason)
         await tellRevoked(db, changes, reason)
