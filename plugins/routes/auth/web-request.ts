@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { CLIENT_ADDRESS_HEADER, type Auth } from '../../../src/auth/auth.js'
+import type { Auth } from '../../../src/auth/auth.js'
+import { CLIENT_ADDRESS_HEADER } from '../../../src/auth/options.js'
 import type { HashClient } from '../../../src/auth/hash-queue.js'
 import type { AuthCallContext } from '../../../src/auth/call-context.js'
 import type { Holdfast } from '../../../src/holdfast.js'
