@@ -1,9 +1,9 @@
-import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { parseDatabaseUrl } from '../../src/database/database-url.js'
 import { ConfigError } from '../../src/errors.js'
+import { makeCertificate } from '../support/certificate.js'
 
 /** The message with which a URL is refused. */
 function refusal(url: string): string {
@@ -117,23 +117,9 @@ t.test(
       join(folder, name)
     ) as [string, string, string]
     writeFileSync(junk, 'no certificate')
-    spawnSync('openssl', [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:prime256v1',
-      '-nodes',
-      '-keyout',
-      key,
-      '-out',
-      cert,
-      '-days',
-      '2',
-      '-subj',
-      '/CN=db'
-    ])
+    const certificate = makeCertificate(['db.example.com'])
+    writeFileSync(cert, certificate.cert)
+    writeFileSync(key, certificate.key)
     for (const [name, rest] of [
       ['sslrootcert', ''],
       ['sslcrl', ''],

@@ -1,11 +1,11 @@
-import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { HoldfastOptions } from '../../src/config.js'
 import { migrate } from '../../src/database/migrate.js'
 import { openPostgres } from '../../src/database/postgres.js'
+import { makeCertificate } from '../support/certificate.js'
 import { TcpProxy } from '../support/tcp-proxy.js'
 import { authSecret, sessionState, signIn, signUp, start, storage } from '../support/server.js'
 import { findPgbouncer, startPgbouncer } from '../support/pgbouncer.js'
@@ -210,34 +210,13 @@ t.test(
 
 t.test('D8, D9: TLS as libpq means it, and a server that is 150 ms away', { skip }, async (t) => {
   const folder = t.testdir()
-  const [key, cert, other] = ['key.pem', 'cert.pem', 'other.pem'].map((name) =>
-    join(folder, name)
-  ) as [string, string, string]
-  const certify = (out: string, name: string) =>
-    spawnSync('openssl', [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:prime256v1',
-      '-nodes',
-      '-keyout',
-      key,
-      '-out',
-      out,
-      '-days',
-      '2',
-      '-subj',
-      '/CN=db',
-      '-addext',
-      `subjectAltName=DNS:${name}`
-    ])
-  certify(other, 'localhost')
-  certify(cert, 'db.example.com')
+  const [cert, other] = [join(folder, 'cert.pem'), join(folder, 'other.pem')]
+  const certificate = makeCertificate(['db.example.com'])
+  writeFileSync(cert, certificate.cert)
+  writeFileSync(other, makeCertificate(['localhost']).cert)
   const server = await startPostgres(t, {
     settings: ['ssl=on', 'ssl_cert_file=$FOLDER/cert.pem', 'ssl_key_file=$FOLDER/key.pem'],
-    files: { 'cert.pem': readFileSync(cert, 'utf8'), 'key.pem': readFileSync(key, 'utf8') }
+    files: { 'cert.pem': certificate.cert, 'key.pem': certificate.key }
   })
   const base = `postgresql://postgres@localhost:${portOf(server)}/postgres`
   const named = `${base}&hostaddr=127.0.0.1`

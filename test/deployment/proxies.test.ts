@@ -3,11 +3,11 @@ import { decodeJwt } from 'jose'
 import t from 'tap'
 import { build, makeAdmin, password, signIn, signUp, type Person } from '../support/server.js'
 import { makeFamily, refresh, type TestFamily } from '../support/refresh-fixtures.js'
+import { makeCertificate } from '../support/certificate.js'
 import { Front, FrontBrowser, type Reply, type Sent } from '../support/front.js'
 import { publicPages } from '../support/manifests.js'
 import {
   HOST,
-  makeCertificate,
   missing,
   startProxy,
   startTls,
@@ -34,7 +34,7 @@ const running = await build(t, {
   // For tests that do not go through a proxy.
   trustedOrigins: [`http://127.0.0.1:${port}`]
 })
-const certificate = makeCertificate()
+const certificate = makeCertificate([HOST])
 const [applicationPort, staffPort, apiPort] = await Promise.all([
   startUpstream(t),
   startUpstream(t),

@@ -11,6 +11,7 @@ import { CopyMac } from '../../src/cache/copy-mac.js'
 import { protections } from '../../src/cluster/protections.js'
 import { connectRedis } from '../../src/redis/redis.js'
 import { SharedCache } from '../../src/cache/shared-cache.js'
+import { makeCertificate } from '../support/certificate.js'
 import { makeDevices } from '../support/refresh-fixtures.js'
 import {
   build,
@@ -120,58 +121,12 @@ async function reachesRedis(t: Test, redisUrl: string, redisCaFile?: string): Pr
 function certificates(t: Test): { caFile: string; settings: string } {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-tls-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  const openssl = (...args: string[]) =>
-    t.equal(spawnSync('openssl', args, { cwd: folder }).status, 0, `openssl ${args[0] ?? ''}`)
-  openssl(
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-nodes',
-    '-days',
-    '2',
-    '-subj',
-    '/CN=authority of a test',
-    '-keyout',
-    'ca.key',
-    '-out',
-    'ca.pem'
-  )
-  openssl(
-    'req',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-nodes',
-    '-subj',
-    '/CN=redis',
-    '-keyout',
-    'redis.key',
-    '-out',
-    'redis.csr'
-  )
-  writeFileSync(join(folder, 'names'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n')
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    'redis.csr',
-    '-CA',
-    'ca.pem',
-    '-CAkey',
-    'ca.key',
-    '-CAcreateserial',
-    '-days',
-    '2',
-    '-extfile',
-    'names',
-    '-out',
-    'redis.pem'
-  )
+  const authority = makeCertificate(['authority-of-a-test'])
+  const redis = makeCertificate(['localhost', '127.0.0.1'], authority)
   const file = (name: string) => join(folder, name)
+  writeFileSync(file('ca.pem'), authority.cert)
+  writeFileSync(file('redis.pem'), redis.cert)
+  writeFileSync(file('redis.key'), redis.key)
   return {
     caFile: file('ca.pem'),
     settings: `tls-cert-file ${file('redis.pem')}\ntls-key-file ${file('redis.key')}\ntls-ca-cert-file ${file('ca.pem')}\ntls-auth-clients no\n`

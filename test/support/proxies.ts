@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import { createServer } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import type { Certificate } from './certificate.js'
 import { until } from './poll.js'
 import { accepts, freePort } from './ports.js'
 
@@ -79,47 +80,6 @@ export function missing(proxy: Proxy): string | false {
 
 /** The host name in the examples' certificate and addresses. */
 export const HOST = 'app.example.com'
-
-/** A certificate of its own for HOST, as PEM, and its key. */
-export interface Certificate {
-  cert: string
-  key: string
-}
-
-/** Makes a certificate with openssl. Clients that must trust it are given it. */
-export function makeCertificate(host = HOST): Certificate {
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-tls-'))
-  try {
-    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
-    const made = spawnSync(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:prime256v1',
-        '-nodes',
-        '-keyout',
-        key,
-        '-out',
-        cert,
-        '-days',
-        '2',
-        '-subj',
-        `/CN=${host}`,
-        '-addext',
-        `subjectAltName=DNS:${host}`
-      ],
-      { encoding: 'utf8' }
-    )
-    if (made.status !== 0) throw new Error(`openssl failed: ${made.stderr}`)
-    return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') }
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
 
 /** The real addresses for those of the examples, in one test. */
 export interface Places {
