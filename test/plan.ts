@@ -80,6 +80,7 @@ const plans: Record<string, Plan> = {
   'cluster/lease-messages': storeless,
   'cluster/model': longStoreless,
   'cluster/node-registry': long,
+  'cluster/protection-edits': storeless,
   'cluster/protections': long,
   'cluster/rolling': long,
   'database/database-pool': either,

@@ -14,7 +14,6 @@ import {
 import { Batcher } from './batcher.js'
 import type { LocalCache, LocalEntry, PackedEntry } from './local-cache.js'
 import type { Invalidation } from '../cluster/node-lease.js'
-import type { Protections } from '../cluster/protections.js'
 import type { Fill, SharedAnswer, SharedCache } from './shared-cache.js'
 import type { Layer, Counters } from '../counters.js'
 
@@ -35,7 +34,6 @@ export interface SessionCacheOptions {
   local: LocalCache | null
   shared: SharedCache | null
   ttlMs: number
-  protections: Protections
   counters: Counters
   clock: DatabaseClock
   onWarning: (message: string) => void
@@ -80,11 +78,6 @@ interface LeasedRead {
   lease: Lease | null
 }
 
-interface StoreRead {
-  ids: ReadonlySet<string>
-  records: Promise<Map<string, SessionRecord | null>>
-}
-
 /** What was found, and in which layer. */
 interface LookupResult {
   found: StoreLookup
@@ -99,8 +92,6 @@ interface LookupResult {
 export class SessionCache {
   readonly #options: SessionCacheOptions
   readonly #reads = new Set<InFlightReads>()
-  /** Store reads in flight. Kept only where the protection against joining them is off. */
-  readonly #joinable = new Set<StoreRead>()
   readonly #floors = new VersionFloors()
   readonly #warned = new Set<string>()
   readonly #sharedBatcher = new Batcher(
@@ -159,10 +150,6 @@ export class SessionCache {
    */
   load<T>(claim: SessionClaim, show: (found: StoreLookup) => T): Promise<T> {
     const { shared, cacheLease } = this.#options
-    for (const { ids, records } of this.#joinable) {
-      if (ids.has(claim.sessionId))
-        return records.then((known) => show(known.get(claim.sessionId) ?? null))
-    }
     if (!shared || !cacheLease.isHeld()) return this.#load(claim, null, show)
     const settle = (answer: LookupResult | Lease | null) =>
       answer && 'layer' in answer
@@ -340,7 +327,7 @@ export class SessionCache {
     leases: ReadonlyMap<string, Lease>,
     checks: number
   ): Promise<Map<string, SessionRecord | null>> {
-    const records = this.#hearing(ids, async (beginnings) => {
+    return this.#hearing(ids, async (beginnings) => {
       const known = new Map<string, SessionRecord | null>()
       const readAt = performance.now()
       const found = await findSessions(this.#options.db, [...ids]).catch((error: unknown) => {
@@ -359,16 +346,6 @@ export class SessionCache {
       if (fills.length > 0) this.#options.shared?.fillAll(fills).catch(() => {})
       return known
     })
-    return this.#options.protections.joinNext ? records : this.#joining({ ids, records })
-  }
-
-  async #joining(read: StoreRead): Promise<Map<string, SessionRecord | null>> {
-    this.#joinable.add(read)
-    try {
-      return await read.records
-    } finally {
-      this.#joinable.delete(read)
-    }
   }
 
   /** Runs a read, and records what arrives during it that forbids keeping its result. */
@@ -394,12 +371,13 @@ export class SessionCache {
   ): AgedLookup | null {
     if (answer.kind === 'forged') return this.#refuse('forged', FORGED)
     if (answer.kind === 'tombstone') return { found: { revokedReason: answer.reason }, ageMs: 0 }
-    const { cacheLease, protections } = this.#options
+    const { cacheLease } = this.#options
     // The lease must have been held without a gap since the read began: a Redis server that was
     // demoted during the read does not count.
     const usable =
-      (!protections.leaseCheck || (cacheLease.isHeld() && cacheLease.epoch === beginning.epoch)) &&
-      (!protections.versionCompare || !this.#floors.isAbove(answer.version, sessionId))
+      cacheLease.isHeld() &&
+      cacheLease.epoch === beginning.epoch &&
+      !this.#floors.isAbove(answer.version, sessionId)
     return usable ? this.#takeCopy(sessionId, answer, beginning) : null
   }
 
@@ -490,14 +468,10 @@ export class SessionCache {
 
   /** Keeps a copy in this process, unless an event since its read began forbids it. */
   #keep(sessionId: string, version: number, entry: PackedEntry, beginning: InFlightRead): void {
-    const { local, cacheLease, protections } = this.#options
+    const { local, cacheLease } = this.#options
     if (!local || !cacheLease.isHeld()) return
-    if (protections.leaseCheck && cacheLease.epoch !== beginning.epoch) return
-    if (
-      protections.overtakenLoads &&
-      (beginning.overtaken || this.#floors.isAbove(version, sessionId))
-    )
-      return
+    if (cacheLease.epoch !== beginning.epoch) return
+    if (beginning.overtaken || this.#floors.isAbove(version, sessionId)) return
     local.set(sessionId, entry)
   }
 }

@@ -3,7 +3,6 @@ import type { Breaker } from '../redis/breaker.js'
 import type { CopyMac } from './copy-mac.js'
 import { chunk } from '../chunk.js'
 import { isCluster, type RedisConnection } from '../redis/redis.js'
-import type { Protections } from '../cluster/protections.js'
 
 /*
  * The shared cache (L2). Two keys for a session, in one hash slot:
@@ -22,9 +21,9 @@ import type { Protections } from '../cluster/protections.js'
 const STAMP = `local function stamp() return string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') end\n`
 
 // KEYS entry, fill, entry, fill, … ARGV stamp of the node's lease (empty in a cluster, where the
-// lease is on another shard), token, lease ms, check stamp. Answers for each a hit, a tombstone, a
-// lease, or "none": another reader fills, or there is no room. It reads the stamp once, because
-// INFO costs Redis more than a read.
+// lease is on another shard), token, lease ms. Answers for each a hit, a tombstone, a lease, or
+// "none": another reader fills, or there is no room. It reads the stamp once, because INFO costs
+// Redis more than a read.
 const READ = `${STAMP}
 local now = stamp()
 local answers = {}
@@ -32,7 +31,7 @@ for i = 1, #KEYS, 2 do
   local e = redis.pcall('HMGET', KEYS[i], 'v', 'stamp', 'body', 'tomb')
   local answer = {'none'}
   if e[4] then answer = {'tomb', e[1], e[4]}
-  elseif e[1] and (ARGV[4] == '0' or (e[2] == now and (ARGV[1] == '' or ARGV[1] == now))) then answer = {'hit', e[1], e[3], e[2]}
+  elseif e[1] and e[2] == now and (ARGV[1] == '' or ARGV[1] == now) then answer = {'hit', e[1], e[3], e[2]}
   else
     local set = redis.pcall('SET', KEYS[i + 1], ARGV[2] .. '|' .. now, 'NX', 'PX', ARGV[3])
     if set and not set.err then answer = {'lease', now} end
@@ -41,17 +40,17 @@ for i = 1, #KEYS, 2 do
 end
 return answers`
 
-// KEYS entry, fill, entry, fill, … ARGV check lease, check version, check stamp, and for each
-// entry: token, stamp of the lease, version, body, ttl ms. Answers for each whether it was taken.
+// KEYS entry, fill, entry, fill, … ARGV for each entry: token, stamp of the lease, version, body,
+// ttl ms. Answers for each whether it was taken.
 const FILL = `${STAMP}
 local now = stamp()
 local answers = {}
 for i = 1, #KEYS, 2 do
   local entry, fill = KEYS[i], KEYS[i + 1]
-  local at = 4 + (i - 1) / 2 * 5
+  local at = 1 + (i - 1) / 2 * 5
   local token, leased, version, body, ttl = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local isTaken = (ARGV[1] == '0' or redis.pcall('GET', fill) == token .. '|' .. leased) and (ARGV[3] == '0' or now == leased)
-  if isTaken and ARGV[2] == '1' then
+  local isTaken = redis.pcall('GET', fill) == token .. '|' .. leased and now == leased
+  if isTaken then
     local e = redis.pcall('HMGET', entry, 'v', 'tomb', 'stamp')
     isTaken = not (e[2] or (e[1] and e[3] == leased and (tonumber(e[1]) or 0) > tonumber(version)))
   end
@@ -81,18 +80,18 @@ redis.call('DEL', KEYS[2])
 if e.err or (e[1] and (tonumber(e[1]) or 0) < tonumber(ARGV[1])) then redis.call('DEL', KEYS[1]) end
 return 1`
 
-// KEYS entry, fill. ARGV version, stamp, body, check version, check stamp. Replaces an older copy
-// of this history and keeps its remaining time. It never creates one: a copy that was evicted or
-// flushed may have been a revoked session's. It deletes the fill lease, because its reader has read
-// before the change. Answers 1, or 0, or the stamp with which the body must be sealed.
+// KEYS entry, fill. ARGV version, stamp, body. Replaces an older copy of this history and keeps its
+// remaining time. It never creates one: a copy that was evicted or flushed may have been a revoked
+// session's. It deletes the fill lease, because its reader has read before the change. Answers 1,
+// or 0, or the stamp with which the body must be sealed.
 const PUT = `${STAMP}
 redis.call('DEL', KEYS[2])
 local e = redis.pcall('HMGET', KEYS[1], 'v', 'tomb', 'stamp')
 if not e[1] or e[2] then return 0 end
 local now = stamp()
-if ARGV[5] == '1' and e[3] ~= now then return 0 end
-if ARGV[4] == '1' and (tonumber(e[1]) or 0) >= tonumber(ARGV[1]) then return 0 end
-if ARGV[5] == '1' and ARGV[2] ~= now then return now end
+if e[3] ~= now then return 0 end
+if (tonumber(e[1]) or 0) >= tonumber(ARGV[1]) then return 0 end
+if ARGV[2] ~= now then return now end
 redis.call('HSET', KEYS[1], 'v', ARGV[1], 'stamp', ARGV[2], 'body', ARGV[3])
 return 1`
 
@@ -141,7 +140,6 @@ const FILL_LEASE_MS = 2_000
 export class SharedCache {
   readonly #redis: Scripts
   readonly #breaker: Breaker
-  readonly #protections: Protections
   readonly #mac: CopyMac
   /**
    * Names the store, because several stores may share one Redis. It is set once the store has
@@ -154,7 +152,7 @@ export class SharedCache {
   readonly isCluster: boolean
   readonly #together: number
 
-  constructor(redis: RedisConnection, breaker: Breaker, protections: Protections, mac: CopyMac) {
+  constructor(redis: RedisConnection, breaker: Breaker, mac: CopyMac) {
     this.#breaker = breaker
     this.#mac = mac
     for (const [name, lua] of Object.entries({ hfBury: BURY, hfDrop: DROP, hfPut: PUT }))
@@ -164,7 +162,6 @@ export class SharedCache {
     this.#redis = redis as Scripts
     this.isCluster = isCluster(redis)
     this.#together = this.isCluster ? 1 : TOGETHER
-    this.#protections = protections
   }
 
   /**
@@ -186,14 +183,7 @@ export class SharedCache {
     const token = this.#nextToken()
     const keys = sessionIds.flatMap((id) => this.#keysOf(id))
     const replies = await this.#breaker.run(() =>
-      this.#redis.hfRead(
-        keys.length,
-        ...keys,
-        stamp,
-        token,
-        FILL_LEASE_MS,
-        flag(this.#protections.stamp)
-      )
+      this.#redis.hfRead(keys.length, ...keys, stamp, token, FILL_LEASE_MS)
     )
     return replies.map((reply, i) => this.#open(sessionIds[i] ?? '', reply, token))
   }
@@ -210,7 +200,6 @@ export class SharedCache {
   }
 
   async #fill(fills: readonly Fill[]): Promise<boolean[]> {
-    const { fillLease, versionCompare, stamp } = this.#protections
     const keys = fills.flatMap(({ sessionId }) => this.#keysOf(sessionId))
     const values = fills.flatMap(({ sessionId, lease, version, text, ttlMs }) => [
       lease.token,
@@ -220,14 +209,7 @@ export class SharedCache {
       Math.max(1, Math.floor(ttlMs))
     ])
     const answers = await this.#breaker.run(() =>
-      this.#redis.hfFill(
-        keys.length,
-        ...keys,
-        flag(fillLease),
-        flag(versionCompare),
-        flag(stamp),
-        ...values
-      )
+      this.#redis.hfFill(keys.length, ...keys, ...values)
     )
     return answers.map((answer) => answer === 1)
   }
@@ -248,10 +230,9 @@ export class SharedCache {
   }
 
   #put(sessionId: string, version: number, text: string, stamp: string): Promise<number | string> {
-    const checks = [flag(this.#protections.versionCompare), flag(this.#protections.stamp)]
     const body = this.#seal(sessionId, version, stamp, text)
     return this.#breaker.run(() =>
-      this.#redis.hfPut(...this.#keysOf(sessionId), version, stamp, body, ...checks)
+      this.#redis.hfPut(...this.#keysOf(sessionId), version, stamp, body)
     )
   }
 
@@ -305,8 +286,4 @@ export class SharedCache {
     const slot = `holdfast:${this.namespace}:{${sessionId}}`
     return [`${slot}:session`, `${slot}:fill`]
   }
-}
-
-function flag(on: boolean): string {
-  return on ? '1' : '0'
 }

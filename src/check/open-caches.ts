@@ -11,7 +11,6 @@ import { LocalCache } from '../cache/local-cache.js'
 import { NodeLease } from '../cluster/node-lease.js'
 import { purgeOutbox } from '../session/outbox.js'
 import { isAnyCaching, NodeMembership, type NodeMode } from '../cluster/node-registry.js'
-import { protections as allProtections } from '../cluster/protections.js'
 import { connectRedis, type RedisConnection } from '../redis/redis.js'
 import { RedisRefusals } from '../redis/redis-refusals.js'
 import { SessionCache, type CacheLease } from '../cache/session-cache.js'
@@ -93,7 +92,6 @@ export function openCaches({
   counters
 }: CacheOptions): Caches {
   const db = database.prisma
-  const protections = { ...allProtections }
   const ttlMs = config.cacheTtlSeconds * 1000
   const embedded = database.kind === 'embedded'
   const refusals = new RedisRefusals(events.onWarning)
@@ -104,9 +102,7 @@ export function openCaches({
   const mode: NodeMode = connected ? 'shared' : config.localCache ? 'sole' : 'uncached'
   const breaker = new Breaker()
   const clock = new DatabaseClock()
-  const shared = connected
-    ? new SharedCache(connected.redis, breaker, protections, new CopyMac(keys))
-    : null
+  const shared = connected ? new SharedCache(connected.redis, breaker, new CopyMac(keys)) : null
   const hasLocal = config.localCache && (embedded || connected || serves)
   const local = hasLocal
     ? new LocalCache({ maxEntries: LOCAL_ENTRIES, maxBytes: LOCAL_BYTES })
@@ -117,7 +113,6 @@ export function openCaches({
         ...connected,
         breaker,
         leaseMs: config.nodeLeaseMs,
-        protections,
         onInvalidation: (changes) => cache.invalidate(changes),
         onNewEpoch,
         onRefused: (error) => refusals.note(error),
@@ -149,7 +144,6 @@ export function openCaches({
     local,
     shared,
     ttlMs,
-    protections,
     cacheLease,
     counters,
     clock,

@@ -25,7 +25,7 @@ export const RENEW = `${PRELUDE}
 redis.call('HSET', KEYS[1], 'n:' .. ARGV[1], now + ARGV[2])
 local beat = cjson.encode({kind = 'heartbeat', sent = ARGV[4], replid = replid, birth = state[1], seq = tonumber(state[2])})
 redis.call(ARGV[5], ARGV[3], beat)
-return beat`
+return 1`
 
 // KEYS table. ARGV channel, announcement as JSON without its seq, publish command, ms after which
 // an ended lease is forgotten.

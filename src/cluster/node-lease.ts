@@ -9,7 +9,6 @@ import {
 } from './lease-messages.js'
 import { ANNOUNCE, RENEW, RESIGN } from './lease-scripts.js'
 import { isCluster, type RedisConnection } from '../redis/redis.js'
-import type { Protections } from './protections.js'
 
 /** A session whose cached copies older than `version` must be forgotten. */
 export interface Invalidation {
@@ -18,7 +17,7 @@ export interface Invalidation {
 }
 
 type Scripts = RedisConnection & {
-  hfRenew(table: string, ...args: (string | number)[]): Promise<string>
+  hfRenew(table: string, ...args: (string | number)[]): Promise<number>
   hfAnnounce(table: string, ...args: (string | number)[]): Promise<number[]>
   hfResign(table: string, node: string): Promise<number>
 }
@@ -30,7 +29,6 @@ export interface NodeLeaseOptions {
   /** Guards every command on `redis`. */
   breaker: Breaker
   leaseMs: number
-  protections: Protections
   /** Forget these sessions. Called in the order in which Redis published. */
   onInvalidation: (changes: readonly Invalidation[]) => void
   /** Forget everything: this node cannot know which invalidations it missed. */
@@ -129,7 +127,6 @@ export class NodeLease {
    * @param now the monotonic clock, for a caller that has just read it
    */
   isHeld(now = performance.now()): boolean {
-    if (!this.#options.protections.leaseCheck) return this.stamp !== ''
     if (now >= this.#heldUntil) return false
     // The machine was suspended or its clock was set: the monotonic clock may have stood still.
     if (this.#steps.clockJumped(now)) {
@@ -147,7 +144,7 @@ export class NodeLease {
    * @throws when Redis does not answer: then it is unknown which nodes have heard
    */
   async announce(changes: readonly Invalidation[]): Promise<void> {
-    const { leaseMs, protections, breaker } = this.#options
+    const { leaseMs, breaker } = this.#options
     const announcement = randomUUID()
     const acknowledged = new Set<string>([this.node])
     let wake: () => void = nothing
@@ -166,14 +163,11 @@ export class NodeLease {
         this.#redis.hfAnnounce(this.#table, this.#changes, message, this.#publish, 10 * leaseMs)
       )
       this.#options.onInvalidation(changes)
-      if (!protections.acknowledgements) return
       const answered = performance.now()
       const [age = 0, ...pairs] = reply as (number | string)[]
       // If Redis' clock was set back, ages and ends lie in the future. No wait needs to be longer
       // than `leaseMs`.
-      const youngUntil = protections.youngTableWait
-        ? answered + Math.min(leaseMs, leaseMs - Number(age)) + CLOCK_STEP_MS
-        : 0
+      const youngUntil = answered + Math.min(leaseMs, leaseMs - Number(age)) + CLOCK_STEP_MS
       const leases: { node: string; until: number }[] = []
       for (let i = 0; i < pairs.length; i += 2)
         leases.push({
@@ -240,12 +234,10 @@ export class NodeLease {
 
   async #send(name: string): Promise<void> {
     const { breaker, leaseMs } = this.#options
-    const beat = await breaker.run(() =>
+    await breaker.run(() =>
       this.#redis.hfRenew(this.#table, this.node, leaseMs, this.#channel, name, this.#publish)
     )
     this.#hearOrReconnect()
-    if (!this.#options.protections.heartbeatBySubscription)
-      this.#beat(JSON.parse(beat) as Heartbeat)
   }
 
   /**
@@ -263,9 +255,8 @@ export class NodeLease {
   #receive(channel: string, text: string): void {
     const message = parseMessage(text)
     if (!message) return this.#lapse() // not from a node of ours: other messages may be lost
-    if (message.kind === 'heartbeat') {
-      if (this.#options.protections.heartbeatBySubscription) this.#beat(message)
-    } else if (message.kind === 'ack') this.#waiting.get(message.announcement)?.(message.node)
+    if (message.kind === 'heartbeat') this.#beat(message)
+    else if (message.kind === 'ack') this.#waiting.get(message.announcement)?.(message.node)
     else if (channel === this.#changes) this.#apply(message)
   }
 
@@ -278,7 +269,7 @@ export class NodeLease {
     const heldUntil = sentAt + this.#options.leaseMs * (1 - DRIFT)
     // A gap in the sequence means that an announcement was lost on the way. The connection may not
     // have noticed it.
-    const missed = this.#options.protections.heartbeatBySubscription && seq !== this.#seq
+    const missed = seq !== this.#seq
     if (
       history !== this.#history ||
       missed ||

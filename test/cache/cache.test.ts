@@ -4,7 +4,6 @@ import { DatabaseClock } from '../../src/cluster/database-clock.js'
 import { decodeCopy, encodeRecord, encodeUnknown } from '../../src/cache/session-codec.js'
 import { isRevoked } from '../../src/cache/store-lookup.js'
 import { LocalCache } from '../../src/cache/local-cache.js'
-import { protections } from '../../src/cluster/protections.js'
 import { connectRedis } from '../../src/redis/redis.js'
 import { SessionCache } from '../../src/cache/session-cache.js'
 import {
@@ -245,7 +244,6 @@ t.test('a put replaces an older local copy for the time it has left, and makes n
     local,
     shared: null,
     ttlMs: 60_000,
-    protections,
     counters: new Counters(),
     clock: new DatabaseClock(),
     onWarning: () => {}

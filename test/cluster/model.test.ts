@@ -1,5 +1,5 @@
 import t from 'tap'
-import { protections, type Protections } from '../../src/cluster/protections.js'
+import { protectionNames, type ProtectionName } from '../support/protections.js'
 import { explore } from './model/explore.js'
 import type { Bounds, Rule } from './model/protocol.js'
 
@@ -12,7 +12,10 @@ import type { Bounds, Rule } from './model/protocol.js'
  * prints how each weakened rule goes wrong.
  */
 const shipped: Rule = {
-  ...protections,
+  ...(Object.fromEntries(protectionNames.map((name) => [name, true])) as Record<
+    ProtectionName,
+    boolean
+  >),
   serverStamp: true,
   leaseStamp: true,
   counter: true,
@@ -114,7 +117,7 @@ t.test('without any one of its protections it does', (t) => {
   }
   const covered = new Set<string>(weakened.map(([without]) => without))
   t.strictSame(
-    (Object.keys(protections) as (keyof Protections)[]).filter((name) => !covered.has(name)),
+    protectionNames.filter((name) => !covered.has(name)),
     [],
     'every protection was tried'
   )
@@ -125,7 +128,7 @@ t.test('without any one of its protections it does', (t) => {
 // the entry. So for fills the comparison is a second line of defence, which matters only without
 // the first. A put has no lease, so the comparison is its only defence.
 t.test('among fills the version compare holds where the fill lease does not', (t) => {
-  const tries: [without: (keyof Protections)[], isSafe: boolean][] = [
+  const tries: [without: ProtectionName[], isSafe: boolean][] = [
     [['versionCompare'], true],
     [['fillLease'], true],
     [['versionCompare', 'fillLease'], false]

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { protections } from '../../src/cluster/protections.js'
 import { runChecker } from './consistency/run.js'
+import { protectionNames } from '../support/protections.js'
 import { storage } from '../support/server.js'
 import { createPostgres, findPostgresPrograms } from '../support/postgres.js'
 
@@ -15,7 +15,7 @@ t.test('the checker notices', { skip }, async (t) => {
   const postgres = await createPostgres(programs)
   t.teardown(() => postgres.remove())
   await postgres.start()
-  for (const name of Object.keys(protections)) {
+  for (const name of protectionNames) {
     const seed = Number(process.env['TEST_SEED'] ?? Math.floor(Date.now() / 1_000) % 1_000_000)
     const report = await runChecker({
       seconds: 60,

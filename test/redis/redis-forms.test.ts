@@ -8,7 +8,6 @@ import t, { type Test } from 'tap'
 import { deriveKeys } from '../../src/secrets/keys.js'
 import { Breaker } from '../../src/redis/breaker.js'
 import { CopyMac } from '../../src/cache/copy-mac.js'
-import { protections } from '../../src/cluster/protections.js'
 import { connectRedis } from '../../src/redis/redis.js'
 import { SharedCache } from '../../src/cache/shared-cache.js'
 import { makeCertificate } from '../support/certificate.js'
@@ -213,12 +212,7 @@ async function shardsAnswerAlone(
   const redis = connectRedis(redisUrl)
   t.teardown(() => redis.disconnect())
   await until('the cluster to be reached', () => redis.status === 'ready')
-  const cache = new SharedCache(
-    redis,
-    new Breaker(),
-    protections,
-    new CopyMac(deriveKeys(randomUUID()).all)
-  )
+  const cache = new SharedCache(redis, new Breaker(), new CopyMac(deriveKeys(randomUUID()).all))
   cache.namespace = randomUUID()
   const ids = Array.from({ length: 12 }, () => randomUUID())
   const fills = (await cache.readAll(ids, '')).flatMap((lease, i) =>

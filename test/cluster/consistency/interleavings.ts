@@ -1,5 +1,5 @@
-import type { Protections } from '../../../src/cluster/protections.js'
 import { until } from '../../support/poll.js'
+import type { ProtectionName } from '../../support/protections.js'
 import { isSubscription, type Wire } from '../../support/tcp-proxy.js'
 import type { Ticket } from './fixtures.js'
 import { command } from './redis-command.js'
@@ -67,7 +67,7 @@ const revokedUnheard =
  * several protections.
  */
 export const interleavings: Record<
-  keyof Protections | 'two servers' | 'second revocation',
+  ProtectionName | 'two servers' | 'second revocation',
   (cluster: TestCluster) => Promise<void>
 > = {
   // The node's fill is on its way while the session is revoked; Redis loses the tombstone; the fill

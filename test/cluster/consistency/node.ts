@@ -1,12 +1,11 @@
 import Fastify from 'fastify'
-import holdfast from '../../../plugins/holdfast.js'
-import { leaveOut as leaveOutProtections } from '../../support/leave-out.js'
 import { optionsFromEnvironment } from '../../../src/config.js'
+import { loadHoldfast } from '../../support/weakened-build.js'
 
 /*
  * One node of the consistency checker: the real plugin in a process of its own, which the checker
- * may stop and kill. Unlike the product it can leave protections out (HOLDFAST_TEST_LEAVE_OUT), and
- * takes orders from its parent.
+ * may stop and kill. It can be a weakened one, without the protections that HOLDFAST_TEST_LEAVE_OUT
+ * names, and takes orders from its parent.
  */
 export type Order =
   | { kind: 'block'; ms: number }
@@ -19,10 +18,9 @@ export interface OrderDone {
 }
 
 const leaveOut = (process.env['HOLDFAST_TEST_LEAVE_OUT'] ?? '').split(',').filter(Boolean)
-leaveOutProtections(leaveOut)
 const options = optionsFromEnvironment(process.env)
 const app = Fastify({ logger: { level: 'error' } })
-await app.register(holdfast, options)
+await app.register(await loadHoldfast(leaveOut), options)
 
 async function obey(order: Order): Promise<OrderDone> {
   if (order.kind === 'block') {

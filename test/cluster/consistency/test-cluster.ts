@@ -1,7 +1,5 @@
 import Fastify from 'fastify'
 import type { Test } from 'tap'
-import holdfast from '../../../plugins/holdfast.js'
-import { leaveOut as leaveOutProtections } from '../../support/leave-out.js'
 import type { HoldfastOptions } from '../../../src/config.js'
 import { freshStore } from '../../support/server.js'
 import { until } from '../../support/poll.js'
@@ -9,6 +7,7 @@ import { startRedis, type PrivateRedis } from '../../support/redis.js'
 import { ask, BASE_URL, call, finalAt, type Target } from './client.js'
 import { History } from './history.js'
 import { TcpProxy } from '../../support/tcp-proxy.js'
+import { loadHoldfast } from '../../support/weakened-build.js'
 import { People, type Ticket } from './fixtures.js'
 import { command } from './redis-command.js'
 
@@ -92,8 +91,7 @@ export class TestCluster {
     databaseUrl.port = String(postgres.port)
     if (deaf) redis.cut()
     const app = Fastify({ logger: false })
-    leaveOutProtections(this.#leaveOut)
-    await app.register(holdfast, {
+    await app.register(await loadHoldfast(this.#leaveOut), {
       ...this.#store,
       databaseUrl: databaseUrl.href,
       redisUrl: `redis://127.0.0.1:${redis.port}`,

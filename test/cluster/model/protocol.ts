@@ -1,4 +1,4 @@
-import type { Protections } from '../../../src/cluster/protections.js'
+import type { ProtectionName } from '../../support/protections.js'
 
 /*
  * The session cache's protocol as steps on a small state: one session, one Redis, a node with both
@@ -10,8 +10,8 @@ import type { Protections } from '../../../src/cluster/protections.js'
  * them), the drift margin (all clocks here run alike), the limits of the local cache.
  */
 
-/** The rule: every protection, and five that the code does not switch. */
-export interface Rule extends Protections {
+/** The rule: every protection, and five that the consistency checker does not leave out. */
+export interface Rule extends Record<ProtectionName, boolean> {
   /**
    * A copy is compared with the stamp of the server that answers, not only with that of the lease
    * (the protection `stamp`).
