@@ -313,6 +313,11 @@ const countColumns =
   Prisma.raw(`s."refreshGeneration" AS "refreshCount", s."firstRefreshAt", s."firstRefreshAddress", s."rotatedAt" AS "lastRefreshAt",
   s."lastRefreshAddress", s."replayCount"`)
 
+/** The columns of a session `s` that make a `PastSession`. */
+const pastColumns = Prisma.sql`${sessionColumns}, ${countColumns},
+  CASE WHEN "revokedAt" IS NOT NULL THEN 'revoked' WHEN LEAST("expiresAt", "absoluteExpiresAt") <= statement_timestamp() THEN 'expired' ELSE 'active' END AS "state",
+  CASE WHEN "revokedAt" IS NOT NULL THEN "revokedAt" WHEN LEAST("expiresAt", "absoluteExpiresAt") <= statement_timestamp() THEN LEAST("expiresAt", "absoluteExpiresAt") END AS "endedAt"`
+
 /** A page of the active sessions of a user, or of those among `sessionIds`; newest first. */
 export async function listSessions(
   db: Queryable,
@@ -344,10 +349,19 @@ export async function listSessionHistory(
 ): Promise<PastSession[]> {
   const behind = after === undefined ? Prisma.empty : Prisma.sql`AND s."id" < ${after}`
   return db.$queryRaw<PastSession[]>`
-    SELECT ${sessionColumns}, ${countColumns},
-      CASE WHEN "revokedAt" IS NOT NULL THEN 'revoked' WHEN LEAST("expiresAt", "absoluteExpiresAt") <= statement_timestamp() THEN 'expired' ELSE 'active' END AS "state",
-      CASE WHEN "revokedAt" IS NOT NULL THEN "revokedAt" WHEN LEAST("expiresAt", "absoluteExpiresAt") <= statement_timestamp() THEN LEAST("expiresAt", "absoluteExpiresAt") END AS "endedAt"
-    FROM "session" s WHERE s."userId" = ${userId} ${behind} ORDER BY s."id" DESC LIMIT ${limit}`
+    SELECT ${pastColumns} FROM "session" s
+    WHERE s."userId" = ${userId} ${behind} ORDER BY s."id" DESC LIMIT ${limit}`
+}
+
+/** One session of a user, which may have ended. Null where the user has no such session. */
+export async function findPastSession(
+  db: Queryable,
+  sessionId: string,
+  userId: string
+): Promise<PastSession | null> {
+  const [found] = await db.$queryRaw<PastSession[]>`
+    SELECT ${pastColumns} FROM "session" s WHERE s."id" = ${sessionId} AND s."userId" = ${userId}`
+  return found ?? null
 }
 
 /**

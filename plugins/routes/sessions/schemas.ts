@@ -1,7 +1,7 @@
 import { refusals } from '../../http/problem-schema.js'
 import { Type, type Static } from 'typebox'
 import type { PageWanted } from '../../../src/page.js'
-import type { ListedSession, Session, User } from '../../../src/session/session.js'
+import type { ListedSession, PastSession, Session, User } from '../../../src/session/session.js'
 
 const time = Type.String({ format: 'date-time' })
 const nullable = Type.Union([Type.String(), Type.Null()])
@@ -40,6 +40,17 @@ export const ListedSessionSchema = Type.Object({
   replayCount: Type.Integer({
     description:
       'How often a refresh token that was used before was answered with its successor again.'
+  })
+})
+
+/** A session that may have ended, with when and why. */
+export const PastSessionSchema = Type.Object({
+  ...ListedSessionSchema.properties,
+  state: Type.String({ description: '`active`, `expired` or `revoked`.' }),
+  endedAt: nullableTime,
+  endedReason: Type.Union([Type.String(), Type.Null()], {
+    description:
+      'Why it was revoked, as its last event says. Null where it is active, or has expired.'
   })
 })
 
@@ -130,6 +141,18 @@ export function showListed(
     lastRefreshAt: lastRefreshAt?.toISOString() ?? null,
     lastRefreshAddress,
     replayCount
+  }
+}
+
+export function showPast(
+  session: PastSession,
+  currentId: string
+): Static<typeof PastSessionSchema> {
+  return {
+    ...showListed(session, currentId),
+    state: session.state,
+    endedAt: session.endedAt?.toISOString() ?? null,
+    endedReason: session.revokedReason
   }
 }
 

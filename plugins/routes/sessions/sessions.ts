@@ -25,6 +25,7 @@ import {
   wantedBy
 } from './schemas.js'
 import sessionEvents from './session-events.js'
+import sessionHistory from './session-history.js'
 
 const bodies = refusals(413, 415)
 
@@ -182,6 +183,7 @@ const sessions: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, 
     }
   )
 
+  await app.register(sessionHistory, { holdfast })
   await app.register(sessionEvents, { holdfast })
 }
 
