@@ -120,6 +120,10 @@ const answers: Record<string, Schema> = {
     }),
     required: ['success', 'erased']
   },
+  '/admin/become-first-administrator': {
+    ...object({ status: { type: 'boolean' } }),
+    required: ['status']
+  },
   '/one-time-token/generate': { ...object({ token: { type: 'string' } }), required: ['token'] },
   '/one-time-token/verify': object({ session: { type: 'object' }, user: schemaRef('User') })
 }
@@ -161,6 +165,7 @@ const securityOf: Record<string, Security> = {
   '/export-account': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/export-user': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/erase-user': [{ cookie: [] }, { sessionToken: [] }],
+  '/admin/become-first-administrator': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/impersonate-user': [{ cookie: [] }, { sessionToken: [] }],
   ...Object.fromEntries(
     Object.keys(eventAnswers).map((path) => [path, [{ cookie: [] }, { sessionToken: [] }]])

@@ -140,6 +140,11 @@ const betterAuth: Record<string, Words> = {
   '/admin/unban-user': ['unbanUser', 'Lifts a ban', 'Administration'],
   '/admin/remove-user': ['removeUser', 'Deletes a user', 'Administration'],
   '/admin/erase-user': ['eraseUser', 'Deletes a user and erases what names them', 'Administration'],
+  '/admin/become-first-administrator': [
+    'becomeFirstAdministrator',
+    'Makes the caller the first administrator, by the token of a link',
+    'Administration'
+  ],
   '/admin/impersonate-user': [
     'impersonateUser',
     'Begins a session as somebody else',

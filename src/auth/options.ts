@@ -16,6 +16,7 @@ import { callRules } from './call-rules.js'
 import { eraseEndpoint } from './erase-endpoint.js'
 import { eventEndpoints } from './event-endpoints.js'
 import { exportEndpoints } from './export-endpoints.js'
+import { firstAdministrator } from './first-administrator.js'
 import { passwordLengths } from './new-password.js'
 import { hashPassword, verifyPassword } from './password.js'
 import { recentSignIn } from './recent-sign-in.js'
@@ -150,6 +151,7 @@ function pluginsFor({ config, keys, prisma, revoker, confirmation, erasures }: A
     eventEndpoints({ prisma, hashesOf: (name) => hashNameWithEach(keys.all, name) }),
     eraseEndpoint({ prisma, erasures, confirmation }),
     exportEndpoints({ prisma }),
+    firstAdministrator({ prisma }),
     admin(),
     secondFactors({ prisma, issuer: config.appName, now: () => Date.now() }),
     ...(config.oneTimeTokens ? [oneTimeTokens(prisma)] : []),

@@ -3,10 +3,12 @@ import { Argument, Command, Option } from '@commander-js/extra-typings'
 import { operatorOrigin } from '../account/origin.js'
 import { exportPerson, isExportCursor, type ExportPage } from '../user/person-export.js'
 import { writeAccountEvents } from '../account/store.js'
+import { FIRST_ADMINISTRATOR_MINUTES } from '../auth/first-administrator.js'
 import type { PrismaClient } from '../database/database.js'
 import { normalizeRole, parseRoles } from '../roles.js'
 import { AppError } from '../errors.js'
 import { parseBanEnd } from './ban-end.js'
+import { firstAdministratorLink } from './first-administrator-link.js'
 import { after, filled, limit, operation, who, type Operation } from './operation.js'
 import { writePersonDocument, type PersonPage } from './person-document.js'
 import { describeUser, getUser, getUserIdOrPast, listUsers, searchUsers } from '../user/store.js'
@@ -46,6 +48,20 @@ export const userOperations: Record<string, Operation> = {
       }
     },
     { asks: ({ passwordStdin }) => (passwordStdin ? 'stdin' : null) }
+  ),
+  'user admin-link': operation(
+    new Command().description(
+      `Makes a link with which somebody who can sign in becomes the first administrator. It works once, for ${FIRST_ADMINISTRATOR_MINUTES} minutes, while there is no administrator. It is shown once, here.`
+    ),
+    async (holdfast) => {
+      const link = await firstAdministratorLink(holdfast)
+      if (link === null)
+        throw new AppError(
+          'invalid_input',
+          'there is an administrator already: `holdfast user set-role <e-mail> admin` makes another one'
+        )
+      return { link }
+    }
   ),
   'user list': operation(
     new Command()

@@ -4,7 +4,9 @@ import { buildApp } from './app.js'
 import { ConfigError } from '../errors.js'
 import type { Config } from '../config.js'
 import { listenProblem } from '../listen-problem.js'
-import { announce, type Notice } from './notices.js'
+import type { Holdfast } from '../public.js'
+import { writeFirstAdministratorLink } from '../operator/first-administrator-link.js'
+import { announce, type FirstLink, type Notice } from './notices.js'
 import { stopOnSignal } from './signals.js'
 import { superviseWorkers } from './workers.js'
 
@@ -16,12 +18,16 @@ const DRAIN_MS = 10_000
  * may then end.
  */
 export async function serve(config: Config): Promise<void> {
-  if (config.workers === 1) return serveHere(config, (notice) => announce(notice, config))
+  if (config.workers === 1)
+    return serveHere(config, (notice, first) => announce(notice, config, first))
   if (cluster.isWorker) return serveHere(config, (notice) => process.send?.({ notice }))
   process.exit(await superviseWorkers(config, (notice) => announce(notice, config)))
 }
 
-async function serveHere(config: Config, onNotice: (notice: Notice) => void): Promise<void> {
+async function serveHere(
+  config: Config,
+  onNotice: (notice: Notice, first?: FirstLink | null) => void
+): Promise<void> {
   let [stopping, serving] = [false, false]
   const stop = (status: number) => {
     if (stopping) return
@@ -61,7 +67,16 @@ async function serveHere(config: Config, onNotice: (notice: Notice) => void): Pr
   serving = true
   if (!app.holdfast.ready()) onNotice('waiting')
   await app.holdfast.prepared
-  if (!stopping) onNotice('serving')
+  if (!stopping) onNotice('serving', await firstLinkFor(app.holdfast))
+}
+
+/**
+ * The link for the first administrator of an embedded store. On PostgreSQL only the command line
+ * makes one: there a server starts often, and on several machines.
+ */
+async function firstLinkFor(holdfast: Holdfast): Promise<FirstLink | null> {
+  const { databaseUrl, pages } = holdfast.config
+  return databaseUrl === undefined && pages ? writeFirstAdministratorLink(holdfast) : null
 }
 
 /**

@@ -88,6 +88,7 @@ const rules: Record<string, EndpointRule> = {
   '/admin/revoke-user-sessions': open,
   '/admin/remove-user': open,
   '/admin/erase-user': open,
+  '/admin/become-first-administrator': { kind: 'token', limit: limits.resetByAddress },
   '/admin/export-user': open,
   '/admin/has-permission': open
 }
