@@ -11,6 +11,7 @@ export const rooms = [
   'plugins/holdfast.ts',
   'plugins/host-application/',
   'plugins/routes/all-routes.ts',
+  'plugins/pages/',
   'plugins/openapi.ts',
   'plugins/openapi/',
   'plugins/routes/auth/',
@@ -81,7 +82,7 @@ export function findBrokenWalls(files) {
 export function readModules(root) {
   const paths = ['src', 'plugins'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true })
-      .filter((path) => path.endsWith('.ts'))
+      .filter((path) => /\.tsx?$/.test(path))
       .map((path) => join(folder, path).replaceAll(sep, '/'))
   )
   return new Map(paths.map((path) => [path, readFileSync(join(root, path), 'utf8')]))

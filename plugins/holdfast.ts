@@ -10,6 +10,7 @@ import { addAllRoutes } from './routes/all-routes.js'
 import { addGuest } from './host-application/guest.js'
 import { addGuards, requestIdentity } from './guard.js'
 import type { PluginOptions } from './host-application/plugin-options.js'
+import type { PageDetails, PagesOptions } from './pages/options.js'
 import { maxHeadersFrom } from './http/request-headers.js'
 
 declare module 'fastify' {
@@ -26,13 +27,13 @@ declare module 'fastify' {
  */
 async function holdfastPlugin(
   app: FastifyInstance,
-  { prefix: below = '', onUnfit, fastPath, ...options }: PluginOptions
+  { prefix: below = '', onUnfit, fastPath, pages = false, ...options }: PluginOptions
 ): Promise<void> {
   refuseForeignVariables(process.env)
   const prefix = below.replace(/\/+$/, '')
   if (prefix !== '' && !prefix.startsWith('/'))
     throw new ConfigError(`prefix: must begin with a slash (it is ${JSON.stringify(below)})`)
-  const config = resolveConfig(options)
+  const config = resolveConfig({ ...options, pages: pages !== false })
   const holdfast = await openWithControl(config, app.prefix + prefix, {
     onDebug: (message) => app.log.debug(redact(message)),
     onWarning: (message, details) =>
@@ -48,6 +49,7 @@ async function holdfastPlugin(
     await addAllRoutes(app, {
       holdfast,
       fastPath,
+      pages: config.pages ? {} : null,
       isAlone: true,
       mostHeaders: () => maxHeadersFrom(app.server)
     })
@@ -55,7 +57,12 @@ async function holdfastPlugin(
   }
   app.decorate('holdfast', holdfast)
   addGuards(app, holdfast)
-  await addGuest(app, { holdfast, ownsPrefix: prefix !== '' })
+  const pagesHere = pages === true ? { admin: false } : pages
+  await addGuest(app, {
+    holdfast,
+    ownsPrefix: prefix !== '',
+    pages: pagesHere ? { admin: false, ...pagesHere } : null
+  })
 }
 
 const holdfastAsPlugin: FastifyPluginAsync<PluginOptions> = fp(holdfastPlugin, {
@@ -66,5 +73,5 @@ const holdfastAsPlugin: FastifyPluginAsync<PluginOptions> = fp(holdfastPlugin, {
 export type { Check, Credential, Session, User } from '../src/session/session.js'
 export type { Guard, Identity } from './guard.js'
 export { requestIdentity as identityOf }
-export type { Holdfast, HoldfastOptions, PluginOptions }
+export type { Holdfast, HoldfastOptions, PageDetails, PagesOptions, PluginOptions }
 export default holdfastAsPlugin

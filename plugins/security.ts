@@ -4,7 +4,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.js'
 
-const YEAR_SECONDS = 31_536_000
+/** A year, in seconds. */
+export const YEAR_SECONDS = 31_536_000
 
 /** The headers of an answer that a page may read, beside those it always may. */
 const exposedHeaders = [

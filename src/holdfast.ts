@@ -66,6 +66,8 @@ declare module './public.js' {
     readonly attempts: Attempts
     /** The keyed hashes under which events may keep a name: one for each configured secret. */
     readonly hashesOf: (name: string) => string[]
+    /** The keys of the pages, for forms and return addresses: one for each configured secret. */
+    readonly pageKeys: readonly Buffer[]
     /** Notes refused origins. */
     readonly refusedOrigins: RefusedOrigins
     /** The path prefix of the routes in BASE_URL: that of the host application, or empty. */
@@ -197,6 +199,7 @@ function describe(
     stats: () => ({ ...caches.stats(), pool: database.pool() }),
     outboxDepth: () => countUnconfirmed(prisma),
     hashesOf: (name: string) => hashNameWithEach(keys.all, name),
+    pageKeys: keys.all.map(({ pages }) => pages),
     onCountsForgotten: (forget: (counts: ForgottenCounts) => void) => {
       forgetters.add(forget)
     },

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import Fastify, {
   type FastifyBaseLogger,
@@ -9,6 +10,7 @@ import Fastify, {
   type RouteOptions
 } from 'fastify'
 import type { Holdfast } from '../../src/holdfast.js'
+import type { PagesOptions } from '../pages/options.js'
 import { addAllRoutes } from '../routes/all-routes.js'
 import { describeAnswer } from '../http/answer-facts.js'
 import { FastPath } from '../fast-path/fast-path.js'
@@ -23,6 +25,8 @@ export interface GuestOptions {
    * Whether every path below `holdfast.prefix` is Holdfast's; else only the paths of its routes.
    */
   ownsPrefix: boolean
+  /** The pages for people. Null where there are none. */
+  pages: PagesOptions | null
 }
 
 /**
@@ -34,7 +38,7 @@ export interface GuestOptions {
  */
 export async function addGuest(
   app: FastifyInstance,
-  { holdfast, ownsPrefix }: GuestOptions
+  { holdfast, ownsPrefix, pages }: GuestOptions
 ): Promise<void> {
   const {
     prefix,
@@ -53,7 +57,7 @@ export async function addGuest(
   fastPath?.handOnTo(listen)
   const answer = fastPath?.listen ?? listen
   const paths = notePaths(inner)
-  await addAllRoutes(inner, { holdfast, fastPath, isAlone: ownsPrefix, mostHeaders })
+  await addAllRoutes(inner, { holdfast, fastPath, pages, isAlone: ownsPrefix, mostHeaders })
   await inner.ready()
   app.addHook('preClose', async () => fastPath?.close())
   app.addHook('onClose', () => inner.close())
@@ -132,7 +136,8 @@ function asLoggedBy(
   return {
     loggerInstance: log,
     childLoggerFactory,
-    genReqId: (raw) => String(requests.get(raw)?.id),
+    // Pages call the API inside the process, and such a call has no request of the application.
+    genReqId: (raw) => requests.get(raw)?.id ?? randomUUID(),
     ...noLines()
   }
 }

@@ -1,12 +1,15 @@
 import type { HoldfastOptions } from '../../src/config.js'
+import type { PagesOptions } from '../pages/options.js'
 
 /**
  * The options with which an application registers Holdfast. Settings have the names of their
  * environment variables in camel case.
  */
-export interface PluginOptions extends HoldfastOptions {
+export interface PluginOptions extends Omit<HoldfastOptions, 'pages'> {
   /** The path of the routes, such as `/identity`. Session cookies keep the path `/`. */
   prefix?: string
+  /** The pages for people, below the prefix. Off by default. */
+  pages?: boolean | PagesOptions
   /** Called when the store cannot be used with this configuration. By default this is logged. */
   onUnfit?: (error: Error) => void
 }

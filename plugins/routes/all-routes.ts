@@ -5,6 +5,8 @@ import errors from '../errors.js'
 import { sendNotFound } from '../limits/not-found.js'
 import type { FastPath } from '../fast-path/fast-path.js'
 import gateway from '../gateway.js'
+import type { PagesOptions } from '../pages/options.js'
+import pages from '../pages/pages.js'
 import { addGuards } from '../guard.js'
 import metrics from '../metrics/metrics.js'
 import openapi from '../openapi.js'
@@ -39,6 +41,8 @@ declare module '../host-application/plugin-options.js' {
 export interface AllRoutesOptions {
   holdfast: Holdfast
   fastPath: FastPath | null
+  /** The pages for people. Null where there are none. */
+  pages: PagesOptions | null
   /** Whether no other application has routes on our paths. Then they answer every method. */
   isAlone: boolean
   /** How many headers of a request the server takes before it drops the rest. */
@@ -51,7 +55,7 @@ export interface AllRoutesOptions {
  */
 export async function addAllRoutes(
   app: FastifyInstance,
-  { holdfast, fastPath, isAlone, mostHeaders }: AllRoutesOptions
+  { holdfast, fastPath, pages: pagesOptions, isAlone, mostHeaders }: AllRoutesOptions
 ): Promise<void> {
   const { config, prefix } = holdfast
   app.decorate('holdfast', holdfast)
@@ -93,6 +97,14 @@ export async function addAllRoutes(
         await web.register(token, { holdfast })
         if (isAlone) refuseOthers()
       })
+      if (pagesOptions) {
+        await scope.register(async (people) => {
+          await people.register(bodyHeaders)
+          const refuseOthers = noteMethods(people)
+          await people.register(pages, { ...pagesOptions, holdfast })
+          if (isAlone) refuseOthers()
+        })
+      }
       await scope.register(verify, { holdfast, fastPath })
       await scope.register(async (others) => {
         await others.register(bodyHeaders)

@@ -11,6 +11,10 @@ const hostOptions = {
 } as const
 // A colon separates the name from the account in authenticator apps.
 const APP_NAME = '^(?=.*\\S)[^:\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]{1,64}$'
+const webUrl = (env: string) =>
+  Type.Optional(
+    Type.String({ env, pattern: '^https?://[^\\s"<>]+$', mustBe: 'an http or https address' })
+  )
 const list = (env: string) => Type.Array(Type.String({ minLength: 1 }), { env, default: [] })
 
 /** Every setting, its type, its limits, its default and the environment variable that sets it. */
@@ -88,6 +92,26 @@ export const Settings = Type.Object({
     env: 'SIGN_UP',
     default: 'open'
   }),
+  pages: Type.Boolean({ env: 'PAGES', default: true }),
+  brandName: Type.Optional(
+    Type.String({
+      env: 'BRAND_NAME',
+      pattern: '^(?=.*\\S)[^\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]{1,64}$',
+      mustBe: 'a name of 1 to 64 characters'
+    })
+  ),
+  brandLogo: Type.Optional(Type.String({ env: 'BRAND_LOGO', minLength: 1 })),
+  brandAccent: Type.Optional(
+    Type.String({
+      env: 'BRAND_ACCENT',
+      pattern: '^#[0-9A-Fa-f]{6}$',
+      mustBe: 'a colour such as #1f4f82'
+    })
+  ),
+  pagesStylesheet: Type.Optional(Type.String({ env: 'PAGES_STYLESHEET', minLength: 1 })),
+  termsUrl: webUrl('TERMS_URL'),
+  privacyUrl: webUrl('PRIVACY_URL'),
+  signInUrl: webUrl('SIGN_IN_URL'),
   oneTimeTokens: Type.Boolean({ env: 'ONE_TIME_TOKENS', default: false }),
   roles: list('ROLES'),
   sessionIdleTtlSeconds: seconds('SESSION_IDLE_TTL_SECONDS', 604_800),

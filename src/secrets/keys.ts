@@ -24,6 +24,8 @@ export interface SecretKeys {
   readonly copies: Buffer
   /** Hashes the names of failed sign-ins, for `account_event`. */
   readonly eventNames: Buffer
+  /** Authenticates forms of the pages, and the addresses that a sign-in returns to. */
+  readonly pages: Buffer
   readonly pepper: Pepper
 }
 
@@ -79,6 +81,7 @@ function deriveSecretKeys(secret: string): SecretKeys {
     keyId: deriveKey(secret, 'signing key id'),
     copies: deriveKey(secret, 'session copies'),
     eventNames: deriveKey(secret, 'account event names'),
+    pages: deriveKey(secret, 'pages'),
     pepper: derivePepper(secret)
   }
 }

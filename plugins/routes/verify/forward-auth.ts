@@ -5,6 +5,7 @@ import { credentialFrom, type Asked } from '../../http/credential.js'
 import { refuseForwardedForgery } from '../../http/csrf.js'
 import type { FastResponse } from '../../fast-path/fast-path.js'
 import type { ForwardedRequest } from '../../http/forwarded-request.js'
+import { ReturnAddresses } from '../../http/return-address.js'
 
 /** What a proxy's configuration asks for. */
 export interface VerifyPolicy {
@@ -34,6 +35,7 @@ export interface VerifyInput {
 export class ForwardAuth {
   readonly #holdfast: Holdfast
   readonly #forwardedRequest: (request: Asked) => ForwardedRequest
+  readonly #returnAddresses: ReturnAddresses
 
   /**
    * @param forwardedRequest reads what the proxy says about the request that it asks about; called
@@ -42,6 +44,11 @@ export class ForwardAuth {
   constructor(holdfast: Holdfast, forwardedRequest: (request: Asked) => ForwardedRequest) {
     this.#holdfast = holdfast
     this.#forwardedRequest = forwardedRequest
+    this.#returnAddresses = new ReturnAddresses({
+      config: holdfast.config,
+      trustedOrigins: holdfast.auth.trustedOrigins,
+      keys: holdfast.pageKeys
+    })
   }
 
   /**
@@ -103,8 +110,8 @@ export class ForwardAuth {
       !/\btext\/html\b/i.test(headers.accept ?? '')
     )
       return null
-    if (address && trustedOrigins.includes(address.origin))
-      page.searchParams.set('return_to', address.href)
+    const wanted = address && this.#returnAddresses.parametersFor(address)
+    for (const [name, value] of Object.entries(wanted ?? {})) page.searchParams.set(name, value)
     return page.href
   }
 

@@ -1,0 +1,153 @@
+import type { Page } from './page.js'
+import { ErrorSummary, Field, Form, Notice, UsernameOf, type FormState } from './parts.js'
+import type { PageRoutes } from './forms.js'
+import { problemFrom, type Problem } from './problem.js'
+import { Avatar } from './avatar.js'
+import { isLanguage, languages } from './texts/texts.js'
+
+/** `/account` and `/account/delete`. */
+export function addAccount(routes: PageRoutes): void {
+  routes.formPage({
+    path: '/account',
+    access: 'session',
+    show: showAccount,
+    async submit(page, fields) {
+      const language = fields('language')
+      if (isLanguage(language)) page.keepLanguage(language)
+      const image = fields('image').trim()
+      const wrong = findImageFault(image, page)
+      if (wrong) return wrong
+      const answer = await page.api.post('/api/auth/update-user', {
+        name: fields('name'),
+        image: image === '' ? null : image
+      })
+      if (answer.status !== 200) return problemFrom(answer, page.t)
+      return page.go('/account', { done: 'profile' })
+    }
+  })
+
+  routes.formPage({
+    path: '/account/delete',
+    access: 'session',
+    show: showDelete,
+    async submit(page, fields) {
+      const answer = await page.api.post('/api/auth/delete-user', { password: fields('password') })
+      if (answer.code === 'reauthentication_required' || answer.code === 'session_not_fresh')
+        return page.confirmFirst(page.path('/account/delete'))
+      if (answer.status !== 200)
+        return problemFrom(answer, page.t, { invalid_password: 'password' })
+      page.me = null
+      return page.show({
+        title: page.t.remove.done,
+        children: <p>{page.t.remove.doneMore}</p>
+      })
+    }
+  })
+}
+
+/** Only an address that a browser fetches by http. Others could carry script or data. */
+function findImageFault(image: string, { t }: Page): Problem | null {
+  if (image === '') return null
+  const url = URL.canParse(image) ? new URL(image) : null
+  return url && /^https?:$/.test(url.protocol)
+    ? null
+    : { status: 400, message: t.wrongFields, fields: { image: t.account.imageWrong } }
+}
+
+function showAccount(page: Page, state: FormState): void {
+  const { t, me } = page
+  if (!me) return
+  const { user } = me
+  page.show({
+    title: t.account.title,
+    status: state.problem?.status ?? 200,
+    hasError: state.problem !== null,
+    children: (
+      <>
+        {page.query('done') === 'profile' ? <Notice>{t.account.saved}</Notice> : null}
+        {me.session.act ? <Notice>{t.account.impersonated}</Notice> : null}
+        <ErrorSummary state={state} />
+        <p class="person">
+          <Avatar user={user} />
+          <span>
+            <strong>{user.name}</strong>
+            <br />
+            {user.email}
+          </span>
+        </p>
+        <Form action={page.path('/account')}>
+          <Field
+            name="name"
+            label={t.fields.name}
+            autocomplete="name"
+            state={state}
+            value={user.name}
+            maxlength={256}
+          />
+          <Field
+            name="image"
+            label={t.account.image}
+            hint={t.account.imageHint}
+            type="url"
+            inputmode="url"
+            state={state}
+            value={user.image ?? ''}
+            required={false}
+            maxlength={2048}
+          />
+          <div class="field">
+            <label for="language">{t.account.language}</label>
+            <select id="language" name="language">
+              {languages.map(({ code, name }) => (
+                <option value={code} lang={code} selected={code === page.language}>
+                  {name}
+                </option>
+              ))}
+            </select>
+          </div>
+          <button type="submit">{t.save}</button>
+        </Form>
+        <section aria-labelledby="delete">
+          <h2 id="delete">{t.remove.title}</h2>
+          <p>{t.remove.what}</p>
+          <p>
+            <a href={page.path('/account/delete')}>{t.remove.begin}</a>
+          </p>
+        </section>
+      </>
+    )
+  })
+}
+
+function showDelete(page: Page, state: FormState): void {
+  const { t, me } = page
+  page.show({
+    title: t.remove.title,
+    status: state.problem?.status ?? 200,
+    hasError: state.problem !== null,
+    children: (
+      <>
+        <ErrorSummary state={state} />
+        <p>{t.remove.what}</p>
+        <p>{t.remove.final}</p>
+        <Form action={page.path('/account/delete')}>
+          <UsernameOf email={me?.user.email} />
+          <Field
+            name="password"
+            label={t.fields.password}
+            type="password"
+            autocomplete="current-password"
+            state={state}
+            isFirst
+          />
+          <button type="submit" class="danger">
+            {t.remove.submit}
+          </button>
+        </Form>
+        <p>
+          <a href={page.path('/account')}>{t.cancel}</a>
+        </p>
+      </>
+    )
+  })
+}

@@ -1,0 +1,395 @@
+import { toHandle } from '../../../src/session/session-token.js'
+import type { ApiAnswer } from '../api-client.js'
+import { Avatar } from '../avatar.js'
+import {
+  AccountEventList,
+  SessionEventList,
+  type AccountEventShown,
+  type SessionEventShown
+} from '../events.js'
+import type { Fields, PageRoutes } from '../forms.js'
+import { usePage, type Page } from '../page.js'
+import {
+  ButtonForm,
+  emptyForm,
+  ErrorSummary,
+  Field,
+  Form,
+  NextPage,
+  Notice,
+  Time,
+  type FormState
+} from '../parts.js'
+import { problemFrom, type Problem } from '../problem.js'
+import { RefusedPage } from '../refused-page.js'
+import { idOf, SessionCard, sessionName, type SessionShown } from '../sessions.js'
+import { requireAdministrator } from './administrator.js'
+import { rolesOf, type UserShown } from './users.js'
+
+const PATH = '/admin/users/:id'
+
+interface Change {
+  /** The last part of the form's path. */
+  name: string
+  /** The changes of the API that the form asks for. A problem keeps them from being made. */
+  change: (page: Page, fields: Fields, userId: string) => Promise<ApiAnswer<object> | Problem>
+  /** The field that each code of the API is about. */
+  fields?: Record<string, string>
+}
+
+/** What an administrator may do to a user: one form for each, and one call of the API. */
+const changes: Change[] = [
+  {
+    name: 'roles',
+    change: (page, fields, userId) =>
+      page.api.post('/api/auth/admin/set-role', {
+        userId,
+        role: fields('roles')
+          .split(',')
+          .map((role) => role.trim())
+          .filter((role) => role !== '')
+      }),
+    fields: { invalid_input: 'roles', you_are_not_allowed_to_set_a_non_existent_value: 'roles' }
+  },
+  { name: 'ban', change: ban },
+  {
+    name: 'unban',
+    change: (page, _fields, userId) => page.api.post('/api/auth/admin/unban-user', { userId })
+  },
+  {
+    name: 'end-session',
+    change: (page, fields) =>
+      page.api.post('/api/auth/admin/revoke-user-session', {
+        sessionToken: toHandle(fields('session'))
+      })
+  },
+  {
+    name: 'end-sessions',
+    change: (page, _fields, userId) =>
+      page.api.post('/api/auth/admin/revoke-user-sessions', { userId })
+  }
+]
+
+const comeBackTo = (page: Page) => page.path(`/admin/users/${idOf(page)}`)
+
+/** `/admin/users/:id` and `/admin/users/:id/sessions/:session`. */
+export function addUser(routes: PageRoutes): void {
+  routes.page(PATH, 'recent', (page) => showUser(page, emptyForm))
+  routes.page(`${PATH}/sessions/:session`, 'recent', showSession)
+  for (const { name, change, fields: about } of changes) {
+    routes.form({
+      path: `${PATH}/${name}`,
+      access: 'recent',
+      comeBackTo,
+      show: (page, state) => showUser(page, { ...state, form: `${name}-` }),
+      async submit(page, fields) {
+        if (!requireAdministrator(page)) return
+        const userId = (page.request.params as { id: string }).id
+        const answer = await change(page, fields, userId)
+        if ('message' in answer) return answer
+        if (answer.code === 'reauthentication_required') return page.confirmFirst(comeBackTo(page))
+        if (answer.status !== 200) return problemFrom(answer, page.t, about)
+        return page.go(`/admin/users/${idOf(page)}`, {
+          done: answer.effectiveBy === null ? name : 'pending'
+        })
+      }
+    })
+  }
+  routes.form({
+    path: `${PATH}/erase`,
+    access: 'recent',
+    comeBackTo,
+    show: (page, state) => showUser(page, { ...state, form: 'erase-' }),
+    async submit(page, fields) {
+      if (!requireAdministrator(page)) return
+      const userId = (page.request.params as { id: string }).id
+      const user = await findUser(page)
+      if (user && fields('email').trim().toLowerCase() !== user.email)
+        return {
+          status: 400,
+          message: page.t.wrongFields,
+          fields: { email: page.t.admin.eraseWrong }
+        }
+      const answer = await page.api.post<{ erased?: boolean }>('/api/auth/admin/erase-user', {
+        userId
+      })
+      if (answer.code === 'reauthentication_required') return page.confirmFirst(comeBackTo(page))
+      if (answer.status !== 200) return problemFrom(answer, page.t)
+      const { t } = page
+      return page.show({
+        title: answer.body.erased ? t.admin.erased : t.admin.erasing,
+        children: (
+          <p>
+            <a href={page.path('/admin/users')}>{t.admin.users}</a>
+          </p>
+        )
+      })
+    }
+  })
+}
+
+async function ban(
+  page: Page,
+  fields: Fields,
+  userId: string
+): Promise<ApiAnswer<object> | Problem> {
+  const until = fields('until')
+  const ends = until === '' ? null : Date.parse(`${until}Z`)
+  const seconds = ends === null ? null : Math.ceil((ends - Date.now()) / 1_000)
+  if (seconds !== null && !(seconds > 0))
+    return {
+      status: 400,
+      message: page.t.wrongFields,
+      fields: { until: page.t.admin.banUntilWrong }
+    }
+  const reason = fields('reason').trim()
+  return page.api.post('/api/auth/admin/ban-user', {
+    userId,
+    ...(reason === '' ? {} : { banReason: reason }),
+    ...(seconds === null ? {} : { banExpiresIn: seconds })
+  })
+}
+
+/** The user in the address. Null where they are gone. */
+async function findUser(page: Page): Promise<UserShown | null> {
+  const { id } = page.request.params as { id: string }
+  const answer = await page.api.get<UserShown>('/api/auth/admin/get-user', { id })
+  if (answer.status === 404) return null
+  if (answer.status !== 200) throw new RefusedPage(answer)
+  return answer.body
+}
+
+interface History {
+  sessions: SessionShown[]
+  next: string | null
+}
+
+async function showUser(page: Page, sent: FormState): Promise<void> {
+  if (!requireAdministrator(page)) return
+  const { t } = page
+  const { id: userId } = page.request.params as { id: string }
+  const after = page.query('after')
+  const [user, history, events] = await Promise.all([
+    findUser(page),
+    page.api.get<History>('/api/auth/admin/list-user-session-history', {
+      userId,
+      limit: '20',
+      ...(after === undefined ? {} : { after })
+    }),
+    page.api.get<{ events: AccountEventShown[] }>('/api/auth/admin/list-user-events', {
+      userId,
+      limit: '20'
+    })
+  ])
+  for (const answer of [history, events]) if (answer.status !== 200) throw new RefusedPage(answer)
+  const { sessions, next } = history.body
+  if (!user && sessions.length === 0 && events.body.events.length === 0)
+    throw new RefusedPage({ status: 404, code: 'not_found', retryAfterSeconds: null })
+  const path = `/admin/users/${idOf(page)}`
+  const stateOf = (form: string): FormState => (sent.form === form ? sent : { ...emptyForm, form })
+  const done = page.query('done')
+  page.show({
+    title: user?.email ?? userId,
+    status: sent.problem?.status ?? 200,
+    hasError: sent.problem !== null,
+    children: (
+      <>
+        {done === undefined ? null : (
+          <Notice>
+            {done === 'pending'
+              ? t.pending
+              : done.startsWith('end')
+                ? t.admin.ended
+                : t.admin.saved}
+          </Notice>
+        )}
+        <ErrorSummary state={sent} />
+        {user ? <Facts user={user} /> : <Notice>{t.admin.gone}</Notice>}
+        <section aria-labelledby="sessions">
+          <h2 id="sessions">{t.admin.sessions}</h2>
+          <ul class="cards">
+            {sessions.map((session) => (
+              <SessionCard session={session} details={page.path(`${path}/sessions/${session.id}`)}>
+                {session.state === 'active' ? (
+                  <ButtonForm
+                    action={page.path(`${path}/end-session`)}
+                    fields={{ session: session.id }}
+                    label={t.admin.endSession}
+                    described={sessionName(session, t)}
+                  />
+                ) : null}
+              </SessionCard>
+            ))}
+          </ul>
+          <NextPage next={next} />
+          {user ? (
+            <ButtonForm
+              action={page.path(`${path}/end-sessions`)}
+              label={t.admin.endSessions}
+              danger
+            />
+          ) : null}
+        </section>
+        <section aria-labelledby="events">
+          <h2 id="events">{t.admin.events}</h2>
+          <AccountEventList events={events.body.events} />
+        </section>
+        {user ? (
+          <>
+            <section aria-labelledby="roles-title">
+              <h2 id="roles-title">{t.admin.roles}</h2>
+              <Form action={page.path(`${path}/roles`)}>
+                <Field
+                  name="roles"
+                  label={t.admin.roles}
+                  hint={t.admin.rolesHint}
+                  state={stateOf('roles-')}
+                  value={rolesOf(user).join(', ')}
+                  required={false}
+                  autocomplete="off"
+                />
+                <button type="submit">{t.admin.saveRoles}</button>
+              </Form>
+            </section>
+            <Block user={user} path={path} state={stateOf('ban-')} />
+          </>
+        ) : null}
+        <section aria-labelledby="erase">
+          <h2 id="erase">{t.admin.erase}</h2>
+          <p>{t.admin.eraseWhat}</p>
+          <Form action={page.path(`${path}/erase`)}>
+            {user ? (
+              <Field
+                name="email"
+                label={t.admin.eraseConfirm}
+                type="email"
+                autocomplete="off"
+                state={stateOf('erase-')}
+              />
+            ) : null}
+            <button type="submit" class="danger">
+              {t.admin.erase}
+            </button>
+          </Form>
+        </section>
+      </>
+    )
+  })
+}
+
+/** What happened to one session of the user. */
+async function showSession(page: Page): Promise<void> {
+  if (!requireAdministrator(page)) return
+  const { t } = page
+  const { session } = page.request.params as { session: string }
+  const answer = await page.api.get<{ events: SessionEventShown[]; next: string | null }>(
+    '/api/auth/admin/list-session-events',
+    {
+      sessionId: session,
+      limit: '50',
+      ...(page.query('after') === undefined ? {} : { after: page.query('after') ?? '' })
+    }
+  )
+  if (answer.status !== 200) throw new RefusedPage(answer)
+  page.show({
+    title: t.sessions.events,
+    children: (
+      <>
+        <p>
+          {t.admin.id}: <code>{session}</code>
+        </p>
+        <SessionEventList events={answer.body.events} />
+        <NextPage next={answer.body.next} />
+        <p>
+          <a href={page.path(`/admin/users/${idOf(page)}`)}>{t.admin.backToUser}</a>
+        </p>
+      </>
+    )
+  })
+}
+
+/** Who the user is. */
+function Facts({ user }: { user: UserShown }) {
+  const { t } = usePage()
+  return (
+    <>
+      <p class="person">
+        <Avatar user={user} />
+        <span>
+          <strong>{user.name}</strong>
+          <br />
+          {user.email} ({user.emailVerified ? t.admin.verified : t.admin.notVerified})
+        </span>
+      </p>
+      <dl>
+        <dt>{t.admin.id}</dt>
+        <dd>
+          <code>{user.id}</code>
+        </dd>
+        <dt>{t.admin.created}</dt>
+        <dd>
+          <Time at={user.createdAt} />
+        </dd>
+        <dt>{t.admin.factor}</dt>
+        <dd>{user.twoFactorEnabled ? t.admin.on : t.admin.off}</dd>
+      </dl>
+    </>
+  )
+}
+
+/** The form that blocks the account, or the block and its end. */
+function Block({ user, path, state }: { user: UserShown; path: string; state: FormState }) {
+  const page = usePage()
+  const { t } = page
+  if (user.banned)
+    return (
+      <section aria-labelledby="ban-title">
+        <h2 id="ban-title">{t.admin.isBanned}</h2>
+        <dl>
+          {user.banReason === null ? null : (
+            <>
+              <dt>{t.admin.banReason}</dt>
+              <dd>{user.banReason}</dd>
+            </>
+          )}
+          {user.banExpires === null ? null : (
+            <>
+              <dt>{t.admin.isBannedUntil}</dt>
+              <dd>
+                <Time at={user.banExpires} />
+              </dd>
+            </>
+          )}
+        </dl>
+        <ButtonForm action={page.path(`${path}/unban`)} label={t.admin.unban} />
+      </section>
+    )
+  return (
+    <section aria-labelledby="ban-title">
+      <h2 id="ban-title">{t.admin.banTitle}</h2>
+      <p>{t.admin.banWhat}</p>
+      <Form action={page.path(`${path}/ban`)}>
+        <Field
+          name="reason"
+          label={t.admin.banReason}
+          hint={t.admin.banReasonHint}
+          state={state}
+          required={false}
+          maxlength={1024}
+          autocomplete="off"
+        />
+        <Field
+          name="until"
+          label={t.admin.banUntil}
+          hint={t.admin.banUntilHint}
+          type="datetime-local"
+          state={state}
+          required={false}
+        />
+        <button type="submit" class="danger">
+          {t.admin.ban}
+        </button>
+      </Form>
+    </section>
+  )
+}

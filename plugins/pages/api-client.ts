@@ -1,0 +1,166 @@
+import type { FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import { hostFrom, isCookie } from '../http/credential.js'
+
+/** An answer of the API. */
+export interface ApiAnswer<Body> {
+  status: number
+  /** The parsed JSON. An empty object where there is none. */
+  body: Body
+  /** The stable code of a refusal: `cause`, or better-auth's `code` in lower case. */
+  code: string | null
+  /** Seconds to wait, of `Retry-After`. */
+  retryAfterSeconds: number | null
+  /**
+   * By when a revocation is final that not every cache has confirmed yet. Null where it is final
+   * now.
+   */
+  effectiveBy: Date | null
+}
+
+/** Headers that belong to the page's own request, or to its connection. */
+const notPassedOn = new Set([
+  'accept',
+  'accept-encoding',
+  'authorization',
+  'connection',
+  'content-encoding',
+  'content-length',
+  'content-type',
+  'cookie',
+  'expect',
+  'host',
+  'keep-alive',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade'
+])
+
+/**
+ * Calls the routes of this server for one request of a page, inside the process and through all
+ * their hooks. So a page is limited, refused and logged as every other client. The browser's
+ * cookies, address and user agent are passed on. Cookies that the API sets are set for the browser.
+ */
+export class ApiClient {
+  readonly #request: FastifyRequest
+  readonly #reply: FastifyReply
+  readonly #prefix: string
+  readonly #origin: string
+  /** The browser's cookies as it sent them, until the API sets one. */
+  #cookies: string
+
+  /**
+   * @param prefix the path below which the routes are
+   * @param origin that of BASE_URL; a page was found to come from there before it calls the API
+   */
+  constructor(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    { prefix, origin }: { prefix: string; origin: string }
+  ) {
+    this.#request = request
+    this.#reply = reply
+    this.#prefix = prefix
+    this.#origin = origin
+    this.#cookies = request.headers.cookie ?? ''
+  }
+
+  get<Body = object>(path: string, query: Record<string, string> = {}): Promise<ApiAnswer<Body>> {
+    const search = new URLSearchParams(query).toString()
+    return this.#call('GET', search === '' ? path : `${path}?${search}`)
+  }
+
+  post<Body = object>(path: string, body: object = {}): Promise<ApiAnswer<Body>> {
+    return this.#call('POST', path, body)
+  }
+
+  patch<Body = object>(path: string, body: object): Promise<ApiAnswer<Body>> {
+    return this.#call('PATCH', path, body)
+  }
+
+  delete<Body = object>(path: string): Promise<ApiAnswer<Body>> {
+    return this.#call('DELETE', path)
+  }
+
+  async #call<Body>(method: HTTPMethods, path: string, body?: object): Promise<ApiAnswer<Body>> {
+    const { server, raw } = this.#request
+    const response = await server.inject({
+      method,
+      url: this.#prefix + path,
+      remoteAddress: raw.socket.remoteAddress ?? '',
+      headers: {
+        ...this.#headers(),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' })
+      },
+      ...(body === undefined ? {} : { payload: JSON.stringify(body) })
+    })
+    for (const cookie of [response.headers['set-cookie'] ?? []].flat()) {
+      // Fastify appends `set-cookie` to what is there.
+      this.#reply.header('set-cookie', cookie)
+      this.#keep(cookie)
+    }
+    return toAnswer<Body>(response)
+  }
+
+  /** A page may ask again in the session that an earlier call has begun. */
+  #keep(setCookie: string): void {
+    const [pair = '', ...attributes] = setCookie.split(';')
+    const name = pair.split('=', 1)[0] ?? ''
+    const isGone = attributes.some((each) => /^\s*max-age=0\s*$/i.test(each))
+    this.#cookies = [
+      ...this.#cookies.split(';').filter((sent) => sent.trim() !== '' && !isCookie(sent, name)),
+      ...(isGone ? [] : [pair])
+    ]
+      .map((each) => each.trim())
+      .join('; ')
+  }
+
+  #headers(): Record<string, string | string[]> {
+    const { headers } = this.#request
+    const passed: Record<string, string | string[]> = {}
+    for (const [name, value] of Object.entries(headers)) {
+      if (value !== undefined && !name.startsWith(':') && !notPassedOn.has(name))
+        passed[name] = value
+    }
+    return {
+      ...passed,
+      ...(this.#cookies === '' ? {} : { cookie: this.#cookies }),
+      accept: 'application/json',
+      host: hostFrom(this.#request) ?? '',
+      origin: this.#origin,
+      'sec-fetch-site': 'same-origin',
+      'sec-fetch-mode': 'same-origin',
+      'sec-fetch-dest': 'empty'
+    }
+  }
+}
+
+function toAnswer<Body>({
+  statusCode,
+  headers,
+  body
+}: {
+  statusCode: number
+  headers: Record<string, number | string | string[] | undefined>
+  body: string
+}): ApiAnswer<Body> {
+  const parsed = parseJson(body)
+  const pending = /effective-by="([^"]+)"/.exec([headers['session-revocation']].join())?.[1]
+  const { cause, code, effective_by: effectiveBy } = parsed
+  const by = pending ?? effectiveBy
+  const named = typeof cause === 'string' ? cause : typeof code === 'string' ? code : null
+  const retryAfter = Number(headers['retry-after'])
+  return {
+    status: statusCode,
+    body: parsed as Body,
+    code: named?.toLowerCase() ?? null,
+    retryAfterSeconds: Number.isFinite(retryAfter) ? retryAfter : null,
+    effectiveBy: typeof by === 'string' ? new Date(by) : null
+  }
+}
+
+function parseJson(text: string): Record<string, unknown> {
+  if (text === '') return {}
+  const parsed: unknown = JSON.parse(text)
+  return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : {}
+}

@@ -1,0 +1,136 @@
+import { usePage } from './page.js'
+import { Time } from './parts.js'
+import type { Texts } from './texts/texts.js'
+import { deviceInWords } from '../../src/session/device-words.js'
+
+/** An event of an account, as the API shows it. */
+export interface AccountEventShown {
+  id: string
+  at: string
+  kind: string
+  cause: string | null
+  actor: string
+  actorId?: string | null
+  userId?: string | null
+  sessionId: string | null
+  ipAddress: string | null
+  userAgent: string | null
+  detail: Record<string, unknown> | null
+  count: number
+  lastAt: string | null
+}
+
+/** An event of a session, as the API shows it. */
+export interface SessionEventShown {
+  id: string
+  type: string
+  cause: string | null
+  at: string
+  ipAddress: string | null
+}
+
+/** What happened to an account, in a sentence. */
+export function accountEventInWords(event: AccountEventShown, t: Texts): string {
+  const kind = t.accountEvents[event.kind as keyof Texts['accountEvents']] ?? event.kind
+  const cause =
+    event.cause === null
+      ? null
+      : (t.attemptCauses[event.cause as keyof Texts['attemptCauses']] ?? event.cause)
+  const parts = [
+    cause === null ? kind : `${kind}: ${cause}`,
+    ...(event.count > 1 ? [t.times({ count: event.count })] : []),
+    ...detailInWords(event, t),
+    ...(event.actor === 'administrator' || event.actor === 'operator'
+      ? [t.actors[event.actor]]
+      : [])
+  ]
+  return parts.join(', ')
+}
+
+function detailInWords({ kind, detail }: AccountEventShown, t: Texts): string[] {
+  if (!detail) return []
+  const list = (value: unknown) =>
+    Array.isArray(value) && value.length > 0 ? value.join(', ') : t.nothing
+  if (kind === 'role_changed')
+    return [t.fromTo({ from: list(detail['from']), to: list(detail['to']) })]
+  const plain = detail['until'] ?? detail['provider'] ?? detail['gateway'] ?? detail['sessions']
+  return typeof plain === 'string' || typeof plain === 'number' ? [`${plain}`] : []
+}
+
+/** What happened to a session, in a sentence. */
+export function sessionEventInWords({ type, cause }: SessionEventShown, t: Texts): string {
+  if (type === 'revoked') return endInWords(cause, t)
+  return t.sessionEvents[type as keyof Texts['sessionEvents']] ?? type
+}
+
+/** Why a session ended, in a sentence. */
+export function endInWords(reason: string | null, t: Texts): string {
+  if (reason === null) return t.ends.expired
+  return t.ends[reason as keyof Texts['ends']] ?? t.endOther({ reason })
+}
+
+/** From where something was done, and with what. */
+export function EventOrigin({
+  event: { ipAddress, userAgent }
+}: {
+  event: { ipAddress: string | null; userAgent: string | null }
+}) {
+  const { t } = usePage()
+  const device = deviceInWords(userAgent)
+  const parts = [
+    ...(device === null ? [] : [device]),
+    ...(ipAddress === null ? [] : [t.fromAddress({ address: ipAddress })])
+  ]
+  return parts.length === 0 ? null : <>{` · ${parts.join(' · ')}`}</>
+}
+
+/** Events of an account, with when and from where. */
+export function AccountEventList({
+  events,
+  linkTo
+}: {
+  events: readonly AccountEventShown[]
+  /** The page of an account, where the list is about several. */
+  linkTo?: (userId: string) => string
+}) {
+  const { t } = usePage()
+  if (events.length === 0) return <p>{t.noEvents}</p>
+  return (
+    <ul class="events">
+      {events.map((event) => (
+        <li>
+          <p>{accountEventInWords(event, t)}</p>
+          <p class="hint">
+            <Time at={event.lastAt ?? event.at} />
+            <EventOrigin event={event} />
+            {linkTo && event.userId ? (
+              <>
+                {' · '}
+                <a href={linkTo(event.userId)}>{t.admin.who}</a>
+              </>
+            ) : null}
+          </p>
+        </li>
+      ))}
+    </ul>
+  )
+}
+
+/** Events of a session, with when and from where. */
+export function SessionEventList({ events }: { events: readonly SessionEventShown[] }) {
+  const { t } = usePage()
+  if (events.length === 0) return <p>{t.noEvents}</p>
+  return (
+    <ul class="events">
+      {events.map((event) => (
+        <li>
+          <p>{sessionEventInWords(event, t)}</p>
+          <p class="hint">
+            <Time at={event.at} />
+            <EventOrigin event={{ ipAddress: event.ipAddress, userAgent: null }} />
+          </p>
+        </li>
+      ))}
+    </ul>
+  )
+}

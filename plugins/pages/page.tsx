@@ -1,0 +1,271 @@
+import { createContext, type ComponentChildren } from 'preact'
+import { useContext } from 'preact/hooks'
+import { renderToString } from 'preact-render-to-string'
+import { fastifyCookie } from '@fastify/cookie'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { ReturnAddresses } from '../http/return-address.js'
+import type { PageDetails } from './options.js'
+import { ApiClient, type ApiAnswer } from './api-client.js'
+import type { FormTokens } from './form-token.js'
+import { Document } from './layout.js'
+import { RefusedPage } from './refused-page.js'
+import { dictionaries, languageFrom, type Language, type Texts } from './texts/texts.js'
+
+/** What all pages of a server have in common. */
+export interface PageSettings {
+  /** The path below which the pages and the API are: that of a host application, or empty. */
+  prefix: string
+  /** The origin of BASE_URL. */
+  origin: string
+  isHttps: boolean
+  brand: { name: string; logo: string | null; termsUrl: string | null; privacyUrl: string | null }
+  /** The addresses of style sheets and script. */
+  styleSheets: readonly string[]
+  script: string
+  signUpIsOpen: boolean
+  /** Whether there are pages for administrators. */
+  hasAdmin: boolean
+  formTokens: FormTokens
+  returnAddresses: ReturnAddresses
+  /** Wraps what a page shows into the document of a host application. */
+  layout: ((html: string, details: PageDetails) => string) | null
+  /** The sign-in page of the operator, in place of ours. */
+  signInUrl: string | null
+}
+
+/** Who is signed in, as `GET /session` says. Times are RFC 3339. */
+export interface SignedIn {
+  session: { id: string; authTime: string; act?: { sub: string } }
+  user: {
+    id: string
+    email: string
+    emailVerified: boolean
+    name: string
+    image: string | null
+    roles: string[]
+  }
+}
+
+export interface Shown {
+  /** The title, which is also the heading. */
+  title: string
+  status?: number
+  /** Whether something on the page is wrong. Then the title says so first. */
+  hasError?: boolean
+  /** An address that the browser goes to by itself. */
+  refreshTo?: string
+  children: ComponentChildren
+}
+
+/** The first parts of the paths of pages that lead on after a sign-in. */
+const beforeSignIn = new Set(['sign-in', 'sign-up', 'sign-out', 'second-factor'])
+
+const FORM_COOKIE = 'holdfast.form'
+const LANGUAGE_COOKIE = 'holdfast.language'
+/** A year. */
+const LANGUAGE_SECONDS = 31_536_000
+/** How long a sign-in counts as recent, in milliseconds. The API has the last word. */
+const RECENT_MS = 600_000
+
+/** One request of a page, and its answer. */
+export class Page {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly settings: PageSettings
+  readonly api: ApiClient
+  readonly language: Language
+  readonly t: Texts
+  /** Who is signed in. Null before `findSession`, and where nobody is. */
+  me: SignedIn | null = null
+  #formCookie: string | undefined
+
+  constructor(request: FastifyRequest, reply: FastifyReply, settings: PageSettings) {
+    this.request = request
+    this.reply = reply
+    this.settings = settings
+    this.api = new ApiClient(request, reply, settings)
+    const cookies = fastifyCookie.parse(request.headers.cookie ?? '')
+    this.#formCookie = cookies[this.#cookieName(FORM_COOKIE)]
+    const wanted = this.query('lang')
+    this.language = languageFrom(
+      wanted,
+      cookies[this.#cookieName(LANGUAGE_COOKIE)],
+      request.headers['accept-language']
+    )
+    this.t = dictionaries[this.language]
+    if (wanted === this.language) this.keepLanguage(wanted)
+  }
+
+  /** A parameter of the address. Undefined where it is missing, or was sent more than once. */
+  query(name: string): string | undefined {
+    const value = (this.request.query as Record<string, unknown>)[name]
+    return typeof value === 'string' ? value : undefined
+  }
+
+  /** The path of a page of this server. */
+  path(path: string, query: Record<string, string | undefined> = {}): string {
+    const sent = Object.entries(query).filter((pair): pair is [string, string] => !!pair[1])
+    const search = new URLSearchParams(sent).toString()
+    return `${this.settings.prefix}${path}${search === '' ? '' : `?${search}`}`
+  }
+
+  /** Where the person wants to go back to. Null where the address names nothing that is allowed. */
+  get returnTo(): string | null {
+    return this.settings.returnAddresses.parse(this.query('return_to'), this.query('return_mac'))
+  }
+
+  /** The parameters that carry that on to the next page. */
+  get returnQuery(): { return_to?: string | undefined; return_mac?: string | undefined } {
+    return this.returnTo === null
+      ? {}
+      : { return_to: this.query('return_to'), return_mac: this.query('return_mac') }
+  }
+
+  /**
+   * Finds who is signed in.
+   *
+   * @throws RefusedPage where that is not known
+   */
+  async findSession(): Promise<ApiAnswer<SignedIn>> {
+    const answer = await this.api.get<SignedIn>('/session')
+    if (answer.status === 200) this.me = answer.body
+    else if (answer.status !== 401 && answer.code !== 'credential_ambiguous')
+      throw new RefusedPage(answer)
+    return answer
+  }
+
+  /** Who is signed in. Null where nobody is: then the person was sent to the sign-in page. */
+  async requireSession(comeBackTo = this.request.url): Promise<SignedIn | null> {
+    await this.findSession()
+    if (!this.me) this.#signIn(this.settings.origin + comeBackTo)
+    return this.me
+  }
+
+  /**
+   * As `requireSession`, with a sign-in of the last ten minutes. Otherwise the person was sent to
+   * confirm who they are.
+   */
+  async requireRecent(comeBackTo = this.request.url): Promise<SignedIn | null> {
+    const me = await this.requireSession(comeBackTo)
+    if (!me || Date.now() - Date.parse(me.session.authTime) < RECENT_MS) return me
+    this.confirmFirst(comeBackTo)
+    return null
+  }
+
+  /** Sends the person to confirm who they are, and back. */
+  confirmFirst(comeBackTo: string): void {
+    this.go('/sign-in/confirm', { return_to: this.settings.origin + comeBackTo })
+  }
+
+  #signIn(returnTo: string): void {
+    const { signInUrl } = this.settings
+    if (signInUrl === null) return this.go('/sign-in', { return_to: returnTo })
+    const url = new URL(signInUrl)
+    url.searchParams.set('return_to', returnTo)
+    this.reply.code(303).header('location', url.href).send()
+  }
+
+  /** Goes to a page of this server. */
+  go(path: string, query: Record<string, string | undefined> = {}): void {
+    this.reply.code(303).header('location', this.path(path, query)).send()
+  }
+
+  /**
+   * Leads on after a sign-in. Browsers apply the policy `form-action` to the whole chain of
+   * redirects behind a form, so an address that is not a page of ours is gone to by a page.
+   */
+  leave(address: string | null): void {
+    const url = address === null ? null : new URL(address)
+    const first =
+      url?.origin === this.settings.origin && url.pathname.startsWith(`${this.settings.prefix}/`)
+        ? url.pathname.slice(this.settings.prefix.length + 1).split('/', 1)[0]
+        : undefined
+    // A sign-in that led back to a sign-in would go on for ever.
+    if (address === null || url === null || beforeSignIn.has(first ?? ''))
+      return this.go('/account')
+    if (first === 'account' || first === 'admin') {
+      this.reply
+        .code(303)
+        .header('location', url.pathname + url.search)
+        .send()
+      return
+    }
+    this.show({
+      title: this.t.onward.title,
+      refreshTo: address,
+      children: (
+        <p>
+          <a href={address} class="button">
+            {this.t.onward.link({ host: url.host })}
+          </a>
+        </p>
+      )
+    })
+  }
+
+  /** Sends the page. */
+  show(shown: Shown): void {
+    const { layout, styleSheets, script } = this.settings
+    const title = shown.hasError ? this.t.errorTitle({ title: shown.title }) : shown.title
+    const html = renderToString(
+      <CurrentPage.Provider value={this}>
+        <Document page={this} shown={shown} title={title} isWhole={layout === null} />
+      </CurrentPage.Provider>
+    )
+    this.reply
+      .code(shown.status ?? 200)
+      .header('content-language', this.language)
+      .type('text/html; charset=utf-8')
+      .send(
+        layout
+          ? layout(html, { title, language: this.language, styleSheets, script })
+          : `<!doctype html>\n${html}`
+      )
+  }
+
+  /** The token of a form on this page. Sets the cookie that it belongs to. */
+  formToken(): string {
+    const { formTokens } = this.settings
+    if (this.#formCookie === undefined) {
+      this.#formCookie = formTokens.newCookie()
+      this.#setCookie(FORM_COOKIE, this.#formCookie)
+    }
+    return formTokens.tokenFor(this.#formCookie, this.me?.session.id ?? null)
+  }
+
+  /** Whether a form that was sent has a token of this browser and session. */
+  hasRightToken(token: string): boolean {
+    return this.settings.formTokens.isRight(token, this.#formCookie, this.me?.session.id ?? null)
+  }
+
+  /** Remembers a language for this browser. */
+  keepLanguage(language: Language): void {
+    this.#setCookie(LANGUAGE_COOKIE, language, LANGUAGE_SECONDS)
+  }
+
+  #cookieName(name: string): string {
+    return this.settings.isHttps ? `__Host-${name}` : name
+  }
+
+  #setCookie(name: string, value: string, maxAge?: number): void {
+    this.reply.header(
+      'set-cookie',
+      fastifyCookie.serialize(this.#cookieName(name), value, {
+        path: '/',
+        httpOnly: true,
+        sameSite: 'lax',
+        secure: this.settings.isHttps,
+        ...(maxAge === undefined ? {} : { maxAge })
+      })
+    )
+  }
+}
+
+const CurrentPage = createContext<Page | null>(null)
+
+/** The page that is being shown, for its parts. */
+export function usePage(): Page {
+  const page = useContext(CurrentPage)
+  if (!page) throw new Error('this part is not on a page')
+  return page
+}

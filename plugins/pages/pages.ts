@@ -1,0 +1,116 @@
+import formbody from '@fastify/formbody'
+import fastifyHelmet from '@fastify/helmet'
+import type { FastifyError, FastifyInstance } from 'fastify'
+import type { AppError } from '../../src/errors.js'
+import type { Holdfast } from '../../src/holdfast.js'
+import type { PagesOptions } from './options.js'
+import { ReturnAddresses } from '../http/return-address.js'
+import { toAppError } from '../http/send-error.js'
+import { YEAR_SECONDS } from '../security.js'
+import { addAccount } from './account.js'
+import { addEvents } from './admin/events.js'
+import { addFirstAdministrator } from './admin/first-administrator.js'
+import { addUser } from './admin/user.js'
+import { addUsers } from './admin/users.js'
+import { addAssets } from './assets.js'
+import { showError } from './error-page.js'
+import { FormTokens } from './form-token.js'
+import { PageRoutes } from './forms.js'
+import { Page, type PageSettings } from './page.js'
+import { RefusedPage } from './refused-page.js'
+import { addSecondFactor } from './second-factor.js'
+import { addSecurity } from './security.js'
+import { addSessions } from './sessions.js'
+import { addSignIn } from './sign-in.js'
+import { addSignUp } from './sign-up.js'
+
+/** The largest form, in bytes. */
+const BODY_LIMIT = 32 * 1024
+
+/**
+ * Pages for people: sign-in, account, devices, and the administration. A page calls the API of this
+ * server for its reader, and decides nothing of its own.
+ */
+export default async function pages(
+  app: FastifyInstance,
+  { holdfast, layout, admin = true }: PagesOptions & { holdfast: Holdfast }
+): Promise<void> {
+  const { config, prefix, auth } = holdfast
+  const isHttps = config.baseUrl.startsWith('https:')
+  app.removeAllContentTypeParsers()
+  await app.register(formbody, { bodyLimit: BODY_LIMIT })
+  await app.register(fastifyHelmet, {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        styleSrc: ["'self'"],
+        imgSrc: ["'self'", 'data:'],
+        scriptSrc: ["'self'"],
+        connectSrc: ["'self'"],
+        formAction: ["'self'"],
+        frameAncestors: ["'none'"],
+        baseUri: ["'none'"]
+      }
+    },
+    strictTransportSecurity: isHttps ? { maxAge: YEAR_SECONDS, includeSubDomains: false } : false,
+    // Under `no-referrer` browsers send `Origin: null` with forms.
+    referrerPolicy: { policy: 'same-origin' },
+    xFrameOptions: { action: 'deny' }
+  })
+  app.addHook('onSend', async (_request, reply) => {
+    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
+  })
+  const { styleSheets, script, logo } = addAssets(app, config)
+  const settings: PageSettings = {
+    prefix,
+    origin: config.baseUrl,
+    isHttps,
+    brand: {
+      name: config.brandName ?? config.appName,
+      logo,
+      termsUrl: config.termsUrl ?? null,
+      privacyUrl: config.privacyUrl ?? null
+    },
+    styleSheets,
+    script,
+    signUpIsOpen: config.signUp === 'open',
+    hasAdmin: admin,
+    formTokens: new FormTokens(holdfast.pageKeys),
+    returnAddresses: new ReturnAddresses({
+      config,
+      trustedOrigins: auth.trustedOrigins,
+      keys: holdfast.pageKeys
+    }),
+    layout: layout ?? null,
+    signInUrl: config.signInUrl ?? null
+  }
+  app.setErrorHandler<FastifyError | AppError>((error, request, reply) => {
+    const page = new Page(request, reply, settings)
+    if (error instanceof RefusedPage) return showError(page, error)
+    const { statusCode, code } = toAppError(error, request)
+    const retryAfter = Number(reply.getHeader('retry-after') ?? NaN)
+    return showError(page, {
+      status: statusCode,
+      code,
+      retryAfterSeconds: Number.isFinite(retryAfter) ? retryAfter : null
+    })
+  })
+  const routes = new PageRoutes(app, settings)
+  if (prefix === '')
+    routes.page('/', 'anyone', (page) => page.go(page.me ? '/account' : '/sign-in'))
+  routes.page('/error', 'visitor', (page) =>
+    showError(page, { status: 400, code: page.query('error') ?? null, retryAfterSeconds: null })
+  )
+  addSignIn(routes)
+  addSignUp(routes)
+  addSecondFactor(routes)
+  addAccount(routes)
+  addSecurity(routes)
+  addSessions(routes)
+  if (!admin) return
+  addUsers(routes)
+  addUser(routes)
+  addEvents(routes)
+  addFirstAdministrator(routes)
+}

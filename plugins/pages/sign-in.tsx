@@ -1,0 +1,198 @@
+import type { Page } from './page.js'
+import { ErrorSummary, Field, Form, Notice, UsernameOf, type FormState } from './parts.js'
+import type { PageRoutes } from './forms.js'
+import { problemFrom } from './problem.js'
+
+/** What a sign-in answers: who signed in, or that a second factor must follow. */
+interface SignInAnswer {
+  twoFactorRedirect?: boolean
+}
+
+/** The ends of a session that a person is told about when they have to sign in again. */
+const told = ['session_revoked', 'session_expired', 'user_banned', 'user_gone'] as const
+
+/** `/`, `/sign-in`, `/sign-in/confirm`, `/sign-out`. */
+export function addSignIn(routes: PageRoutes): void {
+  routes.formPage({
+    path: '/sign-in',
+    access: 'visitor',
+    show: showSignIn,
+    async submit(page, fields) {
+      const answer = await page.api.post<SignInAnswer>('/api/auth/sign-in/email', {
+        email: fields('email'),
+        password: fields('password')
+      })
+      if (answer.status !== 200)
+        return problemFrom(answer, page.t, {
+          invalid_email: 'email',
+          invalid_email_or_password: 'password'
+        })
+      if (answer.body.twoFactorRedirect) return page.go('/second-factor', page.returnQuery)
+      return page.leave(page.returnTo)
+    }
+  })
+
+  routes.formPage({
+    path: '/sign-in/confirm',
+    access: 'session',
+    show: showConfirm,
+    async submit(page, fields) {
+      const { t, api } = page
+      const password = await api.post('/api/auth/verify-password', { password: fields('password') })
+      if (password.status !== 200) return problemFrom(password, t, { invalid_password: 'password' })
+      if (await hasSecondFactor(page)) {
+        const code = await api.post('/api/auth/two-factor/verify-totp', {
+          code: fields('code').replace(/\s/g, '')
+        })
+        if (code.status !== 200) return problemFrom(code, t, { invalid_code: 'code' })
+      }
+      return page.leave(page.returnTo)
+    }
+  })
+
+  routes.page('/sign-out', 'anyone', showSignOut)
+  routes.form({
+    path: '/sign-out',
+    access: 'anyone',
+    show: showSignOut,
+    async submit(page) {
+      if (!page.me) return page.go('/sign-out')
+      const answer = await page.api.post('/api/auth/sign-out')
+      if (answer.status !== 200) return problemFrom(answer, page.t)
+      return page.go('/sign-out', { effective_by: answer.effectiveBy?.toISOString() })
+    }
+  })
+}
+
+async function showSignIn(page: Page, state: FormState): Promise<void> {
+  const { t, settings } = page
+  const { code } = await page.findSession()
+  if (page.me && !state.problem) return page.leave(page.returnTo)
+  // After a failed sign-in the person is told of that alone.
+  const ended = state.problem ? undefined : told.find((cause) => cause === code)
+  // A form before a sign-in is not one of the session that may still be there.
+  page.me = null
+  page.show({
+    title: t.signIn.title,
+    status: state.problem?.status ?? 200,
+    hasError: state.problem !== null,
+    children: (
+      <>
+        {page.query('expired') === 'second_factor' ? (
+          <Notice>{t.signIn.secondFactorExpired}</Notice>
+        ) : null}
+        {ended === undefined ? null : <Notice>{t.signIn.ended[ended]}</Notice>}
+        <ErrorSummary state={state} />
+        <Form action={page.path('/sign-in', page.returnQuery)}>
+          <Field
+            name="email"
+            label={t.fields.email}
+            type="email"
+            autocomplete="username"
+            inputmode="email"
+            state={state}
+            isFirst
+          />
+          <Field
+            name="password"
+            label={t.fields.password}
+            type="password"
+            autocomplete="current-password"
+            state={state}
+          />
+          <button type="submit">{t.signIn.submit}</button>
+        </Form>
+        {settings.signUpIsOpen ? (
+          <p>
+            {t.signIn.noAccount}{' '}
+            <a href={page.path('/sign-up', page.returnQuery)}>{t.signUp.title}</a>
+          </p>
+        ) : null}
+      </>
+    )
+  })
+}
+
+async function showConfirm(page: Page, state: FormState): Promise<void> {
+  const { t, me } = page
+  const wantsCode = await hasSecondFactor(page)
+  page.show({
+    title: t.confirm.title,
+    status: state.problem?.status ?? 200,
+    hasError: state.problem !== null,
+    children: (
+      <>
+        <ErrorSummary state={state} />
+        <p>{t.confirm.why}</p>
+        <Form action={page.path('/sign-in/confirm', page.returnQuery)}>
+          <UsernameOf email={me?.user.email} />
+          <Field
+            name="password"
+            label={t.fields.password}
+            type="password"
+            autocomplete="current-password"
+            state={state}
+            isFirst
+          />
+          {wantsCode ? (
+            <Field
+              name="code"
+              label={t.secondFactor.code}
+              hint={t.secondFactor.codeHint}
+              autocomplete="one-time-code"
+              inputmode="numeric"
+              state={state}
+            />
+          ) : null}
+          <button type="submit">{t.confirm.submit}</button>
+        </Form>
+        <p>
+          <a href={page.path('/account')}>{t.cancel}</a>
+        </p>
+      </>
+    )
+  })
+}
+
+function showSignOut(page: Page, state?: FormState): void {
+  const { t, me } = page
+  if (me) {
+    page.show({
+      title: t.signOut.title,
+      status: state?.problem?.status ?? 200,
+      hasError: Boolean(state?.problem),
+      children: (
+        <>
+          {state ? <ErrorSummary state={state} /> : null}
+          <p>{t.signOut.question({ email: me.user.email })}</p>
+          <Form action={page.path('/sign-out')}>
+            <button type="submit">{t.nav.signOut}</button>
+          </Form>
+        </>
+      )
+    })
+    return
+  }
+  const effectiveBy = page.query('effective_by')
+  page.show({
+    title: t.signOut.done,
+    children: (
+      <>
+        {effectiveBy === undefined ? null : <Notice>{t.pending}</Notice>}
+        <p>
+          <a class="button" href={page.path('/sign-in')}>
+            {t.signOut.again}
+          </a>
+        </p>
+      </>
+    )
+  })
+}
+
+/** Whether the signed-in user has a second factor. */
+export async function hasSecondFactor(page: Page): Promise<boolean> {
+  const answer = await page.api.get<{ user?: { twoFactorEnabled?: boolean | null } } | null>(
+    '/api/auth/get-session'
+  )
+  return answer.body?.user?.twoFactorEnabled === true
+}

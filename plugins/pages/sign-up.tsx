@@ -1,0 +1,85 @@
+import type { Page } from './page.js'
+import { ErrorSummary, Field, Form, type FormState } from './parts.js'
+import type { PageRoutes } from './forms.js'
+import { problemFrom } from './problem.js'
+
+/** `/sign-up`. */
+export function addSignUp(routes: PageRoutes): void {
+  routes.formPage({
+    path: '/sign-up',
+    access: 'visitor',
+    show: showSignUp,
+    async submit(page, fields) {
+      const answer = await page.api.post('/api/auth/sign-up/email', {
+        name: fields('name'),
+        email: fields('email'),
+        password: fields('password')
+      })
+      if (answer.status !== 200)
+        return problemFrom(answer, page.t, {
+          invalid_email: 'email',
+          user_already_exists_use_another_email: 'email',
+          user_already_exists: 'email',
+          password_too_short: 'password',
+          password_too_long: 'password',
+          password_too_common: 'password'
+        })
+      return page.leave(page.returnTo)
+    }
+  })
+}
+
+async function showSignUp(page: Page, state: FormState): Promise<void> {
+  const { t, settings } = page
+  await page.findSession()
+  if (page.me && !state.problem) return page.leave(page.returnTo)
+  page.me = null
+  const toSignIn = (
+    <p>
+      {t.signUp.haveAccount} <a href={page.path('/sign-in', page.returnQuery)}>{t.signIn.title}</a>
+    </p>
+  )
+  if (!settings.signUpIsOpen) {
+    return page.show({
+      title: t.signUp.title,
+      status: 403,
+      children: (
+        <>
+          <p>{t.signUp.closed}</p>
+          {toSignIn}
+        </>
+      )
+    })
+  }
+  page.show({
+    title: t.signUp.title,
+    status: state.problem?.status ?? 200,
+    hasError: state.problem !== null,
+    children: (
+      <>
+        <ErrorSummary state={state} />
+        <Form action={page.path('/sign-up', page.returnQuery)}>
+          <Field name="name" label={t.fields.name} autocomplete="name" state={state} isFirst />
+          <Field
+            name="email"
+            label={t.fields.email}
+            type="email"
+            autocomplete="username"
+            inputmode="email"
+            state={state}
+          />
+          <Field
+            name="password"
+            label={t.fields.password}
+            hint={t.fields.passwordHint}
+            type="password"
+            autocomplete="new-password"
+            state={state}
+          />
+          <button type="submit">{t.signUp.submit}</button>
+        </Form>
+        {toSignIn}
+      </>
+    )
+  })
+}
