@@ -12,6 +12,7 @@ import {
   judge,
   type Check,
   type Credential,
+  type InactiveCheck,
   type SessionRecord
 } from '../session/session.js'
 import { parseSessionToken, type ParsedToken } from '../session/session-token.js'
@@ -37,9 +38,6 @@ export interface AgedCheck {
   check: Check
   ageMs: number
 }
-
-/** A check of a credential that names no active session. */
-type InactiveCheck = Check & { active: false }
 
 /** The use of a session is noted at most this often. Lists show it to the second only. */
 const NOTE_MS = 1_000

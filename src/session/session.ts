@@ -47,7 +47,13 @@ export type Credential =
  * The answer to "is this session valid?". Where that is not known, `StoreUnavailable` is thrown
  * instead.
  */
-export type Check = ActiveCheck | { active: false; cause: InactiveCode }
+export type Check = ActiveCheck | InactiveCheck
+
+/** The answer for a credential that names no valid session, with the reason. */
+export interface InactiveCheck {
+  active: false
+  cause: InactiveCode
+}
 
 /**
  * The answer for a valid session. Copy it before changing it: checks of one cached copy share it.

@@ -8,7 +8,7 @@ import {
 import type { FastifyError } from 'fastify'
 import type { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
-import type { Check } from '../../../src/session/session.js'
+import type { Check, Credential, InactiveCheck } from '../../../src/session/session.js'
 import { parseBearerToken } from '../../http/credential.js'
 import { sendNotFound } from '../../limits/not-found.js'
 import type { FastPath, CheckRoute } from '../../fast-path/fast-path.js'
@@ -35,7 +35,7 @@ const Body = Type.Object({
   client_secret: Type.Optional(Type.String())
 })
 
-const malformed: Check = { active: false, cause: 'credential_malformed' }
+const malformed: InactiveCheck = { active: false, cause: 'credential_malformed' }
 
 const described = {
   summary: 'What a token stands for (RFC 7662)',
@@ -74,22 +74,22 @@ const introspection: FastifyPluginAsyncTypebox<{
 
   const { reader, parties } = holdfast
   const head = { route: app.prefix + url, type: FORM, limit: BODY_LIMIT }
-  const route: CheckRoute<GatewayRequest, string> = {
+  const route: CheckRoute<GatewayRequest, Credential | InactiveCheck> = {
     match: (request) => (wantsSigned(request) ? undefined : app.matchGateway(request, head)),
-    parse: (_request, { gateway }, body) => (app.isStillRight(gateway) ? parseToken(body) : null),
-    checkCached(token) {
-      const credential = parseBearerToken(token)
-      const check = credential ? reader.checkCached(credential) : malformed
+    parse(_request, { gateway }, body) {
+      const token = app.isStillRight(gateway) ? parsePlainBody(body) : null
+      return token === null ? null : parseToken(token)
+    },
+    checkCached(parsed) {
+      const check = 'active' in parsed ? parsed : reader.checkCached(parsed)
       return check && rememberedIntrospectionResponse(check, parties)
     },
-    async check(token) {
-      return introspectionResponse(await checkToken(token), parties)
+    async check(parsed) {
+      return introspectionResponse(await checkParsed(parsed), parties)
     }
   }
-  const checkToken = async (token: string): Promise<Check> => {
-    const credential = parseBearerToken(token)
-    return credential ? reader.check(credential) : malformed
-  }
+  const checkParsed = async (parsed: Credential | InactiveCheck): Promise<Check> =>
+    'active' in parsed ? parsed : reader.check(parsed)
   // Otherwise the CORS routes would answer the preflight of a trusted origin.
   app.options(url, { schema: { hide: true } }, sendNotFound)
   app.post(
@@ -111,14 +111,14 @@ const introspection: FastifyPluginAsyncTypebox<{
         ...(secret === undefined ? {} : { secret })
       })
       if (!wantsSigned(request.raw)) {
-        const { headers, body } = await route.check(token)
+        const { headers, body } = await route.check(parseToken(token))
         return reply.headers(headers).send(body)
       }
       const claims = {
         iss: parties.issuer,
         aud: gateway,
         iat: Math.floor(Date.now() / 1000),
-        token_introspection: toIntrospection(await checkToken(token), parties)
+        token_introspection: toIntrospection(await checkParsed(parseToken(token)), parties)
       }
       return reply
         .header('cache-control', 'no-store')
@@ -130,8 +130,13 @@ const introspection: FastifyPluginAsyncTypebox<{
   fastPath?.add(route)
 }
 
+/** The credential of a token. For a token that has none of our forms, the check itself. */
+function parseToken(token: string): Credential | InactiveCheck {
+  return parseBearerToken(token) ?? malformed
+}
+
 /** The token of a plain body. Null for any other, which needs a parser. */
-function parseToken(body: Buffer): string | null {
+function parsePlainBody(body: Buffer): string | null {
   const token = PLAIN.exec(body.toString('latin1'))?.[1]
   if (!token?.includes('%')) return token ?? null
   try {
