@@ -72,8 +72,8 @@ export class SessionChecker {
    * @throws StoreUnavailable when neither a copy nor the store answers
    */
   check(credential: Credential): Promise<Check> {
-    const cached = this.checkCached(credential)
-    return cached ? Promise.resolve(ownCheck(cached)) : this.#checkUncached(credential)
+    const verified = this.#verifyCached(credential)
+    return verified ? this.#checkVerified(verified) : this.#checkUnverified(credential)
   }
 
   /**
@@ -158,19 +158,15 @@ export class SessionChecker {
     return copy
   }
 
-  #checkUncached(credential: Credential): Promise<Check> {
-    const verified = this.#verifyCached(credential)
-    if (verified === null) return this.#checkUnverified(credential)
-    return verified instanceof VerifiedCredential ? this.#load(verified) : Promise.resolve(verified)
+  #checkVerified(verified: VerifiedCredential | InactiveCheck): Promise<Check> {
+    if (!(verified instanceof VerifiedCredential)) return Promise.resolve(verified)
+    const known = this.#checkLocally(verified)
+    return known ? Promise.resolve(ownCheck(known)) : this.#load(verified)
   }
 
-  /** Checks an access token that was not verified before. */
-  async #checkUnverified(credential: Credential): Promise<Check> {
-    const verified = await this.#verify(credential)
-    if (!(verified instanceof VerifiedCredential)) return verified
-    // Its session may have a copy.
-    const known = this.#checkLocally(verified)
-    return known ? ownCheck(known) : this.#load(verified)
+  /** Checks an access token that was not verified before. Its session may have a copy. */
+  async #checkUnverified({ value }: Credential): Promise<Check> {
+    return this.#checkVerified(await this.#verifyAccessToken(value))
   }
 
   #load(verified: VerifiedCredential): Promise<Check> {
@@ -214,9 +210,11 @@ export class SessionChecker {
   }
 
   async #verify(credential: Credential): Promise<VerifiedCredential | InactiveCheck> {
-    const known = this.#verifyCached(credential)
-    if (known) return known
-    const result = await this.#ask(() => this.#options.accessTokens.verify(credential.value))
+    return this.#verifyCached(credential) ?? this.#verifyAccessToken(credential.value)
+  }
+
+  async #verifyAccessToken(token: string): Promise<VerifiedCredential | InactiveCheck> {
+    const result = await this.#ask(() => this.#options.accessTokens.verify(token))
     return result.claims
       ? this.#fromClaims(result.claims)
       : this.#refuse({ active: false, cause: result.cause })
