@@ -1,4 +1,5 @@
 import { Prisma, type Queryable } from '../database/database.js'
+import { inBatches } from '../database/pace.js'
 import { chunk } from '../chunk.js'
 
 /** A committed change of a session. Cached copies must not outlive it. */
@@ -199,9 +200,8 @@ export async function purgeOutbox(
 }
 
 async function purgeWhere(db: Queryable, removable: Prisma.Sql): Promise<void> {
-  for (;;) {
-    const removed = await db.$executeRaw`
-      DELETE FROM "outbox" WHERE ctid = ANY(ARRAY(SELECT ctid FROM "outbox" WHERE ${removable} LIMIT ${PAGE} FOR UPDATE SKIP LOCKED))`
-    if (removed < PAGE) return
-  }
+  await inBatches(
+    (rows) => db.$executeRaw`
+      DELETE FROM "outbox" WHERE ctid = ANY(ARRAY(SELECT ctid FROM "outbox" WHERE ${removable} LIMIT ${rows} FOR UPDATE SKIP LOCKED))`
+  )
 }
