@@ -16,6 +16,7 @@ import {
   type Operation,
   type Progress
 } from './operation.js'
+import { pick } from '../pick.js'
 import { countEnded, purgeEnded } from '../session/retention.js'
 import { showPastSession } from '../session/past-session.js'
 import { sessionRow } from '../session/session-row.js'
@@ -30,6 +31,24 @@ const revokeCommand = new Command()
   .usage('<session id> | --user <e-mail or id>')
   .argument('[session id]', 'the session that ends')
   .option('--user <e-mail or id>', 'ends all sessions of this user')
+
+/** What `session list` shows of an active session. */
+const sessionColumns = [
+  'id',
+  'userId',
+  'name',
+  'issuedAt',
+  'lastSeenAt',
+  'expiresAt',
+  'absoluteExpiresAt',
+  'ipAddress',
+  'userAgent',
+  'amr',
+  'impersonatedBy',
+  'refreshCount',
+  'lastRefreshAt',
+  'lastRefreshAddress'
+] as const
 
 /**
  * What an operator may ask of a running Holdfast, on the command line: the words of the command,
@@ -51,39 +70,7 @@ export const operations: Record<string, Operation> = {
       }
       const userId = (await getUser(prisma, named)).id
       const rows = await listSessions(prisma, { userId }, { limit, after })
-      return rows.map(
-        ({
-          id,
-          userId,
-          name,
-          issuedAt,
-          lastSeenAt,
-          expiresAt,
-          absoluteExpiresAt,
-          ipAddress,
-          userAgent,
-          amr,
-          impersonatedBy,
-          refreshCount,
-          lastRefreshAt,
-          lastRefreshAddress
-        }) => ({
-          id,
-          userId,
-          name,
-          issuedAt,
-          lastSeenAt,
-          expiresAt,
-          absoluteExpiresAt,
-          ipAddress,
-          userAgent,
-          amr,
-          impersonatedBy,
-          refreshCount,
-          lastRefreshAt,
-          lastRefreshAddress
-        })
-      )
+      return rows.map((row) => pick(row, sessionColumns))
     },
     { row: sessionRow }
   ),

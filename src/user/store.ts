@@ -1,6 +1,7 @@
 import { Prisma, type Queryable } from '../database/database.js'
 import { AppError } from '../errors.js'
 import type { PageWanted } from '../page.js'
+import { pick } from '../pick.js'
 import { parseRoles } from '../roles.js'
 import { live } from '../session/store.js'
 
@@ -125,6 +126,26 @@ function toListed({ role, ...row }: ListedRow): ListedUser {
   return { ...row, roles: parseRoles(role) }
 }
 
+/** The order in which a described user is shown. */
+const describedFields = [
+  'id',
+  'email',
+  'name',
+  'emailVerified',
+  'image',
+  'roles',
+  'banned',
+  'banReason',
+  'banExpires',
+  'providers',
+  'secondFactor',
+  'secondFactorLockedUntil',
+  'sessions',
+  'lastSeenAt',
+  'createdAt',
+  'updatedAt'
+] as const
+
 /** All details of a user. Null where there is none. */
 export async function describeUser(db: Queryable, userId: string): Promise<DescribedUser | null> {
   type Row = ListedRow & Omit<DescribedUser, keyof ListedUser>
@@ -136,41 +157,5 @@ export async function describeUser(db: Queryable, userId: string): Promise<Descr
       (SELECT max("lastSeenAt") FROM (
         SELECT "lastSeenAt" FROM "session" WHERE "userId" = ${userId} AND "impersonatedBy" IS NULL ORDER BY "id" DESC LIMIT ${COUNTED}) latest) AS "lastSeenAt"
     FROM "user" WHERE "id" = ${userId}`
-  if (!row) return null
-  const {
-    id,
-    email,
-    name,
-    emailVerified,
-    role,
-    image,
-    banned,
-    banReason,
-    banExpires,
-    providers,
-    secondFactor,
-    secondFactorLockedUntil,
-    sessions,
-    lastSeenAt,
-    createdAt,
-    updatedAt
-  } = row
-  return {
-    id,
-    email,
-    name,
-    emailVerified,
-    image,
-    roles: parseRoles(role),
-    banned,
-    banReason,
-    banExpires,
-    providers,
-    secondFactor,
-    secondFactorLockedUntil,
-    sessions,
-    lastSeenAt,
-    createdAt,
-    updatedAt
-  }
+  return row ? pick({ ...row, roles: parseRoles(row.role) }, describedFields) : null
 }
