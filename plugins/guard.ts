@@ -46,16 +46,15 @@ const identities = new WeakMap<object, Identity>()
 export function addGuards(app: FastifyInstance, holdfast: Holdfast): void {
   async function identify(request: FastifyRequest, roles: readonly string[]): Promise<Identity> {
     if (!holdfast.ready()) throw new AppError('store_unavailable')
-    const presented = credentialFrom(toAsked(request), holdfast.auth.cookieName)
-    if (!presented) throw new AppError('credential_missing')
-    if (presented.from === 'cookie') refuseForgery(request, holdfast.auth.trustedOrigins)
-    const check = await holdfast.reader.check(presented.credential)
+    const credential = credentialFrom(toAsked(request), holdfast.auth.cookieName)
+    if (!credential) throw new AppError('credential_missing')
+    if (credential.kind === 'cookie') refuseForgery(request, holdfast.auth.trustedOrigins)
+    const check = await holdfast.reader.check(credential)
     if (!check.active) {
-      const { kind, value } = presented.credential
       const sessionId =
-        kind === 'access'
-          ? await holdfast.accessTokens.sessionIdOf(value)
-          : holdfast.reader.parse(presented.credential)?.sessionId
+        credential.kind === 'access'
+          ? await holdfast.accessTokens.sessionIdOf(credential.value)
+          : holdfast.reader.parse(credential)?.sessionId
       if (sessionId) noteFacts(request, { sessionId })
       throw new AppError(check.cause)
     }

@@ -48,13 +48,13 @@ export interface CheckRoute<Head extends FastRequest, Input> {
    *
    * @throws AppError for a refusal
    */
-  checkCached(input: Input): FastResponse | null
+  checkCached(input: Input, head: Head): FastResponse | null
   /**
    * The answer, with I/O where it is needed.
    *
    * @throws AppError for a refusal, and 503 where the store is needed and does not answer
    */
-  check(input: Input): Promise<FastResponse>
+  check(input: Input, head: Head): Promise<FastResponse>
 }
 
 /** Called when a request was answered. */
@@ -243,9 +243,9 @@ export class FastPath {
     let response: FastResponse | null = null
     try {
       const input = route.parse(request, head, body)
-      response = input === null ? null : route.checkCached(input)
+      response = input === null ? null : route.checkCached(input, head)
       if (input !== null && !response) {
-        route.check(input).then(
+        route.check(input, head).then(
           (known) => this.#concludeLater(waiting, known, undefined),
           (reason: unknown) => this.#concludeLater(waiting, null, reason)
         )

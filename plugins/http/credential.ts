@@ -8,15 +8,6 @@ import { decodePercent, looksLikeSessionToken } from '../../src/session/session-
 import { looksLikeAccessToken } from '../../src/token/access-token.js'
 
 /**
- * A credential with its source: a request that a cookie authenticates needs protection from
- * cross-site request forgery.
- */
-export interface PresentedCredential {
-  from: 'cookie' | 'bearer'
-  credential: Credential
-}
-
-/**
  * The parts of a request that credentials and their protection need. Not every request is
  * Fastify's.
  */
@@ -35,7 +26,7 @@ export function toAsked({ method, headers, raw }: FastifyRequest): Asked {
  *   cookies that differ: a proxy and this server could read different ones, and so see different
  *   users
  */
-export function credentialFrom(request: Asked, cookieName: string): PresentedCredential | null {
+export function credentialFrom(request: Asked, cookieName: string): Credential | null {
   const { authorization, cookie } = request.headers
   if (authorization !== undefined && countHeaders(request, 'authorization') > 1)
     throw new AppError('credential_ambiguous')
@@ -43,11 +34,11 @@ export function credentialFrom(request: Asked, cookieName: string): PresentedCre
     throw new AppError('credential_ambiguous')
   const bearer = authorization === undefined ? undefined : bearerFrom(authorization)
   const shown = bearer === undefined ? null : parseBearerToken(bearer)
-  if (shown) return { from: 'bearer', credential: shown }
+  if (shown) return shown
   const sent = cookie === undefined ? undefined : fastifyCookie.parse(cookie)[cookieName]
   // A quoted value is the same value (RFC 6265 4.1.1), and better-auth reads it that way.
   const value = sent?.replace(/^"(.*)"$/, '$1')
-  return value ? { from: 'cookie', credential: { kind: 'signed', value } } : null
+  return value ? { kind: 'cookie', value } : null
 }
 
 const SCHEME = 'bearer '

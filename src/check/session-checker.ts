@@ -125,9 +125,9 @@ export class SessionChecker {
    */
   parse(credential: Credential): ParsedToken | null {
     if (credential.kind === 'access') return null
-    return credential.kind === 'signed'
-      ? (this.#sessionTokens.verify(credential.value)?.token ?? null)
-      : parseSessionToken(credential.value)
+    return credential.kind === 'token'
+      ? parseSessionToken(credential.value)
+      : (this.#sessionTokens.verify(credential.value)?.token ?? null)
   }
 
   #checkLocally(verified: VerifiedCredential): Check | null {
@@ -204,7 +204,7 @@ export class SessionChecker {
       const claims = this.#options.accessTokens.findVerified(value)
       return claims && this.#fromClaims(claims)
     }
-    if (kind === 'signed') return this.#sessionTokens.verify(value) ?? this.#refuse(malformed)
+    if (kind !== 'token') return this.#sessionTokens.verify(value) ?? this.#refuse(malformed)
     const parsed = parseSessionToken(value)
     return parsed ? VerifiedCredential.ofToken(parsed) : this.#refuse(malformed)
   }

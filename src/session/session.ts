@@ -36,8 +36,13 @@ export interface User {
 
 /** What a request sends to prove its session. */
 export type Credential =
-  /** A session token as it travels: with its signature, in a cookie or as a bearer token. */
+  /** A session token as it travels as a bearer token: with its signature. */
   | { kind: 'signed'; value: string }
+  /**
+   * The same from the session cookie. A request that a cookie authenticates needs protection from
+   * cross-site request forgery.
+   */
+  | { kind: 'cookie'; value: string }
   /** A session token whose signature better-auth has verified. */
   | { kind: 'token'; value: string }
   /** An access token: a JWT that names its session. */

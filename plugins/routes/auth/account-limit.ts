@@ -79,8 +79,8 @@ export function limitProbes({ budgets }: AccountLimitOptions): AccountHooks {
  */
 export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): AccountHooks {
   return takeAndGiveBack(budgets, [400, 401], async (request) => {
-    const presented = budgets && credentialFrom(toAsked(request), holdfast.auth.cookieName)
-    const check = presented && (await holdfast.reader.check(presented.credential))
+    const credential = budgets && credentialFrom(toAsked(request), holdfast.auth.cookieName)
+    const check = credential && (await holdfast.reader.check(credential))
     // Without a session there is no user whose secret could be guessed. A pending second factor is
     // counted in the store.
     if (!check?.active) return []

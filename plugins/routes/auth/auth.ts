@@ -3,6 +3,7 @@ import type { ReadableStream } from 'node:stream/web'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { shownTo } from '../../../src/auth/attempts.js'
 import type { Auth } from '../../../src/auth/auth.js'
+import type { Credential } from '../../../src/session/session.js'
 import type { AuthEndpoint } from '../../../src/auth/endpoints.js'
 import {
   createCallContext,
@@ -32,8 +33,7 @@ import {
   toAsked,
   credentialFrom,
   expiredSessionCookies,
-  namesTwoSessions,
-  type PresentedCredential
+  namesTwoSessions
 } from '../../http/credential.js'
 import { readDeviceName } from './device-name.js'
 import { newDeviceProof, SET_DEVICE_TOKEN_HEADER, setDeviceCookie } from './known-device.js'
@@ -177,27 +177,24 @@ async function forward(
   const { auth, tokens } = holdfast
   const hadTwoSessions =
     needsNoSession.has(endpointRule(endpoint).kind) && dropTwoSessions(request, auth)
-  const presented = credentialFrom(toAsked(request), auth.cookieName)
-  const transport = tokenTransportFrom(request, presented, pathname)
+  const credential = credentialFrom(toAsked(request), auth.cookieName)
+  const transport = tokenTransportFrom(request, credential, pathname)
   if (transport === 'body' && pathname.endsWith('/one-time-token/verify') && isFromPage(request))
     throw new AppError('invalid_input', 'A page is given no tokens for a one-time token')
   const scope = createCallContext({
-    presented: presented?.from === 'cookie' ? holdfast.reader.parse(presented.credential) : null,
+    presented: credential?.kind === 'cookie' ? holdfast.reader.parse(credential) : null,
     transport,
     client: hashClientFrom(request, reply),
     from: fromWhere(request),
     deviceName: readDeviceName(request),
-    surrogate:
-      presented?.credential.kind === 'access'
-        ? await tokens.surrogateFor(presented.credential.value)
-        : null
+    surrogate: credential?.kind === 'access' ? await tokens.surrogateFor(credential.value) : null
   })
   noteScope(request, scope)
   try {
     const response = await answer(
       holdfast,
       scope,
-      toWebRequest(holdfast, request, presented, scope)
+      toWebRequest(holdfast, request, credential, scope)
     )
     if (response.status >= 400) await abandonSession(holdfast, scope, request)
     if (response.status === 405) reply.header('allow', allowHeader(endpoint))
@@ -206,7 +203,7 @@ async function forward(
       reply,
       response,
       scope,
-      presented,
+      credential,
       hadTwoSessions,
       pathname
     })
@@ -252,7 +249,7 @@ interface Call {
   reply: FastifyReply
   response: Response
   scope: AuthCallContext
-  presented: PresentedCredential | null
+  credential: Credential | null
   /** Whether the request had two session cookies that differ, at an endpoint that needs neither. */
   hadTwoSessions: boolean
   pathname: string
@@ -261,7 +258,7 @@ interface Call {
 /** Passes better-auth's answer on, as far as the credential allows. */
 async function pass(
   holdfast: Holdfast,
-  { request, reply, response, scope, presented, hadTwoSessions, pathname }: Call
+  { request, reply, response, scope, credential, hadTwoSessions, pathname }: Call
 ): Promise<FastifyReply> {
   const { auth, tokens } = holdfast
   const { transport } = scope
@@ -285,7 +282,7 @@ async function pass(
   }
   const mayCarryTokens =
     scope.insertedSession !== null &&
-    presented?.from !== 'cookie' &&
+    credential?.kind !== 'cookie' &&
     !(scope.source && isFromPage(request))
   const addition = {
     ...(await additionTo(
@@ -303,7 +300,7 @@ async function pass(
     mayCarryCookies: transport === 'cookie',
     forgotten: hadTwoSessions ? expiredSessionCookies(auth) : [],
     noRoom: scope.noRoom,
-    unauthorized: presented ? ('session_unknown' as const) : ('credential_missing' as const)
+    unauthorized: credential ? ('session_unknown' as const) : ('credential_missing' as const)
   }
   const begunHere =
     transport === 'body' ? 'tokens' in addition : setsCookie(response, auth.cookieName)

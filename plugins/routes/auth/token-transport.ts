@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { AuthCallContext, TokenTransport } from '../../../src/auth/call-context.js'
 import type { TokenService } from '../../../src/token/token-service.js'
 import { AppError } from '../../../src/errors.js'
-import type { PresentedCredential } from '../../http/credential.js'
+import type { Credential } from '../../../src/session/session.js'
 
 // What better-auth remembers in cookies between a password and a second factor.
 const pendingCookies = ['two_factor', 'dont_remember']
@@ -20,19 +20,19 @@ const IMPERSONATION = /\/admin\/(impersonate-user|stop-impersonating)$/
  */
 export function tokenTransportFrom(
   { headers }: FastifyRequest,
-  presented: PresentedCredential | null,
+  credential: Credential | null,
   path: string
 ): TokenTransport {
   const wanted = headers['token-transport']
   if (wanted !== undefined && wanted !== 'body' && wanted !== 'cookie')
     throw new AppError('invalid_input', 'Token-Transport must be body or cookie')
-  if (wanted === 'body' && presented?.from === 'cookie')
+  if (wanted === 'body' && credential?.kind === 'cookie')
     throw new AppError(
       'invalid_input',
       'Token-Transport: body cannot be used with a session cookie'
     )
   if (IMPERSONATION.test(path)) return 'cookie'
-  return presented?.credential.kind === 'access' ? 'body' : (wanted ?? 'cookie')
+  return credential?.kind === 'access' ? 'body' : (wanted ?? 'cookie')
 }
 
 /**

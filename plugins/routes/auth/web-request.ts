@@ -5,9 +5,10 @@ import type { HashClient } from '../../../src/auth/hash-queue.js'
 import type { AuthCallContext } from '../../../src/auth/call-context.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { toNetworks } from '../../../src/network.js'
+import type { Credential } from '../../../src/session/session.js'
 import { decodePercent, toWireForm } from '../../../src/session/session-token.js'
 import { authBody } from './body.js'
-import { isCookie, type PresentedCredential } from '../../http/credential.js'
+import { isCookie } from '../../http/credential.js'
 import { DEVICE_NAME_HEADER } from './device-name.js'
 import { DEVICE_TOKEN_HEADER } from './known-device.js'
 import { challengeCookiesFrom } from './token-transport.js'
@@ -48,28 +49,26 @@ const ownHeaders = new Set([
 export function toWebRequest(
   { config, auth }: Holdfast,
   request: FastifyRequest,
-  presented: PresentedCredential | null,
+  credential: Credential | null,
   { surrogate }: AuthCallContext
 ): Request {
   const headers = new Headers()
+  const isBearer = credential !== null && credential.kind !== 'cookie'
   const { rawHeaders } = request.raw
   // The device cookie authenticates no one. A program that sends only that needs no Origin.
   const cookie = withoutCookie(request.headers.cookie ?? '', auth.deviceCookie.name)
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]?.toLowerCase() ?? ''
     if (name.startsWith(':')) continue // HTTP/2 has the request line among them (RFC 9113 8.3)
-    if (name === 'authorization' && presented?.from !== 'bearer') continue
+    if (name === 'authorization' && !isBearer) continue
     if (name === 'sec-fetch-mode' && isFromProgram(request, cookie)) continue
     if (!ownHeaders.has(name) && !name.startsWith('x-forwarded-'))
       headers.append(name, rawHeaders[i + 1] ?? '')
   }
   // The header that counts decides alone. The other one must not reach better-auth, which would
   // prefer the cookie.
-  setCookieHeader(
-    headers,
-    presented?.from === 'bearer' ? withoutCookie(cookie, auth.cookieName) : cookie
-  )
-  if (presented?.credential.kind === 'access') headers.delete('authorization')
+  setCookieHeader(headers, isBearer ? withoutCookie(cookie, auth.cookieName) : cookie)
+  if (credential?.kind === 'access') headers.delete('authorization')
   if (surrogate) headers.set('authorization', `Bearer ${auth.signForBetterAuth(surrogate.token)}`)
   const challenge = challengeCookiesFrom(request, auth.cookiePrefix)
   if (challenge !== null) {
@@ -78,7 +77,7 @@ export function toWebRequest(
     // Origin with every cookie.
     if (!headers.has('origin')) headers.set('origin', config.baseUrl)
   }
-  signHeadersAnew(headers, auth, presented)
+  signHeadersAnew(headers, auth, credential)
   headers.set(CLIENT_ADDRESS_HEADER, clientAddress(request))
   // The parsed body and not the bytes, because a second parser could read something else.
   const body = authBody(request)
@@ -115,15 +114,8 @@ export function fromWhere(request: FastifyRequest): AuthCallContext['from'] {
  * secret has signed, and session tokens in their wire form, are valid as well. `toWireHeaders`
  * converts its answers back.
  */
-function signHeadersAnew(
-  headers: Headers,
-  auth: Auth,
-  presented: PresentedCredential | null
-): void {
-  const token =
-    presented?.from === 'bearer' && presented.credential.kind === 'signed'
-      ? auth.toBetterAuth(presented.credential.value)
-      : null
+function signHeadersAnew(headers: Headers, auth: Auth, credential: Credential | null): void {
+  const token = credential?.kind === 'signed' ? auth.toBetterAuth(credential.value) : null
   if (token !== null) headers.set('authorization', `Bearer ${token}`)
   const cookie = headers.get('cookie')
   if (cookie === null) return

@@ -11,7 +11,7 @@ import type { Holdfast } from '../../../src/holdfast.js'
 import type { Check, Credential, InactiveCheck } from '../../../src/session/session.js'
 import { parseBearerToken } from '../../http/credential.js'
 import { sendNotFound } from '../../limits/not-found.js'
-import type { FastPath, CheckRoute } from '../../fast-path/fast-path.js'
+import type { CheckRoute, FastPath, FastResponse } from '../../fast-path/fast-path.js'
 import type { GatewayRequest } from '../../gateway.js'
 import { oauthErrors, omitEmptyParameters, sendOAuthError } from '../../http/oauth-errors.js'
 import { logOnlyFailures } from '../../http/log-only-failures.js'
@@ -74,6 +74,10 @@ const introspection: FastifyPluginAsyncTypebox<{
 
   const { reader, parties } = holdfast
   const head = { route: app.prefix + url, type: FORM, limit: BODY_LIMIT }
+  const check = async (parsed: Credential | InactiveCheck): Promise<Check> =>
+    'active' in parsed ? parsed : reader.check(parsed)
+  const answer = async (parsed: Credential | InactiveCheck): Promise<FastResponse> =>
+    introspectionResponse(await check(parsed), parties)
   const route: CheckRoute<GatewayRequest, Credential | InactiveCheck> = {
     match: (request) => (wantsSigned(request) ? undefined : app.matchGateway(request, head)),
     parse(_request, { gateway }, body) {
@@ -84,12 +88,8 @@ const introspection: FastifyPluginAsyncTypebox<{
       const check = 'active' in parsed ? parsed : reader.checkCached(parsed)
       return check && rememberedIntrospectionResponse(check, parties)
     },
-    async check(parsed) {
-      return introspectionResponse(await checkParsed(parsed), parties)
-    }
+    check: answer
   }
-  const checkParsed = async (parsed: Credential | InactiveCheck): Promise<Check> =>
-    'active' in parsed ? parsed : reader.check(parsed)
   // Otherwise the CORS routes would answer the preflight of a trusted origin.
   app.options(url, { schema: { hide: true } }, sendNotFound)
   app.post(
@@ -111,14 +111,14 @@ const introspection: FastifyPluginAsyncTypebox<{
         ...(secret === undefined ? {} : { secret })
       })
       if (!wantsSigned(request.raw)) {
-        const { headers, body } = await route.check(parseToken(token))
+        const { headers, body } = await answer(parseToken(token))
         return reply.headers(headers).send(body)
       }
       const claims = {
         iss: parties.issuer,
         aud: gateway,
         iat: Math.floor(Date.now() / 1000),
-        token_introspection: toIntrospection(await checkParsed(parseToken(token)), parties)
+        token_introspection: toIntrospection(await check(parseToken(token)), parties)
       }
       return reply
         .header('cache-control', 'no-store')

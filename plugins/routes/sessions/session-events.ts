@@ -45,7 +45,7 @@ const sessionEvents: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (
       // administrators may see.
       const mayOnlySeeOwn =
         !isAdministrator ||
-        credentialFrom(toAsked(request), holdfast.auth.cookieName)?.credential.kind === 'access'
+        credentialFrom(toAsked(request), holdfast.auth.cookieName)?.kind === 'access'
       const { page, next } = await readPage(wantedBy(request.query), (wanted) =>
         listEvents(prisma, request.params.id, mayOnlySeeOwn ? session.userId : null, wanted)
       )

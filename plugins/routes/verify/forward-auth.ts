@@ -21,13 +21,6 @@ export interface VerifyPolicy {
   redirectStatus?: 302 | 401
 }
 
-/** What of a request counts for a check. */
-export interface VerifyInput {
-  /** Null for a CORS preflight that passes without one. */
-  credential: Credential | null
-  policy: VerifyPolicy
-}
-
 /**
  * Decides for proxies whether a request may pass. It does not use Fastify's requests, because the
  * fast path has none.
@@ -52,21 +45,23 @@ export class ForwardAuth {
   }
 
   /**
-   * Reads which credential of a request counts.
+   * Reads which credential of a request counts. A CORS preflight may pass without one.
    *
    * @throws AppError where it has none, or another site made the browser send it; 503 until the
    *   store has been found fit
    */
-  read(request: Asked, policy: VerifyPolicy): VerifyInput {
-    if (policy.preflight && this.#isPreflight(request)) return { credential: null, policy }
+  read(request: Asked, policy: VerifyPolicy): Credential | 'preflight' {
+    if (policy.preflight && this.#isPreflight(request)) return 'preflight'
     const { auth } = this.#holdfast
     if (!this.#holdfast.ready()) throw new AppError('store_unavailable')
-    const presented = credentialFrom(request, auth.cookieName)
-    if (!presented || (policy.credential && presented.from !== policy.credential))
+    const credential = credentialFrom(request, auth.cookieName)
+    if (!credential) throw new AppError('credential_missing')
+    const isCookie = credential.kind === 'cookie'
+    if (policy.credential && isCookie !== (policy.credential === 'cookie'))
       throw new AppError('credential_missing')
-    if (presented.from === 'cookie')
+    if (isCookie)
       refuseForwardedForgery(request, this.#forwardedRequest(request), auth.trustedOrigins)
-    return { credential: presented.credential, policy }
+    return credential
   }
 
   /**
@@ -75,8 +70,8 @@ export class ForwardAuth {
    *
    * @throws AppError where the request may not pass
    */
-  checkCached({ credential, policy }: VerifyInput): FastResponse | null {
-    if (!credential) return noIdentity
+  checkCached(credential: Credential | 'preflight', policy: VerifyPolicy): FastResponse | null {
+    if (credential === 'preflight') return noIdentity
     const check = this.#holdfast.reader.checkCached(credential)
     return check && rememberedIdentityHeaders(passing(check, policy))
   }
@@ -86,10 +81,9 @@ export class ForwardAuth {
    *
    * @throws AppError where the request may not pass; 503 where the store does not answer
    */
-  async check({ credential, policy }: VerifyInput): Promise<FastResponse> {
-    return credential
-      ? identityHeaders(passing(await this.#holdfast.reader.check(credential), policy))
-      : noIdentity
+  async check(credential: Credential | 'preflight', policy: VerifyPolicy): Promise<FastResponse> {
+    if (credential === 'preflight') return noIdentity
+    return identityHeaders(passing(await this.#holdfast.reader.check(credential), policy))
   }
 
   /**

@@ -5,12 +5,13 @@ import { Compile } from 'typebox/compile'
 import { LRUCache } from 'lru-cache'
 import { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
+import type { Credential } from '../../../src/session/session.js'
 import { VERIFY_FOR } from '../../http/http-options.js'
 import { toAsked } from '../../http/credential.js'
 import { beginError, toAppError } from '../../http/send-error.js'
 import type { CheckRoute, FastRequest, FastPath } from '../../fast-path/fast-path.js'
 import { logOnlyFailures } from '../../http/log-only-failures.js'
-import { ForwardAuth, type VerifyInput, type VerifyPolicy } from './forward-auth.js'
+import { ForwardAuth, type VerifyPolicy } from './forward-auth.js'
 
 const Role = Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$' })
 
@@ -84,11 +85,11 @@ export default async function verify(
   const questions = new LRUCache<string, VerifyRequest>({ max: REMEMBERED })
   const below = app.prefix + VERIFY_FOR
 
-  const route: CheckRoute<VerifyRequest, VerifyInput> = {
+  const route: CheckRoute<VerifyRequest, Credential | 'preflight'> = {
     match: ({ url = '' }) => questions.get(questionKey(url, below)),
     parse: (request, { policy }) => forwardAuth.read(request, policy),
-    checkCached: (input) => forwardAuth.checkCached(input),
-    check: (input) => forwardAuth.check(input)
+    checkCached: (credential, { policy }) => forwardAuth.checkCached(credential, policy),
+    check: (credential, { policy }) => forwardAuth.check(credential, policy)
   }
   const remember = (address: string, question: VerifyRequest) => {
     if (address.length > LONGEST_REMEMBERED || questions.get(address)) return
@@ -100,16 +101,12 @@ export default async function verify(
     (url: string, read: (request: FastifyRequest) => VerifyPolicy) =>
     async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
       const policy = read(request)
-      if (fastPath)
-        remember(questionKey(request.raw.url ?? '', below), {
-          route: app.prefix + url,
-          hasBody: false,
-          policy
-        })
+      const head = { route: app.prefix + url, hasBody: false, policy }
+      if (fastPath) remember(questionKey(request.raw.url ?? '', below), head)
       try {
         const reason = fastPath?.handedOn(request.raw)?.reason
         if (reason !== undefined) throw reason
-        const { headers } = await route.check(forwardAuth.read(toAsked(request), policy))
+        const { headers } = await route.check(forwardAuth.read(toAsked(request), policy), head)
         return reply.headers(headers).send()
       } catch (error) {
         const isSignedOut = error instanceof AppError && error.statusCode === 401
