@@ -5,6 +5,7 @@ import type { Erasures } from './account/erasure.js'
 import { hashNameWithEach } from './account/name-hash.js'
 import type { Caches } from './check/open-caches.js'
 import type { SessionChecker } from './check/session-checker.js'
+import { systemClock, type Clock } from './clock.js'
 import type { Config } from './config.js'
 import type { Counters, Stats } from './counters.js'
 import type { PrismaClient } from './database/database.js'
@@ -39,6 +40,7 @@ const PING_MS = 500
 export interface OpenOptions {
   /** Whether this process serves requests, or does one thing and ends. */
   serves?: boolean
+  clock?: Clock
 }
 
 export type { Events, Holdfast }
@@ -118,10 +120,10 @@ export async function openHoldfast(
   config: Config,
   prefix: string,
   events: Events,
-  { serves = true }: OpenOptions = {}
+  { serves = true, clock = systemClock }: OpenOptions = {}
 ): Promise<Holdfast> {
-  const lifecycle = new Lifecycle(() => performance.now())
-  const store = await openStore(config, events)
+  const lifecycle = new Lifecycle(clock.monotonic)
+  const store = await openStore(config, events, clock)
   let caches: Caches | null = null
   try {
     caches = openSessionCaches(store, { config, events, serves })
@@ -181,11 +183,11 @@ function closing({ store, checks, lifecycle, events, stopJobs }: Open): () => Pr
 }
 
 function describe(
-  { database, prisma, keys, counters, gateways }: Store,
+  { database, prisma, keys, counters, gateways, clock }: Store,
   { caches, forgetters, parties, signingKeys, accessTokens, reader, revoker, erasures }: Checks,
   lifecycle: Lifecycle
 ) {
-  const ping = new RecentAnswer(PING_MS, () => checkStore(database))
+  const ping = new RecentAnswer(PING_MS, () => checkStore(database), clock.monotonic)
   return {
     prisma,
     counters,

@@ -6,8 +6,11 @@ export class RecentAnswer<T> {
   #answer: Promise<T> | null = null
   #askedAt = -Infinity
 
-  /** @param lastsMs counted from when it was asked: no answer is older */
-  constructor(lastsMs: number, ask: () => Promise<T>, now: () => number = () => performance.now()) {
+  /**
+   * @param lastsMs counted from when it was asked: no answer is older
+   * @param now monotonic milliseconds
+   */
+  constructor(lastsMs: number, ask: () => Promise<T>, now: () => number) {
     this.#lastsMs = lastsMs
     this.#ask = ask
     this.#now = now

@@ -151,12 +151,12 @@ export class Erasures {
         ids = await findSessionIds(prisma, whose, ids.at(-1) ?? '')
       ) {
         if (now() > until) return false
-        await eraseSessions(prisma, ids)
+        await eraseSessions(prisma, ids, now)
         done += ids.length
         onProgress(Math.min(done, total), total)
       }
     }
-    await eraseAccountEvents(prisma, userId, nameHashes)
+    await eraseAccountEvents(prisma, userId, nameHashes, now)
     if (
       countKey !== null &&
       countsMayStand &&
@@ -197,8 +197,13 @@ async function findSessionIds(db: Queryable, whose: Prisma.Sql, after: string): 
  * Removes addresses and devices from sessions and their events. The network of a refresh is the
  * `cause` of its event.
  */
-async function eraseSessions(db: Queryable, ids: readonly string[]): Promise<void> {
+async function eraseSessions(
+  db: Queryable,
+  ids: readonly string[],
+  now: () => number
+): Promise<void> {
   await inBatches(
+    now,
     (rows) => db.$executeRaw`
     UPDATE "session_event" SET "ipAddress" = NULL, "cause" = CASE WHEN "type" = 'new_network' THEN NULL ELSE "cause" END
     WHERE ctid = ANY(ARRAY(

@@ -82,16 +82,19 @@ export function intoImpersonationsEnded(
  *
  * @param nameHashes of the addresses that the person has or had, under every configured key: for
  *   attempts at a name from before there was an account
+ * @param now monotonic milliseconds
  * @returns how many events were changed
  */
 export async function eraseAccountEvents(
   db: Queryable,
   userId: string,
-  nameHashes: readonly string[] = []
+  nameHashes: readonly string[],
+  now: () => number
 ): Promise<number> {
   // Rows with sums are locked in the order in which attempts are added to them.
   const erase = (which: Prisma.Sql, naming: Prisma.Sql, change: Prisma.Sql) =>
     inBatches(
+      now,
       (rows) => db.$executeRaw`
     UPDATE "account_event" SET ${change}
     WHERE ctid = ANY(ARRAY(SELECT ctid FROM "account_event" WHERE ${which} AND ${naming} ORDER BY "sumKey" LIMIT ${rows} FOR UPDATE))`
@@ -118,10 +121,16 @@ export async function eraseAccountEvents(
  * Removes events that are older than `retentionSeconds`, in batches. Several nodes may run it at
  * once: each skips the rows that another holds.
  *
+ * @param now monotonic milliseconds
  * @returns how many were removed
  */
-export async function purgeAccountEvents(db: Queryable, retentionSeconds: number): Promise<number> {
+export async function purgeAccountEvents(
+  db: Queryable,
+  retentionSeconds: number,
+  now: () => number
+): Promise<number> {
   return inBatches(
+    now,
     (rows) => db.$executeRaw`
     DELETE FROM "account_event" WHERE ctid = ANY(ARRAY(
       SELECT ctid FROM "account_event" WHERE "at" < statement_timestamp() - ${retentionSeconds}::int * interval '1 second'

@@ -32,6 +32,7 @@ import {
 } from './account-locks.js'
 import { actorToHold, holdActor } from './acting-session.js'
 import { currentOrigin } from './event-origin.js'
+import { betterAuthNow } from './better-auth-clock.js'
 import { endpointPath } from './reasons.js'
 import { currentCall } from './call-context.js'
 import type { ChangeAnnouncer } from './change-announcer.js'
@@ -62,6 +63,8 @@ export interface AccountWritesOptions {
   hashName: (name: string) => string
   /** Notes that a deleted user is to be erased. */
   requestErasure: (db: Queryable, userId: string) => Promise<void>
+  /** A monotonic clock, in milliseconds. */
+  now: () => number
 }
 
 /** The models whose rows identify a user or hold credentials. */
@@ -228,7 +231,8 @@ export class AccountWrites {
     if (epoch === undefined) return
     const userId = String(value)
     if (!(await holdCredential(db, userId, epoch))) throw credentialChanged()
-    if (expiresAt instanceof Date) await dropOldestPendingFactors(db, userId, expiresAt)
+    if (expiresAt instanceof Date)
+      await dropOldestPendingFactors(db, userId, expiresAt.getTime() - betterAuthNow())
   }
 
   /** The rows of a change, grouped by user, in the order in which users are locked. */
@@ -259,7 +263,7 @@ export class AccountWrites {
     await this.#announcer.changed(changes)
     if (lastId === null) return
     await afterCommit(async () => {
-      const pace = new Pace(ROWS)
+      const pace = new Pace(ROWS, this.#options.now)
       let left: BumpedPage = { changes, lastId }
       while (left.lastId !== null) {
         const before = left.lastId

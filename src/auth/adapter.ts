@@ -32,6 +32,8 @@ export interface AdapterOptions {
   hashName: (name: string) => string
   /** Notes that a deleted user is to be erased. */
   requestErasure: (db: Queryable, userId: string) => Promise<void>
+  /** A monotonic clock, in milliseconds. */
+  now: () => number
 }
 
 /** What the adapter passes queries on to. */

@@ -8,6 +8,7 @@ import { openAPI } from 'better-auth/plugins'
 import { disableWhenIdle } from '../async-local-storage-node20.js'
 import type { Keys } from '../secrets/keys.js'
 import { signToken, toWireForm, verifySignedToken } from '../session/session-token.js'
+import { betterAuthNow } from './better-auth-clock.js'
 import { confirmNow } from './call-context.js'
 import { listEndpoints, type AuthEndpoint } from './endpoints.js'
 import { toBetterAuthOptions, type AuthOptions, type CookieAttributes } from './options.js'
@@ -154,7 +155,7 @@ function userWriter({
           { field: 'userId', value: userId },
           { field: 'providerId', value: 'credential' }
         ],
-        update: { password, updatedAt: new Date() }
+        update: { password, updatedAt: new Date(betterAuthNow()) }
       }),
     deleteUser: (userId) =>
       adapter.deleteMany({ model: 'user', where: [{ field: 'id', value: userId }] })

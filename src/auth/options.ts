@@ -3,6 +3,7 @@ import { admin, bearer, oneTimeToken } from 'better-auth/plugins'
 import { v7 as uuidV7 } from 'uuid'
 import type { Erasures } from '../account/erasure.js'
 import { hashNameWithEach, hashName } from '../account/name-hash.js'
+import type { Clock } from '../clock.js'
 import { isLoopback } from '../address.js'
 import type { SessionChecker } from '../check/session-checker.js'
 import type { Config } from '../config.js'
@@ -44,6 +45,7 @@ export interface AuthOptions {
   confirmation: Confirmation
   thinning: Thinning
   erasures: Erasures
+  clock: Clock
   /** Writes the uses of sessions that this process has noted. */
   flushUses: () => Promise<void>
   /**
@@ -125,6 +127,7 @@ function toAdapterOptions({
   confirmation,
   thinning,
   erasures,
+  clock,
   flushUses
 }: AuthOptions): AdapterOptions {
   return {
@@ -139,12 +142,13 @@ function toAdapterOptions({
     flushUses,
     roles: config.roles,
     hashName: (name) => hashName(keys.eventNames, name),
-    requestErasure: (db, userId) => erasures.request(db, userId)
+    requestErasure: (db, userId) => erasures.request(db, userId),
+    now: clock.monotonic
   }
 }
 
 /** Our plugins and better-auth's, in the order in which they see a call. */
-function pluginsFor({ config, keys, prisma, revoker, confirmation, erasures }: AuthOptions) {
+function pluginsFor({ config, keys, prisma, revoker, confirmation, erasures, clock }: AuthOptions) {
   return [
     callRules(),
     sessionEndpoints({ revoker }),
@@ -153,7 +157,7 @@ function pluginsFor({ config, keys, prisma, revoker, confirmation, erasures }: A
     exportEndpoints({ prisma }),
     firstAdministrator({ prisma }),
     admin(),
-    secondFactors({ prisma, issuer: config.appName, now: () => Date.now() }),
+    secondFactors({ prisma, issuer: config.appName, now: clock.now }),
     ...(config.oneTimeTokens ? [oneTimeTokens(prisma)] : []),
     recentSignIn({ prisma, confirmation }),
     bearer({ requireSignature: true }),

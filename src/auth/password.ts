@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { hash, verify } from '@node-rs/argon2'
+import { systemClock } from '../clock.js'
 import { reportFault } from '../database/fault.js'
 import { AppError } from '../errors.js'
 import { HashQueue } from './hash-queue.js'
@@ -25,10 +26,11 @@ export function hashesAtOnce(cores: number): number {
   return Math.min(Math.max(1, cores - 1), 3)
 }
 
+/** One for the process, like the pool of threads that computes the hashes. */
 const queue = new HashQueue({
   atOnce: hashesAtOnce(availableParallelism()),
   maxWaitMs: MAX_WAIT_MS,
-  now: () => performance.now(),
+  now: systemClock.monotonic,
   refused: (why) => new AppError('overloaded', why === 'gone' ? 'The client went away.' : undefined)
 })
 

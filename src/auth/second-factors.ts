@@ -3,6 +3,7 @@ import { symmetricDecrypt } from 'better-auth/crypto'
 import { TWO_FACTOR_ERROR_CODES, twoFactor } from 'better-auth/plugins'
 import type { PrismaClient } from '../database/database.js'
 import { takeFactorAttempt } from '../session/recent-sign-in.js'
+import { betterAuthNow } from './better-auth-clock.js'
 import { currentCall } from './call-context.js'
 import { codeAt, matchingStep, stepAt } from './totp.js'
 
@@ -86,7 +87,7 @@ async function decideCode(
   const step = matchingStep(secret, code, now())
   if (step === null || !(await takeStep(prisma, factor.id, step))) return NO_CODE
   currentCall().shown.factor = factor.secret
-  return codeAt(secret, stepAt(Date.now())) // better-auth reads its own clock
+  return codeAt(secret, stepAt(betterAuthNow()))
 }
 
 /**
@@ -121,7 +122,7 @@ async function challengedUserId(ctx: Context): Promise<string | null> {
   )
   if (!challenge) return null
   const row = await ctx.context.internalAdapter.findVerificationValue(challenge)
-  return row && row.expiresAt.getTime() > Date.now() ? row.value : null
+  return row && row.expiresAt.getTime() > betterAuthNow() ? row.value : null
 }
 
 /**

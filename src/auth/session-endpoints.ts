@@ -16,6 +16,7 @@ import type { Revoker } from '../revocation/revoker.js'
 import { judge } from '../session/session.js'
 import { findSessionToken, toHandle, parseHandle } from '../session/session-token.js'
 import { findSession } from '../session/store.js'
+import { betterAuthNow } from './better-auth-clock.js'
 import { currentCall, notePending } from './call-context.js'
 
 /** How long a one-time token may be used, in milliseconds: the same as better-auth's. */
@@ -133,7 +134,7 @@ export function generateOneTimeToken({ prisma }: { prisma: PrismaClient }) {
       await ctx.context.internalAdapter.createVerificationValue({
         identifier: `one-time-token:${token}`,
         value: `${toHandle(id)} ${user.credentialEpoch}${(await isByBearer(prisma, id)) ? ' bearer' : ''}`,
-        expiresAt: new Date(Date.now() + ONE_TIME_TOKEN_MS)
+        expiresAt: new Date(betterAuthNow() + ONE_TIME_TOKEN_MS)
       })
       return ctx.json({ token })
     }

@@ -35,6 +35,7 @@ import {
 import { firstRefreshToken } from '../token/refresh-token.js'
 import { credentialChanged, lockUser } from './account-locks.js'
 import { acceptActor, actorToHold, holdActorsUser } from './acting-session.js'
+import { betterAuthNow } from './better-auth-clock.js'
 import { allowsAccessToken, carriesPassword, guessesFactor, isGrave } from './endpoint-rules.js'
 import type { Peppers } from '../secrets/keys.js'
 import {
@@ -369,10 +370,10 @@ export class SessionModel {
     const left =
       predecessor === null
         ? Infinity
-        : Math.ceil((predecessor.absoluteExpiresAt.getTime() - Date.now()) / 1000)
+        : Math.ceil((predecessor.absoluteExpiresAt.getTime() - betterAuthNow()) / 1000)
     const ours = Math.max(1, Math.min(this.#options.absoluteTtlSeconds, left))
     if (!(expiresAt instanceof Date)) return ours
-    const asked = Math.round((expiresAt.getTime() - Date.now()) / 1000)
+    const asked = Math.round((expiresAt.getTime() - betterAuthNow()) / 1000)
     // This is better-auth's own default, the life of the cookie, which browsers cap.
     if (asked >= LONGEST_COOKIE_SECONDS - 60) return ours
     return Math.max(1, Math.min(ours, asked))
@@ -434,8 +435,8 @@ function authSession(row: SessionRow, token: string): AuthSession {
  * not sign users out.
  */
 function onLocalClock(row: SessionRow, now: Date): SessionRow {
-  if (row.expiresAt.getTime() > Date.now()) return row
-  return { ...row, expiresAt: new Date(Date.now() + row.expiresAt.getTime() - now.getTime()) }
+  if (row.expiresAt.getTime() > betterAuthNow()) return row
+  return { ...row, expiresAt: new Date(betterAuthNow() + row.expiresAt.getTime() - now.getTime()) }
 }
 
 function tokenFrom(row: SessionRow, presented: ReadonlyMap<string, string>): string {

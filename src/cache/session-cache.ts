@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.js'
 import type { Queryable } from '../database/database.js'
 import { findCause, type SessionRecord } from '../session/session.js'
 import { findSessions } from '../session/store.js'
@@ -35,7 +36,8 @@ export interface SessionCacheOptions {
   shared: SharedCache | null
   ttlMs: number
   counters: Counters
-  clock: DatabaseClock
+  clock: Clock
+  databaseClock: DatabaseClock
   onWarning: (message: string) => void
 }
 
@@ -92,7 +94,7 @@ interface LookupResult {
 export class SessionCache {
   readonly #options: SessionCacheOptions
   readonly #reads = new Set<InFlightReads>()
-  readonly #floors = new VersionFloors()
+  readonly #floors: VersionFloors
   readonly #warned = new Set<string>()
   readonly #sharedBatcher = new Batcher(
     (claims: readonly SessionClaim[]) => this.#answerFromShared(claims),
@@ -104,6 +106,7 @@ export class SessionCache {
 
   constructor(options: SessionCacheOptions) {
     this.#options = options
+    this.#floors = new VersionFloors(options.clock.monotonic)
   }
 
   /** Whether this process keeps copies of its own. */
@@ -137,7 +140,7 @@ export class SessionCache {
    * @throws StoreUnavailable when neither a copy nor the store answers
    */
   async find(claim: SessionClaim): Promise<StoreLookup> {
-    const now = performance.now()
+    const now = this.#options.clock.monotonic()
     const copy = this.findLocal(claim, now)
     return copy ? agedBy(copy.record, now - copy.readAt) : this.load(claim, (found) => found)
   }
@@ -189,10 +192,10 @@ export class SessionCache {
    * @param record the rows as the write left them, with its version and the database's clock
    */
   put(record: SessionRecord): void {
-    const { local, shared, cacheLease, ttlMs } = this.#options
+    const { local, shared, cacheLease, ttlMs, clock } = this.#options
     if (!cacheLease.isHeld()) return
     const { id, version } = record.session
-    const now = performance.now()
+    const now = clock.monotonic()
     const copy = local?.find(id, now)
     if (
       local &&
@@ -202,11 +205,11 @@ export class SessionCache {
     ) {
       // Of the two estimates of the database's clock the later one counts: a session must not seem
       // to live longer.
-      const clock = new Date(
+      const time = new Date(
         Math.max(record.now.getTime(), copy.record.now.getTime() + now - copy.readAt)
       )
       local.set(id, {
-        text: encodeRecord({ ...record, now: clock }, ttlMs),
+        text: encodeRecord({ ...record, now: time }, ttlMs),
         readAt: now,
         freshUntil: copy.freshUntil
       })
@@ -229,7 +232,7 @@ export class SessionCache {
   ): Promise<Map<string, AgedLookup>> {
     const known = new Map<string, AgedLookup>()
     const leases = new Map<string, Lease>()
-    const now = performance.now()
+    const now = this.#options.clock.monotonic()
     const open = new Set(wanted.keys())
     const settle = (id: string, aged: AgedLookup) => {
       known.set(id, aged)
@@ -260,7 +263,7 @@ export class SessionCache {
 
   /** Forgets copies that are older than a change. */
   invalidate(changes: readonly Invalidation[]): void {
-    const until = performance.now() + this.#options.ttlMs
+    const until = this.#options.clock.monotonic() + this.#options.ttlMs
     for (const { sessionId, version } of changes) {
       this.#options.local?.delete(sessionId)
       this.#floors.raise(sessionId, version, until)
@@ -269,7 +272,7 @@ export class SessionCache {
         if (beginning) beginning.overtaken = true
       }
     }
-    this.#floors.sweep(performance.now())
+    this.#floors.sweep()
   }
 
   /** Forgets every copy. Floors stay, because they only refuse copies. */
@@ -329,13 +332,13 @@ export class SessionCache {
   ): Promise<Map<string, SessionRecord | null>> {
     return this.#hearing(ids, async (beginnings) => {
       const known = new Map<string, SessionRecord | null>()
-      const readAt = performance.now()
+      const readAt = this.#options.clock.monotonic()
       const found = await findSessions(this.#options.db, [...ids]).catch((error: unknown) => {
         this.#options.counters.checks.store.unavailable += checks
         throw error
       })
       const [read] = found.values()
-      if (read) this.#options.clock.note(read.now, readAt)
+      if (read) this.#options.databaseClock.note(read.now, readAt)
       const fills: Fill[] = []
       for (const [id, beginning] of beginnings) {
         const record = found.get(id) ?? null
@@ -391,11 +394,11 @@ export class SessionCache {
     { version, text }: SharedAnswer & { kind: 'hit' },
     beginning: InFlightRead
   ): AgedLookup | null {
-    const { clock, ttlMs } = this.#options
+    const { clock, databaseClock, ttlMs } = this.#options
     const copy = decodeCopy(sessionId, text)
     if (!copy) return this.#refuse('form')
-    const now = performance.now()
-    const time = clock.latest(now)
+    const now = clock.monotonic()
+    const time = databaseClock.latest(now)
     if (time === null) return null
     const ageMs = time - copy.readAt
     const livesMs = Math.min(copy.livesMs, ttlMs)
@@ -446,7 +449,7 @@ export class SessionCache {
         lease,
         version: record?.session.version ?? 0,
         text,
-        ttlMs: livesMs - (performance.now() - readAt)
+        ttlMs: livesMs - (this.#options.clock.monotonic() - readAt)
       })
     if (record && text !== null)
       this.#keep(
@@ -462,7 +465,7 @@ export class SessionCache {
    * and no copy, where no estimate is known.
    */
   #encodeUnknown(readAt: number): string | null {
-    const time = this.#options.clock.earliest(readAt)
+    const time = this.#options.databaseClock.earliest(readAt)
     return time === null ? null : encodeUnknown(Math.floor(time), UNKNOWN_TTL_MS)
   }
 

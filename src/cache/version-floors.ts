@@ -4,6 +4,12 @@
  */
 export class VersionFloors {
   readonly #floors = new Map<string, { version: number; until: number }>()
+  readonly #now: () => number
+
+  /** @param now monotonic milliseconds */
+  constructor(now: () => number) {
+    this.#now = now
+  }
 
   /**
    * @param until when the floor ends, in monotonic milliseconds; never earlier than that of the
@@ -17,7 +23,8 @@ export class VersionFloors {
   }
 
   /** Forgets floors that have ended. */
-  sweep(now: number): void {
+  sweep(): void {
+    const now = this.#now()
     for (const [sessionId, floor] of this.#floors) {
       if (floor.until > now) break
       this.#floors.delete(sessionId)
@@ -26,6 +33,6 @@ export class VersionFloors {
 
   isAbove(version: number, sessionId: string): boolean {
     const floor = this.#floors.get(sessionId)
-    return floor !== undefined && floor.until > performance.now() && version < floor.version
+    return floor !== undefined && floor.until > this.#now() && version < floor.version
   }
 }

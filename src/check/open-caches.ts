@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../clock.js'
 import type { SecretKeys } from '../secrets/keys.js'
 import type { Config } from '../config.js'
 import type { Database } from '../database/database.js'
@@ -71,6 +72,7 @@ export interface CacheOptions {
    */
   serves: boolean
   counters: Counters
+  clock: Clock
 }
 
 /**
@@ -89,7 +91,8 @@ export function openCaches({
   database,
   events,
   serves,
-  counters
+  counters,
+  clock
 }: CacheOptions): Caches {
   const db = database.prisma
   const ttlMs = config.cacheTtlSeconds * 1000
@@ -100,8 +103,8 @@ export function openCaches({
       ? connect(config.redisUrl, config.redisCaFile, events, refusals)
       : null
   const mode: NodeMode = connected ? 'shared' : config.localCache ? 'sole' : 'uncached'
-  const breaker = new Breaker()
-  const clock = new DatabaseClock()
+  const breaker = new Breaker(clock.monotonic)
+  const databaseClock = new DatabaseClock(clock)
   const shared = connected ? new SharedCache(connected.redis, breaker, new CopyMac(keys)) : null
   const hasLocal = config.localCache && (embedded || connected || serves)
   const local = hasLocal
@@ -116,7 +119,8 @@ export function openCaches({
         onInvalidation: (changes) => cache.invalidate(changes),
         onNewEpoch,
         onRefused: (error) => refusals.note(error),
-        onGranted: () => refusals.clear()
+        onGranted: () => refusals.clear(),
+        clock
       })
     : null
   const registration =
@@ -130,7 +134,8 @@ export function openCaches({
           cacheTtlSeconds: config.cacheTtlSeconds,
           history: () => lease?.history ?? null,
           onNewEpoch,
-          onWarning: events.onWarning
+          onWarning: events.onWarning,
+          clock
         })
   const mayConfirm = async () =>
     registration ? registration.isHeld() : embedded || !(await isAnyCaching(db))
@@ -147,6 +152,7 @@ export function openCaches({
     cacheLease,
     counters,
     clock,
+    databaseClock,
     onWarning: events.onWarning
   })
   const confirmation: Confirmation = new Confirmation({
@@ -158,7 +164,8 @@ export function openCaches({
     mayConfirm,
     alone: embedded,
     counters,
-    clock
+    clock,
+    databaseClock
   })
   let started = false
   return {
@@ -176,7 +183,7 @@ export function openCaches({
       shared.namespace = storeId
       if (!started) lease.start(storeId)
       started = true
-      if (connected?.redis.status === 'ready') await untilHeld(lease)
+      if (connected?.redis.status === 'ready') await untilHeld(lease, clock)
       await registration.compare()
     },
     async tailOutbox() {
@@ -218,9 +225,9 @@ function both(lease: NodeLease, registration: NodeMembership, caughtUp: () => bo
   }
 }
 
-async function untilHeld(lease: NodeLease): Promise<void> {
-  const deadline = performance.now() + CONNECT_WAIT_MS
-  while (!lease.isHeld() && performance.now() < deadline) await sleep(5)
+async function untilHeld(lease: NodeLease, { monotonic }: Clock): Promise<void> {
+  const deadline = monotonic() + CONNECT_WAIT_MS
+  while (!lease.isHeld() && monotonic() < deadline) await sleep(5)
 }
 
 // Not events.once: it would reject with the first error, and a server starts without Redis.

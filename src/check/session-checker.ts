@@ -52,17 +52,21 @@ export interface SessionCheckerOptions {
   accessTokens: AccessTokens
   activity: Activity
   counters: Counters
+  /** A monotonic clock, in milliseconds. */
+  now: () => number
 }
 
 /** The one place that decides whether a session is valid. */
 export class SessionChecker {
   readonly #options: SessionCheckerOptions
+  readonly #now: () => number
   readonly #sessionTokens: SessionTokenVerifier
   /** The verified credential of each access token, while its claims are remembered. */
   readonly #byClaims = new WeakMap<AccessTokenClaims, VerifiedCredential>()
 
   constructor(options: SessionCheckerOptions) {
     this.#options = options
+    this.#now = options.now
     this.#sessionTokens = new SessionTokenVerifier(options.secrets)
   }
 
@@ -131,7 +135,7 @@ export class SessionChecker {
   }
 
   #checkLocally(verified: VerifiedCredential): Check | null {
-    const copy = this.#findCopy(verified, performance.now(), Infinity)
+    const copy = this.#findCopy(verified, this.#now(), Infinity)
     return copy && verified.checkOf(copy)
   }
 
@@ -141,7 +145,7 @@ export class SessionChecker {
     const verified = this.#verifyCached(credential)
     if (verified === null) return null
     if (!(verified instanceof VerifiedCredential)) return { check: verified, ageMs: 0 }
-    const now = performance.now()
+    const now = this.#now()
     const copy = this.#findCopy(verified, now, maxAgeMs)
     const check = copy && verified.checkOf(copy)
     return check && { check, ageMs: now - copy.readAt }

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.js'
 import { DRIFT, ClockWatch } from './clock-jump.js'
 
 /**
@@ -10,7 +11,13 @@ export class DatabaseClock {
   #low = -Infinity
   #high = Infinity
   #notedAt = -Infinity
-  readonly #steps = new ClockWatch()
+  readonly #clock: Clock
+  readonly #steps: ClockWatch
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#steps = new ClockWatch(clock)
+  }
 
   /**
    * Takes note of an answer. The bounds shrink to what all answers agree on, and grow by what
@@ -21,7 +28,7 @@ export class DatabaseClock {
    * @param sentAt when the query was sent, in monotonic milliseconds
    */
   note(time: Date, sentAt: number): void {
-    const now = performance.now()
+    const now = this.#clock.monotonic()
     const drift = (now - this.#notedAt) * DRIFT
     const [earliest, latest] = [time.getTime() - now, time.getTime() + 1 - sentAt]
     const low = Math.max(this.#low - drift, earliest)

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Clock } from '../clock.js'
 import type { Breaker } from '../redis/breaker.js'
 import { CLOCK_STEP_MS, DRIFT, ClockWatch } from './clock-jump.js'
 import {
@@ -40,6 +41,7 @@ export interface NodeLeaseOptions {
   onRefused: (error: unknown) => void
   /** The lease began again after a gap. */
   onGranted: () => void
+  clock: Clock
 }
 
 const nothing = () => {}
@@ -63,7 +65,8 @@ export class NodeLease {
   #channel = ''
   readonly #sent = new Map<string, number>()
   readonly #waiting = new Map<string, (node: string) => void>()
-  readonly #steps = new ClockWatch()
+  readonly #clock: Clock
+  readonly #steps: ClockWatch
   #heldUntil = -Infinity
   #history = ''
   #seq = 0
@@ -81,7 +84,9 @@ export class NodeLease {
 
   constructor(options: NodeLeaseOptions) {
     this.#options = options
-    const { redis } = options
+    const { redis, clock } = options
+    this.#clock = clock
+    this.#steps = new ClockWatch(clock)
     redis.defineCommand('hfRenew', { numberOfKeys: 1, lua: RENEW })
     redis.defineCommand('hfAnnounce', { numberOfKeys: 1, lua: ANNOUNCE })
     redis.defineCommand('hfResign', { numberOfKeys: 1, lua: RESIGN })
@@ -126,7 +131,7 @@ export class NodeLease {
    *
    * @param now the monotonic clock, for a caller that has just read it
    */
-  isHeld(now = performance.now()): boolean {
+  isHeld(now = this.#clock.monotonic()): boolean {
     if (now >= this.#heldUntil) return false
     // The machine was suspended or its clock was set: the monotonic clock may have stood still.
     if (this.#steps.clockJumped(now)) {
@@ -163,7 +168,7 @@ export class NodeLease {
         this.#redis.hfAnnounce(this.#table, this.#changes, message, this.#publish, 10 * leaseMs)
       )
       this.#options.onInvalidation(changes)
-      const answered = performance.now()
+      const answered = this.#clock.monotonic()
       const [age = 0, ...pairs] = reply as (number | string)[]
       // If Redis' clock was set back, ages and ends lie in the future. No wait needs to be longer
       // than `leaseMs`.
@@ -175,7 +180,7 @@ export class NodeLease {
           until: answered + Math.min(leaseMs, Number(pairs[i + 1])) + CLOCK_STEP_MS
         })
       for (;;) {
-        const now = performance.now()
+        const now = this.#clock.monotonic()
         const open = leases.filter(({ node, until }) => until > now && !acknowledged.has(node))
         const wait = Math.max(youngUntil, ...open.map(({ until }) => until)) - now
         if (wait <= 0) return
@@ -216,7 +221,7 @@ export class NodeLease {
   #renew(): void {
     if (this.#stopped) return
     const name = String(++this.#renewals)
-    this.#sent.set(name, performance.now())
+    this.#sent.set(name, this.#clock.monotonic())
     for (const old of this.#sent.keys()) {
       if (this.#sent.size <= 16) break
       this.#sent.delete(old)
@@ -270,11 +275,12 @@ export class NodeLease {
     // A gap in the sequence means that an announcement was lost on the way. The connection may not
     // have noticed it.
     const missed = seq !== this.#seq
+    const now = this.#clock.monotonic()
     if (
       history !== this.#history ||
       missed ||
-      performance.now() >= this.#heldUntil ||
-      this.#steps.clockJumped()
+      now >= this.#heldUntil ||
+      this.#steps.clockJumped(now)
     ) {
       this.#newEpoch()
       this.#options.onGranted()

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../clock.js'
 import { ConfigError, StoreUnavailable } from '../errors.js'
 import type { PrismaClient } from '../database/database.js'
 import { callStore } from '../database/fault.js'
@@ -21,6 +22,7 @@ export interface MembershipOptions {
   /** Forget everything: this node had no right to its copies for a while. */
   onNewEpoch: () => void
   onWarning: (message: string) => void
+  clock: Clock
 }
 
 interface Other {
@@ -58,7 +60,7 @@ const SHORT_LIFE_MS = 5_000
 export class NodeMembership {
   readonly #options: MembershipOptions
   readonly #lifeMs: number
-  readonly #steps = new ClockWatch()
+  readonly #steps: ClockWatch
   #heldUntil = -Infinity
   #agreed: boolean
   #differences = 0
@@ -70,6 +72,7 @@ export class NodeMembership {
 
   constructor(options: MembershipOptions) {
     this.#options = options
+    this.#steps = new ClockWatch(options.clock)
     this.#lifeMs =
       options.mode === 'shared' ? 1_000 * options.cacheTtlSeconds + SHORT_LIFE_MS : SHORT_LIFE_MS
     this.#agreed = options.mode !== 'shared'
@@ -79,7 +82,7 @@ export class NodeMembership {
    * Whether this node holds its row now: no node is active that would not hear of this one's
    * changes, and none of whose changes this one would not hear.
    */
-  isHeld(now = performance.now()): boolean {
+  isHeld(now = this.#options.clock.monotonic()): boolean {
     return this.#agreed && now < this.#heldUntil && !this.#steps.clockJumped(now)
   }
 
@@ -91,7 +94,8 @@ export class NodeMembership {
    * @throws StoreUnavailable when that is not known yet
    */
   async start(): Promise<void> {
-    const deadline = performance.now() + LOOK_MS
+    const { clock } = this.#options
+    const deadline = clock.monotonic() + LOOK_MS
     for (;;) {
       const other = await this.#register()
       if (!other) break
@@ -99,7 +103,7 @@ export class NodeMembership {
       if (this.#inTheWay?.id === other.id && other.renewedAt > this.#inTheWay.renewedAt)
         throw new ConfigError(describe(this.#options, other))
       if (this.#inTheWay?.id !== other.id) this.#inTheWay = other
-      if (performance.now() > deadline)
+      if (clock.monotonic() > deadline)
         throw new StoreUnavailable(
           new Error(`waiting for the row of a node that is gone: ${describe(this.#options, other)}`)
         )
@@ -121,8 +125,9 @@ export class NodeMembership {
    * @throws ConfigError when they differ
    */
   async compare(): Promise<void> {
-    const deadline = performance.now() + DIFFERENCES * RENEW_MS + LOOK_MS
-    while (!this.#agreed && performance.now() < deadline && this.#options.history() !== null) {
+    const { clock, history } = this.#options
+    const deadline = clock.monotonic() + DIFFERENCES * RENEW_MS + LOOK_MS
+    while (!this.#agreed && clock.monotonic() < deadline && history() !== null) {
       await this.#renew()
       if (this.#differences >= DIFFERENCES)
         throw new ConfigError(
@@ -145,8 +150,8 @@ export class NodeMembership {
 
   /** @returns the incompatible node, or null when this one is registered */
   async #register(): Promise<Other | null> {
-    const { prisma, node, mode, leaseMs, cacheTtlSeconds } = this.#options
-    const sentAt = performance.now()
+    const { prisma, node, mode, leaseMs, cacheTtlSeconds, clock } = this.#options
+    const sentAt = clock.monotonic()
     const other = await callStore(() =>
       prisma.$transaction(async (db) => {
         // The lock lets one node register at a time, and keeps renewals out: a row that has expired
@@ -173,8 +178,8 @@ export class NodeMembership {
   }
 
   async #renew(): Promise<void> {
-    const { prisma, node, history, onWarning } = this.#options
-    const sentAt = performance.now()
+    const { prisma, node, history, onWarning, clock } = this.#options
+    const sentAt = clock.monotonic()
     const mine = history()
     // Compared with nodes that started earlier: of two groups that cannot hear each other, the
     // newer one gives way.
@@ -216,7 +221,8 @@ export class NodeMembership {
   }
 
   #hold(sentAt: number): void {
-    if (performance.now() >= this.#heldUntil || this.#steps.clockJumped()) this.#newEpoch()
+    const now = this.#options.clock.monotonic()
+    if (now >= this.#heldUntil || this.#steps.clockJumped(now)) this.#newEpoch()
     this.#steps.reset()
     this.#heldUntil = Math.max(this.#heldUntil, sentAt + this.#lifeMs * (1 - DRIFT))
   }

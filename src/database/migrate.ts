@@ -101,12 +101,17 @@ async function finishedMigrations({ query }: MigrationStep): Promise<ReadonlySet
   return new Set(rows.map((row) => row.migration_name))
 }
 
+async function readTime({ query }: MigrationStep): Promise<string> {
+  const [row] = await query<{ now: string }>('SELECT clock_timestamp()::text AS "now"', [])
+  return row?.now ?? ''
+}
+
 async function apply(
   session: MigrationSession,
   { name, script }: Migration,
   isFirst: boolean
 ): Promise<void> {
-  const started = new Date().toISOString()
+  const started = await session.transaction(readTime)
   const index = concurrentIndex(script)
   if (index !== null) {
     // An attempt that broke off leaves an index that is invalid, or one that is not recorded.

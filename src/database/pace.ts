@@ -18,10 +18,14 @@ export const ROWS: PaceOptions = { first: 500, min: 50, max: 2_000 }
 /**
  * Runs batch after batch, until one was not full.
  *
+ * @param now monotonic milliseconds
  * @returns how many rows there were
  */
-export async function inBatches(doBatch: (rows: number) => Promise<number>): Promise<number> {
-  const pace = new Pace(ROWS)
+export async function inBatches(
+  now: () => number,
+  doBatch: (rows: number) => Promise<number>
+): Promise<number> {
+  const pace = new Pace(ROWS, now)
   let done = 0
   for (;;) {
     const { result, size } = await pace.keep(doBatch)
@@ -37,13 +41,13 @@ export async function inBatches(doBatch: (rows: number) => Promise<number>): Pro
  */
 export class Pace {
   readonly #options: PaceOptions
-  readonly #nowMs: () => number
+  readonly #now: () => number
   size: number
 
-  /** @param nowMs a steady clock */
-  constructor(options: PaceOptions, nowMs: () => number = () => performance.now()) {
+  /** @param now monotonic milliseconds */
+  constructor(options: PaceOptions, now: () => number) {
     this.#options = options
-    this.#nowMs = nowMs
+    this.#now = now
     this.size = options.first
   }
 
@@ -58,14 +62,14 @@ export class Pace {
   async keep<T>(batch: (size: number) => Promise<T>): Promise<{ result: T; size: number }> {
     for (let tries = 1; ; tries++) {
       const { size } = this
-      const startedAt = this.#nowMs()
+      const startedAt = this.#now()
       try {
         const result = await keepFaults(() => batch(size))
-        this.#learn(size, this.#nowMs() - startedAt)
+        this.#learn(size, this.#now() - startedAt)
         return { result, size }
       } catch (error) {
         if (!isGivenUp(error) || tries === TRIES) return callStore(() => Promise.reject(error))
-        this.#learn(size, this.#nowMs() - startedAt)
+        this.#learn(size, this.#now() - startedAt)
       }
     }
   }

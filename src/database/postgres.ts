@@ -179,7 +179,7 @@ async function migrating<T>(
  * CONCURRENTLY waits in turn.
  */
 async function takeMigrationLock(holder: PoolClient): Promise<void> {
-  const deadline = performance.now() + MIGRATION_LOCK_WAIT_MS
+  const deadline = AbortSignal.timeout(MIGRATION_LOCK_WAIT_MS)
   for (;;) {
     await holder.query('BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0')
     const {
@@ -189,7 +189,7 @@ async function takeMigrationLock(holder: PoolClient): Promise<void> {
     )
     if (row?.taken) return
     await holder.query('ROLLBACK')
-    if (performance.now() > deadline)
+    if (deadline.aborted)
       throw new Error('another process has been migrating this database for two minutes')
     await sleep(MIGRATION_LOCK_POLL_MS)
   }

@@ -24,6 +24,8 @@ export interface AuthenticatorOptions {
   configured: ReadonlyMap<string, string[]>
   /** How long a copy may answer while the store is down. */
   ttlMs: number
+  /** A monotonic clock, in milliseconds. */
+  now: () => number
 }
 
 interface Snapshot {
@@ -67,7 +69,7 @@ export class GatewayAuthenticator {
 
   /** As `authenticate`, without I/O. False where only that can tell. */
   authenticateCached(id: string, hash: string): boolean {
-    const now = performance.now()
+    const now = this.#options.now()
     const age = now - this.#snapshot.readAt
     if (!this.#isKnown(id, hash, age) || (age >= FRESH_MS && now - this.#failedAt >= RETRY_MS))
       return false
@@ -81,7 +83,7 @@ export class GatewayAuthenticator {
   }
 
   async #ask(id: string, hash: string): Promise<boolean> {
-    const isKnown = this.#isKnown(id, hash, performance.now() - this.#snapshot.readAt)
+    const isKnown = this.#isKnown(id, hash, this.#options.now() - this.#snapshot.readAt)
     try {
       return accepts(await callStore(() => this.#read()), id, hash) && this.#note(id)
     } catch (error) {
@@ -98,7 +100,7 @@ export class GatewayAuthenticator {
   async flush(): Promise<void> {
     if (this.#uses.size === 0) return
     const noted = [...this.#uses]
-    const now = performance.now()
+    const now = this.#options.now()
     await touchGateways(
       this.#options.db,
       new Map(noted.map(([id, at]) => [id, Math.round(now - at)]))
@@ -109,7 +111,7 @@ export class GatewayAuthenticator {
   }
 
   #note(id: string): true {
-    this.#uses.set(id, performance.now())
+    this.#uses.set(id, this.#options.now())
     return true
   }
 
@@ -121,10 +123,10 @@ export class GatewayAuthenticator {
 
   async #readNext(): Promise<Snapshot> {
     await this.#running?.catch(() => {}) // its error belongs to the callers that waited for it
-    const wait = this.#beganAt + PACE_MS - performance.now()
+    const wait = this.#beganAt + PACE_MS - this.#options.now()
     if (wait > 0) await sleep(wait, undefined, { ref: false })
     this.#next = null
-    this.#beganAt = performance.now()
+    this.#beganAt = this.#options.now()
     this.#running = this.#load(this.#beganAt)
     return this.#running
   }
@@ -142,7 +144,7 @@ export class GatewayAuthenticator {
       this.#failedAt = -Infinity
       return this.#snapshot
     } catch (error) {
-      this.#failedAt = performance.now()
+      this.#failedAt = this.#options.now()
       throw error
     }
   }

@@ -29,7 +29,7 @@ export interface AuthOpenOptions {
 
 /** Opens better-auth and the token plane. */
 export async function openAuth(
-  { prisma, keys, counters, activity, failedAttempts }: Store,
+  { prisma, keys, counters, activity, failedAttempts, clock }: Store,
   { caches, accessTokens, reader, thinning, revoker, erasures }: Checks,
   { config, prefix, events }: AuthOpenOptions
 ): Promise<SignIn> {
@@ -44,6 +44,7 @@ export async function openAuth(
     confirmation,
     thinning,
     erasures,
+    clock,
     flushUses: () => activity.flush(),
     onMessage: (level, message, details) =>
       level === 'error' ? events.onError(message, details) : events.onDebug(message)
@@ -75,7 +76,7 @@ export async function openAuth(
     }),
     devices: new Devices(keys.all.map(({ device }) => device)),
     refusedOrigins: new RefusedOrigins({
-      now: () => performance.now(),
+      now: clock.monotonic,
       onRefused: (message) => events.onWarning(message, null)
     })
   }

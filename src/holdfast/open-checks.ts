@@ -44,7 +44,7 @@ export interface ChecksOptions {
 
 /** Opens the caches, and the connections to Redis. It does not wait for them. */
 export function openSessionCaches(
-  { database, keys, counters }: Store,
+  { database, keys, counters, clock }: Store,
   { config, events, serves }: Pick<ChecksOptions, 'config' | 'events' | 'serves'>
 ): Caches {
   return openCaches({
@@ -53,6 +53,7 @@ export function openSessionCaches(
     database,
     serves,
     counters,
+    clock,
     events: {
       onRedisLost: (error) =>
         events.onWarning('Redis does not answer: sessions are read from the store', error),
@@ -64,7 +65,7 @@ export function openSessionCaches(
 
 /** Makes the services that read through the caches, without I/O. */
 export function openChecks(
-  { prisma, keys, counters, activity }: Store,
+  { prisma, keys, counters, activity, clock }: Store,
   caches: Caches,
   { config, prefix, lifecycle }: Pick<ChecksOptions, 'config' | 'prefix' | 'lifecycle'>
 ): Checks {
@@ -77,30 +78,31 @@ export function openChecks(
     prisma,
     keys,
     parties,
-    now: () => performance.now(),
+    now: clock.monotonic,
     onForgotten: () => accessTokens.forget()
   })
   const accessTokens: AccessTokens = new AccessTokens({
     keys: signingKeys,
     parties,
     ttlSeconds: config.accessTokenTtlSeconds,
-    now: () => Date.now()
+    now: clock.now
   })
   const reader = new SessionChecker({
     cache,
     secrets: keys.all.map(({ auth }) => auth),
     accessTokens,
     activity,
-    counters
+    counters,
+    now: clock.monotonic
   })
-  const thinning = new Thinning(prisma, confirmation)
+  const thinning = new Thinning(prisma, confirmation, clock.monotonic)
   const revoker = new Revoker(prisma, confirmation, thinning)
   const forgetters: Checks['forgetters'] = new Set()
   const erasures = new Erasures({
     prisma,
     hashesOf: (name) => hashNameWithEach(keys.all, name),
     accountKey,
-    now: () => performance.now(),
+    now: clock.monotonic,
     async forgetCounts(counts) {
       for (const forget of forgetters) forget(counts)
       if (redis && lifecycle.storeId !== null) await forgetCounts(redis, lifecycle.storeId, counts)

@@ -1,4 +1,5 @@
 import { FailedAttempts } from '../account/failed-attempts.js'
+import type { Clock } from '../clock.js'
 import type { Config, StoreConfig } from '../config.js'
 import { Counters } from '../counters.js'
 import type { Database, PrismaClient } from '../database/database.js'
@@ -10,8 +11,9 @@ import { deriveKeys, keptSecret, type Keys } from '../secrets/keys.js'
 import { Activity } from '../session/activity.js'
 import type { Events } from './events.js'
 
-/** The database, its keys, and what is noted in memory and written later. */
+/** The database, its keys, the clock, and what is noted in memory and written later. */
 export interface Store {
+  clock: Clock
   database: Database
   prisma: PrismaClient
   keys: Keys
@@ -21,18 +23,17 @@ export interface Store {
   gateways: GatewayAuthenticator
 }
 
-const monotonic = () => performance.now()
-
 /**
  * Opens the database, and derives the keys.
  *
  * @throws ConfigError where that cannot work
  */
-export async function openStore(config: Config, events: Events): Promise<Store> {
+export async function openStore(config: Config, events: Events, clock: Clock): Promise<Store> {
   const database = await openDatabase(config, events)
   try {
     const { prisma } = database
     return {
+      clock,
       database,
       prisma,
       keys: deriveKeys(config.authSecret ?? keptSecret(config.dataDir), config.authSecretPrevious),
@@ -40,13 +41,14 @@ export async function openStore(config: Config, events: Events): Promise<Store> 
       activity: new Activity({
         db: prisma,
         idleTtlSeconds: config.sessionIdleTtlSeconds,
-        now: monotonic
+        now: clock.monotonic
       }),
-      failedAttempts: new FailedAttempts({ prisma, now: monotonic }),
+      failedAttempts: new FailedAttempts({ prisma, now: clock.monotonic }),
       gateways: new GatewayAuthenticator({
         db: prisma,
         configured: parseGatewayClients(config.gatewayClients) ?? new Map(),
-        ttlMs: config.cacheTtlSeconds * 1000
+        ttlMs: config.cacheTtlSeconds * 1000,
+        now: clock.monotonic
       })
     }
   } catch (error) {

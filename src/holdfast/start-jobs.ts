@@ -70,7 +70,7 @@ export function startJobs(
 }
 
 function storeDuties(
-  { prisma, activity, failedAttempts, gateways }: Store,
+  { prisma, activity, failedAttempts, gateways, clock }: Store,
   config: Config
 ): Duty[] {
   return [
@@ -93,8 +93,8 @@ function storeDuties(
       everyMs: RETENTION_MS,
       firstMs: FIRST_RETENTION_MS,
       run: async () => {
-        await purgeEnded(prisma, config.sessionRetentionSeconds)
-        await purgeAccountEvents(prisma, config.accountEventRetentionSeconds)
+        await purgeEnded(prisma, config.sessionRetentionSeconds, { now: clock.monotonic })
+        await purgeAccountEvents(prisma, config.accountEventRetentionSeconds, clock.monotonic)
       },
       failure: 'ended sessions and old events could not be removed'
     }

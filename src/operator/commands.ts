@@ -1,6 +1,7 @@
 import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings'
 import { actingAsOperator } from '../account/origin.js'
 import { purgeAccountEvents } from '../account/store.js'
+import { systemClock } from '../clock.js'
 import type { ControlRequest } from './control-socket.js'
 import { AppError } from '../errors.js'
 import { eventOperations } from './event-commands.js'
@@ -132,12 +133,14 @@ export const operations: Record<string, Operation> = {
     async ({ prisma, config }, _args, _options, { onProgress }) => {
       const total = await countEnded(prisma, config.sessionRetentionSeconds)
       onProgress(0, total)
-      const removed = await purgeEnded(prisma, config.sessionRetentionSeconds, (removed) =>
-        onProgress(removed, total)
-      )
+      const now = systemClock.monotonic
+      const removed = await purgeEnded(prisma, config.sessionRetentionSeconds, {
+        now,
+        onRemoved: (done) => onProgress(done, total)
+      })
       return {
         removed,
-        removedEvents: await purgeAccountEvents(prisma, config.accountEventRetentionSeconds)
+        removedEvents: await purgeAccountEvents(prisma, config.accountEventRetentionSeconds, now)
       }
     }
   )

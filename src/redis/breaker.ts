@@ -33,7 +33,7 @@ export class Breaker {
   #probing = false
 
   /** @param now monotonic milliseconds */
-  constructor(now: () => number = () => performance.now()) {
+  constructor(now: () => number) {
     this.#now = now
   }
 

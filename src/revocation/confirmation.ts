@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../clock.js'
 import type { Queryable } from '../database/database.js'
 import type { DatabaseClock } from '../cluster/database-clock.js'
 import type { NodeLease } from '../cluster/node-lease.js'
@@ -46,7 +47,8 @@ export interface ConfirmationOptions {
   /**
    * Takes note of the database's time with each round of the tail. Copies in Redis are aged by it.
    */
-  clock: DatabaseClock
+  databaseClock: DatabaseClock
+  clock: Clock
 }
 
 /**
@@ -92,17 +94,17 @@ export class Confirmation {
   async #timed(own: readonly Change[], others: readonly Change[]): Promise<Date | null> {
     const changes = join(own, others)
     if (changes.length === 0) return null
-    const { counters } = this.#options
+    const { counters, clock } = this.#options
     for (const { reason } of own) if (reason !== null) counters.revoked(reason)
-    const began = performance.now()
+    const began = clock.monotonic()
     const effectiveBy = await this.#confirm(changes)
-    counters.onConfirmed(performance.now() - began, effectiveBy ? 'pending' : 'confirmed')
+    counters.onConfirmed(clock.monotonic() - began, effectiveBy ? 'pending' : 'confirmed')
     return effectiveBy
   }
 
   async #confirm(changes: readonly Change[]): Promise<Date | null> {
-    const { cache, alone, shared, ttlMs, db } = this.#options
-    const effectiveBy = new Date(Date.now() + ttlMs + MARGIN_MS)
+    const { cache, alone, shared, ttlMs, db, clock } = this.#options
+    const effectiveBy = new Date(clock.now() + ttlMs + MARGIN_MS)
     cache.invalidate(changes)
     if (alone) return null
     try {
@@ -154,16 +156,16 @@ export class Confirmation {
    * one round of the tail.
    */
   async tail(): Promise<void> {
-    const { db, shared, cache, ttlMs, clock } = this.#options
-    const now = performance.now()
+    const { db, shared, cache, ttlMs, clock, databaseClock } = this.#options
+    const now = clock.monotonic()
     const { next, now: time } = await tailOutbox(db, this.#tailFrom, async (rows) => {
       const fresh = rows.filter((row) => !this.#tailed.has(row.id))
       cache.invalidate(fresh)
-      const invalidatedAt = performance.now()
+      const invalidatedAt = clock.monotonic()
       if (shared) await this.#writeAll(fresh, shared)
       for (const row of fresh) this.#tailed.set(row.id, invalidatedAt)
     })
-    if (time) clock.note(time, now)
+    if (time) databaseClock.note(time, now)
     this.caughtUp = true
     this.#tailFrom = next // only now: a change that could not be applied is read again
     for (const [id, at] of this.#tailed) {
@@ -194,12 +196,13 @@ export class Confirmation {
   }
 
   async #waitForRelay(changes: readonly Change[]): Promise<boolean> {
-    const deadline = performance.now() + RELAY_WAIT_MS
-    await releaseClaims(this.#options.db, changes).catch(() => {}) // the claims expire without it
-    while (performance.now() < deadline) {
+    const { db, clock } = this.#options
+    const deadline = clock.monotonic() + RELAY_WAIT_MS
+    await releaseClaims(db, changes).catch(() => {}) // the claims expire without it
+    while (clock.monotonic() < deadline) {
       await sleep(RELAY_POLL_MS)
       const open = await findUnconfirmed(
-        this.#options.db,
+        db,
         changes.map((change) => change.sessionId)
       ).catch(() => null)
       if (open?.length === 0) return true

@@ -38,10 +38,13 @@ export interface ThinnedOut {
 export class Thinning {
   readonly #prisma: PrismaClient
   readonly #confirmation: Confirmation
+  readonly #now: () => number
 
-  constructor(prisma: PrismaClient, confirmation: Confirmation) {
+  /** @param now monotonic milliseconds */
+  constructor(prisma: PrismaClient, confirmation: Confirmation, now: () => number) {
     this.#prisma = prisma
     this.#confirmation = confirmation
+    this.#now = now
   }
 
   /**
@@ -52,7 +55,7 @@ export class Thinning {
     const unconfirmed: string[] = []
     let count = 0
     let confirming = Promise.resolve()
-    const pace = new Pace(BATCH)
+    const pace = new Pace(BATCH, this.#now)
     let few = ONE_STATEMENT
     for (;;) {
       const { result: changes } = await pace.keep((size) =>

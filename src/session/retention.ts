@@ -32,22 +32,28 @@ export async function countEnded(db: Queryable, retentionSeconds: number): Promi
   return row?.count ?? 0
 }
 
+export interface PurgeOptions {
+  /** A monotonic clock, in milliseconds. */
+  now: () => number
+  /** Called after each batch with the number of sessions removed so far. */
+  onRemoved?: (removed: number) => void
+}
+
 /**
  * Removes what is older than `retentionSeconds`: ended sessions, each after its events; events of
  * live sessions, except their first; and challenges and retired signing keys that have expired.
  * Every statement has a bound, however much there is. Several nodes may run it at once: each skips
  * the rows that another holds.
  *
- * @param onRemoved called after each batch with the number of sessions removed so far
  * @returns how many sessions were removed
  */
 export async function purgeEnded(
   db: Queryable,
   retentionSeconds: number,
-  onRemoved: (removed: number) => void = () => {}
+  { now, onRemoved = () => {} }: PurgeOptions
 ): Promise<number> {
-  const pace = new Pace(ROWS)
-  const sessionPace = new Pace(SESSION_BATCH)
+  const pace = new Pace(ROWS, now)
+  const sessionPace = new Pace(SESSION_BATCH, now)
   let removed = 0
   for (;;) {
     const ids = await findEnded(db, retentionSeconds)
@@ -58,8 +64,9 @@ export async function purgeEnded(
     onRemoved(removed)
     if (events + sessions === 0) break // another node holds them
   }
-  await purgeRoutineEvents(db, retentionSeconds)
+  await purgeRoutineEvents(db, retentionSeconds, now)
   await inBatches(
+    now,
     (rows) => db.$executeRaw`
     DELETE FROM "verification" WHERE ctid = ANY(ARRAY(
       SELECT ctid FROM "verification" WHERE "expiresAt" < statement_timestamp() ORDER BY "expiresAt" LIMIT ${rows} FOR UPDATE SKIP LOCKED))`
@@ -145,12 +152,16 @@ async function purgeSessions(
  * at each refresh, go at any age. The types are literals and not parameters, so that PostgreSQL can
  * use its partial index of such events.
  */
-async function purgeRoutineEvents(db: Queryable, retentionSeconds: number): Promise<void> {
+async function purgeRoutineEvents(
+  db: Queryable,
+  retentionSeconds: number,
+  now: () => number
+): Promise<void> {
   for (const type of ['refresh_replayed', 'refresh_reused', 'new_network']) {
     const routine = Prisma.sql`"type" = ${Prisma.raw(`'${type}'`)} AND "at" < ${cutoff(retentionSeconds)}`
-    await inBatches((rows) => purgeEvents(db, routine, rows))
+    await inBatches(now, (rows) => purgeEvents(db, routine, rows))
   }
-  await inBatches((rows) => purgeEvents(db, Prisma.sql`"type" = 'refreshed'`, rows))
+  await inBatches(now, (rows) => purgeEvents(db, Prisma.sql`"type" = 'refreshed'`, rows))
 }
 
 /**

@@ -103,13 +103,15 @@ const TRUST_MIN_MS = 86_400_000
 /**
  * Makes room for a new challenge or trusted device by deleting the oldest of that kind. This bounds
  * what `dropPendingFactors` has to delete.
+ *
+ * @param livesMs how long the new one lives, which tells its kind
  */
 export async function dropOldestPendingFactors(
   db: Queryable,
   userId: string,
-  expiresAt: Date
+  livesMs: number
 ): Promise<void> {
-  const isTrust = expiresAt.getTime() - Date.now() > TRUST_MIN_MS
+  const isTrust = livesMs > TRUST_MIN_MS
   await db.$executeRaw`
     DELETE FROM "verification" WHERE "id" IN (
       SELECT "id" FROM "verification" WHERE "value" = ${userId} AND ("expiresAt" > "createdAt" + interval '1 day') = ${isTrust}

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
+import { systemClock } from '../../src/clock.js'
 import { FailedAttempts, ROWS_OF_WINDOW } from '../../src/account/failed-attempts.js'
 import { hashName } from '../../src/account/name-hash.js'
 import { eraseAccountEvents } from '../../src/account/store.js'
@@ -437,8 +438,12 @@ t.test('O15: erasing a person keeps what happened and drops what names them', as
   await browser.post('/api/auth/admin/remove-user', { userId: ada.id })
   const before = await findAccountEvents(running, { userId: ada.id })
   const hash = hashName(deriveKeys(running.options.authSecret ?? authSecret).eventNames, ada.email)
-  t.ok((await eraseAccountEvents(prisma, ada.id, [hash])) > 0)
-  t.equal(await eraseAccountEvents(prisma, ada.id, [hash]), 0, 'there is nothing left to erase')
+  t.ok((await eraseAccountEvents(prisma, ada.id, [hash], systemClock.monotonic)) > 0)
+  t.equal(
+    await eraseAccountEvents(prisma, ada.id, [hash], systemClock.monotonic),
+    0,
+    'there is nothing left to erase'
+  )
   const after = await findAccountEvents(running, { userId: ada.id })
   t.strictSame(factsOf(after), factsOf(before))
   t.strictSame(
@@ -455,7 +460,7 @@ t.test('O15: erasing a person keeps what happened and drops what names them', as
     "the administrator's",
     'from where somebody else acted is told still'
   )
-  await eraseAccountEvents(prisma, admin.id)
+  await eraseAccountEvents(prisma, admin.id, [], systemClock.monotonic)
   t.strictSame(
     (await findAccountEvents(running, { userId: ada.id })).map(
       ({ userAgent, ipAddress }) => userAgent ?? ipAddress

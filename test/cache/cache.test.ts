@@ -1,4 +1,5 @@
 import t from 'tap'
+import { systemClock } from '../../src/clock.js'
 import { Counters } from '../../src/counters.js'
 import { DatabaseClock } from '../../src/cluster/database-clock.js'
 import { decodeCopy, encodeRecord, encodeUnknown } from '../../src/cache/session-codec.js'
@@ -245,7 +246,8 @@ t.test('a put replaces an older local copy for the time it has left, and makes n
     shared: null,
     ttlMs: 60_000,
     counters: new Counters(),
-    clock: new DatabaseClock(),
+    clock: systemClock,
+    databaseClock: new DatabaseClock(systemClock),
     onWarning: () => {}
   })
   const shown = () => local.find(ada.sessionId, performance.now())

@@ -16,6 +16,7 @@ import {
   type Person,
   type Running
 } from '../support/server.js'
+import { TestClock } from '../support/clock.js'
 import { counting } from '../support/count.js'
 import { until } from '../support/poll.js'
 
@@ -85,37 +86,43 @@ t.test(
 )
 
 t.test("S9: the database's clock is known within bounds that all answers agree on", async (t) => {
-  const clock = new DatabaseClock()
-  t.equal(clock.latest(performance.now()), null)
-  const ahead = 3_600_000
-  const there = () => new Date(Date.now() + ahead)
-  const sentAt = performance.now()
-  clock.note(there(), sentAt - 500)
-  const loose = clock.latest(performance.now()) ?? 0
-  t.ok(
-    loose >= there().getTime() + 490,
-    'whoever waited for an answer does not know when it was given'
-  )
-  clock.note(there(), performance.now())
-  const [earliest, latest] = [
-    clock.earliest(performance.now()) ?? 0,
-    clock.latest(performance.now()) ?? 0
-  ]
-  const now = there().getTime()
-  t.ok(
-    earliest <= now + 1 && now - 100 < earliest && latest >= now - 1 && latest < now + 100,
-    `${earliest - now} ${latest - now}`
-  )
-  clock.note(there(), performance.now() - 500)
-  t.ok(
-    (clock.latest(performance.now()) ?? 0) < there().getTime() + 100,
-    'a slow answer makes nothing worse'
-  )
-  clock.note(new Date(), performance.now())
-  t.ok(
-    Math.abs((clock.latest(performance.now()) ?? 0) - Date.now()) < 100,
-    'a clock that was set is believed'
-  )
+  const clock = new TestClock()
+  const database = new DatabaseClock(clock)
+  const aheadMs = 3_600_000
+  const note = (tookMs: number, ahead = aheadMs) =>
+    database.note(new Date(clock.now() + ahead), clock.monotonic() - tookMs)
+  /** The bounds, less what the database's clock shows. */
+  const bounds = (ahead = aheadMs) =>
+    [database.earliest(clock.monotonic()), database.latest(clock.monotonic())].map((bound) =>
+      bound === null ? null : Math.round(bound - clock.now() - ahead)
+    )
+  t.strictSame(bounds(), [null, null], 'before the first answer')
+  note(500)
+  t.strictSame(bounds(), [0, 501], 'a late answer may be as old as its question')
+  note(0)
+  t.strictSame(bounds(), [0, 1])
+  note(500)
+  t.strictSame(bounds(), [0, 1], 'a slow answer makes nothing worse')
+  clock.advance(1_000)
+  t.strictSame(bounds(), [-50, 51], 'clocks drift')
+  note(0, 0)
+  t.strictSame(bounds(0), [0, 1], 'a clock that was set is believed')
+})
+
+t.test("S9: the database's clock is unknown once this machine's was set", async (t) => {
+  for (const [ms, isKnown] of [
+    [100, true],
+    [101, false],
+    [-101, false]
+  ] as const) {
+    const clock = new TestClock()
+    const database = new DatabaseClock(clock)
+    database.note(new Date(), clock.monotonic())
+    clock.set(ms)
+    t.equal(database.latest(clock.monotonic()) !== null, isKnown, `${ms} ms`)
+    database.note(new Date(), clock.monotonic())
+    t.not(database.latest(clock.monotonic()), null, 'until the next answer')
+  }
 })
 
 /** Reads and writes a session's entry as an attacker who can write to Redis. */

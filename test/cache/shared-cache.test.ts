@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
+import { systemClock } from '../../src/clock.js'
 import { deriveKeys } from '../../src/secrets/keys.js'
 import { Breaker } from '../../src/redis/breaker.js'
 import { CopyMac } from '../../src/cache/copy-mac.js'
@@ -24,7 +25,7 @@ t.test(
     const redis = connectRedis(redisUrl, { enableOfflineQueue: true })
     t.teardown(() => redis.disconnect())
     const [namespace, id] = [randomUUID(), randomUUID()]
-    const cache = new SharedCache(redis, new Breaker(), mac)
+    const cache = new SharedCache(redis, new Breaker(systemClock.monotonic), mac)
     cache.namespace = namespace
     const key = `holdfast:${namespace}:{${id}}:session`
     t.equal(await cache.put(id, 2, 'two', ''), false, 'there is none')
@@ -69,7 +70,7 @@ t.test('a copy from another history is no hit, whatever the lease says', { skip 
   const redis = connectRedis(redisUrl, { enableOfflineQueue: true })
   t.teardown(() => redis.disconnect())
   const [namespace, id] = [randomUUID(), randomUUID()]
-  const cache = new SharedCache(redis, new Breaker(), mac)
+  const cache = new SharedCache(redis, new Breaker(systemClock.monotonic), mac)
   cache.namespace = namespace
   const lease = await read(cache, id, '')
   if (lease.kind !== 'lease') throw new Error(lease.kind)
@@ -93,7 +94,7 @@ t.test('where Redis has no room for more, what it has answers', { skip }, async 
   t.teardown(() => server.stop())
   const redis = connectRedis(server.url, { enableOfflineQueue: true })
   t.teardown(() => redis.disconnect())
-  const cache = new SharedCache(redis, new Breaker(), mac)
+  const cache = new SharedCache(redis, new Breaker(systemClock.monotonic), mac)
   cache.namespace = 'a'
   const lease = await read(cache, 'known', '')
   if (lease.kind !== 'lease') throw new Error(lease.kind)
@@ -110,7 +111,7 @@ t.test('where Redis has no room for more, what it has answers', { skip }, async 
 t.test('more than Redis should do in one go is cut into pieces', { skip }, async (t) => {
   const redis = connectRedis(redisUrl, { enableOfflineQueue: true })
   t.teardown(() => redis.disconnect())
-  const cache = new SharedCache(redis, new Breaker(), mac)
+  const cache = new SharedCache(redis, new Breaker(systemClock.monotonic), mac)
   cache.namespace = randomUUID()
   const ids = Array.from({ length: 1_001 }, (_, i) => `session ${i}`)
   const leases = await cache.readAll(ids, '')

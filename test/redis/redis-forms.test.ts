@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { systemClock } from '../../src/clock.js'
 import { deriveKeys } from '../../src/secrets/keys.js'
 import { Breaker } from '../../src/redis/breaker.js'
 import { CopyMac } from '../../src/cache/copy-mac.js'
@@ -212,7 +213,11 @@ async function shardsAnswerAlone(
   const redis = connectRedis(redisUrl)
   t.teardown(() => redis.disconnect())
   await until('the cluster to be reached', () => redis.status === 'ready')
-  const cache = new SharedCache(redis, new Breaker(), new CopyMac(deriveKeys(randomUUID()).all))
+  const cache = new SharedCache(
+    redis,
+    new Breaker(systemClock.monotonic),
+    new CopyMac(deriveKeys(randomUUID()).all)
+  )
   cache.namespace = randomUUID()
   const ids = Array.from({ length: 12 }, () => randomUUID())
   const fills = (await cache.readAll(ids, '')).flatMap((lease, i) =>

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
+import { systemClock } from '../../src/clock.js'
 import { withTransaction } from '../../src/database/transaction.js'
 import { Activity } from '../../src/session/activity.js'
 import { purgeEnded } from '../../src/session/retention.js'
@@ -471,8 +472,11 @@ t.test('retention removes what ended long ago, once, and nothing else', async (t
     INSERT INTO "session" ("id", "token", "userId", "expiresAt", "absoluteExpiresAt")
     SELECT 'old-' || n, 'old-' || n, ${alive.id}, clock_timestamp() - interval '2 hours', clock_timestamp() FROM generate_series(1, 2500) n`
   await prisma.$executeRaw`INSERT INTO "session_event" ("sessionId", "userId", "type") SELECT 'old-' || n, ${alive.id}, 'created' FROM generate_series(1, 2500) n`
-  const removed = await Promise.all([purgeEnded(prisma, 3_600), purgeEnded(prisma, 3_600)])
-  const rest = await purgeEnded(prisma, 3_600)
+  const removed = await Promise.all([
+    purgeEnded(prisma, 3_600, { now: systemClock.monotonic }),
+    purgeEnded(prisma, 3_600, { now: systemClock.monotonic })
+  ])
+  const rest = await purgeEnded(prisma, 3_600, { now: systemClock.monotonic })
   t.equal(
     removed[0] + removed[1] + rest,
     2_503,

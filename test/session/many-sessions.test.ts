@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
+import { systemClock } from '../../src/clock.js'
 import { countEnded, purgeEnded } from '../../src/session/retention.js'
 import { Pace } from '../../src/database/pace.js'
 import { toNetwork } from '../../src/network.js'
@@ -209,7 +210,7 @@ t.test('S4: retention ends, however many events ended sessions have', async (t) 
   })
   await pileEvents(ada.id, events, 'refreshed')
   t.equal(await countEnded(prisma, RETENTION_SECONDS), sessions)
-  t.equal(await purgeEnded(prisma, RETENTION_SECONDS), sessions)
+  t.equal(await purgeEnded(prisma, RETENTION_SECONDS, { now: systemClock.monotonic }), sessions)
   t.equal(
     await prisma.sessionEvent.count({
       where: { sessionId: { gte: idOf(1), lte: idOf(sessions) } }
@@ -232,7 +233,7 @@ t.test(
       running,
       `INSERT INTO "session_event" ("sessionId", "userId", "type") VALUES ('${idOf(1)}', '${ada.id}', 'new_network')`
     )
-    await purgeEnded(prisma, RETENTION_SECONDS)
+    await purgeEnded(prisma, RETENTION_SECONDS, { now: systemClock.monotonic })
     t.strictSame((await typesOf(idOf(1))).toSorted(), ['created null', 'new_network null'])
   }
 )
@@ -254,7 +255,7 @@ t.test(
       'looks for a proof'
     )
     t.equal(await prisma.verification.count({ where: { id: 'expired' } }), 1)
-    await purgeEnded(prisma, RETENTION_SECONDS)
+    await purgeEnded(prisma, RETENTION_SECONDS, { now: systemClock.monotonic })
     t.equal(await prisma.verification.count({ where: { id: 'expired' } }), 0)
   }
 )
@@ -267,7 +268,7 @@ t.test('S4: proofs and confirmed changes are removed in batches', async (t) => {
   await prisma.verification.create({
     data: { id: 'kept', identifier: 'v', value: 'v', expiresAt: new Date(Date.now() + 60_000) }
   })
-  await purgeEnded(prisma, RETENTION_SECONDS)
+  await purgeEnded(prisma, RETENTION_SECONDS, { now: systemClock.monotonic })
   t.strictSame(
     (await prisma.verification.findMany({ where: { identifier: 'v' } })).map(({ id }) => id),
     ['kept']

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
 import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import t from 'tap'
+import { systemClock } from '../../src/clock.js'
 import { deriveKeys } from '../../src/secrets/keys.js'
 import { LONGEST_ACCESS_TOKEN_SECONDS } from '../../src/limits.js'
 import { resolveConfig } from '../../src/config.js'
@@ -183,7 +184,7 @@ t.test(
     await ring.read()
     t.notOk(ring.published().keys.some(({ kid }) => kid === old.kid))
     t.equal(await ring.find(old.kid), null)
-    await purgeEnded(prisma, 3_600)
+    await purgeEnded(prisma, 3_600, { now: systemClock.monotonic })
     t.equal(await prisma.signingKey.count(), 2, 'retention removes it')
   }
 )
