@@ -1,5 +1,6 @@
-// The walls of the house: which room may import which, types included. Run it by `npm run lint`.
-// A room is a folder or a file. It may import what stands below it in this list, and nothing above.
+// The walls of the house, checked by `npm run lint`. A room is a folder or a file. It may import what
+// stands below it in this list, types included, and nothing above. What decides reads no clock: one is
+// passed to it.
 import { readFileSync, readdirSync } from 'node:fs'
 import { dirname, join, normalize, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -56,6 +57,24 @@ export const rooms = [
   'src/'
 ]
 
+/** Who may read the machine's clock: programs, the edges of HTTP, and what opens the rooms. */
+const clockReaders = [
+  'src/clock.ts',
+  'src/cli/',
+  'src/server/',
+  'src/operator/',
+  'src/holdfast.ts',
+  'plugins/',
+  // What better-auth compares is on the clock that better-auth reads.
+  'src/auth/better-auth-clock.ts',
+  // One queue for the process.
+  'src/auth/password.ts'
+]
+
+/** A direct read of a clock, and the name of the clock that makes one. */
+const CLOCK_READ =
+  /\bDate\.now\b|\bnew Date(?:\(\)|(?!\s*\())|(?<!new )\bDate\(|\bperformance\.(?:now|timeOrigin)\b|\bhrtime\b|\bsystemClock\b/
+
 const roomOf = (path) => rooms.findIndex((room) => path.startsWith(room))
 
 /**
@@ -78,6 +97,26 @@ export function findBrokenWalls(files) {
   return broken
 }
 
+/**
+ * Finds the lines that read a clock where one should be passed in.
+ *
+ * @param {Map<string, string>} files texts by path
+ * @returns {string[]} what is wrong, a line for each
+ */
+export function findClockReads(files) {
+  return [...files].flatMap(([path, text]) =>
+    clockReaders.some((reader) => path.startsWith(reader))
+      ? []
+      : text
+          .split('\n')
+          .flatMap((line, i) =>
+            CLOCK_READ.test(line)
+              ? [`${path}:${i + 1} reads a clock, which should be passed in (src/clock.ts)`]
+              : []
+          )
+  )
+}
+
 /** Reads every module of the product below a folder. */
 export function readModules(root) {
   const paths = ['src', 'plugins'].flatMap((folder) =>
@@ -89,7 +128,8 @@ export function readModules(root) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const broken = findBrokenWalls(readModules('.'))
+  const files = readModules('.')
+  const broken = [...findBrokenWalls(files), ...findClockReads(files)]
   for (const line of broken) process.stderr.write(`${line}\n`)
   if (broken.length > 0) process.exitCode = 1
 }

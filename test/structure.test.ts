@@ -3,11 +3,12 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { planned } from './plan.js'
 
-const { findBrokenWalls, readModules, rooms } = (await import(
+const { findBrokenWalls, findClockReads, readModules, rooms } = (await import(
   new URL('../../.ci/rooms.mjs', import.meta.url).href
 )) as {
   rooms: readonly string[]
   findBrokenWalls: (files: ReadonlyMap<string, string>) => string[]
+  findClockReads: (files: ReadonlyMap<string, string>) => string[]
   readModules: (root: string) => Map<string, string>
 }
 const files = readModules(fileURLToPath(new URL('../../', import.meta.url)))
@@ -43,6 +44,40 @@ t.test('a planted import into the room above is found, for each room and each ki
       `import '${target}'`
     ])
       t.equal(findBrokenWalls(new Map([[path, statement]])).length, 1, `${room}: ${statement}`)
+  }
+})
+
+t.test('what decides reads no clock that was not passed to it', async (t) => {
+  t.strictSame(findClockReads(files), [])
+})
+
+t.test('a planted read of a clock is found, in rooms that decide and for each kind', async (t) => {
+  const reads = [
+    'const now = Date.now()',
+    'constructor(now = Date.now) {',
+    'const now = new Date()',
+    'const now = new Date',
+    'const now = Date()',
+    'const now = performance.now()',
+    'const now = process.hrtime.bigint()',
+    "import { systemClock } from '../clock.js'"
+  ]
+  const allowed = [
+    'const then = new Date(time)',
+    'const then = new Date(\n  time\n)',
+    "import type { Clock } from '../clock.js'",
+    'at: Date'
+  ]
+  const found = (path: string, line: string) => findClockReads(new Map([[path, line]])).length
+  const decides = rooms.filter(
+    (room) =>
+      room.startsWith('src/') &&
+      !['src/cli/', 'src/server/', 'src/operator/', 'src/holdfast.ts'].includes(room)
+  )
+  t.ok(decides.length > 10)
+  for (const path of decides.map(pathIn)) {
+    for (const line of reads) t.equal(found(path, line), 1, `${path}: ${line}`)
+    for (const line of allowed) t.equal(found(path, line), 0, `${path}: ${line}`)
   }
 })
 

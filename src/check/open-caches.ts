@@ -199,7 +199,7 @@ export function openCaches({
           sleep(CONNECT_WAIT_MS, undefined, { ref: false })
         ])
     },
-    purgeOutbox: () => purgeOutbox(db, 2 * ttlMs, { confirmed: !embedded }),
+    purgeOutbox: () => purgeOutbox(db, 2 * ttlMs, clock.monotonic, { confirmed: !embedded }),
     async close() {
       await lease?.stop()
       await registration?.stop()

@@ -186,21 +186,24 @@ export async function tailOutbox(
  *
  * @param confirmed whether only confirmed rows may go; false for a process that is alone on its
  *   store
+ * @param now monotonic milliseconds, for the size of batches
  */
 export async function purgeOutbox(
   db: Queryable,
   keepMs: number,
+  now: () => number,
   { confirmed }: { confirmed: boolean }
 ): Promise<void> {
   const old = Prisma.sql`statement_timestamp() - ${keepMs}::int * interval '1 millisecond'`
   // Each by the index on "doneAt", "createdAt". A row is never confirmed before it was created, so
   // the second condition loses none.
-  await purgeWhere(db, Prisma.sql`"doneAt" < ${old} AND "createdAt" < ${old}`)
-  if (!confirmed) await purgeWhere(db, Prisma.sql`"doneAt" IS NULL AND "createdAt" < ${old}`)
+  await purgeWhere(db, now, Prisma.sql`"doneAt" < ${old} AND "createdAt" < ${old}`)
+  if (!confirmed) await purgeWhere(db, now, Prisma.sql`"doneAt" IS NULL AND "createdAt" < ${old}`)
 }
 
-async function purgeWhere(db: Queryable, removable: Prisma.Sql): Promise<void> {
+async function purgeWhere(db: Queryable, now: () => number, removable: Prisma.Sql): Promise<void> {
   await inBatches(
+    now,
     (rows) => db.$executeRaw`
       DELETE FROM "outbox" WHERE ctid = ANY(ARRAY(SELECT ctid FROM "outbox" WHERE ${removable} LIMIT ${rows} FOR UPDATE SKIP LOCKED))`
   )
