@@ -120,6 +120,31 @@ const answers: Record<string, Schema> = {
     }),
     required: ['success', 'erased']
   },
+  '/admin/find-users': {
+    ...object({
+      users: {
+        type: 'array',
+        items: {
+          ...object({
+            id: { type: 'string' },
+            email: { type: 'string' },
+            name: { type: 'string' },
+            emailVerified: { type: 'boolean' },
+            roles: { type: 'array', items: { type: 'string' } },
+            banned: { type: 'boolean' },
+            secondFactor: { type: 'boolean' },
+            createdAt: { type: 'string', format: 'date-time' }
+          })
+        }
+      },
+      next: {
+        type: ['string', 'null'],
+        description:
+          'For `after`: where the list goes on; null at its end. A page may be short, or empty, and still have a next one.'
+      }
+    }),
+    required: ['users', 'next']
+  },
   '/admin/become-first-administrator': {
     ...object({ status: { type: 'boolean' } }),
     required: ['status']
@@ -165,6 +190,7 @@ const securityOf: Record<string, Security> = {
   '/export-account': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/export-user': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/erase-user': [{ cookie: [] }, { sessionToken: [] }],
+  '/admin/find-users': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/become-first-administrator': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/impersonate-user': [{ cookie: [] }, { sessionToken: [] }],
   ...Object.fromEntries(

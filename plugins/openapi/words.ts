@@ -130,6 +130,11 @@ const betterAuth: Record<string, Words> = {
   ],
   '/export-account': ['exportAccount', 'All that is stored of the caller, in pages', 'Account'],
   '/admin/export-user': ['exportUser', 'All that is stored of a user, in pages', 'Administration'],
+  '/admin/find-users': [
+    'findUsers',
+    'Finds users by id, or by a part of the address or name, ignoring case',
+    'Administration'
+  ],
   '/admin/list-users': ['listUsers', 'Searches and lists users', 'Administration'],
   '/admin/get-user': ['getUser', 'One user', 'Administration'],
   '/admin/create-user': ['createUser', 'Makes an account for somebody', 'Administration'],

@@ -10,9 +10,16 @@ interface ErrorText {
 /** Shows what went wrong, and where to go from there. */
 export function showError(
   page: Page,
-  { status, code, retryAfterSeconds }: Pick<RefusedPage, 'status' | 'code' | 'retryAfterSeconds'>
+  {
+    status: refusedWith,
+    code,
+    retryAfterSeconds
+  }: Pick<RefusedPage, 'status' | 'code' | 'retryAfterSeconds'>
 ): void {
   const { t, request, reply, settings } = page
+  // The address names something by an id that nothing can have.
+  const isNowhere = refusedWith === 400 && code === 'invalid_input' && request.method === 'GET'
+  const status = isNowhere ? 404 : refusedWith
   const { title, more } = textFor({ status, code }, t, settings.origin)
   if (retryAfterSeconds !== null) reply.header('retry-after', retryAfterSeconds)
   page.show({
@@ -58,5 +65,8 @@ function textFor(
   if (status === 403) return { title: pageErrors.forbidden, more: pageErrors.forbiddenMore }
   if (code !== null && Object.hasOwn(codes, code))
     return { title: pageErrors.title, more: codes[code as keyof Texts['codes']] }
-  return { title: pageErrors.title, more: status >= 500 ? pageErrors.internalMore : '' }
+  return {
+    title: pageErrors.title,
+    more: status >= 500 ? pageErrors.internalMore : pageErrors.more
+  }
 }

@@ -32,10 +32,13 @@ export interface SessionEventShown {
 /** What happened to an account, in a sentence. */
 export function accountEventInWords(event: AccountEventShown, t: Texts): string {
   const kind = t.accountEvents[event.kind as keyof Texts['accountEvents']] ?? event.kind
+  // Of ended sessions the kind says enough, and who did it.
   const cause =
-    event.cause === null
+    event.cause === null || event.kind === 'sessions_revoked'
       ? null
-      : (t.attemptCauses[event.cause as keyof Texts['attemptCauses']] ?? event.cause)
+      : (t.attemptCauses[event.cause as keyof Texts['attemptCauses']] ??
+        t.ends[event.cause as keyof Texts['ends']] ??
+        event.cause)
   const parts = [
     cause === null ? kind : `${kind}: ${cause}`,
     ...(event.count > 1 ? [t.times({ count: event.count })] : []),
@@ -53,8 +56,10 @@ function detailInWords({ kind, detail }: AccountEventShown, t: Texts): string[] 
     Array.isArray(value) && value.length > 0 ? value.join(', ') : t.nothing
   if (kind === 'role_changed')
     return [t.fromTo({ from: list(detail['from']), to: list(detail['to']) })]
-  const plain = detail['until'] ?? detail['provider'] ?? detail['gateway'] ?? detail['sessions']
-  return typeof plain === 'string' || typeof plain === 'number' ? [`${plain}`] : []
+  if (typeof detail['sessions'] === 'number')
+    return [t.sessions.count({ count: detail['sessions'] })]
+  const plain = detail['until'] ?? detail['provider'] ?? detail['gateway']
+  return typeof plain === 'string' ? [plain] : []
 }
 
 /** What happened to a session, in a sentence. */

@@ -216,14 +216,14 @@ export function relativeTime(at: string, now: number, language: string): string 
 }
 
 /** Links to the next page of a list. */
-export function NextPage({ next }: { next: string | null }) {
+export function NextPage({ next, label }: { next: string | null; label?: string }) {
   const page = usePage()
   if (next === null) return null
   const url = new URL(page.request.url, page.settings.origin)
   url.searchParams.set('after', next)
   return (
     <p>
-      <a href={url.pathname + url.search}>{page.t.nextPage}</a>
+      <a href={url.pathname + url.search}>{label ?? page.t.nextPage}</a>
     </p>
   )
 }

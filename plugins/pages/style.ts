@@ -26,6 +26,7 @@ function textOn(accent: string): '#000' | '#fff' {
 
 const RULES = `*,*::before,*::after{box-sizing:border-box}
 .holdfast{margin:0;background:var(--back);color:var(--text);font:1rem/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
+.holdfast [hidden]{display:none!important}
 .holdfast a{color:inherit;text-underline-offset:.15em}
 .holdfast :focus-visible{outline:3px solid var(--text);outline-offset:2px}
 .holdfast h1{font-size:1.6rem;line-height:1.25;margin:0 0 1rem}

@@ -55,6 +55,7 @@ const rules: Record<string, EndpointRule> = {
 const harmlessAdministration: readonly string[] = [
   '/admin/get-user',
   '/admin/list-users',
+  '/admin/find-users',
   '/admin/list-user-sessions',
   '/admin/list-user-session-history',
   '/admin/list-session-events',

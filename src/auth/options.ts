@@ -17,6 +17,7 @@ import { callRules } from './call-rules.js'
 import { eraseEndpoint } from './erase-endpoint.js'
 import { eventEndpoints } from './event-endpoints.js'
 import { exportEndpoints } from './export-endpoints.js'
+import { findUsers } from './find-users-endpoint.js'
 import { firstAdministrator } from './first-administrator.js'
 import { passwordLengths } from './new-password.js'
 import { hashPassword, verifyPassword } from './password.js'
@@ -156,6 +157,7 @@ function pluginsFor({ config, keys, prisma, revoker, confirmation, erasures, clo
     eraseEndpoint({ prisma, erasures, confirmation }),
     exportEndpoints({ prisma }),
     firstAdministrator({ prisma }),
+    findUsers({ prisma }),
     admin(),
     secondFactors({ prisma, issuer: config.appName, now: clock.now }),
     ...(config.oneTimeTokens ? [oneTimeTokens(prisma)] : []),

@@ -1,6 +1,6 @@
 import { Prisma, type Queryable } from '../database/database.js'
 import { AppError } from '../errors.js'
-import type { PageWanted } from '../page.js'
+import type { PageOf, PageWanted } from '../page.js'
 import { pick } from '../pick.js'
 import { parseRoles } from '../roles.js'
 import { live } from '../session/store.js'
@@ -98,23 +98,69 @@ export async function searchUsers(
 ): Promise<ListedUser[]> {
   const found: ListedUser[] = []
   for (let last = after; ;) {
-    const rows: (ListedRow & { lastId: string; fits: boolean })[] = await db.$queryRaw`
-      WITH page AS MATERIALIZED (
-        SELECT * FROM "user" ${behind(last)} ORDER BY "id" DESC LIMIT ${SEARCHED}
-      ), fitting AS (
-        SELECT ${listedColumns} FROM page WHERE position(lower(${text}) IN lower("email")) > 0 OR position(lower(${text}) IN lower("name")) > 0
-        ORDER BY "id" DESC LIMIT ${limit - found.length}
-      )
-      SELECT last."id" AS "lastId", fitting."id" IS NOT NULL AS "fits", fitting.*
-      FROM (SELECT min("id") AS "id" FROM page HAVING count(*) > 0) last LEFT JOIN fitting ON true ORDER BY fitting."id" DESC`
-    found.push(
-      ...rows
-        .filter(({ fits }) => fits)
-        .map(({ lastId: _lastId, fits: _fits, ...row }) => toListed(row))
-    )
-    last = rows[0]?.lastId
+    const step = await searchStep(db, text, { limit: limit - found.length, after: last })
+    found.push(...step.found)
+    last = step.lastRead
     if (last === undefined || found.length >= limit) return found
   }
+}
+
+/** Statements of a search for one request. */
+const STEPS = 5
+
+/**
+ * As `searchUsers`, for a request: it reads at most a hundred thousand users. The page may have
+ * fewer users than wanted, or none, and still have a next one.
+ */
+export async function searchSomeUsers(
+  db: Queryable,
+  text: string,
+  { limit, after }: PageWanted
+): Promise<PageOf<ListedUser>> {
+  const page: ListedUser[] = []
+  let last = after
+  for (let step = 0; step < STEPS; step++) {
+    const { found, lastRead } = await searchStep(db, text, {
+      limit: limit - page.length,
+      after: last
+    })
+    page.push(...found)
+    last = lastRead
+    if (last === undefined) return { page, next: null }
+    if (page.length >= limit) return { page, next: page.at(-1)?.id ?? null }
+  }
+  return { page, next: last ?? null }
+}
+
+/** One statement of a search. `lastRead` is where the next one begins; undefined at the end. */
+async function searchStep(
+  db: Queryable,
+  text: string,
+  { limit, after }: PageWanted
+): Promise<{ found: ListedUser[]; lastRead: string | undefined }> {
+  const rows: (ListedRow & { lastId: string; fits: boolean })[] = await db.$queryRaw`
+    WITH page AS MATERIALIZED (
+      SELECT * FROM "user" ${behind(after)} ORDER BY "id" DESC LIMIT ${SEARCHED}
+    ), fitting AS (
+      SELECT ${listedColumns} FROM page WHERE position(lower(${text}) IN lower("email")) > 0 OR position(lower(${text}) IN lower("name")) > 0
+      ORDER BY "id" DESC LIMIT ${limit}
+    )
+    SELECT last."id" AS "lastId", fitting."id" IS NOT NULL AS "fits", fitting.*
+    FROM (SELECT min("id") AS "id" FROM page HAVING count(*) > 0) last LEFT JOIN fitting ON true ORDER BY fitting."id" DESC`
+  return {
+    found: rows
+      .filter(({ fits }) => fits)
+      .map(({ lastId: _lastId, fits: _fits, ...row }) => toListed(row)),
+    lastRead: rows[0]?.lastId
+  }
+}
+
+/** The user with an id. Null where there is none. */
+export async function findListedUser(db: Queryable, id: string): Promise<ListedUser | null> {
+  const [row] = await db.$queryRaw<
+    ListedRow[]
+  >`SELECT ${listedColumns} FROM "user" WHERE "id" = ${id}`
+  return row ? toListed(row) : null
 }
 
 /** The start of a page. Written so that PostgreSQL finds it by the index with every plan. */

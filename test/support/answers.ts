@@ -19,8 +19,9 @@ export interface Described {
   >
 }
 
-/** Routes that serve documents or numbers, and are not part of the API. */
-const notDescribed = /^\/(openapi\.json|docs|metrics)(\/|$)/
+/** Routes that serve documents, numbers or pages, and are not part of the API. */
+const notDescribed =
+  /^\/$|^\/(openapi\.json|docs|metrics|sign-in|sign-up|sign-out|second-factor|account|admin|error)(\/|$)/
 
 /** Other methods, for example WebDAV's, cannot occur in an OpenAPI document. */
 const describable = new Set(['get', 'put', 'post', 'delete', 'patch', 'trace'])

@@ -137,13 +137,18 @@ async function listen(t: Test, options: HoldfastOptions, port: number): Promise<
 export class Browser {
   readonly url: string
   readonly cookies = new Map<string, string>()
+  /** Sent with every request. */
+  headers: Record<string, string> = {}
 
   constructor(url: string) {
     this.url = url
   }
 
   async fetch(path: string, init: RequestInit = {}): Promise<Response> {
-    const headers = new Headers(init.headers)
+    const headers = new Headers({
+      ...this.headers,
+      ...Object.fromEntries(new Headers(init.headers))
+    })
     if (this.cookies.size > 0 && !headers.has('cookie'))
       headers.set('cookie', [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; '))
     if (!headers.has('origin')) headers.set('origin', this.url)

@@ -1,9 +1,10 @@
 import type { PageRoutes } from '../forms.js'
 import type { Page } from '../page.js'
+import { NextPage } from '../parts.js'
 import { RefusedPage } from '../refused-page.js'
 import { requireAdministrator } from './administrator.js'
 
-/** A user, as `admin/list-users` and `admin/get-user` show them. */
+/** A user, as `admin/get-user` shows them. */
 export interface UserShown {
   id: string
   name: string
@@ -18,13 +19,17 @@ export interface UserShown {
   createdAt: string
 }
 
-interface UserList {
-  users: UserShown[]
-  total: number
+/** A user in a list, as `admin/find-users` shows them. */
+interface FoundUser {
+  id: string
+  name: string
+  email: string
+  roles: string[]
+  banned: boolean
 }
 
 /** How many users a page shows. */
-const LIMIT = 50
+const LIMIT = '50'
 
 /** `/admin` and `/admin/users`: find a user by e-mail address, name or id. */
 export function addUsers(routes: PageRoutes): void {
@@ -35,9 +40,14 @@ export function addUsers(routes: PageRoutes): void {
 async function showUsers(page: Page): Promise<void> {
   if (!requireAdministrator(page)) return
   const { t } = page
-  const wanted = (page.query('q') ?? '').trim()
-  const offset = Math.max(0, Math.trunc(Number(page.query('offset') ?? 0)) || 0)
-  const { users, more, total } = await findUsers(page, wanted, offset)
+  const wanted = (page.query('q') ?? '').trim().slice(0, 256)
+  const after = page.query('after')
+  const answer = await page.api.get<{ users: FoundUser[]; next: string | null }>(
+    '/api/auth/admin/find-users',
+    { limit: LIMIT, q: wanted, ...(after === undefined ? {} : { after }) }
+  )
+  if (answer.status !== 200) throw new RefusedPage(answer)
+  const { users, next } = answer.body
   page.show({
     title: t.admin.users,
     children: (
@@ -45,12 +55,11 @@ async function showUsers(page: Page): Promise<void> {
         <form method="get" action={page.path('/admin/users')} role="search" class="search">
           <div class="field">
             <label for="q">{t.admin.searchLabel}</label>
-            <input id="q" name="q" type="search" value={wanted} autofocus />
+            <input id="q" name="q" type="search" value={wanted} maxlength={256} autofocus />
           </div>
           <button type="submit">{t.admin.search}</button>
         </form>
         {users.length === 0 ? <p>{t.admin.none}</p> : null}
-        {total === null ? null : <p class="hint">{t.admin.found({ count: total })}</p>}
         <ul class="cards">
           {users.map((user) => (
             <li class="card">
@@ -59,7 +68,7 @@ async function showUsers(page: Page): Promise<void> {
                   <strong>{user.email}</strong>
                 </a>
                 {user.banned ? <span class="badge wrong">{t.admin.banned}</span> : null}
-                {rolesOf(user).map((role) => (
+                {user.roles.map((role) => (
                   <span class="badge">{role}</span>
                 ))}
               </p>
@@ -67,57 +76,10 @@ async function showUsers(page: Page): Promise<void> {
             </li>
           ))}
         </ul>
-        {more ? (
-          <p>
-            <a
-              href={page.path('/admin/users', {
-                q: wanted || undefined,
-                offset: String(offset + LIMIT)
-              })}
-            >
-              {t.admin.more}
-            </a>
-          </p>
-        ) : null}
+        <NextPage next={next} label={t.admin.more} />
       </>
     )
   })
-}
-
-interface FoundUsers {
-  users: UserShown[]
-  /** How many there are in all. Null for a search. */
-  total: number | null
-  more: boolean
-}
-
-/** Looks for an id where the text may be one, and for addresses and names that contain it. */
-async function findUsers(page: Page, wanted: string, offset: number): Promise<FoundUsers> {
-  const list = async (query: Record<string, string>) => {
-    const answer = await page.api.get<UserList>('/api/auth/admin/list-users', {
-      limit: String(LIMIT),
-      offset: String(offset),
-      sortBy: 'createdAt',
-      sortDirection: 'desc',
-      ...query
-    })
-    if (answer.status !== 200) throw new RefusedPage(answer)
-    return answer.body
-  }
-  if (wanted === '') {
-    const { users, total } = await list({})
-    return { users, total, more: offset + users.length < total }
-  }
-  const byId = /^[\w-]{20,64}$/.test(wanted)
-    ? await page.api.get<UserShown>('/api/auth/admin/get-user', { id: wanted })
-    : null
-  if (byId?.status === 200 && byId.body.id) return { users: [byId.body], total: null, more: false }
-  const search = (searchField: string) =>
-    list({ searchField, searchOperator: 'contains', searchValue: wanted })
-  const [byEmail, byName] = await Promise.all([search('email'), search('name')])
-  const found = new Map([...byEmail.users, ...byName.users].map((user) => [user.id, user]))
-  const most = Math.max(byEmail.total, byName.total)
-  return { users: [...found.values()], total: null, more: offset + LIMIT < most }
 }
 
 export function rolesOf({ role }: Pick<UserShown, 'role'>): string[] {

@@ -150,6 +150,7 @@ export const de: Texts = {
     renamed: 'Gespeichert.',
     events: 'Was damit geschehen ist',
     back: 'Alle Geräte',
+    count: ({ count }: { count: number }): string => (count === 1 ? '1 Gerät' : `${count} Geräte`),
     done: {
       one: 'Dieses Gerät ist abgemeldet.',
       others: 'Alle anderen Geräte sind abgemeldet.'
@@ -268,6 +269,7 @@ export const de: Texts = {
   },
   pageErrors: {
     title: 'Das hat nicht geklappt',
+    more: 'Was Sie versucht haben, wurde nicht angenommen. Beginnen Sie auf der Startseite neu.',
     not_found: 'Diese Seite gibt es nicht',
     notFoundMore: 'Vielleicht ist die Adresse falsch, oder was dort war, ist weg.',
     unavailable: 'Das ist gerade nicht möglich',
@@ -287,8 +289,6 @@ export const de: Texts = {
     users: 'Benutzer',
     search: 'Suchen',
     searchLabel: 'Name, E-Mail-Adresse oder Id',
-    found: ({ count }: { count: number }): string =>
-      count === 1 ? '1 Benutzer' : `${count} Benutzer`,
     none: 'Niemand wurde gefunden.',
     more: 'Weitere Benutzer',
     banned: 'gesperrt',

@@ -145,6 +145,8 @@ export const en = {
     renamed: 'Saved.',
     events: 'What happened to it',
     back: 'All devices',
+    count: ({ count }: { count: number }): string =>
+      count === 1 ? '1 device' : `${count} devices`,
     done: {
       one: 'That device is signed out.',
       others: 'All other devices are signed out.'
@@ -258,6 +260,7 @@ export const en = {
   },
   pageErrors: {
     title: 'This did not work',
+    more: 'What you tried was not accepted. Begin again at the start page.',
     not_found: 'There is no such page',
     notFoundMore: 'The address may be wrong, or what was there is gone.',
     unavailable: 'We cannot look that up at the moment',
@@ -277,7 +280,6 @@ export const en = {
     users: 'Users',
     search: 'Find',
     searchLabel: 'Name, e-mail address or id',
-    found: ({ count }: { count: number }): string => (count === 1 ? '1 user' : `${count} users`),
     none: 'Nobody was found.',
     more: 'More users',
     banned: 'blocked',

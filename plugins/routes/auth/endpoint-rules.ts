@@ -71,6 +71,7 @@ const rules: Record<string, EndpointRule> = {
   '/get-access-token': needsProvider,
   '/admin/get-user': open,
   '/admin/list-users': open,
+  '/admin/find-users': open,
   '/admin/list-user-sessions': open,
   '/admin/list-user-session-history': open,
   '/admin/list-session-events': open,

@@ -1,0 +1,191 @@
+import { mkdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import type { AxeResults } from 'axe-core'
+import type { Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import { noChromium, openChromium } from '../support/chromium.js'
+import { build, password } from '../support/server.js'
+import { totpOf } from '../support/totp.js'
+
+/*
+ * A person's way through every page, in a real browser. With SCREENSHOTS=<folder> each page is kept
+ * there as an image, at three widths, light and dark.
+ */
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const folder = process.env['SCREENSHOTS']
+const WIDTHS = [320, 768, 1280]
+
+/** Looks at the page that is open: for what axe finds, and whether it fits a small screen. */
+async function look(t: Test, page: Page, name: string): Promise<void> {
+  await page.setViewportSize({ width: 320, height: 800 })
+  const overflow = await page.evaluate(
+    'document.documentElement.scrollWidth - document.documentElement.clientWidth'
+  )
+  t.equal(overflow, 0, `${name} fits 320 pixels`)
+  await page.evaluate(axe)
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme })
+    const { violations } = await page.evaluate<AxeResults>('axe.run()')
+    t.strictSame(
+      violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`),
+      [],
+      `${name}, ${colorScheme}: axe finds nothing`
+    )
+    if (folder !== undefined) await keepImages(page, `${name}-${colorScheme}`)
+  }
+  await page.setViewportSize({ width: 768, height: 900 })
+}
+
+async function keepImages(page: Page, name: string): Promise<void> {
+  mkdirSync(folder ?? '', { recursive: true })
+  for (const width of WIDTHS) {
+    await page.setViewportSize({ width, height: 900 })
+    await page.screenshot({ path: join(folder ?? '', `${name}-${width}.png`), fullPage: true })
+  }
+}
+
+for (const javaScriptEnabled of [true, false]) {
+  const way = javaScriptEnabled ? 'with script' : 'without script'
+  t.test(`a person's way through every page, ${way}`, { skip: noChromium }, async (t) => {
+    const { url, app } = await build(t)
+    const context = await (await openChromium(t)).newContext({ javaScriptEnabled, locale: 'en' })
+    const page = await context.newPage()
+    const complaints: string[] = []
+    page.on('console', (message) => {
+      if (message.type() === 'error' && !/Failed to load resource/.test(message.text()))
+        complaints.push(message.text())
+    })
+    page.on('pageerror', (error) => complaints.push(error.message))
+    page.on('requestfailed', (request) => complaints.push(`${request.url()} was not loaded`))
+    const email = `ada-${javaScriptEnabled}@example.com`
+    const submit = (name: string) => page.getByRole('button', { name, exact: true }).click()
+    const at = async (path: string, title: string | RegExp, name: string) => {
+      t.equal(new URL(page.url()).pathname, path, name)
+      t.match(await page.title(), title)
+      // axe is script: it looks at the pages once, where script is on.
+      if (javaScriptEnabled) await look(t, page, name)
+    }
+
+    await page.goto(`${url}/`)
+    await at('/sign-in', /^Sign in/, 'sign-in')
+    await page.getByLabel('E-mail address').fill('nobody@example.com')
+    await page.getByLabel('Password').fill('wrong password')
+    await submit('Sign in')
+    await at('/sign-in', /^Error: Sign in/, 'sign-in-wrong')
+    t.equal(await page.locator(':focus').getAttribute('id'), 'password', 'the focus is there')
+    await page.getByRole('link', { name: 'Create an account' }).click()
+    await at('/sign-up', /^Create an account/, 'sign-up')
+    await page.getByLabel('Name').fill('Ada Lovelace')
+    await page.getByLabel('E-mail address').fill(email)
+    await page.getByLabel('Password').fill('short')
+    await submit('Create the account')
+    await at('/sign-up', /^Error: Create/, 'sign-up-wrong')
+    t.equal(await page.getByLabel('E-mail address').inputValue(), email, 'what was typed is kept')
+    await page.getByLabel('Password').fill(password)
+    await page.keyboard.press('Enter')
+    await page.waitForURL('**/account')
+    await at('/account', /^Your account/, 'account')
+    await page.getByLabel('Name').fill('Augusta Ada')
+    await submit('Save')
+    await at('/account', /^Your account/, 'account-saved')
+    await page.getByRole('link', { name: 'Security' }).click()
+    await at('/account/security', /^Security/, 'security')
+    await page.locator('#on-password').fill(password)
+    await submit('Turn it on')
+    await at('/account/security/second-factor', /^Connect your app/, 'enrolment')
+    const secret = ((await page.locator('code.secret').textContent()) ?? '').replaceAll(' ', '')
+    await page.getByLabel('Code from your app').fill('000000')
+    await submit('Turn it on')
+    await at('/account/security/second-factor/confirm', /^Error: Connect/, 'enrolment-wrong')
+    await page.getByLabel('Code from your app').fill(totpOf(secret))
+    await submit('Turn it on')
+    await at('/account/security/second-factor/confirm', /^Backup codes/, 'backup-codes')
+    const codes = await page.locator('#backup-codes li').allTextContents()
+    t.equal(codes.length, 10)
+    t.equal(
+      await page.getByRole('button', { name: 'Copy' }).count(),
+      javaScriptEnabled ? 1 : 0,
+      'the button that needs script is there with script'
+    )
+    await page.getByRole('link', { name: 'I have kept them' }).click()
+    await at('/account/security', /^Security/, 'security-with-factor')
+
+    await page.getByRole('link', { name: 'Devices' }).click()
+    await at('/account/sessions', /^Your devices/, 'devices')
+    await page.getByText('This device').first().waitFor()
+    await page.getByRole('link', { name: /Chrom/ }).first().click()
+    t.match(page.url(), /\/account\/sessions\/[\w-]{36}$/)
+    await page.getByLabel('Name of the device').fill('My desk')
+    await submit('Save')
+    t.match(await page.title(), /^My desk/)
+    if (javaScriptEnabled) await look(t, page, 'device')
+    await submit('Sign out')
+    await at('/sign-out', /^You are signed out/, 'signed-out')
+
+    await page.goto(`${url}/account/delete`)
+    t.equal(new URL(page.url()).pathname, '/sign-in')
+    await page.getByLabel('E-mail address').fill(email)
+    await page.getByLabel('Password').fill(password)
+    await submit('Sign in')
+    await at('/second-factor', /^Second factor/, 'second-factor')
+    await page.getByRole('link', { name: 'Use a backup code' }).click()
+    await at('/second-factor', /^Second factor/, 'backup-code')
+    await page.getByLabel('Backup code').fill(codes[0] ?? '')
+    await submit('Go on')
+    await at('/account/delete', /^Delete the account/, 'delete')
+
+    // An administrator looks at what happened to the person.
+    const administrator = `admin-${javaScriptEnabled}@example.com`
+    const other = await context.browser()?.newContext({ javaScriptEnabled, locale: 'en' })
+    const desk = (await other?.newPage()) ?? page
+    await desk.goto(`${url}/sign-up`)
+    await desk.getByLabel('Name').fill('Grace Hopper')
+    await desk.getByLabel('E-mail address').fill(administrator)
+    await desk.getByLabel('Password').fill(password)
+    await desk.getByRole('button', { name: 'Create the account' }).click()
+    await desk.goto(`${url}/admin/users`)
+    t.match(await desk.title(), /^Error: You may not see this page/)
+    await app.holdfast.auth.users.update(
+      (await app.holdfast.prisma.user.findUniqueOrThrow({ where: { email: administrator } })).id,
+      { role: 'admin' }
+    )
+    await desk.goto(`${url}/admin`)
+    t.equal(new URL(desk.url()).pathname, '/admin/users')
+    if (javaScriptEnabled) await look(t, desk, 'admin-users')
+    await desk.getByLabel('Name, e-mail address or id').fill('augusta')
+    await desk.getByRole('button', { name: 'Find' }).click()
+    await desk.getByRole('link', { name: email }).click()
+    t.match(await desk.title(), new RegExp(`^${email}`))
+    t.match(
+      await desk.getByRole('main').textContent(),
+      /Ended because the second factor was changed/
+    )
+    if (javaScriptEnabled) await look(t, desk, 'admin-user')
+    await desk
+      .getByRole('button', { name: /^End: / })
+      .first()
+      .click()
+    await desk.getByText('Ended by an administrator').first().waitFor()
+    await desk.getByLabel('Reason').fill('a test')
+    await desk.getByRole('button', { name: 'Block', exact: true }).click()
+    await desk.getByText('This account is blocked.').waitFor()
+    if (javaScriptEnabled) await look(t, desk, 'admin-user-blocked')
+    await desk.getByRole('link', { name: 'Events' }).click()
+    await desk.locator('.events').getByText('The account was blocked').first().waitFor()
+    if (javaScriptEnabled) await look(t, desk, 'admin-events')
+
+    await page.goto(`${url}/account`)
+    t.equal(new URL(page.url()).pathname, '/sign-in')
+    t.match(
+      await page.getByRole('main').textContent(),
+      /This account is blocked|You were signed out/
+    )
+    await page.goto(`${url}/error`)
+    await at('/error', /^Error: This did not work/, 'error')
+    await page.goto(`${url}/sign-in?lang=de`)
+    await at('/sign-in', /^Anmelden/, 'sign-in-german')
+    t.strictSame(complaints, [], 'the browser complains about nothing')
+  })
+}
