@@ -229,9 +229,9 @@ t.test('O15: a change and what tells of it are committed together, or neither is
   t.strictSame(
     await prisma.account.findFirst({ where: { userId: ada.id } }),
     before,
-    'the password is the old one'
+    'the password has not changed'
   )
-  t.equal((await ada.browser.get('/session')).status, 200, 'and the session goes on')
+  t.equal((await ada.browser.get('/session')).status, 200, 'the session continues')
   await prisma.$executeRawUnsafe('ALTER TABLE "account_event" DROP CONSTRAINT "none"')
   t.equal(
     (

@@ -158,10 +158,10 @@ t.test('O17: --purge leaves nothing that names a person, in any table or in Redi
   for (const table of ['user', 'session', 'session_event', 'account_event'])
     t.ok(
       found.some((each) => each.startsWith(`${table}:`)),
-      `before, ${table} names her`
+      `${table} names her before the erasure`
     )
   if (storage === 'postgres')
-    t.match(await redisContents(), accountKey(ada.email), 'and so do counts in Redis')
+    t.match(await redisContents(), accountKey(ada.email), 'Redis has counts under her address')
   const before = await countsOf(ada.id)
   t.equal(await sessionState(ada.browser), 'valid')
 
@@ -176,18 +176,18 @@ t.test('O17: --purge leaves nothing that names a person, in any table or in Redi
   t.strictSame(
     await marksInStore(hashes),
     hashes.map((hash) => `erasure: ${hash}`),
-    'but for the second look'
+    "only the erasure's own row has the hashes, for the second search"
   )
   const inRedis = await redisContents()
   for (const mark of [...ada.marks.slice(0, 1), accountKey(ada.email)])
-    t.notOk(inRedis.includes(mark), 'nor in Redis')
+    t.notOk(inRedis.includes(mark), 'Redis has no mark of her')
 
   const after = await countsOf(ada.id)
-  t.equal(after.sessions, before.sessions, 'what happened stays')
+  t.equal(after.sessions, before.sessions, 'her sessions keep their rows')
   t.ok(after.sessionEvents > before.sessionEvents)
   t.strictSame(after.kinds.slice(-2), ['user_deleted', 'user_erased'])
   await settle(ada.id)
-  t.strictSame(await marksInStore(everything), [], 'and after the second look nothing at all')
+  t.strictSame(await marksInStore(everything), [], 'the second search leaves nothing')
   t.match(await prisma.erasure.findUniqueOrThrow({ where: { userId: ada.id } }), {
     nameHashes: [],
     countKey: null,
@@ -199,7 +199,7 @@ t.test('O17: --purge leaves nothing that names a person, in any table or in Redi
   t.match(
     await prisma.session.findUnique({ where: { id: bystander.sessionId } }),
     { ipAddress: '127.0.0.1', userAgent: String },
-    'others keep theirs'
+    'other people keep their data'
   )
   t.match(await running.app.holdfast.prisma.user.findUnique({ where: { id: bystander.id } }), {
     email: bystander.email
@@ -254,7 +254,7 @@ t.test(
     t.match(
       await prisma.session.findUnique({ where: { id: impersonation.id } }),
       { userId: ada.id, impersonatedBy: admin.id, revokedReason: 'impersonation_ended' },
-      'who acted for whom stays'
+      'the row still says which administrator acted for which user'
     )
     t.match(await prisma.session.findUnique({ where: { id: ada.sessionId } }), {
       ipAddress: '127.0.0.1'
@@ -277,7 +277,7 @@ t.test(
       .catch(() => {})
     const cut = await left()
     t.ok(cut > 0 && cut < 3000, `${cut} are left`)
-    t.equal(await sessionState(ada.browser), '401 user_gone', 'she is gone already')
+    t.equal(await sessionState(ada.browser), '401 user_gone', 'her account is gone already')
     t.equal(await erasures.finish(ada.id, { maxMs: -1 }), false)
     t.match(await run('user delete', [ada.id, '--purge']), {
       id: ada.id,
@@ -288,7 +288,7 @@ t.test(
     t.match(
       await run('user delete', [ada.id, '--purge']),
       { erased: true },
-      'it can be said any number of times'
+      'the command may be repeated'
     )
     await t.rejects(run('user delete', [randomUUID(), '--purge']), {
       code: 'not_found',
@@ -304,7 +304,7 @@ t.test('O17: a user who deleted their account can be erased later', async (t) =>
   t.equal((await ada.browser.post('/api/auth/delete-user', { password })).status, 200)
   t.ok(
     (await marksInStore(ada.marks)).some((each) => each.startsWith('session:')),
-    'a deletion alone leaves addresses and devices'
+    'a deletion without --purge leaves addresses and devices'
   )
   t.match(await run('user delete', [ada.id, '--purge']), { erased: true })
   t.strictSame(await marksInStore(ada.marks), [])
@@ -324,7 +324,7 @@ t.test('O17: administrators erase over HTTP, after a recent sign-in', async (t) 
   t.equal((await admin.browser.post('/api/auth/admin/erase-user', { userId: 7 })).status, 400)
   await prisma.session.update({ where: { id: admin.sessionId }, data: { reauthAt: null } })
   t.match(await (await erase(admin.browser, ada.id)).json(), { cause: 'reauthentication_required' })
-  t.equal(await sessionState(ada.browser), 'valid', 'so far nothing has happened')
+  t.equal(await sessionState(ada.browser), 'valid', 'nothing has been deleted so far')
 
   const fresh = await signIn(url, admin.email)
   const answer = await erase(fresh.browser, ada.id)
@@ -335,7 +335,7 @@ t.test('O17: administrators erase over HTTP, after a recent sign-in', async (t) 
   t.strictSame(
     await (await erase(fresh.browser, ada.id)).json(),
     { success: true, erased: true },
-    'again for one who is gone'
+    'an erased user can be erased again'
   )
   const erased = await prisma.accountEvent.findFirstOrThrow({
     where: { userId: ada.id, kind: 'user_erased' }
@@ -343,7 +343,7 @@ t.test('O17: administrators erase over HTTP, after a recent sign-in', async (t) 
   t.match(
     erased,
     { actor: 'administrator', actorId: admin.id, ipAddress: '127.0.0.1' },
-    'who did it stays'
+    'the event still says who did it'
   )
 })
 
@@ -374,7 +374,7 @@ t.test(
     const left = () => prisma.session.count({ where: { userId: ada.id, userAgent: 'killed/1' } })
     await until('some of it to be done', async () => (await left()) < 20_000, 60_000)
     await purging.kill('SIGKILL')
-    t.ok((await left()) > 0, 'it was killed in the middle')
+    t.ok((await left()) > 0, 'the process was killed in the middle')
     t.match(await prisma.erasure.findUnique({ where: { userId: ada.id } }), { doneAt: null })
     await settle(ada.id)
     t.equal(await left(), 0)

@@ -145,7 +145,7 @@ t.test('O5: an administrator sees why a user was signed out', async (t) => {
     []
   )
   const text = JSON.stringify([history, events])
-  t.notMatch(text, /h1_|hst1_|"token"/, 'no token and no hash of one is among it')
+  t.notMatch(text, /h1_|hst1_|"token"/, 'the answer contains no token and no hash of one')
 })
 
 t.test('O5: lists come in pages that have a bound', async (t) => {
@@ -231,13 +231,13 @@ t.test('O5: only an administrator sees other users, and no access token does', a
       })
     ).status,
     200,
-    "one's own, it may see"
+    'an access token may see events of its own session'
   )
   t.equal(
     (await ask(new Browser(url), paths[0] ?? '', { authorization: `Bearer ${root.bearer}` }))
       .status,
     200,
-    'a session token does, as elsewhere below /admin'
+    'a session token is enough, as elsewhere below /admin'
   )
   await app.holdfast.auth.users.update(root.id, { role: 'user' })
   for (const path of [...paths, `/sessions/${phone}/events`])

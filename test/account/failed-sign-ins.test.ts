@@ -442,7 +442,7 @@ t.test('O15: erasing a person keeps what happened and drops what names them', as
   t.equal(
     await eraseAccountEvents(prisma, ada.id, [hash], systemClock.monotonic),
     0,
-    'there is nothing left to erase'
+    'nothing is left to erase'
   )
   const after = await findAccountEvents(running, { userId: ada.id })
   t.strictSame(factsOf(after), factsOf(before))
@@ -458,7 +458,7 @@ t.test('O15: erasing a person keeps what happened and drops what names them', as
   t.equal(
     after[2]?.['userAgent'],
     "the administrator's",
-    'from where somebody else acted is told still'
+    'the event still has the user agent of the other person'
   )
   await eraseAccountEvents(prisma, admin.id, [], systemClock.monotonic)
   t.strictSame(

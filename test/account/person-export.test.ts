@@ -131,7 +131,7 @@ t.test(
     t.equal(
       await prisma.accountEvent.count({ where: { userId: ada.id, kind: 'user_exported' } }),
       1,
-      'which the events tell of'
+      'an event records each export'
     )
   }
 )
@@ -169,7 +169,7 @@ t.test(
       t.strictSame(
         [...new Set(records.map(({ kind }) => kind))],
         recordKinds.filter((kind) => count(kind) > 0),
-        'in the order of the kinds'
+        'records come in the order of their kinds'
       )
     }
   }
@@ -244,7 +244,7 @@ t.test(
     const { text, document } = await documentOf(ada.email)
     t.ok(
       document['sessions']?.some(({ impersonation }) => impersonation === true),
-      'it tells that somebody did'
+      'the export says that somebody impersonated the user'
     )
     t.ok(
       document['accountEvents']?.some(

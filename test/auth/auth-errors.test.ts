@@ -71,7 +71,7 @@ t.test(
     t.match(
       error,
       { status: 429, code: 'RATE_LIMITED', message: String },
-      'the official client can read a limit'
+      'the official client can read the error of a limit'
     )
   }
 )
@@ -203,7 +203,7 @@ t.test(
           { status: 400 }
         )
     })
-    t.equal(counts.queries, 0, 'and nothing is looked up')
+    t.equal(counts.queries, 0, 'nothing is read from the store')
   }
 )
 
@@ -275,7 +275,7 @@ t.test(
         })
       ).status,
       200,
-      '65 emoji are no more than 65 characters'
+      '65 emoji count as no more than 65 characters'
     )
     t.equal(
       (await new Browser(url).post('/api/auth/sign-in/email', { email, password: emoji })).status,
@@ -284,7 +284,7 @@ t.test(
     t.equal(
       await findPasswordFault('e\u0301'.repeat(8)),
       null,
-      'characters are counted as they are hashed'
+      'characters are counted in the form in which they are hashed'
     )
     t.equal(await findPasswordFault('e\u0301'.repeat(7)), 'password_too_short')
   }
@@ -320,7 +320,7 @@ t.test('P5: two session cookies are no dead end', async (t) => {
   t.match(
     await (await ask('/api/auth/get-session', `${of(ada)}; ${of(ada)}`)).json(),
     { user: { id: ada.id } },
-    'equal ones are one'
+    'two equal cookies count as one'
   )
   const both = `${of(ada)}; ${of(bob)}`
   for (const [path, body] of [
@@ -333,10 +333,10 @@ t.test('P5: two session cookies are no dead end', async (t) => {
       refused.headers
         .getSetCookie()
         .some((cookie) => cookie.startsWith(`${COOKIE}=;`) && /; Max-Age=0/i.test(cookie)),
-      `${path} has the browser forget them`
+      `${path} makes the browser forget the cookies`
     )
   }
-  t.equal(await sessionState(ada.browser), 'valid', 'and no session has ended')
+  t.equal(await sessionState(ada.browser), 'valid', 'no session has ended')
   const wrong = await ask('/api/auth/sign-in/email', both, {
     email: ada.email,
     password: 'a wrong guess'
@@ -346,9 +346,13 @@ t.test('P5: two session cookies are no dead end', async (t) => {
   const right = await ask('/api/auth/sign-in/email', both, { email: ada.email, password })
   t.equal(right.status, 200)
   const cookies = right.headers.getSetCookie().filter((cookie) => cookie.startsWith(`${COOKIE}=`))
-  t.match(cookies[0], /; Max-Age=0/i, 'the old ones are forgotten')
-  t.match(cookies.at(-1), /=hst1_/, 'before the new one is set')
-  t.strictSame(expiredSessionCookies(auth).length, 1, 'without COOKIE_DOMAIN there is one form')
+  t.match(cookies[0], /; Max-Age=0/i, 'the answer first removes the old cookies')
+  t.match(cookies.at(-1), /=hst1_/, 'the answer then sets the new cookie')
+  t.strictSame(
+    expiredSessionCookies(auth).length,
+    1,
+    'without COOKIE_DOMAIN there is one form of the cookie'
+  )
 })
 
 t.test('S27: an endpoint that is off answers 404 without I/O', async (t) => {

@@ -57,14 +57,14 @@ t.test(
     t.equal(
       await sessionState(tablet.browser),
       'valid',
-      'A4, and A5: the rate limit rejects nothing'
+      'A4 and A5: the rate limit refuses nothing'
     )
     const out = await phone.browser.post('/api/auth/sign-out')
     t.equal(out.status, 200, 'A3')
     t.match(
       out.headers.get('session-revocation'),
       /^pending; effective-by=/,
-      'and it says what it could not do'
+      'the answer says that the revocation is pending'
     )
     t.equal(
       (
@@ -87,7 +87,7 @@ t.test(
     const late = await running.app.holdfast.prisma.session.findMany({
       where: { id: { in: [phone.sessionId, tablet.sessionId] }, revokedAt: null }
     })
-    t.strictSame(late, [], 'what was ended meanwhile stays ended')
+    t.strictSame(late, [], 'sessions that ended during the outage stay ended')
   }
 )
 
@@ -140,9 +140,9 @@ t.test(
         headers: { authorization }
       })
       t.equal(out.status, 200)
-      t.equal((await ask()).status, 401, 'after the answer')
+      t.equal((await ask()).status, 401, 'the session has ended after the answer')
       await racing
-      t.equal((await ask()).status, 401, 'and after the race')
+      t.equal((await ask()).status, 401, 'the session is still ended after the race')
     }
   }
 )

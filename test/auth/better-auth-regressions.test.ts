@@ -115,7 +115,7 @@ t.test('A3: a sign-out that could not be done does not say that it was', outage,
   running.gate.open()
   await recovered(running)
   t.equal(await sessionState(ada.browser), 'valid')
-  t.equal((await ada.browser.post('/api/auth/sign-out')).status, 200, 'and it can be done again')
+  t.equal((await ada.browser.post('/api/auth/sign-out')).status, 200, 'a second sign-out succeeds')
 })
 
 t.test('A4: a sign-in that failed leaves no session behind', outage, async (t) => {
@@ -153,10 +153,10 @@ t.test('A5: without Redis, rates are counted all the same, and nothing fails', a
     password
   })
   t.equal(answer.status, 200)
-  t.ok(Number(answer.headers.get('ratelimit-remaining')) < 300, 'it was counted')
+  t.ok(Number(answer.headers.get('ratelimit-remaining')) < 300, 'the request was counted')
   t.ok(
     log.some((line) => line.includes('Redis does not answer')),
-    'the log says so'
+    'the log says that Redis does not answer'
   )
 })
 
@@ -173,7 +173,7 @@ t.test(
     const { sessions: others, next: end } = (await (
       await ada.browser.get(`/sessions?after=${next}`)
     ).json()) as { sessions: unknown[]; next: null }
-    t.strictSame([sessions.length, others.length, end], [100, 51, null], 'in pages')
+    t.strictSame([sessions.length, others.length, end], [100, 51, null], 'the list comes in pages')
     const admin = await newAdmin(running)
     t.equal(
       (await admin.client.admin.listUserSessions({ userId: ada.id })).data?.sessions.length,
@@ -189,7 +189,7 @@ t.test(
     t.equal(
       await prisma.sessionEvent.count({ where: { userId: ada.id, type: 'revoked' } }),
       150,
-      'each has its event'
+      'each session has its event'
     )
     t.equal(await sessionState(ada.browser), 'valid')
   }
@@ -254,12 +254,12 @@ t.test('J: clients behind a trusted proxy do not share a limit', async (t) => {
   t.equal(
     (await guess(url, { 'x-forwarded-for': '2001:db8:0:2::1' })).left,
     left,
-    'another network has a limit of its own'
+    'another network has its own limit'
   )
   t.equal(
     (await guess(url, { 'x-forwarded-for': '2001:db8:0:1::2' })).left,
     left - 2,
-    'another address of the same /64 has not'
+    'another address of the same /64 shares the limit'
   )
 })
 

@@ -24,8 +24,8 @@ t.test('cookies leave in the order in which they were set: the last of a name wi
   const answer = await admin.browser.post('/api/auth/admin/impersonate-user', { userId: ada.id })
   const cookies = answer.headers.getSetCookie()
   const ofSession = cookies.filter((cookie) => cookie.startsWith(`${COOKIE}=`))
-  t.match(ofSession[0], /^[^=]+=;.*Max-Age=0/i, 'first the old one is cleared')
-  t.match(ofSession.at(-1), /^[^=]+=hst1_/, 'then the new one is set')
+  t.match(ofSession[0], /^[^=]+=;.*Max-Age=0/i, 'the old cookie is removed first')
+  t.match(ofSession.at(-1), /^[^=]+=hst1_/, 'the new cookie is set last')
   t.ok(cookies.some((cookie) => cookie.startsWith('holdfast.admin_session=')))
   t.ok(
     cookies.every(
@@ -121,7 +121,7 @@ t.test('broken JSON and a broken content type are the fault of the client', asyn
   t.match(odd, /^HTTP\/1\.1 4(00|15) /)
   t.notOk(
     running.log.some((line) => line.includes('"level":50')),
-    'nothing is logged as an error'
+    'the log has no error'
   )
 })
 
@@ -208,7 +208,7 @@ t.test('behind a trusted proxy, the address is the one that the proxy names', as
   t.match(
     await (await browser.get('/session')).json(),
     { session: { ipAddress: '203.0.113.7' } },
-    'what stands left of it, a client can write'
+    'the addresses to the left of it are ignored, because a client can write them'
   )
 })
 
@@ -284,7 +284,7 @@ t.test('a program needs no Origin, a browser page does', async (t) => {
   t.equal(
     (await fetch(`${url}/api/auth/sign-up/email`, { method: 'POST', body, headers })).status,
     200,
-    "Node's own fetch"
+    "Node's own fetch works"
   )
   const forged = await fetch(`${url}/api/auth/sign-in/email`, {
     method: 'POST',

@@ -66,7 +66,11 @@ t.test('Holdfast answers as better-auth does, but for what is on the list', { sk
   const served = stock.endpoints.flatMap(({ path, methods }) =>
     methods.map((method) => `${method} ${path}`)
   )
-  t.strictSame(described.toSorted(), served.toSorted(), 'every endpoint of better-auth is asked')
+  t.strictSame(
+    described.toSorted(),
+    served.toSorted(),
+    'the scenario calls every endpoint of better-auth'
+  )
 })
 
 t.test('docs/better-auth.md lists every rule with its reason, and no other', (t) => {

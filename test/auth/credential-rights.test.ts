@@ -187,7 +187,7 @@ t.test(
     t.match(
       await prisma.session.findUniqueOrThrow({ where: { id: sessionId } }),
       { revokedAt: null },
-      'and signs nobody out'
+      'the session has not ended'
     )
     t.equal((await prisma.user.findUniqueOrThrow({ where: { id: ada.id } })).name, 'Ada Lovelace')
   }
@@ -238,12 +238,12 @@ for (const [what, lose] of [
           [401, 403].includes(written?.status ?? 0),
           `${path}: ${written?.status} ${await written?.text()}`
         )
-        t.equal(await prisma.user.count({ where: { email } }), 0, 'nobody was made')
+        t.equal(await prisma.user.count({ where: { email } }), 0, 'no user was created')
       }
       t.equal(
         await sessionState((await signIn(url, ada.email)).browser),
         'valid',
-        'the password is the old one'
+        'the password has not changed'
       )
     }
   )
@@ -277,7 +277,7 @@ t.test(
       banned: true,
       banExpires: null
     })
-    t.equal((await goIn()).status, 403, 'nor does the next one')
+    t.equal((await goIn()).status, 403, 'the next attempt is refused as well')
     t.equal(
       (await admin.browser.post('/api/auth/admin/unban-user', { userId: ada.id })).status,
       200
@@ -340,7 +340,7 @@ for (const [what, ask] of Object.entries(withOldPassword)) {
       t.equal(
         await sessionState((await signIn(url, ada.email, newPassword)).browser),
         'valid',
-        'what was answered 200 stands'
+        'a change that was answered 200 stays'
       )
     }
   )
@@ -473,7 +473,7 @@ t.test('S16: roles are stored without blanks and once, and mean the same everywh
   await until('the change by hand to be heard of', async () =>
     (await rolesHere(old)).includes('admin')
   )
-  t.ok(await isAdmin(old), 'a row that is older')
+  t.ok(await isAdmin(old), 'a role with a space before it still counts')
 })
 
 t.test('S16: a role that there is not is refused', async (t) => {
@@ -505,7 +505,7 @@ t.test('S16: a role that there is not is refused', async (t) => {
       })
     ).status,
     200,
-    'ROLES lists it'
+    'ROLES has the role'
   )
 })
 
@@ -606,7 +606,7 @@ t.test(
     t.ok(
       (await prisma.user.findUniqueOrThrow({ where: { id: ada.id } })).credentialEpoch >
         credentialEpoch,
-      'a sign-in that was under way fails'
+      'the epoch has grown, so a sign-in in progress fails'
     )
     t.equal(await prisma.verification.count({ where: { value: ada.id } }), 0)
     t.equal(await sessionState((await signIn(url, ada.email, newPassword)).browser), 'valid')

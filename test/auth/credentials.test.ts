@@ -43,7 +43,11 @@ t.test('handles and hashes do not authenticate, as cookie or as bearer', async (
       const bearer = { authorization: `Bearer ${value}` }
       const refused = await new Browser(url).get('/session', bearer)
       t.equal(refused.status, 401)
-      t.match(await refused.json(), { cause: 'credential_missing' }, 'a foreign bearer is ignored')
+      t.match(
+        await refused.json(),
+        { cause: 'credential_missing' },
+        'a bearer token of another server is ignored'
+      )
       t.equal(await (await new Browser(url).get('/api/auth/get-session', bearer)).text(), 'null')
     }
   }
@@ -156,7 +160,7 @@ t.test("a bearer beside another user's cookie decides alone", async (t) => {
   t.equal(
     (await eve.browser.get('/session', { authorization })).status,
     401,
-    'the cookie does not stand in for it'
+    'the cookie does not replace the refused bearer token'
   )
   t.equal(await (await eve.browser.get('/api/auth/get-session', { authorization })).text(), 'null')
 })
@@ -310,7 +314,7 @@ t.test(
     t.match(
       await (await admin.browser.get('/session')).json(),
       { user: { id: ada.id } },
-      'nothing changed'
+      'the impersonation continues'
     )
     t.equal((await admin.browser.post('/api/auth/sign-out')).status, 200)
     t.match(await sessionState(admin.browser), /^401/)

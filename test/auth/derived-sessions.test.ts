@@ -181,7 +181,7 @@ for (const { what, by, because = 'source_ended' } of ends) {
       t.match(
         await statesOf(session),
         [/^401 (session_revoked|user_banned)$/],
-        'on every node, once it is answered'
+        'every node knows the end once the request is answered'
       )
       t.equal(await reasonOf(session), because)
       t.equal(
@@ -189,7 +189,7 @@ for (const { what, by, because = 'source_ended' } of ends) {
           where: { sessionId: session.sessionId, type: 'revoked' }
         }),
         1,
-        'once'
+        'the end has one event'
       )
     }
     t.equal((await refresh(url, derived[1]?.refreshToken ?? '')).status, 400)
@@ -209,7 +209,7 @@ t.test(
     t.equal(outcomeOf(await refresh(url, source.refreshToken)), '400 invalid_grant refresh_reused')
     t.strictSame(await statesOf(derived), ['401 session_revoked'])
     t.equal(await reasonOf(derived), 'source_ended')
-    t.strictSame(await statesOf(person), ['valid'], 'no other')
+    t.strictSame(await statesOf(person), ['valid'], 'no other session has ended')
   }
 )
 
@@ -263,7 +263,7 @@ for (const [what, change] of Object.entries(changes)) {
       t.strictSame(
         await statesOf(await derive({ browser: person.browser })),
         ['valid'],
-        'one that is made afterwards is good'
+        'a session that begins afterwards is valid'
       )
     }
   )
@@ -338,14 +338,14 @@ t.test(
       t.strictSame(
         await statesOf(acting),
         ['401 session_revoked'],
-        'on every node, once it is answered'
+        'every node knows the end once the request is answered'
       )
       t.equal(await reasonOf({ sessionId: id }), 'source_ended')
       t.equal((await laptop.browser.post('/api/auth/admin/stop-impersonating')).status, 401)
       t.strictSame(
         [await sessionState(person.browser), await sessionState(phone.browser)],
         ['valid', 'valid'],
-        'and no other'
+        'no other session has ended'
       )
     }
   }
@@ -456,7 +456,10 @@ t.test('S5: a session of a one-time token does not idle longer than its source',
   const person = await signUp(url)
   await expire(person.sessionId, inHours(1))
   const derived = await deriveApp(person)
-  t.ok((await expiryOf(derived.sessionId)) <= (await expiryOf(person.sessionId)), 'when it begins')
+  t.ok(
+    (await expiryOf(derived.sessionId)) <= (await expiryOf(person.sessionId)),
+    'the limit holds from the beginning of the session'
+  )
   const uses = {
     'when it is used': () => touchSessions(prisma, new Map([[derived.sessionId, 0]]), 604_800, 60),
     'when it is refreshed': async () =>
@@ -491,9 +494,13 @@ t.test(
     t.strictSame(
       await statesOf({ bearer: person.bearer }),
       ['401 session_revoked'],
-      'its old one has ended'
+      'the old session has ended'
     )
-    t.strictSame(await statesOf(other), ['401 session_revoked'], 'and what had begun through that')
+    t.strictSame(
+      await statesOf(other),
+      ['401 session_revoked'],
+      'a session derived from the old one has ended as well'
+    )
     const { session } = (await (await person.browser.get('/session')).json()) as {
       session: { id: string }
     }
@@ -541,7 +548,7 @@ t.test('S5: a new password that a session of a one-time token sets', async (t) =
     t.equal(
       await sessionState(browser),
       revokeOtherSessions ? 'valid' : '401 session_revoked',
-      'where it asked for a new session, it has one'
+      'the browser has a session only where it asked for a new one'
     )
     t.equal(await sessionState((await signIn(url, person.email, newPassword)).browser), 'valid')
   }

@@ -68,7 +68,7 @@ t.test('O16: a session has the name that the client gives to its device', async 
   t.notMatch(
     Buffer.from(tokens.access_token.split('.')[1] ?? '', 'base64url').toString(),
     /name/,
-    'and no token has it'
+    'the access token does not contain the name'
   )
 })
 
@@ -172,7 +172,11 @@ t.test(
 
     const other = await signUp(url)
     await browser.post('/api/auth/sign-in/email', { email: other.email, password })
-    t.equal(await nameIn(browser), null, 'and never by that of somebody else')
+    t.equal(
+      await nameIn(browser),
+      null,
+      "a sign-in never takes the name from another user's cookie"
+    )
   }
 )
 
@@ -190,11 +194,11 @@ t.test(
     t.match(await renamed.json(), {
       session: { id: phoneSession?.id, name: 'Ada’s phone', current: false }
     })
-    t.equal(await nameIn(phone), 'Ada’s phone', 'a copy that a cache has is gone')
+    t.equal(await nameIn(phone), 'Ada’s phone', 'no cache still has a copy with the old name')
     t.equal(
       (await rename(browser, phoneSession?.id ?? '', { name: 'Ada’s phone' })).status,
       200,
-      'saying it again changes nothing'
+      'the same name again changes nothing'
     )
     t.equal((await rename(phone, phoneSession?.id ?? '', { name: null })).status, 200)
     t.equal(await nameIn(phone), null)
@@ -221,7 +225,7 @@ t.test(
     t.equal(
       (await rename(ada.browser, ada.sessionId, { name: '📱'.repeat(64) })).status,
       200,
-      '64 characters, however long each is'
+      'the limit is 64 characters, whatever their length in bytes'
     )
     const stranger = await signUp(url)
     const refused = await rename(stranger.browser, ada.sessionId, { name: 'mine' })

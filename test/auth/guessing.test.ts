@@ -85,7 +85,7 @@ t.test(
     const statuses: number[] = []
     for (let n = 0; n < limits.accountFromAddress.max; n++)
       statuses.push((await again.signIn(first?.guessed ?? '', 'a wrong guess')).status)
-    t.strictSame(new Set(statuses), new Set([401]), 'what was shed has spent no guess')
+    t.strictSame(new Set(statuses), new Set([401]), 'shed requests use up no guess')
   }
 )
 
@@ -106,7 +106,7 @@ t.test('S6: nothing is computed for clients that went away', async (t) => {
   t.strictSame(
     running.log.filter((line) => line.includes('"level":50') && line.includes('overloaded')),
     [],
-    'and no error is logged'
+    'the log has no error'
   )
 })
 
@@ -122,7 +122,7 @@ t.test('S6: a password that cannot be checked changes nothing, and ends no sessi
   t.strictSame(
     answers.flatMap((answer) => answer.headers.getSetCookie()),
     [],
-    'no cookie is set or cleared'
+    'no cookie is set or removed'
   )
   t.equal((await browser.get('/session')).status, 200)
 })
@@ -135,11 +135,11 @@ t.test(
       new Program(`198.51.${n % 10}.1`).post('sign-up/email', { name: 'Eve', email, password })
     await spend(limits.probe, accountKey(email), limits.probe.max - 2)
     t.strictSame([(await probe(0)).status, (await probe(1)).status], [422, 422])
-    t.equal((await probe(0)).status, 429, 'the budget of probes is spent')
+    t.equal((await probe(0)).status, 429, 'the budget of probes is used up')
     t.equal(
       (await new Program('198.51.0.1').signIn(email)).status,
       200,
-      'from the address of a prober as well'
+      'a sign-in from the address of a prober succeeds'
     )
     t.equal(
       (
@@ -187,16 +187,20 @@ t.test('S12: a spent budget of an account delays, and does not lock out', async 
   for (let n = 0; n < account.max; n++) t.equal((await take(account)).waitSeconds, 0)
   t.equal((await take(account)).waitSeconds, 15)
   wait(10_000)
-  t.equal((await take(account)).waitSeconds, 5, 'whoever asks too early is not put off further')
+  t.equal(
+    (await take(account)).waitSeconds,
+    5,
+    'a request that comes too early does not prolong the wait'
+  )
   wait(5_000)
   const { taking } = await take(account)
   t.ok(taking?.late)
-  t.equal((await take(account)).waitSeconds, 15, 'one at a time')
+  t.equal((await take(account)).waitSeconds, 15, 'one attempt is allowed at a time')
   if (taking) await budgets.giveBack(taking)
   t.equal(
     (await take(account)).waitSeconds,
     15,
-    'a right password reopens nothing for those who wait'
+    'a right password does not shorten the wait of others'
   )
 
   let guesses = account.max + 1
@@ -206,7 +210,7 @@ t.test('S12: a spent budget of an account delays, and does not lock out', async 
   }
   t.ok(guesses <= 340, `${guesses} guesses in an hour`)
   wait(1_000)
-  t.equal((await take(account)).waitSeconds, 0, 'then it begins anew')
+  t.equal((await take(account)).waitSeconds, 0, 'a new window begins')
 })
 
 t.test(
@@ -220,7 +224,7 @@ t.test(
     t.equal((await store.take('a victim', WINDOW)).current, 101)
     for (let n = 0; n < 1_000; n++)
       if ((await store.take(`somebody else ${n}`, WINDOW)).current !== 1)
-        t.fail('others have all that is theirs')
+        t.fail('other users must have their whole budget')
     now = WINDOW
     for (let n = 0; n < 1_000; n++) await store.take(`made up later ${n}`, WINDOW)
     t.equal((await store.take('a victim', WINDOW)).current, 1)
@@ -281,13 +285,13 @@ t.test('S12: an app without cookies is known by its device token', async (t) => 
   const first = await signInApp(email, '192.0.2.1')
   t.match(first, { status: 200, deviceToken: /^d1\./, cookies: [] })
   await spendAddress(email, '192.0.2.1')
-  t.equal((await signInApp(email, '192.0.2.1')).status, 429, 'a stranger waits')
+  t.equal((await signInApp(email, '192.0.2.1')).status, 429, 'a stranger must wait')
   const again = await signInApp(email, '192.0.2.1', first.deviceToken)
-  t.equal(again.status, 200, 'the app does not')
+  t.equal(again.status, 200, 'the app does not have to wait')
   t.equal(
     again.deviceToken.split('.')[1],
     first.deviceToken.split('.')[1],
-    'it stays the same device'
+    'the token still names the same device'
   )
   t.equal((await signInApp((await signUp(url)).email, '192.0.2.9', first.deviceToken)).status, 200)
   t.equal(
@@ -299,7 +303,7 @@ t.test('S12: an app without cookies is known by its device token', async (t) => 
       )
     ).status,
     429,
-    'made up'
+    'an invented device token is worth nothing'
   )
   t.equal((await signInApp(email, '192.0.2.1', 'no token')).status, 429)
 })
@@ -369,13 +373,9 @@ t.test(
     t.strictSame(
       [await guess(), await guess(), await guess(), await guess()],
       [401, 401, 429, 429],
-      'each from a device of its own'
+      'devices share the budget of their account'
     )
-    t.equal(
-      (await signInApp(email, '192.0.2.41')).status,
-      200,
-      'a stranger has a budget apart from it'
-    )
+    t.equal((await signInApp(email, '192.0.2.41')).status, 200, 'a stranger has another budget')
   }
 )
 
@@ -407,7 +407,7 @@ t.test('S13: wrong passwords are counted by user, in all sessions together', asy
   t.equal(
     (await verifyPassword(await signUp(url), password)).status,
     200,
-    "another user's budget is their own"
+    'another user has their own budget'
   )
 })
 

@@ -59,7 +59,7 @@ t.test('networks take turns, and so do the addresses within one', async (t) => {
 t.test('a full queue refuses the network that fills it, and makes room for others', async (t) => {
   const { add, begun, end, outcomes, queue } = newQueue()
   const { capacity } = queue
-  t.equal(capacity, 20, 'as many as can be computed in time')
+  t.equal(capacity, 20, 'the capacity is what can be computed in time')
   for (let n = 0; n <= capacity + 5; n++) add(`flood ${n}`, '192.0.2.1')
   await settled()
   t.strictSame(
@@ -68,14 +68,14 @@ t.test('a full queue refuses the network that fills it, and makes room for other
   )
   add('honest', '192.0.2.7')
   await settled()
-  t.equal(outcomes.at(-1), 'flood 20 full', 'the last of the flood makes room')
+  t.equal(outcomes.at(-1), 'flood 20 full', 'the last request of the flood is dropped')
   t.equal(queue.waiting, capacity)
   await end()
   await end()
   t.strictSame(
     begun().slice(0, 3),
     ['flood 0', 'flood 1', 'honest'],
-    'after one of the other address'
+    'it follows one request of the other address'
   )
 })
 
@@ -138,7 +138,7 @@ t.test('a hash whose client went away is not computed, and keeps no place', asyn
   t.strictSame(
     outcomes.slice(2),
     ['running done', 'next done'],
-    'what was begun is ended: it may have to be counted'
+    'hashes in progress are finished, because they may have to be counted'
   )
 })
 

@@ -99,7 +99,7 @@ t.test(
     t.strictSame(
       sessions.find(({ id }) => id === shown.session.id)?.act,
       { sub: admin.id },
-      'the person sees it, too'
+      'the user sees the impersonation, too'
     )
 
     t.match(await admin.client.admin.stopImpersonating(), {
@@ -185,10 +185,6 @@ t.test('an administrator who loses the right to impersonate loses the impersonat
     if (lose === 'role') await chief.client.admin.setRole({ userId: admin.id, role: 'user' })
     if (lose === 'revoke') await chief.client.admin.revokeUserSessions({ userId: admin.id })
     t.equal(await sessionState(admin.browser), '401 session_revoked', lose)
-    t.equal(
-      await sessionState(ada.browser),
-      'valid',
-      'the person whose session it was not stays signed in'
-    )
+    t.equal(await sessionState(ada.browser), 'valid', 'the impersonated user stays signed in')
   }
 })

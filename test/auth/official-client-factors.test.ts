@@ -62,7 +62,7 @@ t.test('a password alone is no session where a second factor is on', async (t) =
   await enrol(ada)
   const { browser, client, answer } = await givePassword(ada)
   t.match(answer, { error: null, data: { twoFactorRedirect: true, twoFactorMethods: ['totp'] } })
-  t.notOk(JSON.stringify(answer).includes('hst1_'), 'no token is told')
+  t.notOk(JSON.stringify(answer).includes('hst1_'), 'the answer contains no token')
   t.equal(browser.cookies.has('holdfast.session_token'), false)
   t.equal(await sessionState(browser), '401 credential_missing')
   t.strictSame(await client.getSession(), { data: null, error: null })
@@ -77,7 +77,7 @@ t.test('the session of a pending second factor is not in the lists', async (t) =
   const pending = await running.app.holdfast.prisma.session.findMany({
     where: { userId: ada.id, revokedReason: 'second_factor_pending' }
   })
-  t.equal(pending.length, 1, 'it was revoked with its reason')
+  t.equal(pending.length, 1, 'the session was revoked with its reason')
 })
 
 t.test('the code of the app completes the sign-in', async (t) => {

@@ -212,7 +212,7 @@ t.test('a one-time token begins a new session in another browser', async (t) => 
   t.equal(await sessionState(browser), 'valid')
   t.not((await officialClient(browser).getSession()).data?.session.id, laptop.sessionId)
   await officialClient(browser).signOut()
-  t.equal(await sessionState(laptop.browser), 'valid', 'the first session lives on its own')
+  t.equal(await sessionState(laptop.browser), 'valid', 'the first session is not affected')
 })
 
 t.test('a one-time token works once', async (t) => {

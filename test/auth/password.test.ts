@@ -5,17 +5,13 @@ import { hashesAtOnce, hashPassword, verifyPassword } from '../../src/auth/passw
 t.test('a password is known by its hash', async (t) => {
   const hash = await hashPassword('correct horse battery staple')
   t.match(hash, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
-  t.not(
-    await hashPassword('correct horse battery staple'),
-    hash,
-    'every hash has a salt of its own'
-  )
+  t.not(await hashPassword('correct horse battery staple'), hash, 'each hash has its own salt')
   t.equal(await verifyPassword({ hash, password: 'correct horse battery staple' }), true)
   t.equal(await verifyPassword({ hash, password: 'correct horse battery stable' }), false)
   t.equal(
     await verifyPassword({ hash: await hashPassword('e\u0301'), password: '\u00e9' }),
     true,
-    'one text in two encodings is one password'
+    'two encodings of a text are the same password'
   )
   const foreign = [
     'no hash',

@@ -43,10 +43,14 @@ t.test('S10: an account is deleted with the password, or soon after a sign-in', 
   t.equal(await outcome(await post(ada, 'delete-user')), stale)
   t.equal(await outcome(await post(ada, 'delete-user', { password: '' })), stale)
   t.equal((await post(ada, 'delete-user', { password: 'wrong horse battery' })).status, 400)
-  t.equal(await sessionState(ada.browser), 'valid', 'nothing has changed')
+  t.equal(await sessionState(ada.browser), 'valid', 'the session is not affected')
   t.equal((await post(ada, 'delete-user', { password })).status, 200)
   const eve = await signUp(url)
-  t.equal((await post(eve, 'delete-user')).status, 200, 'who has just signed up')
+  t.equal(
+    (await post(eve, 'delete-user')).status,
+    200,
+    'a user who has just signed up may delete the account'
+  )
 })
 
 t.test(
@@ -61,8 +65,8 @@ t.test(
     t.equal((await post(ada, 'verify-password', { password })).status, 200)
     const after = await current(ada)
     t.match(after, { id: before.id, absoluteExpiresAt: before.absoluteExpiresAt })
-    t.ok(after.authTime > before.authTime, 'services that ask for a recent sign-in see it')
-    t.equal(await sessionState(copy), 'valid', 'a lost answer signs nobody out')
+    t.ok(after.authTime > before.authTime, 'services see the new time of the sign-in')
+    t.equal(await sessionState(copy), 'valid', 'a lost answer does not sign the user out')
     const { events } = (await (
       await ada.browser.get(`/sessions/${ada.sessionId}/events`)
     ).json()) as { events: { type: string }[] }
@@ -92,7 +96,7 @@ t.test('S10: with a second factor the password alone is not enough', async (t) =
     t.equal(
       await outcome(await post(device, path, body)),
       stale,
-      `${path}, after the password alone`
+      `${path} is refused after the password alone`
     )
   t.equal((await post(device, 'two-factor/verify-totp', { code: '000000' })).status, 401)
   t.equal(await outcome(await post(device, 'delete-user', { password })), stale)
@@ -100,7 +104,11 @@ t.test('S10: with a second factor the password alone is not enough', async (t) =
     (await post(device, 'two-factor/verify-backup-code', { code: backupCodes[0] })).status,
     200
   )
-  t.equal((await post(device, 'two-factor/get-totp-uri', { password })).status, 200, 'after both')
+  t.equal(
+    (await post(device, 'two-factor/get-totp-uri', { password })).status,
+    200,
+    'both credentials are enough'
+  )
   await age(device)
   t.equal(
     (await post(device, 'two-factor/verify-backup-code', { code: backupCodes[1] })).status,
@@ -109,7 +117,7 @@ t.test('S10: with a second factor the password alone is not enough', async (t) =
   t.equal(
     await outcome(await post(device, 'delete-user', { password })),
     stale,
-    'after the factor alone'
+    'the factor alone is not enough'
   )
 })
 
@@ -122,7 +130,7 @@ t.test(
     t.equal(
       await outcome(await post(before, 'delete-user', { password })),
       stale,
-      'a session of the password alone'
+      'a session with only the password is not enough'
     )
     const trusted = new Browser(url)
     const client = officialClient(trusted)
@@ -179,7 +187,7 @@ t.test('S10: administration that changes something wants a recent sign-in', asyn
   t.equal(
     (await admin.browser.get('/api/auth/admin/list-users?limit=1')).status,
     200,
-    'to look needs none'
+    'reading needs no recent sign-in'
   )
   t.equal((await post(admin, 'verify-password', { password })).status, 200)
   t.equal((await post(admin, 'admin/ban-user', { userId: ada.id })).status, 200)
@@ -197,7 +205,11 @@ t.test('S10: an impersonation and the session of a one-time token inherit nothin
   t.equal((await post(admin, 'admin/impersonate-user', { userId: ada.id })).status, 200)
   t.equal(await outcome(await post(admin, 'delete-user')), stale)
   await post(admin, 'verify-password', { password })
-  t.equal(await outcome(await post(admin, 'delete-user')), stale, 'whatever it shows')
+  t.equal(
+    await outcome(await post(admin, 'delete-user')),
+    stale,
+    'a deletion is refused whatever the body says'
+  )
   t.equal((await post(admin, 'admin/stop-impersonating')).status, 200)
 })
 

@@ -47,9 +47,13 @@ t.test("S15: an app's code completes one sign-in", async (t) => {
   t.equal(again.status, 401)
   t.match(await again.json(), { code: 'INVALID_CODE' })
   t.equal(await sessionState(second), '401 credential_missing')
-  t.equal((await verify(second, totp(ada.totpURI, -1))).status, 401, 'nor does an earlier one')
+  t.equal(
+    (await verify(second, totp(ada.totpURI, -1))).status,
+    401,
+    'an earlier code is refused as well'
+  )
   await nextStep(running, ada.id)
-  t.equal((await verify(second, totp(ada.totpURI))).status, 200, 'the next one does')
+  t.equal((await verify(second, totp(ada.totpURI))).status, 200, 'the next code is accepted')
 })
 
 t.test('S15: of one code that is sent many times at once, to all nodes, one counts', async (t) => {
@@ -143,7 +147,7 @@ t.test(
       t.equal(
         (await verify(await givePassword(ada), totp(ada.totpURI))).status,
         429,
-        'the right one has to wait'
+        'the right code is refused while the account is locked'
       )
       // As if a quarter of an hour had passed.
       await prisma.twoFactor.updateMany({
@@ -166,7 +170,7 @@ t.test('S15: what is no guess is not counted, and a right code sets the count ba
     (await prisma.twoFactor.findFirstOrThrow({ where: { userId: ada.id } })).failedVerificationCount
   for (const body of [{}, { code: 1 }, { code: null }])
     t.equal((await browser.post('/api/auth/two-factor/verify-totp', body)).status, 400)
-  t.equal((await verify(new Browser(url), '000000')).status, 401, 'no challenge')
+  t.equal((await verify(new Browser(url), '000000')).status, 401, 'there is no challenge')
   t.equal(await count(), 0)
   for (let n = 0; n < 3; n++) t.equal((await verify(browser, '00000x')).status, 401)
   t.equal((await useBackup(browser, 'no-code')).status, 401)
@@ -181,7 +185,11 @@ t.test('what is no code is refused as ever', async (t) => {
   for (const code of [1, null, undefined, ['1']])
     t.equal((await browser.post('/api/auth/two-factor/verify-totp', { code })).status, 400)
   t.equal((await verify(new Browser(url), '123456')).status, 401)
-  t.equal((await verify((await newPerson(url)).browser, '123456')).status, 400, 'no factor')
+  t.equal(
+    (await verify((await newPerson(url)).browser, '123456')).status,
+    400,
+    'the user has no factor'
+  )
 })
 
 /** A trusted device, and one where the password was entered and the factor is pending. */
@@ -216,7 +224,7 @@ const changes: Record<string, (ada: Device & { totpURI: string }) => Promise<unk
     t.equal(
       await prisma.twoFactor.count({ where: { userId: ada.id } }),
       0,
-      'with its secret, in one transaction'
+      'the secret is deleted in the same transaction'
     )
     return enrol(ada)
   }
@@ -226,7 +234,11 @@ for (const [name, change] of Object.entries(changes)) {
     const ada = await newEnrolled()
     const { trusted, pending } = await trustedAndPending(t, ada)
     await change(ada)
-    t.equal(await prisma.verification.count({ where: { value: ada.id } }), 0, 'nothing is left')
+    t.equal(
+      await prisma.verification.count({ where: { value: ada.id } }),
+      0,
+      'no challenge is left'
+    )
     t.match(await signInTrusting(trusted, ada), { twoFactorRedirect: true })
     t.equal(await sessionState(trusted), '401 credential_missing')
     const late = await verify(pending, totp(ada.totpURI))
@@ -251,7 +263,10 @@ t.test(
     await ada.browser.post('/api/auth/two-factor/enable', { password })
     t.equal(await prisma.verification.count({ where: { value: ada.id } }), 0)
     const after = await prisma.user.findUniqueOrThrow({ where: { id: ada.id } })
-    t.ok(after.credentialEpoch > before.credentialEpoch, 'and sign-ins under way')
+    t.ok(
+      after.credentialEpoch > before.credentialEpoch,
+      'the epoch has grown, so a sign-in in progress fails'
+    )
   }
 )
 
@@ -288,7 +303,7 @@ t.test('S7: proofs that pile up are bounded: the oldest of their kind go', async
   t.equal(
     left.filter(({ expiresAt }) => expiresAt > minutes(1_000)).length,
     100,
-    'trust in devices is of another kind'
+    'trusted devices do not count as challenges'
   )
   t.equal(left.filter(({ expiresAt }) => expiresAt <= minutes(1_000)).length, 50)
 })
@@ -332,7 +347,7 @@ t.test(
     t.equal(
       (await verify(await givePassword(laptop), totp(uri))).status,
       200,
-      'its code is the one that counts'
+      'the code of the new secret is accepted'
     )
   }
 )
@@ -379,7 +394,7 @@ t.test(
     t.match(await prisma.twoFactor.findMany({ where: { userId: ada.id } }), [{ id }])
     await t.rejects(
       prisma.twoFactor.create({ data: { ...row, id: `${ada.id}-4` } }),
-      'and a second one is refused from now on'
+      'the index refuses a second factor for one user'
     )
   }
 )

@@ -44,13 +44,13 @@ t.test(
     t.equal(
       await signInWithFactor(later, 'verify-totp', totp(totpURI)),
       200,
-      'the old secret can be forgotten'
+      'the server no longer needs the old secret'
     )
     t.equal(await signInWithFactor(later, 'verify-backup-code', backupCodes[1] ?? ''), 200)
     t.equal(
       await signInWithFactor(later, 'verify-backup-code', backupCodes[0] ?? ''),
       401,
-      'a code that was used stays used'
+      'a used code stays used'
     )
   }
 )
@@ -110,12 +110,12 @@ t.test('what better-auth has begun under the previous secret can be finished', a
   t.equal(
     (await pending.post('/api/auth/two-factor/verify-totp', { code: totp(totpURI) })).status,
     200,
-    'a second factor that was asked for'
+    'a pending second factor can be completed'
   )
   t.equal(
     (await admin.browser.post('/api/auth/admin/stop-impersonating')).status,
     200,
-    'an impersonation'
+    'an impersonation can be ended'
   )
   t.match(await (await admin.browser.get('/session')).json(), { user: { id: admin.id } })
   t.equal((await anotherDevice(admin)).id, admin.id)

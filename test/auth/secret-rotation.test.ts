@@ -43,14 +43,14 @@ t.test(
     t.match(
       await (await ada.browser.get('/api/auth/get-session')).json(),
       { user: { id: ada.id } },
-      'better-auth is shown what it can verify'
+      'better-auth gets a cookie that it can verify'
     )
     t.equal((await ada.browser.post('/api/auth/update-user', { name: 'Ada King' })).status, 200)
     t.equal(
       (await fetch(`${after.url}/session`, { headers: { authorization: `Bearer ${token}` } }))
         .status,
       200,
-      'the signing keys are the same'
+      'the signing keys have not changed'
     )
     const stranger = new Browser(after.url)
     for (const bearer of [phone.bearer, decodeURIComponent(phone.bearer)]) {
@@ -64,20 +64,28 @@ t.test(
     }
     const copied = withCookiesOf(ada.browser)
     t.equal((await ada.browser.post('/api/auth/sign-out')).status, 200)
-    t.equal(await sessionState(copied), '401 session_revoked', 'a sign-out ends them, too')
+    t.equal(
+      await sessionState(copied),
+      '401 session_revoked',
+      'a sign-out also ends sessions from before the change'
+    )
     const grace = await signUp(after.url)
     t.equal(
       deriveKeys(secretOf(after)).check,
       await checkValue(after),
-      'the store goes over to the new secret'
+      'the store has changed to the new secret'
     )
 
     const later = await restart(t, after, { authSecret: secretOf(after) })
-    t.equal(await sessionState(grace.browser), 'valid', 'what the new secret made needs no other')
+    t.equal(
+      await sessionState(grace.browser),
+      'valid',
+      'sessions of the new secret need no other secret'
+    )
     t.equal(
       await sessionState(phone.browser),
       '401 credential_malformed',
-      'what the old one made ends with it'
+      'sessions of the old secret end with it'
     )
     t.equal((await later.app.holdfast.signingKeys.list()).length, 2)
   }
@@ -99,7 +107,11 @@ t.test(
       })
     }
     const again = await start(t, before.options)
-    t.equal(await checkValue(again), deriveKeys(secretOf(before)).check, 'and nothing was changed')
+    t.equal(
+      await checkValue(again),
+      deriveKeys(secretOf(before)).check,
+      'the store has not changed'
+    )
   }
 )
 
@@ -133,7 +145,7 @@ t.test(
     t.equal(
       (await fetch(`${restarted.url}/health/ready`)).status,
       200,
-      'a node of the first step may still start'
+      "a node with the first step's settings may still start"
     )
   }
 )
@@ -198,7 +210,11 @@ t.test('each purpose has a key of its own, and each secret its own of each', asy
     pepper.rotation.toString('hex')
   ])
   t.equal(new Set(all).size, 16)
-  t.strictSame(deriveKeys(one).peppers.current, keys.peppers.current, 'the same on every node')
+  t.strictSame(
+    deriveKeys(one).peppers.current,
+    keys.peppers.current,
+    'all nodes derive the same peppers'
+  )
   t.strictSame(
     keys.peppers.find(deriveKeys(other).peppers.current.id),
     deriveKeys(other).peppers.current

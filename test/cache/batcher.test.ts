@@ -43,7 +43,7 @@ t.test(
     const second = [ask('a')]
     await settled()
     second.push(ask('c'))
-    t.equal(asked.length, 1, 'while one is on its way, the others gather')
+    t.equal(asked.length, 1, 'requests are collected while a batch is in flight')
     asked[0]?.answer()
     t.strictSame(await Promise.all(first), ['a0', 'b0', 'a0'])
     await settled()
@@ -52,7 +52,7 @@ t.test(
     t.strictSame(
       await Promise.all(second),
       ['a1', 'c1'],
-      'nobody is answered by what was asked before'
+      'no request is answered by a batch that began before it'
     )
     const third = ask('d')
     await settled()
@@ -70,10 +70,10 @@ t.test(
       await settled()
       for (const question of ['b', 'c', 'd']) all.push(ask(question))
       await settled()
-      t.equal(asked.length, inFlight, 'three wait')
+      t.equal(asked.length, inFlight, 'three requests wait')
       all.push(ask('e'))
       await settled()
-      t.equal(asked.length, inFlight + 1, 'and go with a fourth')
+      t.equal(asked.length, inFlight + 1, 'the fourth request sends the batch')
     }
     for (const question of ['f', 'g', 'h', 'i', 'j']) all.push(ask(question))
     await settled()

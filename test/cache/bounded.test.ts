@@ -128,7 +128,7 @@ t.test('no revocation waits for more than one lease', { skip }, async (t) => {
     if (waitedMs > worst[1]) worst = [way, waitedMs]
   }
   t.comment(`worst: ${worst[0]}, ${worst[1].toFixed(0)} ms beside a lease of ${LEASE_MS} ms`)
-  t.ok(worst[1] > LEASE_MS / 2, 'the node was waited for')
+  t.ok(worst[1] > LEASE_MS / 2, 'the answer waited for the node')
 })
 
 t.test(
@@ -156,7 +156,7 @@ t.test(
     const effectiveBy = new Date((answer.body as { effective_by: string }).effective_by)
     t.ok(
       effectiveBy.getTime() > Date.now() - 1_000 && effectiveBy.getTime() < Date.now() + 5_000,
-      'a time that one can wait for'
+      'the time is close enough to wait for'
     )
     await sleep(Math.max(0, effectiveBy.getTime() - Date.now())) // the bound is valid from here
     for (const each of [node, revoker]) t.equal(await cluster.check(each, second), 'inactive')

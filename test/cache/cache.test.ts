@@ -118,11 +118,15 @@ t.test(
     for (let i = 0; i < 20; i++) t.equal(await sessionState(ada.browser), 'valid')
     const gone = await signIn(running.url, ada.email)
     const response = await ada.browser.delete(`/sessions/${gone.sessionId}`)
-    t.equal(response.status, 202, 'a revocation says that it is not final everywhere')
+    t.equal(response.status, 202, 'the answer says that the revocation is not final on all nodes')
     const body = (await response.json()) as { revoked: number; effective_by: string }
     t.equal(body.revoked, 1)
     t.ok(new Date(body.effective_by).getTime() > Date.now())
-    t.equal(await sessionState(gone.browser), '401 session_revoked', 'here it is')
+    t.equal(
+      await sessionState(gone.browser),
+      '401 session_revoked',
+      'the session has ended on this node'
+    )
     const second = await signIn(running.url, ada.email)
     const signedOut = await second.browser.post('/api/auth/sign-out')
     t.match(signedOut.headers.get('session-revocation'), /^pending; effective-by="[^"]+"$/)
@@ -136,7 +140,7 @@ t.test(
     await warm(running, ada.bearer)
     await redis.flush()
     for (let i = 0; i < 20; i++)
-      t.equal(await sessionState(ada.browser), 'valid', 'after a flush too')
+      t.equal(await sessionState(ada.browser), 'valid', 'the session is still valid after a flush')
     await warm(running, ada.bearer)
   }
 )
@@ -260,15 +264,15 @@ t.test('a put replaces an older local copy for the time it has left, and makes n
   })
   const before = shown()
   for (const ahead of [2, 1, 0]) cache.put(written(ahead))
-  t.equal(shown()?.record.session.name, 'write 2', 'never by an older one')
+  t.equal(shown()?.record.session.name, 'write 2', 'an older version does not replace it')
   t.equal(shown()?.freshUntil, before?.freshUntil)
   held = false
   cache.put(written(3))
-  t.equal(shown()?.record.session.name, 'write 2', 'not without the lease')
+  t.equal(shown()?.record.session.name, 'write 2', 'nothing is replaced without the lease')
   held = true
   cache.invalidate([{ sessionId: ada.sessionId, version: version + 5 }])
   for (const ahead of [4, 6]) cache.put(written(ahead))
-  t.equal(shown(), null, 'where there is none, none is made')
+  t.equal(shown(), null, 'put does not create a copy')
 })
 
 const then = new Date('2026-01-02T03:04:05.678Z')
@@ -337,11 +341,7 @@ t.test('a copy reads as it was written', (t) => {
     livesMs: 5_000,
     readAt: 7
   })
-  t.equal(
-    decodeCopy('a', '{"session":{}}'),
-    null,
-    'a form that this version does not know is no copy'
-  )
+  t.equal(decodeCopy('a', '{"session":{}}'), null, 'a copy in an unknown form is ignored')
   t.equal(decodeCopy('a', '[0]'), null)
   t.end()
 })
@@ -380,9 +380,9 @@ t.test('the local cache is bounded by entries and by bytes', (t) => {
   t.strictSame(
     ['a', 'b', 'c', 'd'].map((id) => few.find(id, 1) !== null),
     [true, false, true, true],
-    'the least recently used goes first'
+    'the least recently used entry is evicted first'
   )
-  t.equal(few.find('a', 100), null, 'what is no longer fresh is gone')
+  t.equal(few.find('a', 100), null, 'an expired entry is gone')
 
   const small = new LocalCache({ maxEntries: 1000, maxBytes: 5_000 })
   for (let i = 0; i < 100; i++)

@@ -28,7 +28,7 @@ t.test(
     const cache = new SharedCache(redis, new Breaker(systemClock.monotonic), mac)
     cache.namespace = namespace
     const key = `holdfast:${namespace}:{${id}}:session`
-    t.equal(await cache.put(id, 2, 'two', ''), false, 'there is none')
+    t.equal(await cache.put(id, 2, 'two', ''), false, 'there is no copy to replace')
     t.equal(await redis.exists(key), 0)
     const lease = await read(cache, id, '')
     if (lease.kind !== 'lease') throw new Error(lease.kind)
@@ -36,7 +36,7 @@ t.test(
     t.equal(
       await fill(cache, { sessionId: id, lease, version: 1, text: 'one', ttlMs: 60_000 }),
       false,
-      'a reader who began before the write does not fill'
+      'a reader that began before the write cannot fill'
     )
     const next = await read(cache, id, '')
     if (next.kind !== 'lease') throw new Error(next.kind)
@@ -57,11 +57,11 @@ t.test(
       )
     const hit = await read(cache, id, next.stamp)
     t.match(hit, { kind: 'hit', version: 4, text: '4' })
-    t.ok((await redis.pttl(key)) <= 30_000, 'it lives no longer')
+    t.ok((await redis.pttl(key)) <= 30_000, 'the lifetime is not prolonged')
     await redis.hset(key, 'stamp', 'old')
-    t.equal(await cache.put(id, 5, '5', next.stamp), false, 'another history')
+    t.equal(await cache.put(id, 5, '5', next.stamp), false, 'a stamp of another history is refused')
     await cache.writeTombstone(id, 5, 'signed_out', 60_000)
-    t.equal(await cache.put(id, 6, '6', next.stamp), false, 'a tombstone')
+    t.equal(await cache.put(id, 6, '6', next.stamp), false, 'a tombstone is not replaced')
     t.match(await read(cache, id, next.stamp), { kind: 'tombstone', version: 5 })
   }
 )
@@ -79,12 +79,16 @@ t.test('a copy from another history is no hit, whatever the lease says', { skip 
     true
   )
   t.match(await read(cache, id, lease.stamp), { kind: 'hit', text: 'copy' })
-  t.notMatch(await read(cache, id, 'old'), { kind: 'hit' }, 'the lease stands on another history')
+  t.notMatch(
+    await read(cache, id, 'old'),
+    { kind: 'hit' },
+    'the lease has a stamp of another history'
+  )
   await redis.hset(`holdfast:${namespace}:{${id}}:session`, 'stamp', 'old')
   t.notMatch(
     await read(cache, id, 'old'),
     { kind: 'hit' },
-    'lease and copy agree, the server does not'
+    'lease and copy have the same stamp, but the server has another'
   )
 })
 

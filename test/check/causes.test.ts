@@ -79,7 +79,7 @@ t.test('P13: a banned person is told so, and a deleted one, by every layer', asy
       t.strictSame(
         new Set(await causes(node, signedOut)),
         new Set(['401 session_revoked']),
-        'a sign-out is a sign-out'
+        'a sign-out keeps its own cause'
       )
     }
   }
@@ -90,7 +90,7 @@ t.test('P13: a banned person is told so, and a deleted one, by every layer', asy
   t.equal(
     await sessionState(banned.browser),
     '401 user_banned',
-    'what ended the session stays what ended it'
+    'the cause stays after the ban is lifted'
   )
   t.equal(await sessionState((await signIn(url, banned.email)).browser), 'valid')
 })
@@ -106,7 +106,7 @@ t.test(
     t.equal(
       await sessionState(admin.browser),
       '401 session_revoked',
-      'nobody has banned the person who is shown'
+      'the answer does not say that the impersonated user was banned'
     )
     for (const [name, value] of own) admin.browser.cookies.set(name, value)
     t.equal(await sessionState(admin.browser), '401 user_banned')

@@ -75,12 +75,12 @@ t.test(
     t.match(
       await verify(server, ada.bearer, '/verify/for/user/another/path'),
       { ...yes, byFastify: false },
-      'the tail is ignored'
+      'the rest of the path is ignored'
     )
     t.match(
       await verify(server, ada.bearer, '/verify/for/user/%zz'),
       { ...yes, byFastify: false },
-      'whatever it is'
+      'an invalid rest is ignored as well'
     )
     t.match(await verify(server, await accessTokenOf(server, ada.sessionId)), {
       ...yes,
@@ -295,7 +295,7 @@ t.test(
     t.match(
       await ask(JSON.stringify({ tokens: Array.from({ length: 900 }, () => ada.bearer) })),
       { status: 200, byFastify: true },
-      'a long body'
+      'Fastify answers a long body'
     )
     for (const [body, status, how] of [
       ['', 400, {}],
@@ -321,7 +321,7 @@ t.test(
     )
     const [refusal] = (await once(stranger, 'data')) as [Buffer]
     stranger.destroy()
-    t.match(refusal.toString(), /^HTTP\/1.1 401 /, "a stranger's body is not waited for")
+    t.match(refusal.toString(), /^HTTP\/1.1 401 /, 'the refusal does not wait for the body')
 
     await ada.browser.post('/api/auth/sign-out')
     const after = await ask(batch)

@@ -52,7 +52,11 @@ t.test('the command line creates a gateway, and shows its secret once', async (t
     { shown, name, secret },
     { shown: 'edge-1', name: 'The edge', secret: /^hgs1_[\w-]{43}$/ }
   )
-  t.equal(await check(running, basic('edge-1', secret ?? '')), 200, 'known at once')
+  t.equal(
+    await check(running, basic('edge-1', secret ?? '')),
+    200,
+    'the new gateway is known at once'
+  )
   const [listed, refused] = await Promise.all([gateway('list'), gateway('create', 'edge 2')])
   t.match(
     (JSON.parse(listed.stdout) as Gateway[]).find((gateway) => gateway.id === 'edge-1'),
@@ -89,7 +93,7 @@ t.test(
           ?.lastUsedAt
     )
     const row = await holdfast.prisma.gatewayClient.findUniqueOrThrow({ where: { id: 'edge' } })
-    t.match(row.secretHashes, [/^h1_[\w-]{43}$/], 'the store keeps hashes')
+    t.match(row.secretHashes, [/^h1_[\w-]{43}$/], 'the store has only hashes')
     await run('disable', 'edge')
     await until(
       'the gateway to be refused',
@@ -129,7 +133,7 @@ t.test('a known gateway costs no query, and guessing few', async (t) => {
             hashToken(`${configured}${i}`)
           )
         )
-          t.fail('a wrong secret was taken')
+          t.fail('a wrong secret was accepted')
       })
     )
   )
@@ -177,7 +181,7 @@ t.test('credentials come in one way, form-decoded, and everything else is refuse
   t.match(
     await introspect(basic(id, configured), { client_id: id }),
     { status: 200 },
-    'an id is no second way'
+    'an id in the body is not a second method of authentication'
   )
   const second: Record<string, string>[] = [
     { client_secret: configured },

@@ -19,7 +19,7 @@ t.test('a call finds its value wherever it goes on, whatever other calls do', as
     ...short.map((_none, index) => `short ${index}`)
   ])
   t.equal(storage.getStore(), undefined)
-  t.equal(await call('later', 3), 'later', 'and is switched on again')
+  t.equal(await call('later', 3), 'later', 'the storage is enabled again')
 })
 
 t.test('a call within another gives its value back', async (t) => {
@@ -54,7 +54,7 @@ t.test(
         })
     )
     await storage.run('short', async () => turn())
-    t.ok(storage.enabled, 'while one of two runs')
+    t.ok(storage.enabled, 'the storage is enabled while one of two calls runs')
     gate.open?.()
     await long
     t.notOk(storage.enabled)
@@ -64,7 +64,7 @@ t.test(
     used.enterWith('a host that does so')
     disableWhenIdle(used)
     used.run('another', () => 0)
-    t.ok(used.enabled, 'what was in use before anybody counted is left on')
+    t.ok(used.enabled, 'a storage that was in use before the counting stays enabled')
   }
 )
 

@@ -88,7 +88,7 @@ t.test('oauth4webapi is told of an active session, however it authenticates', as
         username: ada.id,
         name: 'Ada Lovelace'
       })
-      t.notOk('email' in answer, 'an address that nobody has verified is left out')
+      t.notOk('email' in answer, 'an unverified address is left out')
       t.ok(Number(answer.iat) <= now + 1 && Number(answer.exp) > now + 600_000)
     }
   }
@@ -118,8 +118,8 @@ t.test('an access token is told of with its own claims, and ends with its sessio
       amr: ['pwd']
     })
   }
-  t.ok(Number(exp) < Date.now() / 1000 + 301, 'not the expiry of its session')
-  t.notOk('jti' in (await introspect(phone.bearer)), 'a session token has no id')
+  t.ok(Number(exp) < Date.now() / 1000 + 301, "the expiry is the token's, not the session's")
+  t.notOk('jti' in (await introspect(phone.bearer)), 'a session token has no jti')
   t.equal((await ada.browser.delete(`/sessions/${phone.sessionId}`)).status, 200)
   t.strictSame(await introspect(token), { active: false })
 })
@@ -140,7 +140,11 @@ t.test(
       t.strictSame(await introspect(token, undefined, { token_type_hint: 'refresh_token' }), {
         active: false
       })
-    t.equal((await refresh(url, body.refresh_token)).status, 200, 'asking about it has not used it')
+    t.equal(
+      (await refresh(url, body.refresh_token)).status,
+      200,
+      'introspection has not used up the refresh token'
+    )
   }
 )
 

@@ -137,7 +137,7 @@ t.test('a thousand tokens cost one query, and then nothing', async (t) => {
   t.strictSame(
     slow,
     { queries: 0, commands: 0 },
-    'a batch that takes its time is not taken for a clock that was set, which would cost the lease and all copies'
+    'a slow batch is not mistaken for a clock change, which would cost the lease and all copies'
   )
   const garbage = await counting(async () => {
     t.ok(
@@ -164,7 +164,7 @@ t.test('a copy is as old as it says, and answers no request for a younger one', 
   const [older] = await checkAll(running, [ada.bearer])
   t.ok(
     Math.abs(Date.now() - (older?.age_ms ?? 0) - readBefore) < 1_000,
-    'it stems from the same read'
+    'the age counts from the same read'
   )
   const young = await counting(async () => {
     t.ok(((await checkAll(running, [ada.bearer], '?max_age_ms=100'))[0]?.age_ms ?? 1e9) <= 100)
@@ -330,12 +330,15 @@ t.test(
         people.map(({ sessionId }) => redis.keys(`holdfast:*{${sessionId}}:session`))
       )
     ).flat()
-    t.equal(await redis.del(keys), people.length, 'every copy is gone')
+    t.equal(await redis.del(keys), people.length, 'all copies were deleted')
     const cold = await counting(async () => {
       await checkAll(one, tokensOf(people))
     })
-    t.equal(cold.queries, 1, 'one query for all')
-    t.ok(cold.commands <= 1 + people.length, 'one command to read, and a fill each')
+    t.equal(cold.queries, 1, 'there is one query for all sessions')
+    t.ok(
+      cold.commands <= 1 + people.length,
+      'there is one command to read, and one fill for each session'
+    )
     await until(
       'the fills',
       async () => (await counting(() => checkAll(one, tokensOf(people)))).queries === 0

@@ -75,7 +75,7 @@ t.test('a good credential is answered with the identity, and never with a body',
       'x-session-id': ada.sessionId,
       'cache-control': 'no-store'
     })
-    for (const name of IDENTITY) t.ok(name in headers, `${name} is always there`)
+    for (const name of IDENTITY) t.ok(name in headers, `${name} is always present`)
   }
 })
 
@@ -158,7 +158,7 @@ t.test('every method is answered alike, and no body is looked at', async (t) => 
   t.equal(
     (await ask('/verify', bearer, { method: 'PUT', body: 'x'.repeat(3_000_000) })).status,
     200,
-    'far above any limit'
+    'a body of any length passes'
   )
 })
 
@@ -280,18 +280,26 @@ t.test(
       { status: 302, headers: { location: /return_to=https%3A%2F%2Fapp\.example\.com%2Fold$/ } }
     )
 
-    t.equal((await ask(path, { ...page, accept: 'application/json' })).status, 401, 'a program')
-    t.equal((await ask(path, { ...page, 'x-forwarded-method': 'POST' })).status, 401, 'a form')
+    t.equal(
+      (await ask(path, { ...page, accept: 'application/json' })).status,
+      401,
+      'a program gets 401'
+    )
+    t.equal(
+      (await ask(path, { ...page, 'x-forwarded-method': 'POST' })).status,
+      401,
+      'a form gets 401'
+    )
     t.equal((await ask(path, { ...page, ...bearer })).status, 200)
     t.equal(
       (await ask(`${path}&role=admin`, { ...page, ...bearer })).status,
       403,
-      'signing in would not help'
+      'a sign-in would not help'
     )
     t.equal(
       (await ask(path, { ...page, 'x-forwarded-host': 'evil.example' })).headers.location,
       'https://app.example.com/sign-in?theme=dark',
-      'nobody is sent on to a foreign origin'
+      'the redirect does not name a foreign origin'
     )
     for (const target of [
       'https://evil.example/',
@@ -466,17 +474,17 @@ t.test('S17: a cookie opens no WebSocket for another site', async (t) => {
   t.equal(
     (await ask('/verify', { ...named, ...evil, ...bearer, cookie: '' })).status,
     200,
-    'a page of another site has no bearer token'
+    'a page of another site cannot send a bearer token'
   )
   t.equal(
     (await ask('/session', { ...cookie, ...handshake, ...evil })).status,
     403,
-    'a guarded route of an application is asked in the same way'
+    'a guarded route of an application follows the same rule'
   )
   t.equal(
     (await ask('/verify', { ...cookie, ...evil })).status,
     200,
-    'a link from another site is followed as ever'
+    'a link from another site passes'
   )
 })
 
@@ -503,7 +511,7 @@ t.test(
       t.equal(
         (await ask('/verify?preflight=allow', { ...preflight, [name]: 'OPTIONS, POST' })).status,
         401,
-        'two methods are no preflight'
+        'two methods are not a preflight'
       )
     }
     t.equal(
@@ -545,12 +553,12 @@ t.test(
     t.equal(
       (await ask('/verify', { ...post, origin: 'null', 'x-original-url': 'app://shop/' })).status,
       403,
-      "an origin that is none is nobody's"
+      'the origin "null" is not trusted'
     )
     t.equal(
       (await ask('/verify', { ...post, origin: `x://${new URL(url).host}` })).status,
       403,
-      'nor is the scheme of another application'
+      'the scheme of another application is not trusted'
     )
     const page = {
       accept: 'text/html',
@@ -566,7 +574,11 @@ t.test(
         location: `https://app.example.com/sign-in?return_to=${encodeURIComponent('https://app.example.com/orders?page=2')}`
       }
     })
-    t.equal((await ask(path, { ...page, 'x-original-method': 'POST' })).status, 401, 'a form')
+    t.equal(
+      (await ask(path, { ...page, 'x-original-method': 'POST' })).status,
+      401,
+      'a form gets 401'
+    )
   }
 )
 
@@ -679,11 +691,11 @@ t.test('a preflight passes where that was asked for, and brings no identity', as
     for (const name of IDENTITY) t.equal(answered[name], '')
     t.equal((await ask('/verify', headers, { method })).status, 401)
   }
-  t.equal((await ask('/verify?preflight=allow', preflight)).status, 401, 'a GET is none')
+  t.equal((await ask('/verify?preflight=allow', preflight)).status, 401, 'a GET is not a preflight')
   t.equal(
     (await ask('/verify?preflight=allow', {}, { method: 'OPTIONS' })).status,
     401,
-    'nor is any OPTIONS'
+    'an OPTIONS without its headers is not a preflight'
   )
 })
 
@@ -714,7 +726,7 @@ t.test(
         )
       ).status,
       200,
-      'the method that was asked with is GET'
+      'the original method was GET'
     )
     t.equal(
       (
@@ -800,7 +812,7 @@ t.test('a revoked session is refused by the next request', async (t) => {
   t.equal(
     (await ask('/verify?role=admin', issuedBefore)).status,
     200,
-    'the roles are those of the user, not those that an access token was issued with'
+    'the roles come from the user, not from the access token'
   )
   t.equal((await ask('/verify?role=admin', admin)).status, 200, 'a new role counts at once')
 })

@@ -21,7 +21,7 @@ t.test('the command line works on the store of a running server', async (t) => {
   t.match(
     await (await ada.browser.get('/session')).json(),
     { user: { roles: ['admin', 'auditor'] } },
-    'the server knows at once'
+    'the server uses the roles at once'
   )
 
   const listed = JSON.parse(list.stdout) as { id: string }[]
@@ -83,12 +83,12 @@ t.test('every command has a help of its own', (t) => {
   for (const command of Object.keys(commands)) {
     const help = helpFor([...command.split(' '), '--help'])
     t.match(help, new RegExp(`^Usage: holdfast ${command}\\b`), command)
-    t.equal(help.split('Usage:').length, 2, 'and says nothing of others')
+    t.equal(help.split('Usage:').length, 2, 'the help says nothing of other commands')
   }
   t.match(
     helpFor(['session', '--help']),
     /^Usage: holdfast session <command>\n[^]*\n {2}list .*\n {2}events .*\n {2}revoke /,
-    'a word that several begin with names them all'
+    'the help of a group names all its commands'
   )
   t.equal(helpFor(['--help']), helpFor([]))
   t.end()
@@ -151,7 +151,11 @@ t.test(
       )
     )
     t.ok(lines.every((line) => line.length <= 100))
-    t.notMatch(table.stdout, /\p{Cc}\[3\dm/u, 'without colours that a copy would carry along')
+    t.notMatch(
+      table.stdout,
+      /\p{Cc}\[3\dm/u,
+      'the output has no colours, which a copy would contain'
+    )
     t.equal(listed?.userAgent, windows, '--json has all values')
     t.match(listed?.expiresAt, /^\d{4}-/)
   }
@@ -180,7 +184,7 @@ t.test('O18: no list is wider than 100 columns', async (t) => {
       )
       t.ok(
         lines.some((line) => line.includes(id)),
-        'an id can be copied'
+        'the whole id is shown'
       )
     }
   }

@@ -43,7 +43,7 @@ t.test('O4: with SIGN_UP=closed from the start, the command line makes a user', 
       })
     ).status,
     400,
-    'nobody signs up'
+    'sign-up is closed'
   )
   const made = await command(closed.options, [
     'user',
@@ -57,10 +57,14 @@ t.test('O4: with SIGN_UP=closed from the start, the command line makes a user', 
   t.equal(made.status, 0, made.stderr)
   const { id, password: generated, ...user } = parsed(made)
   t.strictSame(user, { email, name: 'Ada Lovelace', roles: ['admin', 'auditor'] })
-  t.match(generated, /^[\w-]{20}$/, 'a password is made')
+  t.match(generated, /^[\w-]{20}$/, 'a password is generated')
   const { id: shown } = parsed(await command(closed.options, ['user', 'show', email]))
   t.equal(shown, id)
-  t.equal((await signInAt(closed, email, String(generated))).status, 200, 'with which one signs in')
+  t.equal(
+    (await signInAt(closed, email, String(generated))).status,
+    200,
+    'the user can sign in with it'
+  )
   t.equal((await signInAt(closed, email, password)).status, 401)
 })
 
@@ -71,7 +75,7 @@ t.test('O4: a user can be made before any server has run', async (t) => {
     input: `${password}\n`
   })
   t.strictSame({ status: made.status, stderr: made.stderr }, { status: 0, stderr: '' })
-  t.notMatch(made.stdout, password, 'a password that was given is not shown')
+  t.notMatch(made.stdout, password, 'a given password is not shown')
   const server = await start(t, { ...options, rateLimit: false, signUp: 'closed' })
   t.equal((await signInAt(server, email, password)).status, 200)
 })
@@ -126,7 +130,7 @@ t.test(
       refused.map(async ({ words, input, status, stderr }) => {
         const ended = await command(open.options, words, { input })
         t.match(ended, { status, stdout: '', stderr }, words.join(' '))
-        if (input) t.notMatch(ended.stderr, input, 'without the password')
+        if (input) t.notMatch(ended.stderr, input, 'the error does not show the password')
       })
     )
     const wrong: [
@@ -192,7 +196,7 @@ t.test('O4: of several who make a user of one address, one does', async (t) => {
       t.match(outcome.reason, { message: /there is a user .* already/ })
   const users = await prisma.user.findMany({ where: { email }, include: { accounts: true } })
   t.equal(users.length, 1)
-  t.equal(users[0]?.accounts.length, 1, 'with a password')
+  t.equal(users[0]?.accounts.length, 1, 'the user has a password')
 })
 
 t.test('O4: users are listed in pages and found by a part of address or name', async (t) => {
@@ -219,7 +223,7 @@ t.test('O4: users are listed in pages and found by a part of address or name', a
   t.strictSame(await found('--search', mark, '--limit', '1', '--after', first[1]?.id ?? ''), [
     `${mark}-1`
   ])
-  t.strictSame(await found('--search', '%'), [], 'what means something to SQL means nothing here')
+  t.strictSame(await found('--search', '%'), [], '% has no special meaning in a search')
   t.strictSame(parsed(await command(open.options, ['user', 'list', '--search', `${mark}-2`])), [
     {
       id: first[1]?.id,
@@ -297,7 +301,11 @@ t.test(
       banned: false
     })
     t.equal((await signInAt(open, ada.email, password)).status, 200)
-    t.equal(await sessionState(ada.browser), '401 user_banned', 'what has ended stays ended')
+    t.equal(
+      await sessionState(ada.browser),
+      '401 user_banned',
+      'sessions that have ended stay ended'
+    )
     t.strictSame(
       (await kindsOf(ada.id)).filter((kind) => kind.startsWith('operator')),
       ['operator user_banned', 'operator user_unbanned']
@@ -361,7 +369,7 @@ t.test(
     t.equal(
       (await signInAt(open, ada.email, generated)).status,
       200,
-      'what is refused changes nothing'
+      'refused passwords change nothing'
     )
   }
 )

@@ -104,7 +104,7 @@ t.test('a node is refused beside one that would not hear it', { skip }, async (t
     t.equal(
       await check(running, (await signUp(running.url)).bearer),
       200,
-      'the first goes on working'
+      'the first server continues to work'
     )
 })
 
@@ -120,7 +120,10 @@ t.test(
     const killed = performance.now()
     const second = await start(t, { rateLimit: false, ...alone })
     await until('the second to serve', async () => (await check(second, ada.bearer)) === 200)
-    t.ok(performance.now() - killed > 3_500, 'its row had not ended before')
+    t.ok(
+      performance.now() - killed > 3_500,
+      'the start waited for the row of the killed server to expire'
+    )
     await warm(second, ada.bearer)
     const phone = await signIn(second.url, ada.email)
     await warm(second, phone.bearer)
@@ -181,7 +184,11 @@ t.test(
     const { redisUrl: _redisUrl, ...options } = one.options
     const run = runCli(t, ['session', 'revoke', ada.sessionId], { ...options, baseUrl: one.url })
     t.equal(await run.exited, 0, run.stderr)
-    t.strictSame(JSON.parse(run.stdout), { revoked: 1 }, 'final: no effective_by')
+    t.strictSame(
+      JSON.parse(run.stdout),
+      { revoked: 1 },
+      'the revocation is final, so there is no effective_by'
+    )
     for (const running of [one, two]) t.equal(await check(running, ada.bearer), 401)
   }
 )

@@ -59,14 +59,14 @@ t.test('a rolling restart under load loses no request', production, async (t) =>
   const before = answered
   for (const [index, port] of ports.entries()) {
     const old = servers[index]
-    t.equal(await old?.kill('SIGTERM'), 0, 'it ends by itself')
+    t.equal(await old?.kill('SIGTERM'), 0, 'the old server ended by itself')
     const fresh = await startServer(t, { ...base, port })
     await until('it to be in service again', () => balancer.inService(fresh.url))
   }
   stopped.abort()
   await Promise.all(loads)
   t.ok(answered - before > 100, `${answered} requests`)
-  t.strictSame(lost, [], `of ${answered} requests none was lost`)
+  t.strictSame(lost, [], `none of ${answered} requests was lost`)
   t.comment(`${answered} requests`)
 })
 
@@ -99,7 +99,7 @@ t.test(
     t.strictSame(
       await states(phone.browser),
       new Set(['401 session_revoked']),
-      'a revocation is known to both'
+      'both workers know the revocation'
     )
     const [worker] = childrenOf(server.pid)
     process.kill(worker ?? 0, 'SIGKILL')

@@ -75,7 +75,7 @@ t.test(
     const answers = await crowd
     t.ok(
       answers.filter(({ status }) => status === 'fulfilled').length >= 4,
-      'those that are open serve'
+      'open connections still serve'
     )
     t.match(errors[0], { code: 'ENOENT' })
     // Where openings fail, the pool goes on to the next in pg's own callback.

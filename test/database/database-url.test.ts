@@ -44,12 +44,12 @@ t.test("D6: DATABASE_URL has libpq's forms, and libpq's meaning", async (t) => {
   t.strictSame(
     placesOf('postgresql://db.example.com/db'),
     ['db.example.com 5432 tls', 'db.example.com 5432 plain'],
-    'libpq prefers TLS'
+    'libpq tries TLS first'
   )
   t.strictSame(
     placesOf('postgresql://127.0.0.1/db'),
     ['127.0.0.1 5432 plain', '127.0.0.1 5432 tls'],
-    'which is pointless within a machine'
+    'on loopback TLS is tried last'
   )
   t.strictSame(placesOf('postgresql://db.example.com/db?hostaddr=192.0.2.1&sslmode=require'), [
     '192.0.2.1 5432 tls'
@@ -146,7 +146,7 @@ t.test(
       (tls(`sslmode=require&sslrootcert=${cert}`) as { checkServerIdentity?: unknown })
         .checkServerIdentity,
       'function',
-      'require with certificates is verify-ca'
+      'require with certificates means verify-ca'
     )
     t.match(tls(`sslmode=verify-full&sslrootcert=${cert}`), {
       ca: /BEGIN CERTIFICATE/,
@@ -179,7 +179,7 @@ t.test(
     t.match(
       parseDatabaseUrl('postgresql://holdfast:a:b!$&=+*@db/holdfast'),
       { password: 'a:b!$&=+*', places: [{ host: 'db' }] },
-      'what libpq takes is taken'
+      'characters that libpq accepts are accepted'
     )
   }
 )

@@ -66,7 +66,7 @@ t.test("migrations are applied once, and leave what Prisma's own tools expect", 
   t.strictSame(
     runs.flat().toSorted(),
     migrations.map(({ name }) => name),
-    'each was applied by one process'
+    'each migration was applied by one process'
   )
 
   const { prisma } = await open(t, options)
@@ -115,7 +115,7 @@ t.test('the migrations lead to the schema, and nowhere else', async (t) => {
   t.match(
     await difference(),
     { exitCode: 2, stdout: 'ALTER TABLE "account" ADD COLUMN     "scope" TEXT;' },
-    'a difference would be seen'
+    'a difference is found'
   )
 })
 
@@ -198,7 +198,7 @@ t.test(
     const first = await startServer(t, { dataDir })
     const ada = await signUp(first.url)
     for (const name of ['auth-secret', 'lock'])
-      t.equal(statSync(join(dataDir, name)).mode & 0o777, 0o600, `${name} is its owner's alone`)
+      t.equal(statSync(join(dataDir, name)).mode & 0o777, 0o600, `only the owner can read ${name}`)
     t.ok(Buffer.byteLength(readFileSync(join(dataDir, 'auth-secret'), 'utf8').trim()) >= 32)
 
     for (const command of ['start', 'migrate']) {
@@ -209,7 +209,7 @@ t.test(
         /^holdfast: DATA_DIR: \S+ is in use by another Holdfast process \(pid \d+\): [^\n]+\n$/,
         command
       )
-      t.equal(await sessionState(ada.browser), 'valid', 'the first goes on working')
+      t.equal(await sessionState(ada.browser), 'valid', 'the first server continues to work')
     }
 
     await first.kill('SIGKILL')
@@ -217,7 +217,7 @@ t.test(
     t.equal(
       await sessionState(ada.browser),
       'valid',
-      'after SIGKILL the directory opens again, with the secret it had'
+      'after SIGKILL the directory opens again, with the same secret'
     )
     t.equal(await next.kill('SIGTERM'), 0)
   }

@@ -195,7 +195,7 @@ t.test(
       t.match(
         await sessionState(tablet.browser),
         /503|valid/,
-        'a session that the standby has not heard of is not unknown'
+        'a session that has not reached the standby is not called unknown'
       )
     }
     t.equal((await fetch(`${running.url}/health/ready`)).status, 503)
@@ -222,13 +222,17 @@ t.test('D8, D9: TLS as libpq means it, and a server that is 150 ms away', { skip
   const named = `${base}&hostaddr=127.0.0.1`
     .replace('localhost', 'db.example.com')
     .replace('&', '?')
-  t.equal(await encrypted(base), false, 'within a machine there is none unless asked for')
+  t.equal(await encrypted(base), false, 'TLS is off on loopback unless it is asked for')
   t.equal(await encrypted(`${base}?sslmode=prefer`), true)
-  t.equal(await encrypted(`${base}?sslmode=require`), true, 'require does not verify')
+  t.equal(
+    await encrypted(`${base}?sslmode=require`),
+    true,
+    'require does not verify the certificate'
+  )
   t.equal(
     await encrypted(`${base}?sslmode=verify-ca&sslrootcert=${cert}`),
     true,
-    'verify-ca does not look at the name'
+    'verify-ca does not compare the name'
   )
   t.equal(
     await encrypted(`${base}?sslmode=verify-full&sslrootcert=${cert}`),
@@ -237,7 +241,7 @@ t.test('D8, D9: TLS as libpq means it, and a server that is 150 ms away', { skip
   t.equal(
     await encrypted(`${named}&sslmode=verify-full&sslrootcert=${cert}`),
     true,
-    "the name is the host's, wherever hostaddr leads"
+    'the name of the host is compared, not hostaddr'
   )
   t.match(
     await encrypted(`${base}?sslmode=require&sslrootcert=${other}`),

@@ -100,7 +100,7 @@ t.test('D1: instants are instants on a database that keeps another time', { skip
   t.match(instants, { zone: 'America/New_York', proof: before + 60_000 })
   t.ok(
     Math.abs((instants?.ban ?? 0) - before - 3_600_000) < 10_000,
-    'a ban of an hour is one of an hour'
+    'a ban of an hour lasts an hour'
   )
   const user = await prisma.user.findUniqueOrThrow({ where: { id: bob.id } })
   const [raw] = await prisma.$queryRaw<
@@ -111,7 +111,7 @@ t.test('D1: instants are instants on a database that keeps another time', { skip
   const session = await prisma.session.findUniqueOrThrow({ where: { id: admin.sessionId } })
   t.ok(
     Math.abs(session.authTime.getTime() - before) < 30_000,
-    'the time of the sign-in is that of the sign-in'
+    'the session has the time of the sign-in'
   )
 })
 
@@ -166,7 +166,7 @@ t.test(
     t.strictSame(
       inside,
       [{ timeout: '1300ms', idle: '10s' }],
-      'a transaction has its limits all the same'
+      'a transaction has its limits nevertheless'
     )
   }
 )
@@ -191,7 +191,7 @@ t.test(
       await open(t, `${direct}?pgbouncer=true`).prisma
         .$queryRaw`SELECT current_setting('statement_timeout') AS timeout`,
       [{ timeout: '0' }],
-      'said to be pooled, it is believed'
+      'the limit is not set where the URL says that there is a pooler'
     )
   }
 )
@@ -200,14 +200,14 @@ t.test('D3: migrations through PgBouncer leave no lock behind', { skip: skipPool
   const { admin } = await emptyDatabase(t)
   const pooled = await startPgbouncer(t, pgbouncer ?? '', admin)
   const applied = await Promise.all([pooled, pooled, admin].map((url) => migrate(open(t, url))))
-  t.equal(new Set(applied.flat()).size, applied.flat().length, 'each was applied once')
+  t.equal(new Set(applied.flat()).size, applied.flat().length, 'each migration was applied once')
   t.ok(applied.flat().length > 0)
   const locks = await query(
     admin,
     `SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
   )
   t.strictSame(locks, [])
-  t.strictSame(await migrate(open(t, admin)), [], 'and the next one does not wait')
+  t.strictSame(await migrate(open(t, admin)), [], 'the next migration does not wait')
 })
 
 t.test(
@@ -238,7 +238,11 @@ t.test(
     ] as const) {
       await migrate(open(t, databaseUrl))
       t.ok((await tables(schema)).includes('session'), `the tables are in ${schema}`)
-      t.strictSame(await tables('public'), ['_prisma_migrations', 'user'], 'and nothing elsewhere')
+      t.strictSame(
+        await tables('public'),
+        ['_prisma_migrations', 'user'],
+        'no table was added elsewhere'
+      )
       const { url: at, app } = await start(t, settings(databaseUrl))
       const ada = await signUp(at)
       t.equal((await ada.browser.get('/sessions')).status, 200)
@@ -265,7 +269,7 @@ t.test(
           `SELECT count(*)::int AS n FROM pg_class c JOIN pg_namespace s ON s.oid = relnamespace WHERE nspname = 'of its "own"' AND relname = 'session'`
         )
       )[0]?.n,
-      'a schema that is missing is made'
+      'a missing schema is created'
     )
   }
 )
@@ -280,7 +284,7 @@ t.test(
     t.match(
       denied.stderr,
       /permission denied for schema public \(SQLSTATE 42501\)/,
-      "the database's own words"
+      "the message is the database's"
     )
     await execute(
       admin,

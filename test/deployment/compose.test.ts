@@ -89,7 +89,7 @@ t.test('O10: Compose takes its file', async (t) => {
   )
 
   const client = spawnSync('docker', ['compose', 'version'], { encoding: 'utf8' })
-  if (client.status !== 0) t.comment('docker compose is not here')
+  if (client.status !== 0) t.comment('docker compose is not installed')
   else
     t.equal(
       spawnSync('docker', ['compose', '-f', 'docker-compose.yml', 'config', '--quiet'], {
@@ -146,7 +146,7 @@ t.test(
       t.equal(
         new URL(config.redisUrl ?? '').password,
         made['REDIS_PASSWORD'],
-        'Redis is shown the password that it asks for'
+        'the server uses the password that Redis requires'
       )
       t.equal(new URL(config.databaseUrl ?? '').password, made['POSTGRES_PASSWORD'])
     }
@@ -154,7 +154,7 @@ t.test(
       server: { environment: { BASE_URL: 'https://app.example.com' } },
       proxy: { environment: { BASE_URL: 'https://app.example.com' } }
     })
-    t.notMatch(composeText, /(?:password|secret)["']?: +(?!\$)\S/i, 'no secret stands in the file')
+    t.notMatch(composeText, /(?:password|secret)["']?: +(?!\$)\S/i, 'the file contains no secret')
   }
 )
 
@@ -172,7 +172,7 @@ t.test('O10: the containers of Compose can do what they must, and no more', asyn
     t.match(service.image, /:[\w.-]+$/, `${name}: a version`)
     t.notMatch(service.image, /:latest$/)
     for (const port of service.ports ?? [])
-      t.match(port, /^127\.0\.0\.1:/, `${name}: nothing is published but to this machine`)
+      t.match(port, /^127\.0\.0\.1:/, `${name}: ports are published on loopback only`)
   }
   t.match(composeWith({ ...composeEnv, PUBLISH: '0.0.0.0' }).services['proxy']?.ports, [
     '0.0.0.0:80:80',
@@ -198,7 +198,7 @@ t.test('O10: the containers of Compose can do what they must, and no more', asyn
   })
   t.ok(
     Number.parseInt(server?.stop_grace_period ?? '') > secondsToEnd(server?.environment ?? {}),
-    'a server may end by itself'
+    'the server has time to end by itself'
   )
   t.match([postgres?.user, redis?.user], ['postgres', 'redis'])
 
@@ -312,7 +312,7 @@ t.test(
         env: { PATH: process.env['PATH'], ...environment }
       }
     )
-    t.equal(check.status, 0, 'its health check says so')
+    t.equal(check.status, 0, 'the health check succeeds')
   }
 )
 

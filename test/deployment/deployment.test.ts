@@ -40,7 +40,11 @@ t.test('O10: what a deployment sets is a setting, and near misses are found', as
     'TRUSTED_PROXIES',
     'METRICS_PORT'
   ]
-  t.strictSame(requiredSettings, names, 'the documentation names what production needs')
+  t.strictSame(
+    requiredSettings,
+    names,
+    'the documentation names the settings that production needs'
+  )
   t.strictSame(unknownSettings(requiredSettings), [])
   t.strictSame(
     unknownSettings(['BASE_URI', 'TRUSTED_PROXY', 'METRICS_PORT_FILE', 'AUTH_SECRET_FILE']),
@@ -94,11 +98,14 @@ t.test(
       [...valuesOf('ExecStartPre'), ...valuesOf('ExecStart')],
       ['migrate', 'start'].map((command) => `/usr/bin/node --enable-source-maps ${cli} ${command}`)
     )
-    t.ok(Number(valuesOf('TimeoutStopSec')[0]) > secondsToEnd(env), 'it may end by itself')
+    t.ok(
+      Number(valuesOf('TimeoutStopSec')[0]) > secondsToEnd(env),
+      'the server has time to end by itself'
+    )
     t.match(unit, /^Restart=on-failure$/m)
     t.match(unit, /^RestartPreventExitStatus=2$/m)
 
-    if (!hasAnalyze) return t.comment('systemd-analyze is not here')
+    if (!hasAnalyze) return t.comment('systemd-analyze is not installed')
     const path = join(folder, 'holdfast.service')
     writeFileSync(path, unit.replaceAll('/usr/bin/node', process.execPath))
     const verified = spawnSync('systemd-analyze', ['verify', path], { encoding: 'utf8' })
@@ -244,7 +251,7 @@ t.test("O10: Traefik's parts fit each other, and let the same routes through", a
     t.equal(
       questionsOf(middlewares).length,
       service === 'holdfast' ? 0 : 1,
-      `${name} asks, or leads to Holdfast`
+      `${name} checks, or leads to Holdfast`
     )
     if (service !== 'holdfast')
       t.strictSame([middlewares[0], middlewares.at(-1)], ['strip-identity', 'strip-cookies'], name)
@@ -324,7 +331,7 @@ t.test('O10: the image is made of files that there are, and runs as nobody', asy
   t.notMatch(
     dockerfile,
     /^(?:ARG|ENV)\b.*(?:SECRET|PASSWORD|TOKEN|_URL)/im,
-    'no secret is built in'
+    'the image contains no secret'
   )
   const env = Object.fromEntries(
     [...(/^ENV (.*)$/m.exec(run)?.[1] ?? '').matchAll(/(\w+)=(\S+)/g)].map(

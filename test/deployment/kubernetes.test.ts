@@ -176,7 +176,7 @@ t.test(
           AUTH_SECRET: stringData['auth-secret']
         }),
       { message: /AUTH_SECRET: must be 32 bytes or more/ },
-      'the example Secret is none'
+      'the example Secret cannot be used'
     )
     for (const value of Object.values(stringData)) t.equal(value, 'replace-me')
 
@@ -242,7 +242,7 @@ t.test(
       restartPolicy: 'Never',
       containers: [{ args: ['migrate'] }]
     })
-    t.match(readProject('Dockerfile'), /^USER 1000:1000$/m, 'the image has the same user')
+    t.match(readProject('Dockerfile'), /^USER 1000:1000$/m, 'the image runs as the same user')
   }
 )
 
@@ -260,9 +260,9 @@ t.test('O10: the parts of Kubernetes fit each other, and the times of Holdfast',
     t.ok(selects(labelSelector.matchLabels))
   t.ok(
     (template.spec.terminationGracePeriodSeconds ?? 0) > secondsToEnd(data),
-    'a pod may end by itself'
+    'a pod has time to end by itself'
   )
-  t.ok(Number(data['DRAIN_DELAY_MS']) >= 5_000, 'ingress controllers have the time to notice')
+  t.ok(Number(data['DRAIN_DELAY_MS']) >= 5_000, 'ingress controllers have time to notice')
 
   const ports = new Map(container.ports?.map(({ name, containerPort }) => [name, containerPort]))
   t.equal(ports.get('http'), Number(data['PORT']))
@@ -283,13 +283,13 @@ t.test('O10: the parts of Kubernetes fit each other, and the times of Holdfast',
     t.strictSame(
       spec.ports.map(({ targetPort }) => targetPort),
       [name === 'holdfast' ? 'http' : 'metrics'],
-      `${name}: metrics have a Service of their own`
+      `${name}: metrics have their own Service`
     )
   }
   t.match(
     objectOf('Service', 'holdfast-metrics'),
     { spec: { publishNotReadyAddresses: true } },
-    'a node that is not ready is scraped: an alert asks for it'
+    'nodes that are not ready are scraped, because an alert needs them'
   )
   const budget = objectOf('PodDisruptionBudget').spec
   t.ok(selects(budget.selector.matchLabels) && budget.maxUnavailable < replicas)
@@ -299,7 +299,7 @@ t.test('O10: the parts of Kubernetes fit each other, and the times of Holdfast',
   t.equal(
     metrics.metadata.labels?.[monitor.spec.jobLabel],
     'holdfast',
-    'the job of the alert rules'
+    'the job has the name that the alert rules use'
   )
   t.match(monitor.spec.endpoints, [{ port: metrics.spec.ports[0]?.name, path: '/metrics' }])
 

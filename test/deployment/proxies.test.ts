@@ -164,7 +164,7 @@ for (const proxy of names) {
         url: '/api/orders',
         headers: { 'remote-user': id }
       })
-      t.equal((await ada.open('/staff/')).status, 403, 'she has not the role')
+      t.equal((await ada.open('/staff/')).status, 403, 'she lacks the role')
 
       const before = ada.cookie
       t.match(await ada.post('/api/auth/sign-out'), { status: 200 })
@@ -173,7 +173,7 @@ for (const proxy of names) {
         t.equal(
           (await front.send(path, { headers: before })).status,
           401,
-          `${path}: who has kept the cookie is refused by the next request`
+          `${path}: a copied cookie is refused at the next request`
         )
       }
 
@@ -189,7 +189,7 @@ for (const proxy of names) {
           body: JSON.stringify({ email, password })
         }),
         { status: 403 },
-        'not from a page of another site'
+        'a page of another site is refused'
       )
 
       // An app: tokens in place of cookies, all of it through the proxy.
@@ -312,7 +312,7 @@ for (const proxy of names) {
             location: `${origin}/sign-in?return_to=${encodeURIComponent(`${origin}/orders?page=2`)}`
           }
         },
-        'by HTTP/2 as well'
+        'HTTP/2 gets the same redirect'
       )
 
       const plain = async (path: string, sent: Sent = {}) => {
@@ -326,18 +326,18 @@ for (const proxy of names) {
       t.strictSame(
         await plain('/orders', { headers: ['accept', 'application/json'] }),
         [401, undefined, true],
-        'a program'
+        'a program gets 401'
       )
       t.strictSame(await plain('/orders'), [401, undefined, true])
       t.strictSame(
         await plain('/orders', { method: 'POST', body: 'x', headers: asBrowser }),
         [401, undefined, true],
-        'a form'
+        'a form gets 401'
       )
       t.strictSame(
         await plain('/api/orders', { headers: asBrowser }),
         [401, undefined, true],
-        'an API, whoever asks'
+        'an API gets 401 for every client'
       )
       t.strictSame(
         await plain('/api/orders?redirect=https://app.example.com/', { headers: asBrowser }),
@@ -348,7 +348,7 @@ for (const proxy of names) {
           headers: [...asBrowser, 'authorization', 'Bearer hst1_garbage']
         }).then(([status]) => status),
         302,
-        'a credential that is no good'
+        'an invalid credential leads to the sign-in page'
       )
 
       // Holdfast's own pages must not be guarded: the redirect to the sign-in page would be a loop.
@@ -385,7 +385,7 @@ for (const proxy of names) {
       t.match(
         (await front.send('/session')).headers,
         { 'strict-transport-security': /^max-age=31536000(; includeSubDomains)?$/ },
-        'once'
+        'the header is there once'
       )
       for (const path of ['/orders', '/session', '/api/orders'])
         t.equal(
@@ -422,7 +422,7 @@ for (const proxy of names) {
       t.strictSame(
         sessions.map(({ ipAddress }) => ipAddress),
         ['127.0.0.2'],
-        'what a client says of its address is not believed'
+        'a client cannot choose its address'
       )
       for (const path of ['/orders', '/api/orders']) {
         const seen = seenIn(
@@ -474,7 +474,7 @@ for (const proxy of names) {
       t.match(
         await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text(),
         /^holdfast_ready 1$/m,
-        'they are on METRICS_PORT'
+        'metrics are on METRICS_PORT'
       )
       // A path in another spelling is checked for the application that gets it.
       for (const path of [
@@ -495,18 +495,18 @@ for (const proxy of names) {
         '/sessions/%2e%2e/orders',
         '/oauth2//../orders'
       ])
-        t.equal(seenIn(await front.send(path)), null, `${path}: nobody gets in by a detour`)
+        t.equal(seenIn(await front.send(path)), null, `${path}: no detour reaches the application`)
 
       const handshake = [...ada.cookie, 'origin', origin]
       const opened = await front.openWebSocket('/chat', handshake)
       t.equal(opened.status, 101)
-      t.match(opened.body, /"remote-name":"Ada".*8 bytes/s, 'what is said goes through, both ways')
+      t.match(opened.body, /"remote-name":"Ada".*8 bytes/s, 'data passes in both directions')
       t.notMatch(opened.body, 'holdfast.session_token')
       t.equal(
         (await front.openWebSocket('/chat', [...ada.cookie, 'origin', 'https://evil.example']))
           .status,
         403,
-        'S17: a WebSocket of another site'
+        'S17: a WebSocket of another site is refused'
       )
       t.equal((await front.openWebSocket('/chat', ['origin', origin])).status, 401)
       const tunnel = await front.send('/orders', {
@@ -520,7 +520,7 @@ for (const proxy of names) {
           'AAMAAABkAARAAAAAAAIAAAAA'
         ]
       })
-      t.match(tunnel, { status: 200 }, 'no other protocol is let through')
+      t.match(tunnel, { status: 200 }, 'no other protocol passes')
       t.equal(seenIn(tunnel)?.headers['upgrade'] ?? '', '')
     }
   )
@@ -541,11 +541,11 @@ for (const proxy of askedOften) {
       const phone = await signIn(running.url, ada.email)
 
       const out = await send('/orders')
-      t.equal(out.status, 401, 'signed out')
+      t.equal(out.status, 401, 'there is no session')
       t.match(out.headers['www-authenticate'], /^Bearer/)
       for (const credential of [bearerOf(phone), cookieOf(phone)]) {
         const reply = await send('/orders?page=2', [...credential, ...forged])
-        t.equal(reply.status, 200, 'signed in')
+        t.equal(reply.status, 200, 'there is a session')
         t.match(seenIn(reply), {
           method: 'GET',
           url: '/orders?page=2',
@@ -556,17 +556,14 @@ for (const proxy of askedOften) {
             'x-session-id': phone.sessionId
           }
         })
-        t.notMatch(reply.body, 'forged', 'what a client says of itself is removed')
-        t.notOk(
-          seenIn(reply)?.headers['remote-email'],
-          'an address that nobody has verified is not passed on'
-        )
+        t.notMatch(reply.body, 'forged', 'identity headers of the client are removed')
+        t.notOk(seenIn(reply)?.headers['remote-email'], 'an unverified address is not passed on')
       }
       const posted = await send('/orders', [...bearerOf(phone), 'content-type', 'text/plain'], {
         method: 'POST',
         body: 'three apples'
       })
-      t.match(seenIn(posted), { method: 'POST' }, 'a body is no hindrance')
+      t.match(seenIn(posted), { method: 'POST' }, 'a request with a body passes')
       t.equal((await send('/orders', bearerOf(phone), { method: 'HEAD' })).status, 200)
       const dropping = await send('/orders', [
         ...bearerOf(phone),
@@ -576,21 +573,21 @@ for (const proxy of askedOften) {
       t.match(
         seenIn(dropping),
         { headers: { 'remote-user': ada.id, 'x-session-id': phone.sessionId } },
-        'nor can it have them dropped'
+        'a client cannot make the proxy drop them'
       )
       const family = await makeFamily(running)
       const token = await accessTokenOf(family)
       t.match(
         seenIn(await send('/orders', ['authorization', `Bearer ${token}`])),
         { headers: { 'remote-user': family.userId, 'x-session-id': family.sessionId } },
-        'with an access token'
+        'an access token passes'
       )
       t.equal(
         (await send('/orders', ['authorization', `Bearer ${token.slice(0, -8)}AAAAAAAA`])).status,
         401
       )
 
-      t.equal((await send(admin, bearerOf(phone))).status, 403, 'role missing')
+      t.equal((await send(admin, bearerOf(phone))).status, 403, 'the role is missing')
       const boss = await signUp(running.url)
       await makeAdmin(running, boss)
       t.match(seenIn(await send(admin, bearerOf(boss))), {
@@ -621,7 +618,7 @@ for (const proxy of askedOften) {
         t.strictSame(
           seenIn(crumbs)?.headers['cookie']?.split(/; */).filter(Boolean),
           kept,
-          'in as many fields as HTTP/2 makes of them'
+          'cookies in several HTTP/2 fields are handled alike'
         )
         t.notMatch(crumbs.body, ours.split('=')[1] ?? '')
       }
@@ -635,7 +632,7 @@ for (const proxy of askedOften) {
           ])
         ).body,
         'secret',
-        'however many there are'
+        'any number of cookies is handled'
       )
 
       if (front) {
@@ -651,7 +648,7 @@ for (const proxy of askedOften) {
           (await send('/chat', [...cookieOf(boss), ...handshake, 'origin', 'https://evil.example']))
             .status,
           403,
-          'S17: a WebSocket of another site'
+          'S17: a WebSocket of another site is refused'
         )
         t.equal(
           (
@@ -661,7 +658,7 @@ for (const proxy of askedOften) {
             })
           ).status,
           403,
-          'S18: a change of another site'
+          'S18: a change from another site is refused'
         )
         t.equal(
           (
@@ -685,13 +682,17 @@ for (const proxy of askedOften) {
       t.equal(
         (await send('/orders', [...cookieOf(boss), ...large])).status,
         200,
-        'P6: 18 kB of headers that decide nothing'
+        'P6: 18 kB of irrelevant headers pass'
       )
 
       t.equal((await send('/orders', ['authorization', 'Bearer hst1_garbage'])).status, 401)
 
       t.equal((await ada.browser.delete(`/sessions/${phone.sessionId}`)).status, 200)
-      t.equal((await send('/orders', bearerOf(phone))).status, 401, 'revoked: on the next request')
+      t.equal(
+        (await send('/orders', bearerOf(phone))).status,
+        401,
+        'the next request after a revocation is refused'
+      )
       t.equal((await send('/orders', cookieOf(phone))).status, 401)
     }
   )
@@ -732,7 +733,7 @@ t.test(
       }
     })
     t.notMatch(reply.body, 'forged')
-    t.equal((await sent(token, '/admin/')).status, 403, 'role missing')
+    t.equal((await sent(token, '/admin/')).status, 403, 'the role is missing')
 
     // Signed with the server's key, each with one wrong claim for this application.
     const { accessTokens } = running.app.holdfast
@@ -753,7 +754,7 @@ t.test(
     const ada = await signUp(running.url)
     for (const bad of [`${token.slice(0, -8)}AAAAAAAA`, 'garbage', ada.bearer])
       t.equal((await sent(bad)).status, 401)
-    t.equal((await send('/orders')).status, 401, 'signed out')
+    t.equal((await send('/orders')).status, 401, 'there is no session')
   }
 )
 

@@ -21,7 +21,7 @@ t.test('the commands of the README give what it shows', { skip }, async (t) => {
   const steps = [...block.matchAll(/^\$ (.+)\n([^]*?)(?=\n\$ |\n*$(?![^]))/gm)].map(
     ([, command = '', shown = '']) => ({ command, shown: shown.trim() })
   )
-  t.equal(steps.length, 5, 'sign-up, check, list, sign-out and check again')
+  t.equal(steps.length, 5, 'the steps are sign-up, check, list, sign-out and a second check')
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-readme-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   for (const { command, shown } of steps) {

@@ -63,17 +63,17 @@ t.test(
               : alone.filter(({ what }) => what !== 'document' && what !== 'page')
           ),
           [],
-          'the same answers as alone'
+          'the answers are the same as without a host'
         )
         t.match(
           guarded,
           [/^401 [^]*credential_missing/, /^2\d\d [^]*Ada/],
-          "a guard on one of the application's own routes"
+          "the guard protects the application's own route"
         )
         t.strictSame(
           own,
           visits.find((visit) => visit.host === host && visit.first === 'alone')?.own,
-          "the application's own routes"
+          "the application's own routes are not changed"
         )
         t.end()
       })

@@ -81,7 +81,7 @@ t.test('H8: the package can be published, and has in it what it needs and no mor
     { isPrivate, license, peerDependencies },
     { isPrivate: undefined, license: 'MIT', peerDependencies: { fastify: '^5.6.0' } }
   )
-  t.notOk('fastify' in dependencies, 'the application brings it')
+  t.notOk('fastify' in dependencies, 'the application provides Fastify')
   t.match(scripts, { prepack: /npm run --silent build/ })
   t.match(engines, { node: '>=20.19' })
   t.match(read('LICENSE'), /^MIT License/)

@@ -191,7 +191,7 @@ t.test("below the prefix, errors and unknown routes are Holdfast's", async (t) =
     t.match(await unknown.json(), { cause: 'not_found' }, path)
   }
   const outside = await fetch(`${url}/api/auth/get-session`)
-  t.strictSame(await outside.json(), { host: 'nothing' }, 'nothing hangs outside the prefix')
+  t.strictSame(await outside.json(), { host: 'nothing' }, 'no route is outside the prefix')
 })
 
 t.test('a prefix around the prefix counts', async (t) => {
@@ -298,7 +298,7 @@ t.test(
     t.strictSame(
       corsOf(await fetch(session, { headers: { origin: evil } })),
       { 'access-control-allow-credentials': 'true' },
-      'which says nothing without an origin'
+      'this header alone allows no origin'
     )
     t.match(corsOf(await fetch(session, { headers: { origin: trusted } })), {
       'access-control-allow-origin': trusted
@@ -318,12 +318,12 @@ t.test(
     t.equal(
       (await preflight(trusted, `${url}/identity/oauth2/introspect`)).status,
       404,
-      'no page asks this'
+      'pages do not call this route'
     )
     t.equal(
       (await fetch(session, { method: 'OPTIONS' })).status,
       204,
-      'no preflight, and no mistake'
+      'an OPTIONS request that is not a preflight is answered'
     )
 
     for (const [origin, allowed] of [
@@ -337,7 +337,7 @@ t.test(
       t.strictSame(
         [refused.status, await refused.json()],
         [429, { host: 'slower' }],
-        'a refusal of the application stands'
+        'a refusal of the application is passed on'
       )
       t.strictSame(corsOf(refused), allowed)
       if (origin === trusted) t.equal(refused.headers.get('vary'), 'accept, Origin')
@@ -417,7 +417,7 @@ t.test(
     t.ok(lines.length === 3 && lines.every(({ reqId }) => reqId === 'id-of-the-application'))
     lines.length = 0
     t.equal((await fetch(`${url}/identity/verify`)).status, 401)
-    t.equal(lines.length, 0, 'checks do not fill the log')
+    t.equal(lines.length, 0, 'checks are not logged')
   }
 )
 
@@ -443,7 +443,7 @@ t.test('H2: headers that a hook has put in the place of those that were sent cou
   t.equal(
     (await app.inject({ url: '/identity/verify', headers: { 'x-token': token } })).statusCode,
     200,
-    'and in a request that is injected'
+    'an injected request is handled alike'
   )
 })
 
@@ -468,7 +468,7 @@ t.test('P4: a tail that is no address is ignored in an application as well', asy
   t.equal(
     (await browser.get('/elsewhere/100%')).status,
     400,
-    "the application's own paths are its own"
+    "the application's own paths are not changed"
   )
 })
 
@@ -513,7 +513,7 @@ t.test('H5: without a prefix, only the paths that Holdfast has are its own', asy
     )
   }
   t.equal(await (await browser.get('/sessions/mine')).text(), 'the host: mine')
-  t.notOk(app.supportedMethods.includes('PROPFIND'), 'its methods are as they were')
+  t.notOk(app.supportedMethods.includes('PROPFIND'), "the application's methods are not changed")
 })
 
 /** Names that an application may already use. */

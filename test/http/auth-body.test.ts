@@ -290,7 +290,7 @@ t.test('what is not UTF-8, not an object, too deep or about prototypes is 400', 
   t.match(
     await send(badForm),
     { status: 400, body: { code: 'INVALID_INPUT' } },
-    'a form with a byte that is none'
+    'a form with an invalid byte is refused'
   )
 })
 

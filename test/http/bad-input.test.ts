@@ -219,7 +219,11 @@ t.test('no user can raise their own role', async (t) => {
     await refused(t, response, field)
   }
   t.equal(await readCredentials(prisma), before, 'nothing changed')
-  t.equal(({} as Record<string, unknown>)['role'], undefined, 'no prototype was touched')
+  t.equal(
+    ({} as Record<string, unknown>)['role'],
+    undefined,
+    'the prototype of objects has not changed'
+  )
 })
 
 t.test('what looks like SQL is a text like any other where a text is right', async (t) => {
@@ -326,7 +330,7 @@ t.test('bad ids and a missing ?except=current end no session', async (t) => {
     t.equal(
       (await ada.browser.post('/api/auth/revoke-session', { token })).status,
       200,
-      'better-auth says yes to revoking what is not there'
+      'better-auth answers 200 for a session that does not exist'
     )
   }
   t.equal(await readCredentials(prisma), before, 'nothing changed')
@@ -384,7 +388,7 @@ t.test('hundreds of mutated credentials are refused everywhere', async (t) => {
     await Promise.all(batch.flatMap((mutant) => [asCookie(t, mutant), asBearer(t, mutant)]))
   }
   t.equal(await readCredentials(prisma), before, 'nothing changed')
-  t.equal(await sessionState(ada.browser), 'valid', 'the real one still counts')
+  t.equal(await sessionState(ada.browser), 'valid', 'the real session is still valid')
 })
 
 t.test('forged, truncated, re-signed and overlong credentials are refused', async (t) => {
@@ -489,7 +493,11 @@ t.test('what is no HTTP is refused on the socket, and the server lives on', asyn
     )
   }
   // Node answers these itself, with a bare status.
-  t.equal((await exchange(Buffer.from('GET /session HTTP/1.1\r\n\r\n'))).status, 400, 'no host')
+  t.equal(
+    (await exchange(Buffer.from('GET /session HTTP/1.1\r\n\r\n'))).status,
+    400,
+    'a request without a host is refused'
+  )
   t.equal(
     (
       await exchange(
@@ -499,7 +507,7 @@ t.test('what is no HTTP is refused on the socket, and the server lives on', asyn
       )
     ).status,
     417,
-    'an expectation'
+    'an unknown expectation is refused'
   )
   t.equal(await sessionState(ada.browser), 'valid')
 })

@@ -94,7 +94,7 @@ t.test('S19: limits, log, session and events know a client by its address alone'
     t.equal(
       statuses.filter((status) => status !== 429).length,
       max,
-      'each connection has a port of its own, and no budget of its own'
+      'ports do not have budgets of their own'
     )
     t.equal(await ask(path, '::ffff:203.0.113.7'), 429)
     t.not(await ask(path, '203.0.113.8'), 429)
@@ -104,7 +104,7 @@ t.test('S19: limits, log, session and events know a client by its address alone'
     t.equal(
       statuses.filter((status) => status !== 429).length,
       max,
-      'IPv6 by /64, without port and zone'
+      'an IPv6 /64 has one budget, whatever the port and zone'
     )
   }
 
@@ -125,7 +125,7 @@ t.test('S19: limits, log, session and events know a client by its address alone'
     )
     t.ok(
       server.log.some((line) => line.includes(`"remoteAddress":"${address}"`)),
-      'and so does the log'
+      'the log has the same address'
     )
   }
   for (const none of [
@@ -143,7 +143,7 @@ t.test('S19: limits, log, session and events know a client by its address alone'
     t.equal(
       session.ipAddress,
       none.startsWith('198') ? '198.51.100.10' : '127.0.0.1',
-      `${none}: what is no address is the peer's`
+      `${none}: the peer's address counts where the header has none`
     )
   }
 })

@@ -265,7 +265,7 @@ t.test('a thousand bad gateways: refused, at a few queries', async (t) => {
   t.equal(
     (await fetch(`${url}/verify`, { headers: { authorization: `Bearer ${ada.bearer}` } })).status,
     200,
-    'the server is well'
+    'the server still answers'
   )
 })
 

@@ -41,7 +41,7 @@ t.test(
       cause: { type: 'TypeError', message: 'below' }
     })
     t.strictSame(Object.keys(report).toSorted(), ['cause', 'code', 'message', 'stack', 'type'])
-    t.equal(reportError(report), report, 'what was reported is not reported again')
+    t.equal(reportError(report), report, 'a report is not reported again')
     // A host application's logger has pino's own serializer, or none.
     for (const options of [{}, { serializers: {} }]) {
       const lines: string[] = []
@@ -153,7 +153,7 @@ t.test(
     t.strictSame(
       Object.keys(values).toSorted(),
       secretSettings.toSorted(),
-      'the drill knows every secret setting'
+      'the drill covers every secret setting'
     )
     const options = {
       authSecret: values['AUTH_SECRET'],

@@ -65,7 +65,7 @@ t.test('checks are counted by answer and by the layer that gave it', async (t) =
     t.equal(await sessionState(browser), 'valid')
     return (await checks('active', 'local')) === before + 1
   })
-  t.ok(await checks('active', 'store'), 'the first one came from the store')
+  t.ok(await checks('active', 'store'), 'the first check came from the store')
   const refused = (await checks('refused', 'none')) ?? 0
   await new Browser(url).get('/session', { authorization: 'Bearer hst1_nonsense' })
   t.equal(await checks('refused', 'none'), refused + 1)
@@ -105,7 +105,7 @@ t.test('refreshes are counted by outcome, under the names that the alerts use', 
   const {
     body: { refresh_token: second }
   } = await refresh(url, refreshToken)
-  t.equal((await refresh(url, refreshToken)).status, 200, 'answered again')
+  t.equal((await refresh(url, refreshToken)).status, 200, 'the token was answered again')
   t.equal((await refresh(url, second)).status, 200)
   t.match(await refresh(url, refreshToken), { status: 400, body: { cause: 'refresh_reused' } })
   t.match(await refresh(url, 'hrt1_nonsense'), {
@@ -225,7 +225,7 @@ t.test('they are shown to this machine alone, and not through a proxy of it', as
       .on('error', reject)
       .end()
   })
-  t.equal(rebound, 404, 'nor to a page that had its own name point here')
+  t.equal(rebound, 404, 'a page whose own name points here is refused')
 })
 
 // nginx's `proxy_pass` adds no header of its own, so its requests cannot be told from those of this
@@ -247,10 +247,7 @@ t.test('S11: a server with a public address shows them on METRICS_PORT alone', a
   const other = await freePort()
   await build(t, { metricsPort: other, metricsHost: '127.0.0.2' })
   t.equal((await fetch(`http://127.0.0.2:${other}/metrics`)).status, 200)
-  await t.rejects(
-    fetch(`http://127.0.0.1:${other}/metrics`),
-    'it listens on METRICS_HOST, and nowhere else'
-  )
+  await t.rejects(fetch(`http://127.0.0.1:${other}/metrics`), 'metrics listen on METRICS_HOST only')
 })
 
 // A dashboard that asks for a missing metric shows nothing, and an alert on it never fires.

@@ -176,7 +176,7 @@ t.test('O14: the examples of the mobile flow are answered as it is described', a
   t.strictSame(
     (await ask(t, to, first)).body['refresh_token'],
     refreshed.body['refresh_token'],
-    'the same key is the same exchange'
+    'a request with the same key gets the same token'
   )
   t.equal(
     (await ask(t, 'refreshTokens', { body: { refresh_token: 'hrt1_x' } })).body['cause'],
@@ -314,7 +314,7 @@ t.test(
     t.strictSame(schemes('checkSession'), ['cookie', 'bearer'])
     t.strictSame(schemes('generateOneTimeToken'), ['cookie', 'sessionToken'])
     t.strictSame(schemes('introspectToken'), ['gateway'])
-    t.notOk(document.paths['/api/auth/sign-in/social'], 'what is off is not described')
+    t.notOk(document.paths['/api/auth/sign-in/social'], 'endpoints that are off are not described')
     t.notOk(document.paths['/api/auth/get-session']?.['post'])
     t.end()
   }
@@ -338,7 +338,11 @@ t.test('O13: the example body of every operation can be sent from a page', async
     for (const [type, { example, schema }] of Object.entries(
       operation.requestBody?.content ?? {}
     )) {
-      t.notMatch(JSON.stringify(example), /URL|redirect/i, `${path}: no address to return to`)
+      t.notMatch(
+        JSON.stringify(example),
+        /URL|redirect/i,
+        `${path}: the example has no address to return to`
+      )
       const validate = ajv.compile({ ...schema, components: document.components })
       t.ok(validate(example), `${path}: ${ajv.errorsText(validate.errors)}`)
       if (type !== 'application/json' || /delete|sign-out|revoke|remove|change-password/.test(path))

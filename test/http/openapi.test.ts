@@ -50,7 +50,7 @@ t.test('it describes every route, ours and those of better-auth', (t) => {
     for (const [method, { responses }] of Object.entries(operations))
       t.ok(
         Object.keys(responses).some((status) => status.startsWith('2') || status.startsWith('3')),
-        `${method} ${path} says how it goes well`
+        `${method} ${path} describes a success`
       )
   }
   t.end()
@@ -65,7 +65,7 @@ t.test('the page shows it, with nothing from elsewhere', async (t) => {
   t.notMatch(policy, /unsafe-eval|https:|script-src[^;]*unsafe-inline/)
   const html = await page.text()
   t.notMatch(html, /(src|href)="(https?:)?\/\//)
-  t.notMatch(html, /<script>(?!<)/, 'no script stands in the page')
+  t.notMatch(html, /<script>(?!<)/, 'the page contains no script')
   for (const [, path = ''] of html.matchAll(/(?:src|href)="([^"]+)"/g)) {
     const part = await fetch(new URL(path, `${url}/docs`))
     t.equal(part.status, 200, path)

@@ -74,18 +74,18 @@ t.test(
     t.equal(
       (await guess(thief, email, password)).status,
       429,
-      'and now not even with the right password'
+      'the right password is refused as well'
     )
     t.equal(
       (await guess(new Visitor(url), email, password)).status,
       200,
-      'from elsewhere the owner signs in'
+      'the owner can sign in from another address'
     )
-    t.equal(await sessionState(browser), 'valid', 'and the sessions that exist never noticed')
+    t.equal(await sessionState(browser), 'valid', 'existing sessions stay valid')
     t.equal(
       (await guess(thief, (await signUp(url)).email, password)).status,
       200,
-      "the budget is that account's alone"
+      'another account has its own budget'
     )
   }
 )
@@ -118,7 +118,7 @@ t.test(
     t.equal((await guess(new Visitor(url), email, password)).status, 429, 'a stranger is refused')
     const back = new Visitor(url)
     back.cookies.set('holdfast.device', device)
-    t.equal((await guess(back, email, password)).status, 200, 'the device is not')
+    t.equal((await guess(back, email, password)).status, 200, 'the known device is not refused')
     t.equal(await sessionState(owner), 'valid')
     const other = new Visitor(url)
     other.cookies.set(
@@ -128,14 +128,14 @@ t.test(
     t.equal(
       (await guess(other, email, password)).status,
       429,
-      'a cookie that was made up is worth nothing'
+      'an invented device cookie is worth nothing'
     )
     const robbed = new Visitor(url)
     robbed.cookies.set('holdfast.device', device)
     t.equal(
       (await guessUntilLimited(robbed, email)).guesses,
       limits.accountFromDevice.max,
-      'and one that was stolen has its own budget'
+      'a stolen device cookie has its own budget'
     )
   }
 )
@@ -245,7 +245,7 @@ t.test('a session has a budget for a password that is asked for again', async (t
     (await (await signIn(url, ada.email)).browser.post('/api/auth/verify-password', { password }))
       .status,
     200,
-    "another session's is its own"
+    'another session has its own budget'
   )
 })
 
@@ -292,7 +292,7 @@ t.test(
     t.equal(
       (await new Visitor(url).get('/wp-admin')).status,
       404,
-      'another address has a budget of its own'
+      'another address has its own budget'
     )
   }
 )
@@ -315,7 +315,7 @@ t.test(
     const [thief, edge] = [new Visitor(url), new Visitor(url)]
     edge.address = thief.address
     for (let n = 0; n < limits.gatewayByAddress.max + 5; n++)
-      t.equal((await checkMany(thief, {})).status, 401, 'no secret is no guess')
+      t.equal((await checkMany(thief, {})).status, 401, 'a request without a secret is not a guess')
     const guesses = await Promise.all(
       Array.from({ length: limits.gatewayByAddress.max }, (_, n) =>
         (n % 2 ? introspect : checkMany)(thief, basic(`wrong ${n}`))
@@ -339,7 +339,7 @@ t.test(
     t.equal(
       (await checkMany(new Visitor(url), basic('wrong'))).status,
       401,
-      'another address has a budget of its own'
+      'another address has its own budget'
     )
 
     const asked = await Promise.all(
@@ -350,7 +350,7 @@ t.test(
     t.strictSame(
       new Set(asked.map(({ status }) => status)),
       new Set([200]),
-      'from the very address of the thief'
+      'the right secret passes from the address of the thief'
     )
   }
 )
@@ -382,12 +382,12 @@ t.test('refreshes are limited by session, and forged tokens spend nothing', asyn
   t.equal(
     (await refresh(url, other.refreshToken)).status,
     200,
-    'another session has a budget of its own'
+    'another session has its own budget'
   )
   const { revokedAt } = await running.app.holdfast.prisma.session.findUniqueOrThrow({
     where: { id: looping.sessionId }
   })
-  t.equal(revokedAt, null, 'the session goes on')
+  t.equal(revokedAt, null, 'the session continues')
 })
 
 const onEmbedded = storage === 'embedded'
@@ -418,7 +418,7 @@ t.test(
     t.equal(
       (await guessUntilLimited(atOne, email)).guesses,
       limits.accountFromAddress.max,
-      'alone, from nothing'
+      'without Redis a node counts alone, from zero'
     )
     await redis.start()
     await until('Redis to count again', async () => (await guess(atOne, email)).status === 401)
@@ -445,7 +445,7 @@ for (const kind of onEmbedded ? ['local'] : ['local', 'shared']) {
     t.equal(
       (await store.take(`${key} unheard of`, 60_000)).current,
       1,
-      'nothing is given to a window that has not begun'
+      'nothing is given back to a window that has not begun'
     )
     await wait(60_000)
     if (kind === 'local') t.equal((await store.take(key, 60_000)).current, 1)

@@ -218,7 +218,7 @@ t.test('O7: one line names an origin that was refused, and the setting', async (
     ).status,
     204
   )
-  t.equal(originsIn(running).length, ways.length + 1, 'one that is trusted is not named')
+  t.equal(originsIn(running).length, ways.length + 1, 'a trusted origin is not logged')
 })
 
 t.test('O7: so it is where no origin is trusted', async (t) => {
@@ -241,7 +241,7 @@ t.test('O7: made-up origins do not fill the log, and cannot write what they like
   t.match(lines.at(-1), /^more origins were refused/)
   now += 10 * 60_000
   origins.note('https://1.example')
-  t.equal(lines.length, 22, 'after a while it is told again')
+  t.equal(lines.length, 22, 'after ten minutes origins are logged again')
   lines.length = 0
   for (const sent of [
     'https://x.example/\n{"level":60}',

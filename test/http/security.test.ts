@@ -22,7 +22,7 @@ t.test(
       t.equal(headers.get('x-frame-options'), 'DENY', path)
       t.equal(headers.get('referrer-policy'), 'no-referrer', path)
       t.notOk(headers.has('x-powered-by'), path)
-      t.notOk(headers.has('strict-transport-security'), 'on plain http it would be a lie')
+      t.notOk(headers.has('strict-transport-security'), 'HSTS is not sent over plain http')
     }
   }
 )
@@ -164,7 +164,7 @@ t.test(
       t.match(
         [options.status, await options.text()],
         [204, ''],
-        `an OPTIONS that is no preflight: ${path}`
+        `an OPTIONS that is not a preflight: ${path}`
       )
     }
   }
@@ -198,7 +198,7 @@ t.test('P9: the origins of apps and extensions are compared as they are', async 
       ),
       origin
     )
-    t.equal((await signIn(origin)).status, 401, `${origin} is asked for the password`)
+    t.equal((await signIn(origin)).status, 401, `${origin} is trusted, so the password decides`)
   }
   for (const origin of [
     'null',
@@ -419,7 +419,7 @@ t.test('S11: no header is dropped in silence', async (t) => {
   const {
     session: { id }
   } = (await (await browser.get('/session')).json()) as { session: { id: string } }
-  t.equal(id, sessionId, 'and nobody is signed out by it')
+  t.equal(id, sessionId, 'the session has not ended')
 })
 
 t.test('P6: the size of headers is a setting', async (t) => {

@@ -50,7 +50,7 @@ t.test(
     ]
     for (const token of madeUp) {
       const { queries } = await counting(async () => {
-        t.equal((await revoke(token)).status, 200, 'RFC 7009: done')
+        t.equal((await revoke(token)).status, 200, 'RFC 7009: the answer is 200')
       })
       t.equal(queries, 0, token)
     }
@@ -68,12 +68,12 @@ t.test(
     const { queries } = await counting(async () => {
       t.equal((await revoke(mintSessionToken().token)).status, 429)
     })
-    t.equal(queries, 0, 'who has sent too many asks nobody')
+    t.equal(queries, 0, 'a client past its limit causes no query')
 
     t.equal(
       (await revoke(decodeURIComponent(tablet.bearer))).status,
       200,
-      'a token that proves itself is never kept waiting'
+      'a valid token is never limited'
     )
     t.equal(await sessionState(tablet.browser), '401 session_revoked')
     t.equal((await revoke(tokens.refresh_token)).status, 200)
@@ -145,7 +145,7 @@ t.test(
         t.match(
           await shown.json(),
           { cause: 'token_expired' },
-          'its client is still told to use its refresh token'
+          'the client still learns that the token has expired'
         )
       }
     }
@@ -180,7 +180,7 @@ t.test(
     t.equal(await recent.ask(), 1)
     now = 500
     for (let i = 0; i < 2; i++)
-      await t.rejects(recent.ask(), { message: 'no answer' }, 'a failure is told to all as well')
+      await t.rejects(recent.ask(), { message: 'no answer' }, 'all callers get the failure')
     now = 1_000
     t.equal(await recent.ask(), 3)
   }
@@ -230,7 +230,7 @@ t.test(
     for (const [name, [text = '', ...others]] of texts) {
       t.strictSame(others, [], name)
       t.equal(name, statementName(text))
-      t.ok(name.length < 64, 'PostgreSQL would cut a longer one')
+      t.ok(name.length < 64, 'PostgreSQL would cut a longer name')
     }
   }
 )

@@ -23,11 +23,7 @@ t.test('after failures in a row nothing is sent for a while, and one probe decid
     })
   for (const answer of ['none', 'none', 'refused', 'none', 'none', 'ok', 'none', 'none'] as const)
     await send(answer).catch(() => {})
-  t.equal(
-    breaker.state,
-    'closed',
-    'an answer between them, and be it a refusal, begins the count anew'
-  )
+  t.equal(breaker.state, 'closed', 'any answer between them restarts the count, even a refusal')
   await t.rejects(send('none'), { message: 'Command timed out' })
   t.equal(breaker.state, 'open')
   sent = 0
@@ -39,7 +35,7 @@ t.test('after failures in a row nothing is sent for a while, and one probe decid
     t.rejects(send('none'), { message: 'Command timed out' }),
     t.rejects(send(), { name: 'BreakerOpen' })
   ])
-  t.equal(sent, 1, 'one probe at a time')
+  t.equal(sent, 1, 'one probe is sent at a time')
   t.equal(breaker.state, 'open')
   now += 250
   t.equal(await send(), 'ok')
@@ -76,7 +72,7 @@ t.test(
     }
     t.ok(
       times.filter((ms) => ms > 200).length <= 8,
-      `three waited, and a probe now and then: ${times.map((ms) => ms.toFixed(0)).join(' ')}`
+      `three commands waited, and some probes: ${times.map((ms) => ms.toFixed(0)).join(' ')}`
     )
     const last = sessions[19]
     if (!last) throw new Error('no session')
@@ -89,14 +85,14 @@ t.test(
     t.equal(
       answer.status,
       202,
-      'the other node relays it, and must wait for the long lease of this one'
+      'the other node relays it, and waits for the long lease of this node'
     )
-    t.ok(answer.end - answer.start < 3_000, 'no command was waited for')
+    t.ok(answer.end - answer.start < 3_000, 'the answer waited for no command')
     await until(
       'the other node to hear of it',
       async () => (await cluster.check(helper, last)) === 'inactive'
     )
-    t.equal(reached, 0, 'what the breaker refused was never sent, nor is it sent later')
+    t.equal(reached, 0, 'a command that the breaker refused is never sent')
     node.redis.release()
     const next = await cluster.session()
     await cluster.warm(node, next)
@@ -131,7 +127,7 @@ t.test(
     const silent = silence(node)
     const since = performance.now()
     await until('the subscription to be made anew', () => silent.later > 0, 10_000)
-    t.ok(performance.now() - since > 800, 'a pause is no silence')
+    t.ok(performance.now() - since > 800, 'a pause of the process does not count as silence')
     await cluster.warm(node, session)
     t.strictSame(cluster.history.violations.map(describeViolation), [])
   }

@@ -193,7 +193,7 @@ async function batchIsAnswered(t: Test, redisUrl: string): Promise<void> {
     t.strictSame(await check(two), [ada.sessionId, 'credential_malformed', ...ids])
   })
   t.equal(known.queries, 0)
-  t.ok(known.commands >= 1 + ids.length, 'each session was asked of its shard')
+  t.ok(known.commands >= 1 + ids.length, 'each session was read from its shard')
 
   t.equal((await ada.browser.delete('/sessions?except=current')).status, 200)
   for (const node of [two, one])

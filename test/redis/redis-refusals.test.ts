@@ -48,20 +48,24 @@ t.test(
     await admin(old.url, (redis) => redis.call('REPLICAOF', '127.0.0.1', String(next.port)))
     proxy.leadTo(next.port)
     const ended = await ada.browser.delete(`/sessions/${phone.sessionId}`)
-    t.ok([200, 202].includes(ended.status), `the revocation is answered ${ended.status}`)
+    t.ok([200, 202].includes(ended.status), `the revocation is answered: ${ended.status}`)
     if (ended.status === 200) {
       for (const { url } of [one, two])
-        t.equal(await stateAt(url, phone.bearer), 401, 'nobody says active after a 200')
+        t.equal(
+          await stateAt(url, phone.bearer),
+          401,
+          'no node says active after the revocation was answered'
+        )
     }
     for (const node of [one, two]) {
       await wellAgain(node)
       const warnings = node.log.filter((line) => line.includes('READONLY'))
-      t.equal(warnings.length, 1, `one warning says which words Redis used: ${warnings.join('')}`)
+      t.equal(warnings.length, 1, `one warning has the answer of Redis: ${warnings.join('')}`)
     }
     const laptop = await signIn(one.url, ada.email)
     t.equal((await ada.browser.delete(`/sessions/${laptop.sessionId}`)).status, 200)
     t.equal(await stateAt(two.url, laptop.bearer), 401)
-    t.equal(await sessionState(ada.browser), 'valid', 'nobody else was signed out')
+    t.equal(await sessionState(ada.browser), 'valid', 'other sessions stay valid')
   }
 )
 
@@ -78,7 +82,7 @@ t.test(
       await client.call('REPLICAOF', '127.0.0.1', '1')
     })
     await until('the lease to lapse', () => node.app.holdfast.stats().leaseHeld === false)
-    t.equal(await sessionState(ada.browser), 'valid', 'checks are read from the store')
+    t.equal(await sessionState(ada.browser), 'valid', 'checks read the store')
     await until('the warning', () => node.log.some((line) => /MASTERDOWN|READONLY/.test(line)))
     await admin(redis.url, (client) => client.call('REPLICAOF', 'NO', 'ONE'))
     await wellAgain(node)
@@ -130,11 +134,7 @@ t.test(
       node.log.some((line) => line.includes('DB index is out of range'))
     )
     t.equal(node.app.holdfast.stats().leaseHeld, false)
-    t.equal(
-      await admin(redis.url, (client) => client.dbsize()),
-      0,
-      'nothing was written to database 0'
-    )
+    t.equal(await admin(redis.url, (client) => client.dbsize()), 0, 'database 0 is empty')
   }
 )
 

@@ -112,7 +112,7 @@ t.test('a secret is never shown', async (t) => {
   for (const env of wrong) {
     try {
       configOf(env)
-      t.fail('it is refused')
+      t.fail('the value must be refused')
     } catch (error) {
       t.ok(error instanceof ConfigError)
       t.notMatch(String(error), 'hunter2')

@@ -75,7 +75,7 @@ async function check(t: Test, url: string, { signedIn, signedOut }: Acknowledged
   t.strictSame(
     (await states(signedIn)).filter((state) => state !== 'valid'),
     [],
-    'every sign-in that was answered 200 holds'
+    'every sign-in that was answered 200 is valid'
   )
   t.strictSame(
     (await states(signedOut)).filter((state) => state !== '401 session_revoked'),

@@ -109,16 +109,16 @@ const rows = await readStore(prisma)
 t.test('enough was collected for the drill to mean something', async (t) => {
   t.ok(secrets.size >= 45, `${secrets.size} secrets`)
   t.ok(output.length > 5_000, 'the server wrote a log')
-  t.match(output, /\/api\/auth\/one-time-token\/verify/, 'of the requests of the drill')
+  t.match(output, /\/api\/auth\/one-time-token\/verify/, 'the log has the requests of the drill')
   t.ok(
     Buffer.from(`a ${encodingsOf('kept-secret')[0]}`).includes('kept-secret'),
-    'the search finds what is there'
+    'the search finds a text that is present'
   )
 })
 
 t.test('no secret is in any column of any table', async (t) => {
   t.ok((rows.get('session') ?? []).length >= 8)
-  t.ok((rows.get('verification') ?? []).length >= 2, 'some proofs are still pending')
+  t.ok((rows.get('verification') ?? []).length >= 2, 'some proofs are pending')
   const kinds = new Set((rows.get('account_event') ?? []).map((row) => row['kind']))
   for (const kind of [
     'sign_in_failed',
@@ -145,7 +145,7 @@ t.test(
     for (const { name, bytes } of files) searchIn(t, bytes, name)
     t.ok(
       files.some(({ bytes }) => bytes.includes(root.id)),
-      'what is no secret is found there'
+      'the search finds an id, which is not secret, in the files'
     )
   }
 )
@@ -172,7 +172,7 @@ t.test(
   async (t) => {
     const commands = listened.stop()
     searchIn(t, Buffer.from(commands), 'MONITOR')
-    t.match(commands, /holdfast:\S+:session/, 'the sessions were cached meanwhile')
+    t.match(commands, /holdfast:\S+:session/, 'sessions were cached')
   }
 )
 
@@ -190,7 +190,7 @@ t.test('nothing that the store holds authenticates a client', async (t) => {
         .splice(0, 8)
         .flatMap((value) => attempts(value, stranger.browser).map((attempt) => attempt(t)))
     )
-  t.equal(await revokedCount(), sessionsBefore, 'and none of it ends a session of somebody else')
+  t.equal(await revokedCount(), sessionsBefore, "no found value ends another user's session")
 })
 
 t.test('the secrets themselves still count', async (t) => {

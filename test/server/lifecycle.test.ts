@@ -33,7 +33,7 @@ t.test('O6: a server that drains is alive, not ready, and still serves', async (
   t.match(
     lines.filter(({ msg }) => /being stopped/.test(msg)),
     [{ level: 30, err: undefined }],
-    'which is no error'
+    'the line is not an error'
   )
   t.strictSame(
     lines.filter(({ level }) => level > 30),
@@ -42,7 +42,7 @@ t.test('O6: a server that drains is alive, not ready, and still serves', async (
   t.equal((await fetch(`${url}/health/live`)).status, 200)
   const answer = await browser.get('/session')
   t.equal(answer.status, 200)
-  t.equal(answer.headers.get('connection'), 'close', 'and tells clients to use another connection')
+  t.equal(answer.headers.get('connection'), 'close', 'the answer closes the connection')
 })
 
 t.test('a server whose schema is behind is not ready', async (t) => {
@@ -95,7 +95,7 @@ t.test(
     await once(socket, 'close')
     t.match(answer, /^HTTP\/1\.1 200 /)
     t.equal(await exited, 0)
-    t.ok(performance.now() - began < 15_000, 'the delay is for balancers')
+    t.ok(performance.now() - began < 15_000, 'the delay does not apply, because no balancer asks')
   }
 )
 
@@ -163,7 +163,7 @@ t.test(
     t.match(
       refused.stderr,
       /^holdfast: PORT: \d+ is in use: stop what listens there, or set another\n$/,
-      'once, however many workers there are'
+      'the message appears once, whatever the number of workers'
     )
   }
 )

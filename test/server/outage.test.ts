@@ -258,7 +258,7 @@ t.test('a statement that fails inside a transaction never becomes a success', as
         t.ok(response.status >= 500, `${method} ${path} fails (${state})`, {
           status: response.status
         })
-        t.strictSame(response.headers.getSetCookie(), [], 'no cookie is touched')
+        t.strictSame(response.headers.getSetCookie(), [], 'no cookie is set or removed')
         if (state === '53100') t.match(await response.json(), { cause: 'store_unavailable' })
         t.equal(await sessionState(ada.browser), 'valid')
         t.equal(await sessionState(phone.browser), 'valid')
@@ -269,9 +269,9 @@ t.test('a statement that fails inside a transaction never becomes a success', as
   t.equal(
     await prisma.user.count({ where: { email: 'eve@example.com' } }),
     0,
-    'no half of a user stays'
+    'no part of a user is left'
   )
-  t.equal((await signIn(running.url, ada.email)).email, ada.email, 'the password is the old one')
+  t.equal((await signIn(running.url, ada.email)).email, ada.email, 'the password has not changed')
 })
 
 t.test(
@@ -405,7 +405,7 @@ async function interrupted(
   const statuses = await Promise.all(
     others.map(async ({ browser }) => (await browser.post('/api/auth/sign-out')).status)
   )
-  t.strictSame(statuses, [200, 200, 200, 200], 'the pool is well')
+  t.strictSame(statuses, [200, 200, 200, 200], 'the pool still serves')
   const { rows } = await holder.query(
     'SELECT count(*)::int AS "open" FROM "session" WHERE "revokedAt" IS NULL AND "id" = ANY($1)',
     [others.map((other) => other.sessionId)]
@@ -413,11 +413,15 @@ async function interrupted(
   t.strictSame(
     rows,
     [{ open: 0 }],
-    'what was answered 200 is committed, and not left in the transaction that was given up'
+    'a request that was answered 200 is committed, and not left in the abandoned transaction'
   )
   await holder.end()
   t.equal(await sessionState(ada.browser), 'valid')
-  t.equal(await sessionState(phone.browser), 'valid', 'what was answered 503 has not happened late')
+  t.equal(
+    await sessionState(phone.browser),
+    'valid',
+    'a request that was answered 503 did not take effect later'
+  )
 }
 
 async function startsWithout(
@@ -442,7 +446,11 @@ async function startsWithout(
     async () => (await fetch(`${server.url}/health/ready`)).ok
   )
   t.equal(await sessionState(ada.browser), 'valid')
-  t.equal(await stranger.exited, 2, 'a server that finds out late that the store does not fit ends')
+  t.equal(
+    await stranger.exited,
+    2,
+    'a server ends when it learns late that the store is not compatible'
+  )
   t.equal(await server.kill('SIGTERM'), 0)
 }
 

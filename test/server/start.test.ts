@@ -93,7 +93,7 @@ t.test('O1, O3: npm start reads .env, and a signal to npm ends the server', asyn
   const ended = once(npm, 'close')
   npm.kill(onEmbedded ? 'SIGINT' : 'SIGTERM')
   t.strictSame(await ended, [0, null], stderr)
-  t.notOk(await accepts('127.0.0.1', port), 'nobody keeps the port')
+  t.notOk(await accepts('127.0.0.1', port), 'the port is free again')
   t.match(stderr, /^holdfast: stopping: open requests may end; a second signal stops at once\n$/)
 })
 
@@ -110,7 +110,7 @@ t.test(
       first.stderr,
       /^holdfast: making a store in .*\nholdfast: stopped before it served: nothing is left half done\n$/
     )
-    t.notOk(existsSync(join(dataDir, 'pglite', 'PG_VERSION')), 'what was not finished is not there')
+    t.notOk(existsSync(join(dataDir, 'pglite', 'PG_VERSION')), 'the unfinished directory is gone')
     // The worst remains of a killed process.
     mkdirSync(join(dataDir, 'pglite.new'), { recursive: true })
     writeFileSync(join(dataDir, 'pglite.new', 'PG_VERSION'), 'half')
@@ -125,7 +125,10 @@ t.test(
   'O1: the same signal twice at once is one wish to stop, a later one stops at once',
   async (t) => {
     const server = await serving(t, { drainDelayMs: 30_000 })
-    t.ok((await fetch(`${server.url}/health/ready`)).ok, 'somebody waits for the next answer')
+    t.ok(
+      (await fetch(`${server.url}/health/ready`)).ok,
+      'readiness was asked for, so the stop waits'
+    )
     process.kill(server.pid, 'SIGINT')
     process.kill(server.pid, 'SIGINT')
     process.kill(server.pid, 'SIGTERM')
@@ -240,12 +243,16 @@ t.test('O2: names that are nearly those of settings are named, and no others', a
   ]) {
     t.strictSame(meant(name), [], name)
   }
-  t.strictSame(meant('METRIC_PORT', 'tcp://10.0.0.1:9090'), [], 'a link to a Service')
+  t.strictSame(
+    meant('METRIC_PORT', 'tcp://10.0.0.1:9090'),
+    [],
+    'a variable for a Service is ignored'
+  )
   t.strictSame(
     configFromEnvironment({ TRUSTED_ORIGIN: 'x', TRUSTED_ORIGINS: 'https://app.example.com' })
       .misspelt,
     [],
-    "where the setting is set, it is somebody else's"
+    'a similar name is ignored where the setting is set'
   )
 })
 
@@ -323,7 +330,7 @@ t.test('O8: it is a command line like any other', embedded, async (t) => {
   for (const line of helpFor([])
     .split('\n')
     .filter((line) => /^ {2}[a-z]/.test(line)))
-    t.match(line, /^ {2}\S+( \S+)? {2,}\S/, 'each command has its words')
+    t.match(line, /^ {2}\S+( \S+)? {2,}\S/, 'each command has a description')
 })
 
 t.test(
@@ -398,7 +405,7 @@ t.test(
     for (const HOST of ['127.0.0.1', '0.0.0.0', '', 'localhost'])
       t.equal(await health({ HOST, PORT: port }), 0, HOST)
     app.holdfast.drain()
-    t.equal(await health({ HOST: '0.0.0.0', PORT: port }), 1, 'it is not ready')
+    t.equal(await health({ HOST: '0.0.0.0', PORT: port }), 1, 'the server is not ready')
     t.equal(
       await health({ HOST: '0.0.0.0', PORT: String(await freePort()) }),
       1,

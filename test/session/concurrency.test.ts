@@ -109,7 +109,7 @@ for (const { what, path, body, by, undo } of changes) {
           t.fail(`round ${round}: a session of the old password is ${state}`)
       }
     })
-    t.ok(bornInAll > 0, `${bornInAll} sign-ins won their race, and lost their session`)
+    t.ok(bornInAll > 0, `${bornInAll} sign-ins began a session, which was revoked`)
   })
 }
 
@@ -130,7 +130,7 @@ t.test(
       t.equal(response.status, 200)
       for (const { browser } of existing)
         t.equal(await sessionState(browser), '401 session_revoked', `round ${round}`)
-      t.equal(await sessionState(person.browser), 'valid', 'the one that asked goes on')
+      t.equal(await sessionState(person.browser), 'valid', 'the acting session stays valid')
       for (const browser of present([...(await Promise.all(racers)), ...others])) {
         if (!['valid', '401 session_revoked'].includes(await sessionState(browser)))
           t.fail(`round ${round}: a racing sign-in is neither valid nor revoked`)
@@ -255,7 +255,7 @@ t.test(
         statuses.every((status) => [200, 401].includes(status)),
         `round ${round}: ${statuses.join(' ')}`
       )
-      t.equal(await nameOf(), name, `round ${round}: nothing was written afterwards`)
+      t.equal(await nameOf(), name, `round ${round}: nothing was written after the end`)
     })
   }
 )
@@ -348,7 +348,7 @@ t.test('a batch of notes of use never brings a revoked session back', async (t) 
     const before = await rowOf(phone.sessionId)
     activity.note(phone.sessionId)
     await activity.flush()
-    t.strictSame(await rowOf(phone.sessionId), before, 'a note that comes late changes nothing')
+    t.strictSame(await rowOf(phone.sessionId), before, 'a late note changes nothing')
   })
 })
 
@@ -374,9 +374,9 @@ t.test(
       const db = await transaction.forWrite()
       await db.$queryRaw`SELECT 1 FROM "session" WHERE "id" = ${held.sessionId} FOR UPDATE`
       await activity.flush()
-      t.ok((await secondsLeft(free.sessionId)) > 3_000, 'the other row was written meanwhile')
+      t.ok((await secondsLeft(free.sessionId)) > 3_000, 'the other row was written')
     })
-    t.ok((await secondsLeft(held.sessionId)) <= 60, 'the held one was left out')
+    t.ok((await secondsLeft(held.sessionId)) <= 60, 'the locked row was left out')
   }
 )
 
@@ -405,10 +405,18 @@ t.test('use moves the idle expiry, and never past the absolute one', async (t) =
   await activity.flush()
   const left = await secondsLeft(person.sessionId)
   t.ok(left > 3_500 && left <= 3_600, `${left} s left`)
-  t.equal((await rowOf(person.sessionId)).version, versionBefore + 1, 'a cached copy would show it')
+  t.equal(
+    (await rowOf(person.sessionId)).version,
+    versionBefore + 1,
+    'the version has grown, because a cached copy would show the name'
+  )
   activity.note(person.sessionId)
   await activity.flush()
-  t.equal((await rowOf(person.sessionId)).version, versionBefore + 1, 'it moves in steps')
+  t.equal(
+    (await rowOf(person.sessionId)).version,
+    versionBefore + 1,
+    'a use within the same step does not change the row'
+  )
 
   await shift(person.sessionId, { expiresIn: 60, absoluteIn: 600 })
   activity.note(person.sessionId)
@@ -480,7 +488,7 @@ t.test('retention removes what ended long ago, once, and nothing else', async (t
   t.equal(
     removed[0] + removed[1] + rest,
     2_503,
-    `each is removed by one caller: ${removed.join(' and ')}, ${rest} afterwards`
+    `each session is removed by one caller: ${removed.join(' and ')}, ${rest} afterwards`
   )
   for (const { sessionId } of [revokedLong, expiredLong, both]) {
     t.equal(await prisma.session.count({ where: { id: sessionId } }), 0)

@@ -153,7 +153,7 @@ t.test('S4: a new network is an event, once for each network', async (t) => {
   t.equal(
     (await typesOf(sessionId)).filter((event) => event.startsWith('new_network')).length,
     50,
-    'and no more than fifty a day'
+    'there are at most fifty such events a day'
   )
 })
 
@@ -252,7 +252,7 @@ t.test(
     t.equal(
       (await new Browser(url).get('/api/auth/reset-password/a-token?callbackURL=/')).status,
       302,
-      'looks for a proof'
+      'the endpoint searches for a proof and redirects'
     )
     t.equal(await prisma.verification.count({ where: { id: 'expired' } }), 1)
     await purgeEnded(prisma, RETENTION_SECONDS, { now: systemClock.monotonic })
@@ -367,11 +367,11 @@ t.test('S3: a store that is slow does less with each statement', async (t) => {
     })
     return pace.size
   }
-  t.equal(await after(10), 200, 'it grows step by step')
+  t.equal(await after(10), 200, 'the batch grows step by step')
   t.equal(await after(0), 400)
-  t.equal(await after(100), 500, 'and not without end')
+  t.equal(await after(100), 500, 'the batch has an upper limit')
   t.equal(await after(1_000), 100)
-  t.equal(await after(10_000), 20, 'and something is always done')
+  t.equal(await after(10_000), 20, 'the batch has a lower limit')
 })
 
 const givesUp = { skip: onPostgres ? false : 'the embedded store gives no statement up' }
@@ -616,7 +616,7 @@ t.test('S3: past the cap a sign-in ends what the same client began and never use
   const after = await liveOf(ada.id)
   t.equal(after.length, CAP)
   const [taken = '', ...others] = before.filter((id) => !after.includes(id))
-  t.strictSame([taken, others], [before[1], []], 'the oldest of them; the session in use stays')
+  t.strictSame([taken, others], [before[1], []], 'the oldest unused session ended, and no other')
   const row = await store.session.findUniqueOrThrow({ where: { id: taken } })
   t.match(row, { revokedReason: 'session_cap', version: 2 })
   t.equal(
@@ -734,5 +734,9 @@ t.test('S3: an impersonation ends no session, and has a cap by administrator', a
     before.filter((id) => !after.includes(id)),
     []
   )
-  t.equal((await begin(ada.email)).status, 429, "and does not count among the user's own")
+  t.equal(
+    (await begin(ada.email)).status,
+    429,
+    "an impersonation does not count among the user's own sessions"
+  )
 })

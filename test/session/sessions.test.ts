@@ -14,7 +14,7 @@ t.test('a person signs up, is known, signs out, and is known no more', async (t)
     session: { id: ada.sessionId, userId: ada.id, amr: ['pwd'] },
     user: { email: ada.email, roles: ['user'] }
   })
-  t.notOk(JSON.stringify(body).includes('hst1_'), 'no token is shown')
+  t.notOk(JSON.stringify(body).includes('hst1_'), 'the answer contains no token')
 
   t.equal((await ada.browser.post('/api/auth/sign-out')).status, 200)
   t.equal(ada.browser.cookies.size, 0)
@@ -51,7 +51,7 @@ t.test('one session among several can be ended, and only by its owner', async (t
   t.strictSame(
     await (await laptop.browser.delete(`/sessions/${phone.sessionId}`)).json(),
     { revoked: 0 },
-    'ending it again changes nothing'
+    'a second revocation changes nothing'
   )
 
   const { events } = (await (

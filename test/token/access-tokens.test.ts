@@ -104,19 +104,23 @@ t.test('an access token is accepted wherever a session is asked for', async (t) 
   t.match(
     check,
     { active: true, token: { sub: ada.id, sid: ada.sessionId } },
-    'the answer carries its claims'
+    'the answer has the claims of the token'
   )
 })
 
 t.test("it decides alone, and another issuer's JWT does not count", async (t) => {
   const [ada, bob] = [await signUp(url), await signUp(url)]
   const asBob = await ada.browser.get('/session', { authorization: `Bearer ${await issue(bob)}` })
-  t.match(await asBob.json(), { user: { id: bob.id } }, 'not the cookie')
+  t.match(
+    await asBob.json(),
+    { user: { id: bob.id } },
+    'the access token counts, and not the cookie'
+  )
   const broken = `${(await issue(bob)).slice(0, -8)}AAAAAAAA`
   t.equal(
     (await ada.browser.get('/session', { authorization: `Bearer ${broken}` })).status,
     401,
-    'a cookie does not save it'
+    'a valid cookie does not replace a broken token'
   )
   for (const typ of ['JWT', undefined, 'dpop+jwt']) {
     const foreign = `${encode({ alg: 'ES256', typ })}.${encode({ sub: bob.id })}.AAAA`
@@ -131,13 +135,17 @@ t.test("it decides alone, and another issuer's JWT does not count", async (t) =>
     t.equal(
       (await ada.browser.get('/session', { authorization: `Bearer ${claimed}` })).status,
       401,
-      `${typ} claims to be ours`
+      `${typ} counts as an access token of this server`
     )
   }
   const answer = await ada.browser.get('/api/auth/get-session', {
     authorization: `Bearer ${await issue(bob)}`
   })
-  t.match(await answer.json(), { user: { id: bob.id } }, 'so on the endpoints of better-auth')
+  t.match(
+    await answer.json(),
+    { user: { id: bob.id } },
+    'the endpoints of better-auth use the access token as well'
+  )
 })
 
 t.test('an access token ends with its session, at once', async (t) => {
@@ -156,7 +164,11 @@ t.test('it ends its own session, and others of its user', async (t) => {
     method: 'DELETE',
     headers: { authorization: `Bearer ${token}` }
   })
-  t.equal(gone.status, 200, 'no Origin is needed: no browser sends it unasked')
+  t.equal(
+    gone.status,
+    200,
+    'no Origin is needed, because browsers do not send the token by themselves'
+  )
   t.equal(await sessionState(ada.browser), '401 session_revoked')
 })
 
@@ -176,7 +188,7 @@ t.test('an expired token is told apart: its client should refresh', async (t) =>
   t.equal(
     await stateOf(await forge(ada, { nbf: now() + 10 })),
     '401 credential_malformed',
-    'not yet valid'
+    'the token is not valid yet'
   )
   t.equal(await stateOf(await forge(ada, { nbf: now() + 3 })), 'valid')
 })
@@ -241,12 +253,12 @@ t.test('what is not an access token of this server for this audience is refused'
     for (const [name, value] of Object.entries(refused))
       t.equal(await stateOf(value), '401 credential_malformed', name)
   })
-  t.strictSame(counts, { queries: 0, commands: 0 }, 'and nobody was asked')
+  t.strictSame(counts, { queries: 0, commands: 0 }, 'nothing was read')
   const introspection = await accessTokens.sign('token-introspection+jwt', claims)
   t.equal(
     await stateOf(introspection),
     '401 credential_missing',
-    'a token of another type is foreign'
+    'a token of another type counts as foreign'
   )
   t.match(await accessTokens.verify(introspection), { cause: 'credential_malformed' })
   t.equal(await stateOf(token), 'valid')
@@ -288,7 +300,7 @@ t.test(
       lives.add(expiresInSeconds)
     }
     t.ok(Math.min(...lives) >= 270 && Math.max(...lives) <= 300, [...lives].join())
-    t.ok(lives.size > 10, 'they differ')
+    t.ok(lives.size > 10, 'the lifetimes differ')
     const ending = { ...session, expiresAt: new Date(Date.now() + 60_000) }
     t.ok(
       (await accessTokens.issue({ session: ending, roles: [], generation: 0 })).expiresInSeconds <=
@@ -330,7 +342,7 @@ t.test('a remembered token still expires, and a failure is never remembered', as
   t.match(
     await tokens.verify(early),
     { claims: { sid: ada.sessionId } },
-    'it counts when its time has come'
+    'the token is accepted once its time has come'
   )
   t.match(await tokens.verify(token), { claims: { sid: ada.sessionId } })
   clock += (expiresInSeconds - 60) * 1000 + 5_001
@@ -338,7 +350,7 @@ t.test('a remembered token still expires, and a failure is never remembered', as
   t.match(
     await tokens.sessionIdOf(token),
     ada.sessionId,
-    'whom it named is still known: it may be handed in'
+    'an expired token still names its session, so that it can be revoked'
   )
 })
 
@@ -347,7 +359,7 @@ t.test('a key that has gone takes with it what it had verified', async (t) => {
   const token = await issue(ada)
   t.equal(await stateOf(token), 'valid')
   await signingKeys.rotate({ force: true })
-  t.equal(await stateOf(token), 'valid', 'a retired key still counts')
+  t.equal(await stateOf(token), 'valid', 'a token of a retired key is still valid')
   await prisma.$executeRaw`UPDATE "signing_key" SET "expiresAt" = clock_timestamp() - interval '1 second' WHERE "id" = ${decodeProtectedHeader(token).kid}`
   await signingKeys.read()
   t.equal(await stateOf(token), '401 credential_malformed')
@@ -356,7 +368,7 @@ t.test('a key that has gone takes with it what it had verified', async (t) => {
   t.equal(
     await stateOf(long),
     '401 token_expired',
-    'one that would have expired with its key is told so'
+    'an expired token of a removed key is called expired'
   )
 })
 
@@ -405,7 +417,7 @@ t.test('the claims hold nothing that authenticates, or names a person beyond the
   t.ok(createLocalJWKSet({ keys }))
   t.notOk(
     keys.some((key) => 'd' in key),
-    'no private part is published'
+    'no private key is published'
   )
   t.equal(
     (await new Browser(url).post('/api/auth/sign-in/email', { email: ada.email, password })).status,

@@ -139,7 +139,7 @@ t.test(
         scope: ''
       })
     })
-    t.equal(json.status, 200, 'nothing of this has used it up')
+    t.equal(json.status, 200, 'no refused request has used up the token')
 
     t.equal(
       (await post('/oauth2/revoke', `token=${await newRefreshToken()}&token_type_hint=&client_id=`))
@@ -218,7 +218,7 @@ t.test(
         )
       ).status,
       200,
-      'as docs/clients.md says'
+      'the request of docs/clients.md succeeds'
     )
   }
 )

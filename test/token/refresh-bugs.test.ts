@@ -132,7 +132,7 @@ t.test(
         tokens: { access_token: string; refresh_token: string }
       }>
     const pending = await post('sign-in/email', { email: device.email, password })
-    t.notOk(pending.tokens, 'a second factor that is pending yields no tokens')
+    t.notOk(pending.tokens, 'no tokens are given while a second factor is pending')
     const { tokens } = await post(
       'two-factor/verify-totp',
       { code: totp(totpURI) },

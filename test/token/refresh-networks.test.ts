@@ -49,7 +49,7 @@ t.test(
         where: { sessionId, type: 'refresh_replayed' }
       }),
       1,
-      'however many are answered again, one event says so'
+      'one event covers any number of replays'
     )
   }
 )
@@ -75,7 +75,7 @@ t.test('an answer that is cut off on the wire, and asked for again', async (t) =
     lost.catch(() => {})
     await until('the answer to be on its way', () => line.held > 0)
     await line.close()
-    await t.rejects(lost, 'the client has no answer')
+    await t.rejects(lost, 'the answer does not reach the client')
     const { refreshHash } = await prisma.session.findUniqueOrThrow({ where: { id: sessionId } })
     await elapse(prisma, sessionId, seconds)
     const again = await refresh(running.url, refreshToken, key === undefined ? {} : { key })
@@ -83,11 +83,11 @@ t.test('an answer that is cut off on the wire, and asked for again', async (t) =
     const row = await prisma.session.findUniqueOrThrow({ where: { id: sessionId } })
     t.equal(row.refreshGeneration, 1)
     if (again.status === 200) {
-      t.equal(row.refreshHash, refreshHash, 'nothing has changed')
+      t.equal(row.refreshHash, refreshHash, 'the stored hash has not changed')
       t.equal(
         (await refresh(running.url, again.body.refresh_token)).status,
         200,
-        'the client goes on'
+        'the client can refresh again'
       )
     } else t.equal(row.revokedReason, 'refresh_reused')
   }
@@ -134,7 +134,7 @@ t.test(
     t.equal(
       await prisma.session.count({ where: { revokedAt: { not: null } } }),
       0,
-      'nobody was signed out'
+      'no session was revoked'
     )
   }
 )

@@ -29,9 +29,13 @@ t.test(
     t.equal(
       again.body.refresh_token,
       lost.body.refresh_token,
-      'the same successor, made with the secret of then'
+      'the successor is the same, made with the secret of that time'
     )
-    t.equal((await refresh(url, again.body.refresh_token)).status, 200, 'which can be exchanged')
+    t.equal(
+      (await refresh(url, again.body.refresh_token)).status,
+      200,
+      'the successor can be exchanged'
+    )
 
     const first = await refresh(url, quiet.refreshToken)
     t.equal(first.status, 200)
@@ -41,18 +45,18 @@ t.test(
     t.equal(
       rotationPepper,
       deriveKeys(after).peppers.current.id,
-      'what is new is made with the new secret'
+      'a new successor is made with the new secret'
     )
     t.equal(
       (await refresh(url, quiet.refreshToken)).body.refresh_token,
       first.body.refresh_token,
-      'a replay across the change'
+      'a replay after the change gets the same successor'
     )
     await elapse(prisma, quiet.sessionId, 60)
     t.equal(
       outcomeOf(await refresh(url, quiet.refreshToken)),
       '400 invalid_grant refresh_reused',
-      'and a theft is noticed across it'
+      'a theft is detected after the change'
     )
   }
 )

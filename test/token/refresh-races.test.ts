@@ -44,7 +44,7 @@ t.test(
     await auth.users.update(family.userId, { role: 'admin' })
     const first = await refresh(url, family.refreshToken)
     for (const node of [running, other])
-      t.equal(await verify(node, first.body.access_token, 'admin'), 200, 'copies are made')
+      t.equal(await verify(node, first.body.access_token, 'admin'), 200, 'the node has copies')
     const changed = { begun: false }
     const changing = prisma.$transaction(async (transaction) => {
       await transaction.$executeRaw`UPDATE "user" SET "role" = 'user' WHERE "id" = ${family.userId}`
@@ -148,8 +148,8 @@ t.test(
       200
     )
     const after = await prisma.session.findUniqueOrThrow({ where: { id: owner.sessionId } })
-    t.equal(after.revokedAt, null, 'the session goes on')
-    t.equal(after.refreshHash, null, 'and no refresh token of before does')
+    t.equal(after.revokedAt, null, 'the session continues')
+    t.equal(after.refreshHash, null, 'no earlier refresh token is valid')
   }
 )
 

@@ -106,7 +106,7 @@ await scenario(
     t.equal(await thief.refresh(), '200')
     await pass(3_600)
     t.equal(await owner.refresh(), REUSED)
-    t.equal(await thief.refresh(), REUSED, 'and the thief has nothing either')
+    t.equal(await thief.refresh(), REUSED, "the thief's token is refused as well")
     t.equal(
       (await prisma.session.findUniqueOrThrow({ where: { id: sessionId } })).revokedReason,
       'refresh_reused'
@@ -146,7 +146,7 @@ await scenario(
     t.equal(await owner.refresh(), '200')
     await pass(10)
     t.equal(await thief.refresh(), '200')
-    t.equal(thief.token, owner.token, 'no fork: both hold the same child')
+    t.equal(thief.token, owner.token, 'there is no fork: both have the same successor')
     await pass(3_600)
     t.equal(await thief.refresh(), '200')
     await pass(1_800)

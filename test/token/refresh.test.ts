@@ -38,24 +38,24 @@ t.test('a refresh gives a new pair, and the same again within the window', async
   t.equal(first.headers.get('cache-control'), 'no-store')
   t.equal(first.headers.getSetCookie().length, 0)
   const again = await refresh(url, refreshToken)
-  t.equal(again.body.refresh_token, first.body.refresh_token, 'a retry is given the same successor')
+  t.equal(again.body.refresh_token, first.body.refresh_token, 'a retry gets the same successor')
   await elapse(prisma, sessionId, 29)
   t.equal(
     (await refresh(url, refreshToken)).body.refresh_token,
     first.body.refresh_token,
-    'so after 29 s'
+    'the same holds after 29 s'
   )
   t.strictSame(await events(sessionId), ['created pwd', 'refresh_replayed'])
   await elapse(prisma, sessionId, 2)
   t.equal(
     outcomeOf(await refresh(url, refreshToken)),
     '400 invalid_grant refresh_reused',
-    'and not after 31 s: replays have not moved the window'
+    'after 31 s the token is refused, because replays have not prolonged the window'
   )
   t.equal(
     outcomeOf(await refresh(url, first.body.refresh_token)),
     '400 invalid_grant refresh_reused',
-    'the session has ended for whoever holds its tokens'
+    'the session has ended for all holders of its tokens'
   )
   t.strictSame((await events(sessionId)).slice(-2), ['refresh_reused', 'revoked refresh_reused'])
 })
@@ -69,7 +69,7 @@ t.test(
     t.equal(
       (await refresh(url, refreshToken, { key: 'attempt-0001' })).body.refresh_token,
       first.body.refresh_token,
-      'an hour later'
+      'the same holds an hour later'
     )
     t.equal((await refresh(url, first.body.refresh_token, { key: 'attempt-0002' })).status, 200)
     t.equal(
@@ -83,7 +83,7 @@ t.test(
     t.equal(
       outcomeOf(await refresh(url, other.refreshToken, { key: 'another-key' })),
       '400 invalid_grant refresh_reused',
-      'another key is no retry'
+      'a request with another key is not a retry'
     )
   }
 )
@@ -165,7 +165,7 @@ t.test('what is no good is refused with its cause, and changes nothing', async (
   t.equal(
     (await refresh(url, refreshToken, { client_id: 'holdfast' })).status,
     200,
-    'the token has not suffered'
+    'the token is still valid'
   )
   await prisma.user.delete({ where: { id: userId } })
   t.equal(outcomeOf(await refresh(url, refreshToken)), '400 invalid_grant user_gone')
@@ -193,7 +193,7 @@ t.test(
     } = await refresh(url, byRefresh.refreshToken)
     t.equal((await revoke(next)).status, 200)
     t.equal(outcomeOf(await refresh(url, next)), '400 invalid_grant session_revoked')
-    t.equal((await revoke(next)).status, 200, 'again')
+    t.equal((await revoke(next)).status, 200, 'a second revocation succeeds')
     t.match((await events(byRefresh.sessionId)).at(-1), 'revoked signed_out')
 
     const byAccess = await family()

@@ -185,7 +185,7 @@ t.test(
     t.notOk(ring.published().keys.some(({ kid }) => kid === old.kid))
     t.equal(await ring.find(old.kid), null)
     await purgeEnded(prisma, 3_600, { now: systemClock.monotonic })
-    t.equal(await prisma.signingKey.count(), 2, 'retention removes it')
+    t.equal(await prisma.signingKey.count(), 2, 'retention removes the expired key')
   }
 )
 

@@ -51,7 +51,7 @@ t.test(
     const response = await browser.post('/api/auth/sign-in/email', { email: ada.email, password })
     const bearer = response.headers.get('set-auth-token') ?? ''
     t.match(bearer, /^hst1_[A-Za-z0-9_-]{72}\.[A-Za-z0-9_-]{43}$/)
-    t.equal(browser.cookies.get(COOKIE), bearer, 'the same in the cookie')
+    t.equal(browser.cookies.get(COOKIE), bearer, 'the cookie has the same token')
     t.equal(new URLSearchParams(`token=${bearer}`).get('token'), bearer)
     t.equal(encodeURIComponent(bearer), bearer)
   }
@@ -170,12 +170,12 @@ t.test('P3: a revocation that was answered 200 has ended the session that was me
   t.equal(
     await sessionState(phone.browser),
     '401 session_revoked',
-    'signed, at better-auth as well'
+    'better-auth accepts the signed token as well'
   )
   t.equal(
     findSessionToken(`hst1_${'A'.repeat(72)}`),
     null,
-    'what was never a token names no session'
+    'a text that is not a token names no session'
   )
   t.equal(await sessionState(ada.browser), 'valid')
 })
@@ -242,7 +242,7 @@ t.test(
     const listed = await ada.browser.post('/api/auth/admin/revoke-user-session', {
       sessionToken: admin.bearer
     })
-    t.equal(listed.status, 403, 'a user ends nobody')
+    t.equal(listed.status, 403, "a user cannot end another user's session")
     t.equal(await sessionState(admin.browser), 'valid')
     t.equal(await sessionState(ada.browser), 'valid')
   }

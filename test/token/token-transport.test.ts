@@ -77,7 +77,7 @@ t.test('sign-up and sign-in answer with tokens, and set no cookie', async (t) =>
     t.equal((await refresh(url, body.tokens?.refresh_token ?? '')).status, 200)
   }
   const { cookies, body } = await call('sign-in/email', { email, password })
-  t.ok(cookies > 0, 'who does not ask is given cookies')
+  t.ok(cookies > 0, 'cookies are the default')
   t.notOk(body.tokens)
   t.equal(
     (await call('sign-in/email', { email, password: 'wrong horse battery' }, inBody)).status,
@@ -93,7 +93,7 @@ t.test('tokens never leave where a session cookie was sent', async (t) => {
   t.match(
     await (await browser.get('/session')).json(),
     { session: { id: sessionId } },
-    'nothing has changed'
+    'the session has not changed'
   )
   t.equal(
     (await call('sign-in/email', { email, password }, { 'token-transport': 'carrier-pigeon' }))
@@ -119,7 +119,7 @@ t.test('a one-time token gives an app its tokens, and a page none', async (t) =>
   )
   t.equal(status, 200)
   t.equal(cookies, 0)
-  t.not(body.tokens?.session_id, sessionId, 'a session of its own')
+  t.not(body.tokens?.session_id, sessionId, 'the tokens have their own session')
   t.equal((await refresh(url, body.tokens?.refresh_token ?? '')).status, 200)
   t.equal((await browser.get('/session')).status, 200)
 })
@@ -135,7 +135,7 @@ t.test('a second factor: a challenge, and tokens when it is met', async (t) => {
   t.equal(
     (await call('two-factor/verify-totp', { code: totp(totpURI) }, inBody)).status,
     401,
-    'without the challenge'
+    'the challenge is missing'
   )
   for (const challenge of [
     'x',
@@ -184,7 +184,7 @@ t.test('a second factor: a challenge, and tokens when it is met', async (t) => {
         { ...inBody, 'two-factor-challenge': second.body.challenge ?? '' }
       )
     ).body.tokens,
-    'by a backup code as well'
+    'a backup code gives tokens as well'
   )
 })
 
@@ -218,12 +218,12 @@ t.test("an access token stands for its session on better-auth's endpoints", asyn
   t.equal(
     (await call('get-session', null, auth, 'GET')).status,
     401,
-    'a dead credential is not "nobody"'
+    'a dead credential is refused, and not answered with "no session"'
   )
   t.equal(
     (await call('sign-in/email', { email, password }, { ...auth, ...inBody })).status,
     200,
-    'and keeps nobody from signing in'
+    'a dead credential does not prevent a sign-in'
   )
 })
 
@@ -299,7 +299,7 @@ t.test(
     const before = await shown(tokens?.access_token)
     t.ok(
       Date.parse(before.absoluteExpiresAt) < Date.now() + 25 * 3_600_000,
-      'a day, as asked for with the password'
+      'the session lasts a day, as the request with the password asked'
     )
     const changed = await call(
       'change-password',

@@ -96,7 +96,7 @@ t.test(
     t.strictSame(
       keys.map((key) => Object.keys(key).toSorted()),
       Array.from({ length: 2 }, () => ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y']),
-      'the current and the next, and no private part'
+      'the current and the next key are published, without private keys'
     )
     const etag = response.headers.get('etag') ?? ''
     for (const known of [etag, `W/${etag}`, `"other", ${etag}`, '*']) {
@@ -146,17 +146,17 @@ t.test('an issuer below a prefix is found where RFC 8414 looks for it', async (t
   t.equal(
     (await fetch(`${baseUrl}/.well-known/oauth-authorization-server/identity`)).status,
     200,
-    'the path behind the name'
+    'the path follows the name'
   )
   t.equal(
     (await fetch(`${baseUrl}/identity/.well-known/oauth-authorization-server`)).status,
     200,
-    'and below the prefix'
+    'the path is below the prefix as well'
   )
   t.match(
     host.jwt.verify(host.jwt.sign({ theirs: true })),
     { theirs: true },
-    "the application's own JWTs are untouched"
+    "the application's own JWTs are not affected"
   )
   t.match(host.holdfast.parties, {
     issuer: `${baseUrl}/identity`,
@@ -180,7 +180,7 @@ t.test(
     t.equal(
       (await fetch(`${server.url}/.well-known/oauth-authorization-server`)).status,
       200,
-      'where everything is it knows'
+      'the metadata does not need the store'
     )
   }
 )
