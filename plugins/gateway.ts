@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type {
   FastifyInstance,
@@ -7,7 +6,6 @@ import type {
   onRequestAsyncHookHandler
 } from 'fastify'
 import fp from 'fastify-plugin'
-import { LRUCache } from 'lru-cache'
 import { AppError } from '../src/errors.js'
 import type { Holdfast } from '../src/holdfast.js'
 import { limits } from '../src/limits.js'
@@ -23,18 +21,10 @@ export interface ClientCredentials {
 }
 
 /** A gateway's credentials. The secret is compared by its hash only. */
-interface Presented {
+export interface PresentedGateway {
   id: string
   hash: string
-  /** The key under which it is remembered once it was valid. Absent where it came in a form. */
-  key?: string
 }
-
-/** What a header shows that was found right before. */
-export type KnownGateway = Required<Presented>
-
-/** Headers that are remembered at most. */
-const REMEMBERED = 1_000
 
 /**
  * The requests that may be answered ahead of Fastify: by POST, to this route, with a body of this
@@ -48,7 +38,7 @@ export interface GatewayHead {
 
 /** A gateway's request that may be answered ahead of Fastify. */
 export interface GatewayRequest extends FastRequest {
-  gateway: KnownGateway
+  gateway: PresentedGateway
 }
 
 declare module 'fastify' {
@@ -71,15 +61,15 @@ declare module 'fastify' {
      */
     requireGateway: onRequestAsyncHookHandler
     /**
-     * Matches a gateway's request with a body of `form` whose same header was valid before.
-     * Undefined for any other request. Costs no I/O.
+     * Matches a gateway's request with valid HTTP Basic and a body of `form`. Undefined for any
+     * other request. Costs no I/O.
      */
     matchGateway: (request: IncomingMessage, form: GatewayHead) => GatewayRequest | undefined
     /**
      * Whether a copy says that the credentials are still valid. False where only the store can
      * tell.
      */
-    isStillRight: (gateway: KnownGateway) => boolean
+    isStillRight: (gateway: PresentedGateway) => boolean
   }
   interface FastifyRequest {
     gateway: string | null
@@ -89,31 +79,17 @@ declare module 'fastify' {
 /** Authenticates gateways. */
 async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast }): Promise<void> {
   app.decorateRequest('gateway', null)
-  // What was right, by the hash of the header: to read HTTP Basic costs more than the check behind
-  // it. No secret is kept, and each is asked about anew.
-  const known = new LRUCache<string, KnownGateway>({ max: REMEMBERED })
-
   async function authenticate(
     request: FastifyRequest,
     reply: FastifyReply,
     form: Partial<ClientCredentials> = {}
   ): Promise<string> {
     if (!holdfast.ready()) throw new AppError('store_unavailable')
-    const presented = presentedBy(request, form, known)
+    const presented = presentedBy(request, form)
     // Not counted as a guess: some clients send credentials only after a challenge, at every
     // request.
     if (!presented) throw new AppError('gateway_unknown')
-    if (await holdfast.gateways.authenticate(presented.id, presented.hash)) {
-      if (presented.key !== undefined && !known.get(presented.key))
-        known.set(presented.key, {
-          id: presented.id,
-          hash: presented.hash,
-          key: presented.key
-        })
-      return presented.id
-    }
-    // Its next request is refused before its body is read.
-    if (presented.key !== undefined) known.delete(presented.key)
+    if (await holdfast.gateways.authenticate(presented.id, presented.hash)) return presented.id
     // Counted only after a wrong secret, so that the right secret is never limited, whatever else
     // comes from its address.
     await app.budgets?.take(reply, limits.gatewayByAddress, clientNetwork(request))
@@ -138,11 +114,14 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
         !(Number(length) <= limit)
       )
         return undefined
-      const gateway = known.get(hash('sha256', authorization, 'base64'))
-      return gateway && { route, hasBody: true, gateway }
+      const gateway = parseBasic(authorization)
+      // Any other is refused before its body is read.
+      return gateway && holdfast.gateways.authenticateCached(gateway.id, gateway.hash)
+        ? { route, hasBody: true, gateway }
+        : undefined
     }
   )
-  app.decorate('isStillRight', ({ id, hash: secretHash }: KnownGateway): boolean =>
+  app.decorate('isStillRight', ({ id, hash: secretHash }: PresentedGateway): boolean =>
     holdfast.gateways.authenticateCached(id, secretHash)
   )
   app.decorate('requireGateway', async (request: FastifyRequest, reply: FastifyReply) => {
@@ -156,29 +135,27 @@ async function gateway(app: FastifyInstance, { holdfast }: { holdfast: Holdfast 
  */
 function presentedBy(
   request: FastifyRequest,
-  { id, secret }: Partial<ClientCredentials>,
-  known: LRUCache<string, KnownGateway>
-): Presented | null {
+  { id, secret }: Partial<ClientCredentials>
+): PresentedGateway | null {
   const { authorization } = request.headers
   if (authorization !== undefined && countHeaders(request.raw, 'authorization') > 1)
     throw new AppError('credential_ambiguous')
   if (authorization === undefined)
     return id === undefined || secret === undefined ? null : { id, hash: hashToken(secret) }
-  const key = hash('sha256', authorization, 'base64')
-  const basic = known.get(key) ?? parseBasic(authorization, key)
+  const basic = parseBasic(authorization)
   if (secret !== undefined || (id !== undefined && id !== basic?.id))
     throw new AppError('credential_ambiguous', 'Client credentials were sent in more than one way.')
   return basic
 }
 
 /** Parses HTTP Basic (RFC 7617). Its two parts are form-encoded first (RFC 6749 2.3.1). */
-function parseBasic(authorization: string, key: string): Presented | null {
+function parseBasic(authorization: string): PresentedGateway | null {
   const encoded = /^basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(authorization)?.[1]
   if (encoded === undefined) return null
   const pair = Buffer.from(encoded, 'base64').toString('utf8')
   const colon = pair.indexOf(':')
   const [id, secret] = [formDecode(pair.slice(0, colon)), formDecode(pair.slice(colon + 1))]
-  return colon < 0 || id === null || secret === null ? null : { id, hash: hashToken(secret), key }
+  return colon < 0 || id === null || secret === null ? null : { id, hash: hashToken(secret) }
 }
 
 function formDecode(text: string): string | null {

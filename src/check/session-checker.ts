@@ -4,7 +4,6 @@ import type { SessionCache } from '../cache/session-cache.js'
 import type { Queryable } from '../database/database.js'
 import { callStore } from '../database/fault.js'
 import type { AccessTokens } from '../token/access-token.js'
-import type { AccessTokenClaims } from '../session/access-token-claims.js'
 import type { Activity } from '../session/activity.js'
 import { VerifiedCredential } from './verified-credential.js'
 import {
@@ -61,8 +60,6 @@ export class SessionChecker {
   readonly #options: SessionCheckerOptions
   readonly #now: () => number
   readonly #sessionTokens: SessionTokenVerifier
-  /** The verified credential of each access token, while its claims are remembered. */
-  readonly #byClaims = new WeakMap<AccessTokenClaims, VerifiedCredential>()
 
   constructor(options: SessionCheckerOptions) {
     this.#options = options
@@ -206,7 +203,7 @@ export class SessionChecker {
   #verifyCached({ kind, value }: Credential): VerifiedCredential | InactiveCheck | null {
     if (kind === 'access') {
       const claims = this.#options.accessTokens.findVerified(value)
-      return claims && this.#fromClaims(claims)
+      return claims && VerifiedCredential.ofClaims(claims)
     }
     if (kind !== 'token') return this.#sessionTokens.verify(value) ?? this.#refuse(malformed)
     const parsed = parseSessionToken(value)
@@ -220,14 +217,8 @@ export class SessionChecker {
   async #verifyAccessToken(token: string): Promise<VerifiedCredential | InactiveCheck> {
     const result = await this.#ask(() => this.#options.accessTokens.verify(token))
     return result.claims
-      ? this.#fromClaims(result.claims)
+      ? VerifiedCredential.ofClaims(result.claims)
       : this.#refuse({ active: false, cause: result.cause })
-  }
-
-  #fromClaims(claims: AccessTokenClaims): VerifiedCredential {
-    let verified = this.#byClaims.get(claims)
-    if (!verified) this.#byClaims.set(claims, (verified = VerifiedCredential.ofClaims(claims)))
-    return verified
   }
 
   async #ask<T>(question: () => Promise<T>): Promise<T> {

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { hash, randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { StoreUnavailable } from '../errors.js'
 import type { SessionRow } from '../session/session.js'
@@ -66,12 +66,9 @@ export class AccessTokens {
   /**
    * Tokens whose signature was verified, because verifying costs more than all the rest of a check.
    * Failures are not kept. Times are compared at every use. All are forgotten when a key goes. The
-   * key of the map is the end of the signature, because hashing a whole token costs more than
-   * comparing it.
+   * tokens themselves are not kept, but their hashes.
    */
-  readonly #verified = new LRUCache<string, { token: string; claims: AccessTokenClaims }>({
-    max: REMEMBERED
-  })
+  readonly #verified = new LRUCache<string, AccessTokenClaims>({ max: REMEMBERED })
 
   constructor(options: AccessTokensOptions) {
     this.#options = options
@@ -200,8 +197,7 @@ export class AccessTokens {
   }
 
   #remembered(token: string): AccessTokenClaims | null {
-    const known = this.#verified.get(toKey(token))
-    return known?.token === token ? known.claims : null
+    return this.#verified.get(toKey(token)) ?? null
   }
 
   async #read(token: string): Promise<AccessTokenClaims | 'expired' | null> {
@@ -217,7 +213,7 @@ export class AccessTokens {
     const key = await keys.find(kid)
     const claims = key?.codec.verify(token) as AccessTokenClaims | null | undefined
     if (!claims) return null
-    if (token.length <= LONGEST_REMEMBERED) this.#verified.set(toKey(token), { token, claims })
+    if (token.length <= LONGEST_REMEMBERED) this.#verified.set(toKey(token), claims)
     return claims
   }
 }
@@ -230,9 +226,9 @@ export function looksLikeAccessToken(credential: string): boolean {
   return credential.startsWith('ey') && headerFrom(credential)?.isAccessToken === true
 }
 
-/** The key under which a token is remembered: the end of its signature, 188 random bits. */
+/** The key under which a token is remembered: a string with one character for each byte. */
 function toKey(token: string): string {
-  return token.slice(-32)
+  return hash('sha256', token, 'binary')
 }
 
 function isAccessTokenType(type: unknown): boolean {

@@ -73,7 +73,7 @@ export class ForwardAuth {
   checkCached(credential: Credential | 'preflight', policy: VerifyPolicy): FastResponse | null {
     if (credential === 'preflight') return noIdentity
     const check = this.#holdfast.reader.checkCached(credential)
-    return check && rememberedIdentityHeaders(passing(check, policy))
+    return check && identityHeaders(passing(check, policy))
   }
 
   /**
@@ -155,16 +155,6 @@ const noIdentity: FastResponse = {
     ...always
   },
   body: ''
-}
-
-/** Headers of checks, kept for as long as a copy of the session keeps the check. */
-const remembered = new WeakMap<ActiveCheck, FastResponse>()
-
-/** As `identityHeaders`, for a check that is shown again: the headers are made once. */
-function rememberedIdentityHeaders(check: ActiveCheck): FastResponse {
-  let headers = remembered.get(check)
-  if (!headers) remembered.set(check, (headers = identityHeaders(check)))
-  return headers
 }
 
 /** The identity headers of a check. An unverified e-mail address is left out. */
