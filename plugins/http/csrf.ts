@@ -70,6 +70,23 @@ export function refuseForgery(request: FastifyRequest, trustedOrigins: readonly 
 }
 
 /**
+ * Refuses administration by a cookie from pages of other origins than our own and ADMIN_ORIGINS.
+ * Otherwise a fault in any trusted page would be enough to act as an administrator who has it open.
+ *
+ * @throws AppError 403 `origin_refused`
+ */
+export function refuseForeignAdministration(
+  { headers }: FastifyRequest,
+  origins: readonly string[]
+): void {
+  const origin = sent(headers.origin)
+  const site = sent(headers['sec-fetch-site'])
+  const isOwn =
+    origin === undefined ? site === undefined || isOwnPage(site) : origins.includes(origin)
+  if (!isOwn) throw new AppError('origin_refused')
+}
+
+/**
  * Refuses cross-site forgery in requests that a proxy asks about. The change happens behind the
  * proxy, so the original method and origin count. Where several methods are named, any that may
  * change something decides.

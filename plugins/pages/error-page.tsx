@@ -44,7 +44,7 @@ export function showError(
           </p>
         ) : null}
         <p>
-          <a href={page.path(settings.prefix === '' ? '/' : '/account')}>{t.pageErrors.home}</a>
+          <a href={page.path('/account')}>{t.pageErrors.home}</a>
         </p>
         {status >= 500 ? <p class="hint">{t.pageErrors.requestId({ id: request.id })}</p> : null}
       </>

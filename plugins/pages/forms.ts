@@ -59,7 +59,7 @@ export class PageRoutes {
   form({ path, access, show, submit, comeBackTo }: FormPage): void {
     this.#app.post(path, { schema: { hide: true } }, async (request, reply) => {
       const page = new Page(request, reply, this.#settings)
-      if (isForeign(request, this.#settings.origin))
+      if (isForeign(request, this.#settings.ownOrigins))
         throw new RefusedPage({ status: 403, code: 'origin_refused', retryAfterSeconds: null })
       if (!(await admit(page, access, comeBackTo?.(page) ?? page.path(path)))) return reply
       const fields = fieldsFrom(request.body)
@@ -91,10 +91,14 @@ async function admit(page: Page, access: Access, comeBackTo: string): Promise<bo
  * comes from a frame without an origin, and from browsers that hide it. The form's token decides
  * then.
  */
-function isForeign({ headers }: FastifyRequest, origin: string): boolean {
+function isForeign({ headers }: FastifyRequest, ownOrigins: readonly string[]): boolean {
   const site = headers['sec-fetch-site']
   if (site === 'cross-site' || site === 'same-site') return true
-  return headers.origin !== undefined && headers.origin !== 'null' && headers.origin !== origin
+  return (
+    headers.origin !== undefined &&
+    headers.origin !== 'null' &&
+    !ownOrigins.includes(headers.origin)
+  )
 }
 
 function fieldsFrom(body: unknown): Fields {

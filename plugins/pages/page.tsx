@@ -17,6 +17,8 @@ export interface PageSettings {
   prefix: string
   /** The origin of BASE_URL. */
   origin: string
+  /** The origins from which forms are taken. */
+  ownOrigins: readonly string[]
   isHttps: boolean
   brand: { name: string; logo: string | null; termsUrl: string | null; privacyUrl: string | null }
   /** The addresses of style sheets and script. */

@@ -3,9 +3,12 @@ import fastifyHelmet from '@fastify/helmet'
 import type { FastifyError, FastifyInstance } from 'fastify'
 import type { AppError } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
+import { limits } from '../../src/limits.js'
 import type { PagesOptions } from './options.js'
 import { ReturnAddresses } from '../http/return-address.js'
 import { toAppError } from '../http/send-error.js'
+import { clientNetwork } from '../limits/budgets.js'
+import { sendNotFound } from '../limits/not-found.js'
 import { YEAR_SECONDS } from '../security.js'
 import { addAccount } from './account.js'
 import { addEvents } from './admin/events.js'
@@ -33,7 +36,12 @@ const BODY_LIMIT = 32 * 1024
  */
 export default async function pages(
   app: FastifyInstance,
-  { holdfast, layout, admin = true }: PagesOptions & { holdfast: Holdfast }
+  {
+    holdfast,
+    isAlone,
+    layout,
+    admin = true
+  }: PagesOptions & { holdfast: Holdfast; isAlone: boolean }
 ): Promise<void> {
   const { config, prefix, auth } = holdfast
   const isHttps = config.baseUrl.startsWith('https:')
@@ -65,6 +73,7 @@ export default async function pages(
   const settings: PageSettings = {
     prefix,
     origin: config.baseUrl,
+    ownOrigins: auth.ownOrigins,
     isHttps,
     brand: {
       name: config.brandName ?? config.appName,
@@ -97,8 +106,10 @@ export default async function pages(
     })
   })
   const routes = new PageRoutes(app, settings)
-  if (prefix === '')
+  if (prefix === '' && isAlone) {
     routes.page('/', 'anyone', (page) => page.go(page.me ? '/account' : '/sign-in'))
+    addNotFound(app, settings)
+  }
   routes.page('/error', 'visitor', (page) =>
     showError(page, { status: 400, code: page.query('error') ?? null, retryAfterSeconds: null })
   )
@@ -113,4 +124,21 @@ export default async function pages(
   addUser(routes)
   addEvents(routes)
   addFirstAdministrator(routes)
+}
+
+/**
+ * Shows a page where there is nothing, to a browser that opens an address. Programs get the answer
+ * of the API.
+ */
+function addNotFound(app: FastifyInstance, settings: PageSettings): void {
+  app.get('/*', { schema: { hide: true } }, async (request, reply) => {
+    if (!/\btext\/html\b/i.test(request.headers.accept ?? '')) return sendNotFound(request, reply)
+    await request.server.budgets?.take(reply, limits.notFoundByAddress, clientNetwork(request))
+    showError(new Page(request, reply, settings), {
+      status: 404,
+      code: 'not_found',
+      retryAfterSeconds: null
+    })
+    return reply
+  })
 }

@@ -101,7 +101,7 @@ export async function addAllRoutes(
         await scope.register(async (people) => {
           await people.register(bodyHeaders)
           const refuseOthers = noteMethods(people)
-          await people.register(pages, { ...pagesOptions, holdfast })
+          await people.register(pages, { ...pagesOptions, holdfast, isAlone })
           if (isAlone) refuseOthers()
         })
       }

@@ -11,7 +11,12 @@ import { signToken, toWireForm, verifySignedToken } from '../session/session-tok
 import { betterAuthNow } from './better-auth-clock.js'
 import { confirmNow } from './call-context.js'
 import { listEndpoints, type AuthEndpoint } from './endpoints.js'
-import { toBetterAuthOptions, type AuthOptions, type CookieAttributes } from './options.js'
+import {
+  ownOriginsFrom,
+  toBetterAuthOptions,
+  type AuthOptions,
+  type CookieAttributes
+} from './options.js'
 import { resign } from './reencrypt-second-factors.js'
 import { Users, type UserWriter } from './users.js'
 
@@ -60,6 +65,8 @@ export interface Auth {
     attributes: CookieAttributes
   }
   trustedOrigins: string[]
+  /** The origins of this server: that of BASE_URL, and in embedded mode each loopback name. */
+  ownOrigins: string[]
 }
 
 let quietened: Promise<void> | undefined
@@ -109,7 +116,8 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
     cookiePrefix,
     ...tokenForms(keys),
     deviceCookie: { name: `${cookiePrefix}.device`, attributes: defaultCookieAttributes },
-    trustedOrigins: authOptions.trustedOrigins
+    trustedOrigins: authOptions.trustedOrigins,
+    ownOrigins: ownOriginsFrom(config)
   }
 }
 

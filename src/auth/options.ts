@@ -69,7 +69,7 @@ export function toBetterAuthOptions(options: AuthOptions) {
     // was written before secrets had numbers.
     secret: keys.auth,
     secrets: keys.all.map((each) => ({ version: secretVersion(each), value: each.auth })),
-    trustedOrigins: originsFrom(config),
+    trustedOrigins: [...new Set([...ownOriginsFrom(config), ...config.trustedOrigins])],
     telemetry: { enabled: false },
     database: createAdapter(toAdapterOptions(options)),
     emailAndPassword: {
@@ -207,9 +207,12 @@ function cookieSettings({ baseUrl, cookieDomain }: Config) {
   }
 }
 
-/** The trusted origins. In embedded mode a new user may type either loopback name. */
-function originsFrom({ baseUrl, databaseUrl, trustedOrigins }: Config): string[] {
-  const origins = new Set([baseUrl, ...trustedOrigins])
+/** The origins of this server. In embedded mode a new user may type either loopback name. */
+export function ownOriginsFrom({
+  baseUrl,
+  databaseUrl
+}: Pick<Config, 'baseUrl' | 'databaseUrl'>): string[] {
+  const origins = new Set([baseUrl])
   const url = new URL(baseUrl)
   if (databaseUrl === undefined && isLoopback(url.hostname)) {
     for (const host of ['localhost', '127.0.0.1', '[::1]'])

@@ -45,7 +45,11 @@ export const rules: Rule[] = [
   { keys: ['gatewayClients'], check: checkGateways },
   { keys: ['roles'], check: checkRoles },
   { keys: ['trustedProxies'], check: checkProxies },
-  { keys: ['trustedOrigins'], check: checkOrigins },
+  {
+    keys: ['trustedOrigins'],
+    check: ({ trustedOrigins }) => checkOrigins('TRUSTED_ORIGINS', trustedOrigins)
+  },
+  { keys: ['adminOrigins', 'trustedOrigins'], check: checkAdminOrigins },
   { keys: ['cookieDomain', 'baseUrl'], check: checkCookieDomain },
   { keys: ['workers', 'databaseUrl', 'redisUrl'], check: checkWorkers },
   { keys: ['otlpEndpoint'], check: checkOtlpEndpoint },
@@ -100,11 +104,20 @@ function checkProxies({ trustedProxies }: Config): void {
     )
 }
 
-function checkOrigins({ trustedOrigins }: Config): void {
-  const wrong = trustedOrigins.find((origin) => !isOrigin(origin))
+function checkOrigins(name: string, origins: readonly string[]): void {
+  const wrong = origins.find((origin) => !isOrigin(origin))
   if (wrong !== undefined)
     throw new ConfigError(
-      `TRUSTED_ORIGINS: must be origins such as https://app.example.com or capacitor://localhost (${JSON.stringify(wrong)} is none)`
+      `${name}: must be origins such as https://app.example.com or capacitor://localhost (${JSON.stringify(wrong)} is none)`
+    )
+}
+
+function checkAdminOrigins({ adminOrigins, trustedOrigins }: Config): void {
+  checkOrigins('ADMIN_ORIGINS', adminOrigins)
+  const untrusted = adminOrigins.find((origin) => !trustedOrigins.includes(origin))
+  if (untrusted !== undefined)
+    throw new ConfigError(
+      `ADMIN_ORIGINS: each must also be one of TRUSTED_ORIGINS (${JSON.stringify(untrusted)} is not)`
     )
 }
 

@@ -55,6 +55,7 @@ export const Settings = Type.Object({
   }),
   trustedProxies: list('TRUSTED_PROXIES'),
   trustedOrigins: list('TRUSTED_ORIGINS'),
+  adminOrigins: list('ADMIN_ORIGINS'),
   workers: Type.Integer({ env: 'WORKERS', minimum: 1, maximum: 64, default: 1 }),
   drainDelayMs: Type.Integer({
     env: 'DRAIN_DELAY_MS',

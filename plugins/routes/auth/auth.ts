@@ -35,6 +35,7 @@ import {
   expiredSessionCookies,
   namesTwoSessions
 } from '../../http/credential.js'
+import { refuseForeignAdministration } from '../../http/csrf.js'
 import { readDeviceName } from './device-name.js'
 import { newDeviceProof, SET_DEVICE_TOKEN_HEADER, setDeviceCookie } from './known-device.js'
 import { limitedBy } from '../../limits/rate-limit.js'
@@ -129,6 +130,18 @@ function addEndpoint(
 const needsNoSession = new Set<EndpointRule['kind']>(['account', 'probe'])
 
 /**
+ * Whether an endpoint is for administrators. The two others below `/admin` are for everybody: one
+ * gives a right back, the other tells what the caller may do.
+ */
+function administers({ path }: AuthEndpoint): boolean {
+  return (
+    path.startsWith('/admin/') &&
+    path !== '/admin/stop-impersonating' &&
+    path !== '/admin/has-permission'
+  )
+}
+
+/**
  * Removes two session cookies that differ from a request. Where the session matters, such a request
  * is refused. A sign-in needs neither cookie.
  *
@@ -178,6 +191,8 @@ async function forward(
   const hadTwoSessions =
     needsNoSession.has(endpointRule(endpoint).kind) && dropTwoSessions(request, auth)
   const credential = credentialFrom(toAsked(request), auth.cookieName)
+  if (credential?.kind === 'cookie' && administers(endpoint))
+    refuseForeignAdministration(request, [...auth.ownOrigins, ...holdfast.config.adminOrigins])
   const transport = tokenTransportFrom(request, credential, pathname)
   if (transport === 'body' && pathname.endsWith('/one-time-token/verify') && isFromPage(request))
     throw new AppError('invalid_input', 'A page is given no tokens for a one-time token')
