@@ -34,6 +34,8 @@ export interface FormPage {
 export class PageRoutes {
   readonly #app: FastifyInstance
   readonly #settings: PageSettings
+  /** The paths that show something. */
+  readonly #shown = new Set<string>()
 
   constructor(app: FastifyInstance, settings: PageSettings) {
     this.#app = app
@@ -42,6 +44,7 @@ export class PageRoutes {
 
   /** Adds a page that shows something. */
   page(path: string, access: Access, show: (page: Page) => void | Promise<void>): void {
+    this.#shown.add(path)
     this.#app.get(path, { schema: { hide: true } }, async (request, reply) => {
       const page = new Page(request, reply, this.#settings)
       if (await admit(page, access, request.url)) await show(page)
@@ -55,8 +58,13 @@ export class PageRoutes {
     this.form(form)
   }
 
-  /** Adds only what takes a form. Its page has another path. */
+  /**
+   * Adds only what takes a form. Its page has another path. A reload of an answer with a problem
+   * may ask for this path: it leads to that page.
+   */
   form({ path, access, show, submit, comeBackTo }: FormPage): void {
+    if (!this.#shown.has(path))
+      this.page(path, 'visitor', (page) => page.goTo(comeBackTo?.(page) ?? page.path('/account')))
     this.#app.post(path, { schema: { hide: true } }, async (request, reply) => {
       const page = new Page(request, reply, this.#settings)
       if (isForeign(request, this.#settings.ownOrigins))

@@ -169,7 +169,12 @@ export class Page {
 
   /** Goes to a page of this server. */
   go(path: string, query: Record<string, string | undefined> = {}): void {
-    this.reply.code(303).header('location', this.path(path, query)).send()
+    this.goTo(this.path(path, query))
+  }
+
+  /** As `go`, with a path that has the prefix. */
+  goTo(path: string): void {
+    this.reply.code(303).header('location', path).send()
   }
 
   /**
@@ -186,11 +191,7 @@ export class Page {
     if (address === null || url === null || beforeSignIn.has(first ?? ''))
       return this.go('/account')
     if (first === 'account' || first === 'admin') {
-      this.reply
-        .code(303)
-        .header('location', url.pathname + url.search)
-        .send()
-      return
+      return this.goTo(url.pathname + url.search)
     }
     this.show({
       title: this.t.onward.title,
@@ -214,6 +215,9 @@ export class Page {
         <Document page={this} shown={shown} title={title} isWhole={layout === null} />
       </CurrentPage.Provider>
     )
+    // The document of a host application has no place for a `<meta>` of ours.
+    if (layout && shown.refreshTo !== undefined)
+      this.reply.header('refresh', `0; url=${shown.refreshTo}`)
     this.reply
       .code(shown.status ?? 200)
       .header('content-language', this.language)

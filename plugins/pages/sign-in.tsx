@@ -66,12 +66,10 @@ export function addSignIn(routes: PageRoutes): void {
 
 async function showSignIn(page: Page, state: FormState): Promise<void> {
   const { t, settings } = page
-  const { code } = await page.findSession()
-  if (page.me && !state.problem) return page.leave(page.returnTo)
   // After a failed sign-in the person is told of that alone.
-  const ended = state.problem ? undefined : told.find((cause) => cause === code)
-  // A form before a sign-in is not one of the session that may still be there.
-  page.me = null
+  const answer = state.problem ? null : await page.findSession()
+  if (page.me) return page.leave(page.returnTo)
+  const ended = told.find((cause) => cause === answer?.code)
   page.show({
     title: t.signIn.title,
     status: state.problem?.status ?? 200,

@@ -31,9 +31,8 @@ export function addSignUp(routes: PageRoutes): void {
 
 async function showSignUp(page: Page, state: FormState): Promise<void> {
   const { t, settings } = page
-  await page.findSession()
-  if (page.me && !state.problem) return page.leave(page.returnTo)
-  page.me = null
+  if (!state.problem) await page.findSession()
+  if (page.me) return page.leave(page.returnTo)
   const toSignIn = (
     <p>
       {t.signUp.haveAccount} <a href={page.path('/sign-in', page.returnQuery)}>{t.signIn.title}</a>
