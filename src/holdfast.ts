@@ -27,6 +27,7 @@ import type { Holdfast } from './public.js'
 import { RecentAnswer } from './recent-answer.js'
 import type { RefusedOrigins } from './refused-origins.js'
 import type { Revoker } from './revocation/revoker.js'
+import { seal, unseal } from './secrets/seal.js'
 import { countUnconfirmed } from './session/outbox.js'
 import type { SessionNames } from './session/session-names.js'
 import type { AccessTokens } from './token/access-token.js'
@@ -36,6 +37,9 @@ import type { TokenService } from './token/token-service.js'
 
 /** For how long one health answer of the store serves all requests, in milliseconds. */
 const PING_MS = 500
+
+/** The purpose of what a page keeps in a cookie. */
+const PAGE_COOKIE = 'page cookie'
 
 export interface OpenOptions {
   /** Whether this process serves requests, or does one thing and ends. */
@@ -70,6 +74,8 @@ declare module './public.js' {
     readonly hashesOf: (name: string) => string[]
     /** The keys of the pages, for forms and return addresses: one for each configured secret. */
     readonly pageKeys: readonly Buffer[]
+    /** Encrypts what a page keeps in a cookie, and decrypts it: null for anything else. */
+    readonly pageSeal: { seal(text: string): string; unseal(sealed: string): string | null }
     /** Notes refused origins. */
     readonly refusedOrigins: RefusedOrigins
     /** The path prefix of the routes in BASE_URL: that of the host application, or empty. */
@@ -202,6 +208,10 @@ function describe(
     outboxDepth: () => countUnconfirmed(prisma),
     hashesOf: (name: string) => hashNameWithEach(keys.all, name),
     pageKeys: keys.all.map(({ pages }) => pages),
+    pageSeal: {
+      seal: (text: string) => seal(keys, text, PAGE_COOKIE),
+      unseal: (sealed: string) => unseal(keys, sealed, PAGE_COOKIE)
+    },
     onCountsForgotten: (forget: (counts: ForgottenCounts) => void) => {
       forgetters.add(forget)
     },

@@ -114,6 +114,7 @@ const plans: Record<string, Plan> = {
   'redis/redis-forms': long,
   'redis/redis-refusals': either,
   'redis/redis-url': storeless,
+  'pages/page-faults': either,
   'pages/pages': either,
   'server/config': storeless,
   'server/crash': long,

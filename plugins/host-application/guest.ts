@@ -183,7 +183,7 @@ function notePaths(inner: FastifyInstance): Map<string, Path> {
   const paths = new Map<string, Path>()
   inner.addHook('onRoute', ({ url, method, childLoggerFactory }) => {
     if (/[^/]\*$/.test(url) || url === '*') return // preflights of any path
-    const path = url.replace(/\/(:.*)?$/, '/*')
+    const path = url === '/' ? url : url.replace(/\/(:.*)?$/, '/*')
     const known = paths.get(path) ?? {
       methods: new Set<string>(),
       ...(childLoggerFactory ? { childLoggerFactory } : {})

@@ -120,6 +120,17 @@ const answers: Record<string, Schema> = {
     }),
     required: ['success', 'erased']
   },
+  '/recent-sign-in': {
+    ...object({
+      recent: {
+        type: 'boolean',
+        description:
+          'Whether a credential was shown within ten minutes, with the second factor where there is one.'
+      },
+      secondFactor: { type: 'boolean' }
+    }),
+    required: ['recent', 'secondFactor']
+  },
   '/admin/find-users': {
     ...object({
       users: {

@@ -98,6 +98,11 @@ const betterAuth: Record<string, Words> = {
     "The session as better-auth's clients read it; null without one",
     'Sessions'
   ],
+  '/recent-sign-in': [
+    'getRecentSignIn',
+    'Whether a grave change would be allowed now, and whether there is a second factor',
+    'Sessions'
+  ],
   '/list-sessions': [
     'listUserSessions',
     "The caller's sessions as better-auth's clients read them",

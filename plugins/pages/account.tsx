@@ -1,11 +1,19 @@
 import type { Page } from './page.js'
-import { ErrorSummary, Field, Form, Notice, UsernameOf, type FormState } from './parts.js'
+import {
+  ButtonForm,
+  ErrorSummary,
+  Field,
+  Form,
+  Notice,
+  UsernameOf,
+  type FormState
+} from './parts.js'
 import type { PageRoutes } from './forms.js'
 import { problemFrom, type Problem } from './problem.js'
 import { Avatar } from './avatar.js'
 import { isLanguage, languages } from './texts/texts.js'
 
-/** `/account` and `/account/delete`. */
+/** `/account`, `/account/delete`, and the way back from an impersonation. */
 export function addAccount(routes: PageRoutes): void {
   routes.formPage({
     path: '/account',
@@ -26,13 +34,24 @@ export function addAccount(routes: PageRoutes): void {
     }
   })
 
+  routes.form({
+    path: '/account/stop-impersonating',
+    access: 'session',
+    comeBackTo: (page) => page.path('/account'),
+    show: showAccount,
+    async submit(page) {
+      const answer = await page.api.post('/api/auth/admin/stop-impersonating')
+      return answer.status === 200 ? page.go('/account') : problemFrom(answer, page.t)
+    }
+  })
+
   routes.formPage({
     path: '/account/delete',
     access: 'session',
     show: showDelete,
     async submit(page, fields) {
       const answer = await page.api.post('/api/auth/delete-user', { password: fields('password') })
-      if (answer.code === 'reauthentication_required' || answer.code === 'session_not_fresh')
+      if (answer.code === 'reauthentication_required')
         return page.confirmFirst(page.path('/account/delete'))
       if (answer.status !== 200)
         return problemFrom(answer, page.t, { invalid_password: 'password' })
@@ -65,7 +84,15 @@ function showAccount(page: Page, state: FormState): void {
     children: (
       <>
         {page.query('done') === 'profile' ? <Notice>{t.account.saved}</Notice> : null}
-        {me.session.act ? <Notice>{t.account.impersonated}</Notice> : null}
+        {me.session.act ? (
+          <Notice>
+            <p>{t.account.impersonated}</p>
+            <ButtonForm
+              action={page.path('/account/stop-impersonating')}
+              label={t.account.stopImpersonating}
+            />
+          </Notice>
+        ) : null}
         <ErrorSummary state={state} />
         <p class="person">
           <Avatar user={user} />

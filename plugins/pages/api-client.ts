@@ -1,3 +1,4 @@
+import inject from 'light-my-request'
 import type { FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import { hostFrom, isCookie } from '../http/credential.js'
 
@@ -10,6 +11,8 @@ export interface ApiAnswer<Body> {
   code: string | null
   /** Seconds to wait, of `Retry-After`. */
   retryAfterSeconds: number | null
+  /** The id of the call, under which the log has it. Only of a refusal. */
+  requestId: string | null
   /**
    * By when a revocation is final that not every cache has confirmed yet. Null where it is final
    * now.
@@ -17,24 +20,23 @@ export interface ApiAnswer<Body> {
   effectiveBy: Date | null
 }
 
-/** Headers that belong to the page's own request, or to its connection. */
-const notPassedOn = new Set([
-  'accept',
-  'accept-encoding',
-  'authorization',
-  'connection',
-  'content-encoding',
-  'content-length',
-  'content-type',
-  'cookie',
-  'expect',
-  'host',
-  'keep-alive',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade'
-])
+/** The headers of the browser that the API may see: who asks, from where, and for tracing. */
+const passedOn = [
+  'accept-language',
+  'forwarded',
+  'traceparent',
+  'tracestate',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-real-ip'
+] as const
+
+/** Thrown where the browser has gone: there is nobody to answer. */
+class BrowserGone extends Error {
+  override readonly name = 'BrowserGone'
+  readonly statusCode = 400
+}
 
 /**
  * Calls the routes of this server for one request of a page, inside the process and through all
@@ -46,10 +48,15 @@ export class ApiClient {
   readonly #reply: FastifyReply
   readonly #prefix: string
   readonly #origin: string
+  /** The address of the connection. A socket forgets it when it closes. */
+  readonly #address: string | undefined
+  readonly #gone = new AbortController()
   /** The browser's cookies as it sent them, until the API sets one. */
   #cookies: string
 
   /**
+   * Make it when the request arrives.
+   *
    * @param prefix the path below which the routes are
    * @param origin that of BASE_URL; a page was found to come from there before it calls the API
    */
@@ -62,7 +69,12 @@ export class ApiClient {
     this.#reply = reply
     this.#prefix = prefix
     this.#origin = origin
+    this.#address = request.raw.socket.remoteAddress
     this.#cookies = request.headers.cookie ?? ''
+    // A response that has been written closes as well.
+    reply.raw.once('close', () => {
+      if (!reply.raw.writableFinished) this.#gone.abort()
+    })
   }
 
   get<Body = object>(path: string, query: Record<string, string> = {}): Promise<ApiAnswer<Body>> {
@@ -83,11 +95,17 @@ export class ApiClient {
   }
 
   async #call<Body>(method: HTTPMethods, path: string, body?: object): Promise<ApiAnswer<Body>> {
-    const { server, raw } = this.#request
-    const response = await server.inject({
+    // Without an address the call would count as one of this machine.
+    if (this.#address === undefined || this.#gone.signal.aborted)
+      throw new BrowserGone('the browser has gone')
+    // Not Fastify's own `inject`, which refuses while the server ends: a page in flight may still
+    // end.
+    const { server } = this.#request
+    const response = await inject((request, response) => server.routing(request, response), {
       method,
       url: this.#prefix + path,
-      remoteAddress: raw.socket.remoteAddress ?? '',
+      remoteAddress: this.#address,
+      signal: this.#gone.signal,
       headers: {
         ...this.#headers(),
         ...(body === undefined ? {} : { 'content-type': 'application/json' })
@@ -115,16 +133,17 @@ export class ApiClient {
       .join('; ')
   }
 
-  #headers(): Record<string, string | string[]> {
+  #headers(): Record<string, string> {
     const { headers } = this.#request
-    const passed: Record<string, string | string[]> = {}
-    for (const [name, value] of Object.entries(headers)) {
-      if (value !== undefined && !name.startsWith(':') && !notPassedOn.has(name))
-        passed[name] = value
-    }
+    const passed = passedOn.flatMap((name) => {
+      const value = headers[name]
+      return value === undefined ? [] : [[name, [value].flat().join(', ')]]
+    })
     return {
-      ...passed,
+      ...(Object.fromEntries(passed) as Record<string, string>),
       ...(this.#cookies === '' ? {} : { cookie: this.#cookies }),
+      // Undefined keeps a name of its own from being sent.
+      'user-agent': headers['user-agent'] as string,
       accept: 'application/json',
       host: hostFrom(this.#request) ?? '',
       origin: this.#origin,
@@ -146,7 +165,7 @@ function toAnswer<Body>({
 }): ApiAnswer<Body> {
   const parsed = parseJson(body)
   const pending = /effective-by="([^"]+)"/.exec([headers['session-revocation']].join())?.[1]
-  const { cause, code, effective_by: effectiveBy } = parsed
+  const { cause, code, effective_by: effectiveBy, requestId } = parsed
   const by = pending ?? effectiveBy
   const named = typeof cause === 'string' ? cause : typeof code === 'string' ? code : null
   const retryAfter = Number(headers['retry-after'])
@@ -155,6 +174,7 @@ function toAnswer<Body>({
     body: parsed as Body,
     code: named?.toLowerCase() ?? null,
     retryAfterSeconds: Number.isFinite(retryAfter) ? retryAfter : null,
+    requestId: typeof requestId === 'string' ? requestId : null,
     effectiveBy: typeof by === 'string' ? new Date(by) : null
   }
 }

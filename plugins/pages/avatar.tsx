@@ -11,7 +11,7 @@ export function Avatar({ user }: { user: { name: string; image: string | null } 
       ? new URL(user.image, settings.origin)
       : null
   if (url && /^https?:$/.test(url.protocol) && url.origin === settings.origin)
-    return <img class="avatar" src={url.pathname + url.search} alt="" width="48" height="48" />
+    return <img class="avatar" src={url.href} alt="" width="48" height="48" />
   return (
     <span class="avatar" aria-hidden="true">
       {initials(user.name)}

@@ -1,5 +1,5 @@
 import type { Page } from './page.js'
-import type { RefusedPage } from './refused-page.js'
+import type { Refusal } from './refused-page.js'
 import type { Texts } from './texts/texts.js'
 
 interface ErrorText {
@@ -8,18 +8,13 @@ interface ErrorText {
 }
 
 /** Shows what went wrong, and where to go from there. */
-export function showError(
-  page: Page,
-  {
-    status: refusedWith,
-    code,
-    retryAfterSeconds
-  }: Pick<RefusedPage, 'status' | 'code' | 'retryAfterSeconds'>
-): void {
+export function showError(page: Page, refusal: Refusal): void {
   const { t, request, reply, settings } = page
+  const { code, retryAfterSeconds = null, requestId = null } = refusal
   // The address names something by an id that nothing can have.
-  const isNowhere = refusedWith === 400 && code === 'invalid_input' && request.method === 'GET'
-  const status = isNowhere ? 404 : refusedWith
+  const isNowhere =
+    refusal.status === 400 && code === 'invalid_input' && page.query('error') === undefined
+  const status = isNowhere ? 404 : refusal.status
   const { title, more } = textFor({ status, code }, t, settings.origin)
   if (retryAfterSeconds !== null) reply.header('retry-after', retryAfterSeconds)
   page.show({
@@ -46,7 +41,9 @@ export function showError(
         <p>
           <a href={page.path('/account')}>{t.pageErrors.home}</a>
         </p>
-        {status >= 500 ? <p class="hint">{t.pageErrors.requestId({ id: request.id })}</p> : null}
+        {status >= 500 ? (
+          <p class="hint">{t.pageErrors.requestId({ id: requestId ?? request.id })}</p>
+        ) : null}
       </>
     )
   })

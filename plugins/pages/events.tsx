@@ -1,5 +1,5 @@
 import { usePage } from './page.js'
-import { Time } from './parts.js'
+import { exactTime, Time } from './parts.js'
 import type { Texts } from './texts/texts.js'
 import { deviceInWords } from '../../src/session/device-words.js'
 
@@ -30,7 +30,7 @@ export interface SessionEventShown {
 }
 
 /** What happened to an account, in a sentence. */
-export function accountEventInWords(event: AccountEventShown, t: Texts): string {
+export function accountEventInWords(event: AccountEventShown, t: Texts, language: string): string {
   const kind = t.accountEvents[event.kind as keyof Texts['accountEvents']] ?? event.kind
   // Of ended sessions the kind says enough, and who did it.
   const cause =
@@ -42,7 +42,7 @@ export function accountEventInWords(event: AccountEventShown, t: Texts): string 
   const parts = [
     cause === null ? kind : `${kind}: ${cause}`,
     ...(event.count > 1 ? [t.times({ count: event.count })] : []),
-    ...detailInWords(event, t),
+    ...detailInWords(event, t, language),
     ...(event.actor === 'administrator' || event.actor === 'operator'
       ? [t.actors[event.actor]]
       : [])
@@ -50,7 +50,7 @@ export function accountEventInWords(event: AccountEventShown, t: Texts): string 
   return parts.join(', ')
 }
 
-function detailInWords({ kind, detail }: AccountEventShown, t: Texts): string[] {
+function detailInWords({ kind, detail }: AccountEventShown, t: Texts, language: string): string[] {
   if (!detail) return []
   const list = (value: unknown) =>
     Array.isArray(value) && value.length > 0 ? value.join(', ') : t.nothing
@@ -58,7 +58,9 @@ function detailInWords({ kind, detail }: AccountEventShown, t: Texts): string[] 
     return [t.fromTo({ from: list(detail['from']), to: list(detail['to']) })]
   if (typeof detail['sessions'] === 'number')
     return [t.sessions.count({ count: detail['sessions'] })]
-  const plain = detail['until'] ?? detail['provider'] ?? detail['gateway']
+  if (typeof detail['until'] === 'string')
+    return [t.until({ time: exactTime(detail['until'], language) })]
+  const plain = detail['provider'] ?? detail['gateway']
   return typeof plain === 'string' ? [plain] : []
 }
 
@@ -98,13 +100,13 @@ export function AccountEventList({
   /** The page of an account, where the list is about several. */
   linkTo?: (userId: string) => string
 }) {
-  const { t } = usePage()
+  const { t, language } = usePage()
   if (events.length === 0) return <p>{t.noEvents}</p>
   return (
     <ul class="events">
       {events.map((event) => (
         <li>
-          <p>{accountEventInWords(event, t)}</p>
+          <p>{accountEventInWords(event, t, language)}</p>
           <p class="hint">
             <Time at={event.lastAt ?? event.at} />
             <EventOrigin event={event} />

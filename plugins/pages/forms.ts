@@ -7,7 +7,7 @@ import { RefusedPage } from './refused-page.js'
 /**
  * Who may see a page.
  *
- * - `visitor`: anyone. Nobody looks whether there is a session: a sign-in needs none.
+ * - `visitor`: anyone. Its forms belong to no session.
  * - `anyone`: anyone, and the page shows who is signed in.
  * - `session`: only somebody who is signed in.
  * - `recent`: only somebody who has signed in within ten minutes.
@@ -68,12 +68,16 @@ export class PageRoutes {
     this.#app.post(path, { schema: { hide: true } }, async (request, reply) => {
       const page = new Page(request, reply, this.#settings)
       if (isForeign(request, this.#settings.ownOrigins))
-        throw new RefusedPage({ status: 403, code: 'origin_refused', retryAfterSeconds: null })
+        throw new RefusedPage({ status: 403, code: 'origin_refused' })
       if (!(await admit(page, access, comeBackTo?.(page) ?? page.path(path)))) return reply
       const fields = fieldsFrom(request.body)
       const problem = page.hasRightToken(fields(TOKEN_FIELD))
         ? await submit(page, fields)
-        : { status: 403, message: page.t.errors.form_expired }
+        : {
+            status: 403,
+            message: page.hasFormCookie ? page.t.errors.form_expired : page.t.errors.no_cookies
+          }
+      if (problem?.retryAfterSeconds) reply.header('retry-after', problem.retryAfterSeconds)
       if (problem) await show(page, { values: typedIn(request.body), problem })
       return reply
     })

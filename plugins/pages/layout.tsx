@@ -138,7 +138,10 @@ function Footer({ page }: { page: Page }) {
 /** The address of this page in another language. Only a GET can be asked for again. */
 function inLanguage(page: Page, language: string): string {
   const { request, settings } = page
-  const url = new URL(request.method === 'GET' ? request.url : page.path('/'), settings.origin)
+  const url = new URL(
+    request.method === 'GET' ? request.url : page.path('/account'),
+    settings.origin
+  )
   url.searchParams.set('lang', language)
   return url.pathname + url.search
 }

@@ -3,6 +3,7 @@ import { useContext } from 'preact/hooks'
 import { renderToString } from 'preact-render-to-string'
 import { fastifyCookie } from '@fastify/cookie'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Holdfast } from '../../src/holdfast.js'
 import type { ReturnAddresses } from '../http/return-address.js'
 import type { PageDetails } from './options.js'
 import { ApiClient, type ApiAnswer } from './api-client.js'
@@ -29,6 +30,8 @@ export interface PageSettings {
   hasAdmin: boolean
   formTokens: FormTokens
   returnAddresses: ReturnAddresses
+  /** Encrypts what a page keeps in a cookie. */
+  seal: Holdfast['pageSeal']
   /** Wraps what a page shows into the document of a host application. */
   layout: ((html: string, details: PageDetails) => string) | null
   /** The sign-in page of the operator, in place of ours. */
@@ -48,6 +51,12 @@ export interface SignedIn {
   }
 }
 
+/** What `GET /api/auth/recent-sign-in` says. */
+export interface RecentSignIn {
+  recent: boolean
+  secondFactor: boolean
+}
+
 export interface Shown {
   /** The title, which is also the heading. */
   title: string
@@ -62,12 +71,19 @@ export interface Shown {
 /** The first parts of the paths of pages that lead on after a sign-in. */
 const beforeSignIn = new Set(['sign-in', 'sign-up', 'sign-out', 'second-factor'])
 
+/** What a page keeps in the browser for a while, encrypted. */
+interface Kept {
+  /** Whose it is. Empty where nobody was signed in: then it is anybody's in this browser. */
+  userId: string
+  /** Until when, in milliseconds since the epoch. */
+  until: number
+  text: string
+}
+
 const FORM_COOKIE = 'holdfast.form'
 const LANGUAGE_COOKIE = 'holdfast.language'
 /** A year. */
 const LANGUAGE_SECONDS = 31_536_000
-/** How long a sign-in counts as recent, in milliseconds. The API has the last word. */
-const RECENT_MS = 600_000
 
 /** One request of a page, and its answer. */
 export class Page {
@@ -79,6 +95,7 @@ export class Page {
   readonly t: Texts
   /** Who is signed in. Null before `findSession`, and where nobody is. */
   me: SignedIn | null = null
+  readonly #cookies: Record<string, string | undefined>
   #formCookie: string | undefined
 
   constructor(request: FastifyRequest, reply: FastifyReply, settings: PageSettings) {
@@ -86,12 +103,12 @@ export class Page {
     this.reply = reply
     this.settings = settings
     this.api = new ApiClient(request, reply, settings)
-    const cookies = fastifyCookie.parse(request.headers.cookie ?? '')
-    this.#formCookie = cookies[this.#cookieName(FORM_COOKIE)]
+    this.#cookies = fastifyCookie.parse(request.headers.cookie ?? '')
+    this.#formCookie = this.#cookies[this.#cookieName(FORM_COOKIE)]
     const wanted = this.query('lang')
     this.language = languageFrom(
       wanted,
-      cookies[this.#cookieName(LANGUAGE_COOKIE)],
+      this.#cookies[this.#cookieName(LANGUAGE_COOKIE)],
       request.headers['accept-language']
     )
     this.t = dictionaries[this.language]
@@ -139,7 +156,7 @@ export class Page {
   /** Who is signed in. Null where nobody is: then the person was sent to the sign-in page. */
   async requireSession(comeBackTo = this.request.url): Promise<SignedIn | null> {
     await this.findSession()
-    if (!this.me) this.#signIn(this.settings.origin + comeBackTo)
+    if (!this.me) this.go('/sign-in', { return_to: this.settings.origin + comeBackTo })
     return this.me
   }
 
@@ -149,22 +166,25 @@ export class Page {
    */
   async requireRecent(comeBackTo = this.request.url): Promise<SignedIn | null> {
     const me = await this.requireSession(comeBackTo)
-    if (!me || Date.now() - Date.parse(me.session.authTime) < RECENT_MS) return me
+    if (!me || (await this.findRecentSignIn()).recent) return me
     this.confirmFirst(comeBackTo)
     return null
+  }
+
+  /**
+   * Whether the sign-in is recent, and whether there is a second factor.
+   *
+   * @throws RefusedPage where that is not known
+   */
+  async findRecentSignIn(): Promise<RecentSignIn> {
+    const answer = await this.api.get<RecentSignIn>('/api/auth/recent-sign-in')
+    if (answer.status !== 200) throw new RefusedPage(answer)
+    return answer.body
   }
 
   /** Sends the person to confirm who they are, and back. */
   confirmFirst(comeBackTo: string): void {
     this.go('/sign-in/confirm', { return_to: this.settings.origin + comeBackTo })
-  }
-
-  #signIn(returnTo: string): void {
-    const { signInUrl } = this.settings
-    if (signInUrl === null) return this.go('/sign-in', { return_to: returnTo })
-    const url = new URL(signInUrl)
-    url.searchParams.set('return_to', returnTo)
-    this.reply.code(303).header('location', url.href).send()
   }
 
   /** Goes to a page of this server. */
@@ -193,15 +213,32 @@ export class Page {
     if (first === 'account' || first === 'admin') {
       return this.goTo(url.pathname + url.search)
     }
+    this.#showOnward(url, true)
+  }
+
+  /**
+   * Leads on somebody who was signed in already. An address elsewhere is only offered: a page there
+   * that does not see the session would send the person back, without end.
+   */
+  goOn(address: string | null): void {
+    const url = address === null ? null : new URL(address)
+    if (url === null || url.origin === this.settings.origin) this.leave(address)
+    else this.#showOnward(url, false)
+  }
+
+  #showOnward(url: URL, goes: boolean): void {
     this.show({
       title: this.t.onward.title,
-      refreshTo: address,
+      ...(goes ? { refreshTo: url.href } : {}),
       children: (
-        <p>
-          <a href={address} class="button">
-            {this.t.onward.link({ host: url.host })}
-          </a>
-        </p>
+        <>
+          {this.me ? <p>{this.t.onward.as({ email: this.me.user.email })}</p> : null}
+          <p>
+            <a href={url.href} class="button">
+              {this.t.onward.link({ host: url.host })}
+            </a>
+          </p>
+        </>
       )
     })
   }
@@ -247,6 +284,36 @@ export class Page {
   /** Remembers a language for this browser. */
   keepLanguage(language: Language): void {
     this.#setCookie(LANGUAGE_COOKIE, language, LANGUAGE_SECONDS)
+  }
+
+  /** Keeps a text in the browser, encrypted, for the user that is signed in, if one is. */
+  keep(name: string, text: string, seconds: number): void {
+    const kept: Kept = {
+      userId: this.me?.user.id ?? '',
+      until: Date.now() + seconds * 1_000,
+      text
+    }
+    this.#setCookie(name, this.settings.seal.seal(JSON.stringify(kept)), seconds)
+  }
+
+  /** A text that was kept for the user that is signed in, or for anybody. Null without one. */
+  kept(name: string): string | null {
+    const sealed = this.#cookies[this.#cookieName(name)]
+    const text = sealed === undefined ? null : this.settings.seal.unseal(sealed)
+    if (text === null) return null
+    const { userId, until, text: kept } = JSON.parse(text) as Kept
+    const isTheirs = userId === '' || userId === this.me?.user.id
+    return isTheirs && until > Date.now() ? kept : null
+  }
+
+  /** Removes what was kept. */
+  forget(name: string): void {
+    if (this.#cookies[this.#cookieName(name)] !== undefined) this.#setCookie(name, '', 0)
+  }
+
+  /** Whether the browser has sent the cookie that forms belong to. */
+  get hasFormCookie(): boolean {
+    return this.#cookies[this.#cookieName(FORM_COOKIE)] !== undefined
   }
 
   #cookieName(name: string): string {

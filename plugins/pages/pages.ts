@@ -20,7 +20,7 @@ import { showError } from './error-page.js'
 import { FormTokens } from './form-token.js'
 import { PageRoutes } from './forms.js'
 import { Page, type PageSettings } from './page.js'
-import { RefusedPage } from './refused-page.js'
+import { nothingThere, RefusedPage } from './refused-page.js'
 import { addSecondFactor } from './second-factor.js'
 import { addSecurity } from './security.js'
 import { addSessions } from './sessions.js'
@@ -91,18 +91,20 @@ export default async function pages(
       trustedOrigins: auth.trustedOrigins,
       keys: holdfast.pageKeys
     }),
+    seal: holdfast.pageSeal,
     layout: layout ?? null,
     signInUrl: config.signInUrl ?? null
   }
   app.setErrorHandler<FastifyError | AppError>((error, request, reply) => {
     const page = new Page(request, reply, settings)
-    if (error instanceof RefusedPage) return showError(page, error)
+    if (error instanceof RefusedPage) return showError(page, error.refusal)
     const { statusCode, code } = toAppError(error, request)
     const retryAfter = Number(reply.getHeader('retry-after') ?? NaN)
     return showError(page, {
       status: statusCode,
       code,
-      retryAfterSeconds: Number.isFinite(retryAfter) ? retryAfter : null
+      retryAfterSeconds: Number.isFinite(retryAfter) ? retryAfter : null,
+      requestId: request.id
     })
   })
   const routes = new PageRoutes(app, settings)
@@ -111,7 +113,7 @@ export default async function pages(
     addNotFound(app, settings)
   }
   routes.page('/error', 'visitor', (page) =>
-    showError(page, { status: 400, code: page.query('error') ?? null, retryAfterSeconds: null })
+    showError(page, { status: 400, code: page.query('error') ?? null })
   )
   addSignIn(routes)
   addSignUp(routes)
@@ -134,11 +136,7 @@ function addNotFound(app: FastifyInstance, settings: PageSettings): void {
   app.get('/*', { schema: { hide: true } }, async (request, reply) => {
     if (!/\btext\/html\b/i.test(request.headers.accept ?? '')) return sendNotFound(request, reply)
     await request.server.budgets?.take(reply, limits.notFoundByAddress, clientNetwork(request))
-    showError(new Page(request, reply, settings), {
-      status: 404,
-      code: 'not_found',
-      retryAfterSeconds: null
-    })
+    showError(new Page(request, reply, settings), nothingThere().refusal)
     return reply
   })
 }

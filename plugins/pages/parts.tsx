@@ -193,16 +193,20 @@ const steps = [
 /** A time, relative to now. The exact one is shown on hover, in UTC. */
 export function Time({ at }: { at: string }) {
   const { language } = usePage()
-  const exact = new Intl.DateTimeFormat(language, {
+  return (
+    <time dateTime={at} title={exactTime(at, language)}>
+      {relativeTime(at, Date.now(), language)}
+    </time>
+  )
+}
+
+/** A time in UTC, in full. */
+export function exactTime(at: string, language: string): string {
+  return new Intl.DateTimeFormat(language, {
     dateStyle: 'long',
     timeStyle: 'long',
     timeZone: 'UTC'
   }).format(new Date(at))
-  return (
-    <time dateTime={at} title={exact}>
-      {relativeTime(at, Date.now(), language)}
-    </time>
-  )
 }
 
 /** A time in words: "12 minutes ago", "in 3 days". */
@@ -220,6 +224,7 @@ export function NextPage({ next, label }: { next: string | null; label?: string 
   const page = usePage()
   if (next === null) return null
   const url = new URL(page.request.url, page.settings.origin)
+  url.searchParams.delete('done')
   url.searchParams.set('after', next)
   return (
     <p>

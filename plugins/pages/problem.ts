@@ -1,10 +1,12 @@
 import type { ApiAnswer } from './api-client.js'
 import type { Texts } from './texts/texts.js'
 
-/** What is wrong with a form that was sent. Nothing has been changed. */
+/** What is wrong with a form that was sent. */
 export interface Problem {
   /** The status of the page. */
   status: number
+  /** Seconds to wait before it is sent again. */
+  retryAfterSeconds?: number | null
   /** What happened, in one sentence. */
   message: string
   /** What is wrong with each field, by its name. */
@@ -27,7 +29,7 @@ export function problemFrom(
   const message = messageFor(answer, t)
   const field = answer.code === null ? undefined : fields[answer.code]
   return field === undefined
-    ? { status: answer.status, message }
+    ? { status: answer.status, retryAfterSeconds: answer.retryAfterSeconds, message }
     : { status: answer.status, message: t.wrongFields, fields: { [field]: message } }
 }
 

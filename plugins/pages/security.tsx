@@ -1,4 +1,7 @@
-import type { Page } from './page.js'
+import type { ApiAnswer } from './api-client.js'
+import { AccountEventList, type AccountEventShown } from './events.js'
+import type { PageRoutes } from './forms.js'
+import { usePage, type Page } from './page.js'
 import {
   emptyForm,
   ErrorSummary,
@@ -9,118 +12,117 @@ import {
   UsernameOf,
   type FormState
 } from './parts.js'
-import type { PageRoutes } from './forms.js'
-import { problemFrom } from './problem.js'
+import { problemFrom, type FieldCodes, type Problem } from './problem.js'
 import { QrCode } from './qr-code.js'
 import { RefusedPage } from './refused-page.js'
-import { hasSecondFactor } from './sign-in.js'
-import { AccountEventList, type AccountEventShown } from './events.js'
 
 const PATH = '/account/security'
+const FACTOR = `${PATH}/second-factor`
+const CODES = `${PATH}/backup-codes`
 /** The code with which the API asks for a recent sign-in. */
 const CONFIRM = 'reauthentication_required'
-const wrongPassword = { invalid_password: 'password', credential_account_not_found: 'password' }
 
-/** What turning on a second factor answers, and new backup codes. */
-interface FactorAnswer {
-  totpURI?: string
-  backupCodes?: string[]
+/** The cookies in which the browser keeps a new second factor, and new backup codes. */
+const NEW_FACTOR = 'holdfast.new-factor'
+const NEW_CODES = 'holdfast.new-codes'
+/** How long it keeps them, in seconds. */
+const KEPT_SECONDS = 600
+
+const wrongPassword: FieldCodes = {
+  invalid_password: 'password',
+  credential_account_not_found: 'password'
+}
+
+/** What turning on a second factor answers. */
+interface NewFactor {
+  totpURI: string
+  backupCodes: string[]
 }
 
 /** `/account/security`: password, second factor, and what happened to the account. */
 export function addSecurity(routes: PageRoutes): void {
   routes.page(PATH, 'session', (page) => showSecurity(page, emptyForm))
+  routes.page(CODES, 'session', showBackupCodes)
 
-  routes.form({
-    path: `${PATH}/password`,
-    access: 'session',
-    comeBackTo: (page) => page.path(PATH),
-    show: (page, state) => showSecurity(page, { ...state, form: 'change-' }),
-    async submit(page, fields) {
-      const answer = await page.api.post('/api/auth/change-password', {
-        currentPassword: fields('password'),
+  passwordForm(routes, 'change-', `${PATH}/password`, {
+    call: (page, password, fields) =>
+      page.api.post('/api/auth/change-password', {
+        currentPassword: password,
         newPassword: fields('new_password'),
         revokeOtherSessions: true
-      })
-      if (answer.code === CONFIRM) return page.confirmFirst(page.path(PATH))
-      if (answer.status !== 200)
-        return problemFrom(answer, page.t, {
-          ...wrongPassword,
-          password_too_short: 'new_password',
-          password_too_long: 'new_password',
-          password_too_common: 'new_password'
-        })
-      return page.go(PATH, { done: 'password' })
+      }),
+    wrong: {
+      password_too_short: 'new_password',
+      password_too_long: 'new_password',
+      password_too_common: 'new_password'
+    },
+    done: (page, { effectiveBy }) =>
+      page.go(PATH, { done: effectiveBy === null ? 'password' : 'pending' })
+  })
+  passwordForm<NewFactor>(routes, 'on-', `${FACTOR}/on`, {
+    call: (page, password) => page.api.post('/api/auth/two-factor/enable', { password }),
+    done(page, { body }) {
+      page.keep(NEW_FACTOR, JSON.stringify(body), KEPT_SECONDS)
+      page.go(FACTOR)
+    }
+  })
+  passwordForm(routes, 'off-', `${FACTOR}/off`, {
+    call: (page, password) => page.api.post('/api/auth/two-factor/disable', { password }),
+    done: (page) => page.go(PATH, { done: 'factor_off' })
+  })
+  passwordForm<{ backupCodes: string[] }>(routes, 'codes-', `${CODES}/new`, {
+    call: (page, password) =>
+      page.api.post('/api/auth/two-factor/generate-backup-codes', { password }),
+    done(page, { body }) {
+      page.keep(NEW_CODES, JSON.stringify(body.backupCodes), KEPT_SECONDS)
+      page.go(CODES, { done: 'new' })
     }
   })
 
-  routes.form({
-    path: `${PATH}/second-factor`,
+  routes.formPage({
+    path: FACTOR,
     access: 'session',
-    comeBackTo: (page) => page.path(PATH),
-    show: (page, state) => showSecurity(page, { ...state, form: 'on-' }),
+    show: showEnrolment,
     async submit(page, fields) {
-      const answer = await page.api.post<FactorAnswer>('/api/auth/two-factor/enable', {
-        password: fields('password')
-      })
-      if (answer.code === CONFIRM) return page.confirmFirst(page.path(PATH))
-      if (answer.status !== 200) return problemFrom(answer, page.t, wrongPassword)
-      const { totpURI = '', backupCodes = [] } = answer.body
-      return showEnrolment(page, emptyForm, { totpURI, backupCodes })
-    }
-  })
-
-  routes.form({
-    path: `${PATH}/second-factor/confirm`,
-    access: 'session',
-    comeBackTo: (page) => page.path(PATH),
-    show: (page, state) => showSecurity(page, { ...state, form: 'on-' }),
-    async submit(page, fields) {
-      const enrolment = {
-        totpURI: fields('totp_uri'),
-        backupCodes: fields('backup_codes').split(' ').filter(Boolean)
-      }
+      const factor = newFactorOf(page)
+      if (!factor) return page.go(PATH)
       const answer = await page.api.post('/api/auth/two-factor/verify-totp', {
         code: fields('code').replace(/\s/g, '')
       })
-      if (answer.status !== 200) {
-        const problem = problemFrom(answer, page.t, { invalid_code: 'code' })
-        return enrolment.totpURI.startsWith('otpauth://totp/')
-          ? showEnrolment(page, { values: {}, problem }, enrolment)
-          : problem
-      }
-      return showBackupCodes(page, enrolment.backupCodes, page.t.security.factorOn)
+      // A form that was sent twice: the first one has turned it on.
+      if (answer.status !== 200 && !(await page.findRecentSignIn()).secondFactor)
+        return problemFrom(answer, page.t, { invalid_code: 'code' })
+      page.forget(NEW_FACTOR)
+      page.keep(NEW_CODES, JSON.stringify(factor.backupCodes), KEPT_SECONDS)
+      return page.go(CODES, { done: 'on' })
     }
   })
+}
 
+/** What a form does that asks for the password. */
+interface PasswordForm<Body> {
+  call: (page: Page, password: string, fields: (name: string) => string) => Promise<ApiAnswer<Body>>
+  /** Further codes of the API, and the fields that they are about. */
+  wrong?: FieldCodes
+  done: (page: Page, answer: ApiAnswer<Body>) => void
+}
+
+function passwordForm<Body = object>(
+  routes: PageRoutes,
+  form: string,
+  path: string,
+  { call, wrong = {}, done }: PasswordForm<Body>
+): void {
   routes.form({
-    path: `${PATH}/second-factor/off`,
+    path,
     access: 'session',
     comeBackTo: (page) => page.path(PATH),
-    show: (page, state) => showSecurity(page, { ...state, form: 'off-' }),
-    async submit(page, fields) {
-      const answer = await page.api.post('/api/auth/two-factor/disable', {
-        password: fields('password')
-      })
+    show: (page, state) => showSecurity(page, { ...state, form }),
+    async submit(page, fields): Promise<Problem | void> {
+      const answer = await call(page, fields('password'), fields)
       if (answer.code === CONFIRM) return page.confirmFirst(page.path(PATH))
-      if (answer.status !== 200) return problemFrom(answer, page.t, wrongPassword)
-      return page.go(PATH, { done: 'factor_off' })
-    }
-  })
-
-  routes.form({
-    path: `${PATH}/backup-codes`,
-    access: 'session',
-    comeBackTo: (page) => page.path(PATH),
-    show: (page, state) => showSecurity(page, { ...state, form: 'codes-' }),
-    async submit(page, fields) {
-      const answer = await page.api.post<FactorAnswer>(
-        '/api/auth/two-factor/generate-backup-codes',
-        { password: fields('password') }
-      )
-      if (answer.code === CONFIRM) return page.confirmFirst(page.path(PATH))
-      if (answer.status !== 200) return problemFrom(answer, page.t, wrongPassword)
-      return showBackupCodes(page, answer.body.backupCodes ?? [], page.t.security.newCodes)
+      if (answer.status !== 200) return problemFrom(answer, page.t, { ...wrongPassword, ...wrong })
+      return done(page, answer)
     }
   })
 }
@@ -128,45 +130,25 @@ export function addSecurity(routes: PageRoutes): void {
 /** @param sent the form that was sent, where one was */
 async function showSecurity(page: Page, sent: FormState): Promise<void> {
   const { t, me } = page
-  const hasFactor = await hasSecondFactor(page)
+  const { secondFactor } = await page.findRecentSignIn()
+  const after = page.query('after')
   const events = await page.api.get<{ events: AccountEventShown[]; next: string | null }>(
     '/account/events',
-    {
-      limit: '20',
-      ...(page.query('after') === undefined ? {} : { after: page.query('after') ?? '' })
-    }
+    { limit: '20', ...(after === undefined ? {} : { after }) }
   )
   if (events.status !== 200) throw new RefusedPage(events)
-  const { problem } = sent
-  const done = page.query('done')
+  page.forget(NEW_CODES)
   const stateOf = (form: string): FormState => (sent.form === form ? sent : { ...emptyForm, form })
-  const passwordForm = (form: string, action: string, label: string, danger = false) => (
-    <Form action={page.path(action)}>
-      <ErrorSummary state={stateOf(form)} />
-      <UsernameOf email={me?.user.email} />
-      <Field
-        name="password"
-        label={t.fields.password}
-        type="password"
-        autocomplete="current-password"
-        state={stateOf(form)}
-      />
-      <button type="submit" class={danger ? 'danger' : undefined}>
-        {label}
-      </button>
-    </Form>
-  )
   page.show({
     title: t.security.title,
-    status: problem?.status ?? 200,
-    hasError: problem !== null,
+    status: sent.problem?.status ?? 200,
+    hasError: sent.problem !== null,
     children: (
       <>
-        {done === 'password' ? <Notice>{t.security.passwordChanged}</Notice> : null}
-        {done === 'factor_off' ? <Notice>{t.security.factorIsOff}</Notice> : null}
+        <Done />
+        <ErrorSummary state={sent} />
         <section aria-labelledby="password-title">
           <h2 id="password-title">{t.security.password}</h2>
-          <ErrorSummary state={stateOf('change-')} />
           <p>{t.security.passwordWhat}</p>
           <Form action={page.path(`${PATH}/password`)}>
             <UsernameOf email={me?.user.email} />
@@ -190,17 +172,30 @@ async function showSecurity(page: Page, sent: FormState): Promise<void> {
         </section>
         <section aria-labelledby="factor-title">
           <h2 id="factor-title">{t.secondFactor.title}</h2>
-          <p>{hasFactor ? t.security.factorIsOn : t.security.factorWhat}</p>
-          {hasFactor ? (
+          <p>{secondFactor ? t.security.factorIsOn : t.security.factorWhat}</p>
+          {secondFactor ? (
             <>
               <h3>{t.security.backupCodes}</h3>
               <p>{t.security.newCodesWhat}</p>
-              {passwordForm('codes-', `${PATH}/backup-codes`, t.security.makeCodes)}
+              <OnlyPassword
+                state={stateOf('codes-')}
+                action={`${CODES}/new`}
+                label={t.security.makeCodes}
+              />
               <h3>{t.security.turnOffTitle}</h3>
-              {passwordForm('off-', `${PATH}/second-factor/off`, t.security.turnOff, true)}
+              <OnlyPassword
+                state={stateOf('off-')}
+                action={`${FACTOR}/off`}
+                label={t.security.turnOff}
+                danger
+              />
             </>
           ) : (
-            passwordForm('on-', `${PATH}/second-factor`, t.security.turnOn)
+            <OnlyPassword
+              state={stateOf('on-')}
+              action={`${FACTOR}/on`}
+              label={t.security.turnOn}
+            />
           )}
         </section>
         <section aria-labelledby="events-title">
@@ -213,14 +208,58 @@ async function showSecurity(page: Page, sent: FormState): Promise<void> {
   })
 }
 
-/** The QR code, and the form that takes the first code of the app. */
-function showEnrolment(
-  page: Page,
-  state: FormState,
-  { totpURI, backupCodes }: { totpURI: string; backupCodes: string[] }
-): void {
+/** What was just done. */
+function Done() {
+  const page = usePage()
   const { t } = page
-  const secret = new URL(totpURI).searchParams.get('secret') ?? ''
+  const done = page.query('done')
+  if (done === 'pending') return <Notice>{t.pending}</Notice>
+  if (done === 'password') return <Notice>{t.security.passwordChanged}</Notice>
+  return done === 'factor_off' ? <Notice>{t.security.factorIsOff}</Notice> : null
+}
+
+/** A form that asks for nothing but the password. */
+function OnlyPassword({
+  state,
+  action,
+  label,
+  danger = false
+}: {
+  state: FormState
+  action: string
+  label: string
+  danger?: boolean
+}) {
+  const page = usePage()
+  return (
+    <Form action={page.path(action)}>
+      <UsernameOf email={page.me?.user.email} />
+      <Field
+        name="password"
+        label={page.t.fields.password}
+        type="password"
+        autocomplete="current-password"
+        state={state}
+      />
+      <button type="submit" class={danger ? 'danger' : undefined}>
+        {label}
+      </button>
+    </Form>
+  )
+}
+
+/** The second factor that is being turned on. Null where there is none. */
+function newFactorOf(page: Page): NewFactor | null {
+  const kept = page.kept(NEW_FACTOR)
+  return kept === null ? null : (JSON.parse(kept) as NewFactor)
+}
+
+/** The QR code, and the form that takes the first code of the app. */
+function showEnrolment(page: Page, state: FormState): void {
+  const { t } = page
+  const factor = newFactorOf(page)
+  if (!factor) return page.go(PATH)
+  const { totpURI } = factor
   page.show({
     title: t.security.enrol,
     status: state.problem?.status ?? 200,
@@ -231,11 +270,10 @@ function showEnrolment(
         <p>{t.security.scan}</p>
         <QrCode text={totpURI} label={t.security.qrCode} />
         <p>
-          {t.security.typeSecret} <code class="secret">{inGroups(secret)}</code>
+          {t.security.typeSecret}{' '}
+          <code class="secret">{inGroups(new URL(totpURI).searchParams.get('secret') ?? '')}</code>
         </p>
-        <Form action={page.path(`${PATH}/second-factor/confirm`)}>
-          <input type="hidden" name="totp_uri" value={totpURI} />
-          <input type="hidden" name="backup_codes" value={backupCodes.join(' ')} />
+        <Form action={page.path(FACTOR)}>
           <Field
             name="code"
             label={t.secondFactor.code}
@@ -255,18 +293,19 @@ function showEnrolment(
   })
 }
 
-async function showBackupCodes(page: Page, codes: readonly string[], what: string): Promise<void> {
+/** New backup codes, for as long as the browser keeps them. */
+function showBackupCodes(page: Page): void {
   const { t } = page
-  // The change may have begun a new session, to which the forms of this page must belong.
-  await page.findSession()
+  const kept = page.kept(NEW_CODES)
+  if (kept === null) return page.go(PATH)
   page.show({
     title: t.security.backupCodes,
     children: (
       <>
-        <Notice>{what}</Notice>
+        <Notice>{page.query('done') === 'on' ? t.security.factorOn : t.security.newCodes}</Notice>
         <p>{t.security.codesWhat}</p>
         <ul class="codes" id="backup-codes">
-          {codes.map((code) => (
+          {(JSON.parse(kept) as string[]).map((code) => (
             <li>
               <code>{code}</code>
             </li>

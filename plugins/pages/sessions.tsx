@@ -14,7 +14,7 @@ import {
   type FormState
 } from './parts.js'
 import { problemFrom } from './problem.js'
-import { RefusedPage } from './refused-page.js'
+import { nothingThere, RefusedPage } from './refused-page.js'
 import type { Texts } from './texts/texts.js'
 
 const PATH = '/account/sessions'
@@ -67,7 +67,8 @@ export function addSessions(routes: PageRoutes): void {
     async submit(page) {
       const answer = await page.api.delete(`/sessions/${idOf(page)}`)
       if (answer.status !== 200 && answer.status !== 202) return problemFrom(answer, page.t)
-      if (idOf(page) === page.me?.session.id) return page.go('/sign-out')
+      if (idOf(page) === page.me?.session.id)
+        return page.go('/sign-out', { effective_by: answer.effectiveBy?.toISOString() })
       return page.go(PATH, { done: answer.status === 202 ? 'pending' : 'one' })
     }
   })
@@ -89,25 +90,37 @@ export function addSessions(routes: PageRoutes): void {
   })
 }
 
-/** The id in the address, written so that it is one part of a path. */
-export function idOf({ request }: Page): string {
-  return encodeURIComponent((request.params as { id: string }).id)
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+/**
+ * The id of the session in the address.
+ *
+ * @throws RefusedPage 404 where no session can have it
+ */
+function idOf({ request }: Page): string {
+  const { id } = request.params as { id: string }
+  if (!UUID.test(id)) throw nothingThere()
+  return id
 }
 
 async function showSessions(page: Page, state: FormState): Promise<void> {
   const { t } = page
   const after = page.query('after')
+  const more = page.query('more')
   const [live, past] = await Promise.all([
-    page.api.get<SessionList>('/sessions', { limit: '200' }),
+    page.api.get<SessionList>('/sessions', {
+      limit: '200',
+      ...(more === undefined ? {} : { after: more })
+    }),
     page.api.get<SessionList>('/sessions/history', {
       limit: '50',
+      state: 'ended',
       ...(after === undefined ? {} : { after })
     })
   ])
   for (const answer of [live, past]) if (answer.status !== 200) throw new RefusedPage(answer)
   const active = live.body.sessions
-  const ended = past.body.sessions.filter((session) => session.state !== 'active')
-  const { next } = past.body
+  const { sessions: ended, next } = past.body
   const done = page.query('done')
   page.show({
     title: t.sessions.title,
@@ -131,7 +144,12 @@ async function showSessions(page: Page, state: FormState): Promise<void> {
               </SessionCard>
             ))}
           </ul>
-          {active.length > 1 ? (
+          {live.body.next === null ? null : (
+            <p>
+              <a href={page.path(PATH, { more: live.body.next })}>{t.sessions.more}</a>
+            </p>
+          )}
+          {active.length > 1 || more !== undefined ? (
             <ButtonForm
               action={page.path(`${PATH}/end-others`)}
               label={t.sessions.endOthers}
@@ -172,7 +190,9 @@ export function SessionCard({
     <li class={hasEnded ? 'card ended' : 'card'}>
       <p>
         <a href={details}>
-          <strong>{sessionName(session, t)}</strong>
+          <strong>
+            <bdi>{sessionName(session, t)}</bdi>
+          </strong>
         </a>
         {session.current ? <span class="badge">{t.sessions.thisDevice}</span> : null}
         {isImpersonation(session) ? <span class="badge">{t.sessions.impersonation}</span> : null}

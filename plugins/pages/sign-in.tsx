@@ -2,6 +2,7 @@ import type { Page } from './page.js'
 import { ErrorSummary, Field, Form, Notice, UsernameOf, type FormState } from './parts.js'
 import type { PageRoutes } from './forms.js'
 import { problemFrom } from './problem.js'
+import { CodeField, OtherCode, postCode, withBackup, wrongCode } from './second-factor-code.js'
 
 /** What a sign-in answers: who signed in, or that a second factor must follow. */
 interface SignInAnswer {
@@ -9,9 +10,15 @@ interface SignInAnswer {
 }
 
 /** The ends of a session that a person is told about when they have to sign in again. */
-const told = ['session_revoked', 'session_expired', 'user_banned', 'user_gone'] as const
+const told = [
+  'session_revoked',
+  'session_expired',
+  'user_banned',
+  'user_gone',
+  'credential_ambiguous'
+] as const
 
-/** `/`, `/sign-in`, `/sign-in/confirm`, `/sign-out`. */
+/** `/sign-in`, `/sign-in/confirm`, `/sign-out`. */
 export function addSignIn(routes: PageRoutes): void {
   routes.formPage({
     path: '/sign-in',
@@ -40,11 +47,9 @@ export function addSignIn(routes: PageRoutes): void {
       const { t, api } = page
       const password = await api.post('/api/auth/verify-password', { password: fields('password') })
       if (password.status !== 200) return problemFrom(password, t, { invalid_password: 'password' })
-      if (await hasSecondFactor(page)) {
-        const code = await api.post('/api/auth/two-factor/verify-totp', {
-          code: fields('code').replace(/\s/g, '')
-        })
-        if (code.status !== 200) return problemFrom(code, t, { invalid_code: 'code' })
+      if ((await page.findRecentSignIn()).secondFactor) {
+        const code = await postCode(page, fields)
+        if (code.status !== 200) return problemFrom(code, t, wrongCode)
       }
       return page.leave(page.returnTo)
     }
@@ -66,9 +71,10 @@ export function addSignIn(routes: PageRoutes): void {
 
 async function showSignIn(page: Page, state: FormState): Promise<void> {
   const { t, settings } = page
+  if (settings.signInUrl !== null) return leadToOwn(page, settings.signInUrl)
   // After a failed sign-in the person is told of that alone.
   const answer = state.problem ? null : await page.findSession()
-  if (page.me) return page.leave(page.returnTo)
+  if (page.me) return page.goOn(page.returnTo)
   const ended = told.find((cause) => cause === answer?.code)
   page.show({
     title: t.signIn.title,
@@ -113,7 +119,7 @@ async function showSignIn(page: Page, state: FormState): Promise<void> {
 
 async function showConfirm(page: Page, state: FormState): Promise<void> {
   const { t, me } = page
-  const wantsCode = await hasSecondFactor(page)
+  const { secondFactor } = await page.findRecentSignIn()
   page.show({
     title: t.confirm.title,
     status: state.problem?.status ?? 200,
@@ -122,7 +128,7 @@ async function showConfirm(page: Page, state: FormState): Promise<void> {
       <>
         <ErrorSummary state={state} />
         <p>{t.confirm.why}</p>
-        <Form action={page.path('/sign-in/confirm', page.returnQuery)}>
+        <Form action={page.path('/sign-in/confirm', { ...withBackup(page), ...page.returnQuery })}>
           <UsernameOf email={me?.user.email} />
           <Field
             name="password"
@@ -132,18 +138,10 @@ async function showConfirm(page: Page, state: FormState): Promise<void> {
             state={state}
             isFirst
           />
-          {wantsCode ? (
-            <Field
-              name="code"
-              label={t.secondFactor.code}
-              hint={t.secondFactor.codeHint}
-              autocomplete="one-time-code"
-              inputmode="numeric"
-              state={state}
-            />
-          ) : null}
+          {secondFactor ? <CodeField state={state} /> : null}
           <button type="submit">{t.confirm.submit}</button>
         </Form>
+        {secondFactor ? <OtherCode path="/sign-in/confirm" /> : null}
         <p>
           <a href={page.path('/account')}>{t.cancel}</a>
         </p>
@@ -187,10 +185,10 @@ function showSignOut(page: Page, state?: FormState): void {
   })
 }
 
-/** Whether the signed-in user has a second factor. */
-export async function hasSecondFactor(page: Page): Promise<boolean> {
-  const answer = await page.api.get<{ user?: { twoFactorEnabled?: boolean | null } } | null>(
-    '/api/auth/get-session'
-  )
-  return answer.body?.user?.twoFactorEnabled === true
+/** Leads to the sign-in page of the operator, which takes the place of ours. */
+function leadToOwn(page: Page, signInUrl: string): void {
+  const url = new URL(signInUrl)
+  for (const [name, value] of Object.entries(page.returnQuery))
+    if (value !== undefined) url.searchParams.set(name, value)
+  page.goTo(url.href)
 }

@@ -32,7 +32,7 @@ export function addSignUp(routes: PageRoutes): void {
 async function showSignUp(page: Page, state: FormState): Promise<void> {
   const { t, settings } = page
   if (!state.problem) await page.findSession()
-  if (page.me) return page.leave(page.returnTo)
+  if (page.me) return page.goOn(page.returnTo)
   const toSignIn = (
     <p>
       {t.signUp.haveAccount} <a href={page.path('/sign-in', page.returnQuery)}>{t.signIn.title}</a>

@@ -21,6 +21,7 @@ interface EndpointRule {
  */
 const rules: Record<string, EndpointRule> = {
   '/get-session': { accessToken: 'alone' },
+  '/recent-sign-in': { accessToken: 'alone' },
   '/sign-out': { accessToken: 'alone' },
   '/list-sessions': { accessToken: 'alone' },
   '/revoke-session': { accessToken: 'alone' },

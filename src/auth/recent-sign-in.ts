@@ -1,14 +1,25 @@
 import type { BetterAuthPlugin } from 'better-auth'
-import { createAuthMiddleware, isAPIError } from 'better-auth/api'
+import {
+  createAuthEndpoint,
+  createAuthMiddleware,
+  isAPIError,
+  sessionMiddleware
+} from 'better-auth/api'
 import type { Confirmation } from '../revocation/confirmation.js'
 import type { PrismaClient } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
-import { giveBackFactorAttempts, noteFactor, notePassword } from '../session/recent-sign-in.js'
+import {
+  findRecentSignIn,
+  giveBackFactorAttempts,
+  noteFactor,
+  notePassword
+} from '../session/recent-sign-in.js'
 import { guessesFactor } from './endpoint-rules.js'
 import { confirmBeforeAnswer, currentCall } from './call-context.js'
 
 /**
- * Notes credentials that a signed-in user enters again: the password at `verify-password`, then the
+ * Tells whether the caller's sign-in is recent, and whether they have a second factor. Notes
+ * credentials that a signed-in user enters again: the password at `verify-password`, then the
  * second factor where there is one.
  */
 export function recentSignIn({
@@ -17,9 +28,16 @@ export function recentSignIn({
 }: {
   prisma: PrismaClient
   confirmation: Confirmation
-}): BetterAuthPlugin {
+}) {
   return {
     id: 'holdfast-recent-sign-in',
+    endpoints: {
+      getRecentSignIn: createAuthEndpoint(
+        '/recent-sign-in',
+        { method: 'GET', use: [sessionMiddleware] },
+        async (ctx) => ctx.json(await findRecentSignIn(prisma, ctx.context.session.session.id))
+      )
+    },
     hooks: {
       after: [
         {
@@ -43,5 +61,5 @@ export function recentSignIn({
         }
       ]
     }
-  }
+  } satisfies BetterAuthPlugin
 }

@@ -51,6 +51,7 @@ export const rules: Rule[] = [
   },
   { keys: ['adminOrigins', 'trustedOrigins'], check: checkAdminOrigins },
   { keys: ['cookieDomain', 'baseUrl'], check: checkCookieDomain },
+  { keys: ['signInUrl'], check: checkSignInUrl },
   { keys: ['workers', 'databaseUrl', 'redisUrl'], check: checkWorkers },
   { keys: ['otlpEndpoint'], check: checkOtlpEndpoint },
   { keys: ['metricsPort', 'port'], check: checkMetricsPort },
@@ -130,6 +131,11 @@ function checkCookieDomain({ cookieDomain, baseUrl }: Config): void {
     )
   }
   if (protocol !== 'https:') throw new ConfigError('COOKIE_DOMAIN: needs an https BASE_URL')
+}
+
+function checkSignInUrl({ signInUrl }: Config): void {
+  if (signInUrl !== undefined && !parseUrl(signInUrl, ['http:', 'https:']))
+    throw new ConfigError('SIGN_IN_URL: must be an http or https URL')
 }
 
 function checkWorkers({ workers, databaseUrl, redisUrl }: Config): void {

@@ -54,6 +54,11 @@ export const userOperations: Record<string, Operation> = {
       `Makes a link with which somebody who can sign in becomes the first administrator. It works once, for ${FIRST_ADMINISTRATOR_MINUTES} minutes, while there is no administrator. It is shown once, here.`
     ),
     async (holdfast) => {
+      if (!holdfast.config.pages)
+        throw new AppError(
+          'invalid_input',
+          'the page of the link is off (PAGES): use `holdfast user set-role <e-mail> admin`'
+        )
       const link = await firstAdministratorLink(holdfast)
       if (link === null)
         throw new AppError(

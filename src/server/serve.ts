@@ -76,7 +76,15 @@ async function serveHere(
  */
 async function firstLinkFor(holdfast: Holdfast): Promise<FirstLink | null> {
   const { databaseUrl, pages } = holdfast.config
-  return databaseUrl === undefined && pages ? writeFirstAdministratorLink(holdfast) : null
+  if (databaseUrl !== undefined || !pages) return null
+  try {
+    return await writeFirstAdministratorLink(holdfast)
+  } catch (error) {
+    process.stderr.write(
+      `holdfast: the link for the first administrator could not be made: ${error instanceof Error ? error.message : String(error)}\n`
+    )
+    return null
+  }
 }
 
 /**

@@ -345,12 +345,18 @@ export async function listSessions(
 export async function listSessionHistory(
   db: Queryable,
   userId: string,
-  { limit, after }: PageWanted
+  { limit, after }: PageWanted,
+  { endedOnly = false }: { endedOnly?: boolean } = {}
 ): Promise<PastSession[]> {
+  const ended = endedOnly
+    ? Prisma.raw(
+        `AND ("revokedAt" IS NOT NULL OR LEAST("expiresAt", "absoluteExpiresAt") <= statement_timestamp())`
+      )
+    : Prisma.empty
   const behind = after === undefined ? Prisma.empty : Prisma.sql`AND s."id" < ${after}`
   return db.$queryRaw<PastSession[]>`
     SELECT ${pastColumns} FROM "session" s
-    WHERE s."userId" = ${userId} ${behind} ORDER BY s."id" DESC LIMIT ${limit}`
+    WHERE s."userId" = ${userId} ${ended} ${behind} ORDER BY s."id" DESC LIMIT ${limit}`
 }
 
 /** One session of a user, which may have ended. Null where the user has no such session. */

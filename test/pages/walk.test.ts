@@ -98,16 +98,22 @@ for (const javaScriptEnabled of [true, false]) {
     const secret = ((await page.locator('code.secret').textContent()) ?? '').replaceAll(' ', '')
     await page.getByLabel('Code from your app').fill('000000')
     await submit('Turn it on')
-    await at('/account/security/second-factor/confirm', /^Error: Connect/, 'enrolment-wrong')
+    await at('/account/security/second-factor', /^Error: Connect/, 'enrolment-wrong')
     await page.getByLabel('Code from your app').fill(totpOf(secret))
     await submit('Turn it on')
-    await at('/account/security/second-factor/confirm', /^Backup codes/, 'backup-codes')
+    await at('/account/security/backup-codes', /^Backup codes/, 'backup-codes')
     const codes = await page.locator('#backup-codes li').allTextContents()
     t.equal(codes.length, 10)
     t.equal(
       await page.getByRole('button', { name: 'Copy' }).count(),
       javaScriptEnabled ? 1 : 0,
       'the button that needs script is there with script'
+    )
+    await page.reload()
+    t.strictSame(
+      await page.locator('#backup-codes li').allTextContents(),
+      codes,
+      'a reload shows the same codes'
     )
     await page.getByRole('link', { name: 'I have kept them' }).click()
     await at('/account/security', /^Security/, 'security-with-factor')

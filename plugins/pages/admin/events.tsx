@@ -12,7 +12,7 @@ export function addEvents(routes: PageRoutes): void {
 }
 
 async function showEvents(page: Page): Promise<void> {
-  if (!requireAdministrator(page)) return
+  requireAdministrator(page)
   const { t } = page
   const kind = accountEventKinds.find((each) => each === page.query('kind'))
   const after = page.query('after')

@@ -21,8 +21,8 @@ import {
   type FormState
 } from '../parts.js'
 import { problemFrom, type Problem } from '../problem.js'
-import { RefusedPage } from '../refused-page.js'
-import { idOf, SessionCard, sessionName, type SessionShown } from '../sessions.js'
+import { nothingThere, RefusedPage } from '../refused-page.js'
+import { SessionCard, sessionName, type SessionShown } from '../sessions.js'
 import { requireAdministrator } from './administrator.js'
 import { rolesOf, type UserShown } from './users.js'
 
@@ -41,15 +41,22 @@ interface Change {
 const changes: Change[] = [
   {
     name: 'roles',
-    change: (page, fields, userId) =>
-      page.api.post('/api/auth/admin/set-role', {
+    async change(page, fields, userId) {
+      const roles = fields('roles')
+        .split(',')
+        .map((role) => role.trim())
+        .filter((role) => role !== '')
+      const answer = await page.api.post('/api/auth/admin/set-role', {
         userId,
-        role: fields('roles')
-          .split(',')
-          .map((role) => role.trim())
-          .filter((role) => role !== '')
-      }),
-    fields: { invalid_input: 'roles', you_are_not_allowed_to_set_a_non_existent_value: 'roles' }
+        role: roles.length === 0 ? ['user'] : roles
+      })
+      if (answer.status !== 400) return answer
+      return {
+        status: 400,
+        message: page.t.wrongFields,
+        fields: { roles: page.t.admin.roleWrong }
+      }
+    }
   },
   { name: 'ban', change: ban },
   {
@@ -70,7 +77,12 @@ const changes: Change[] = [
   }
 ]
 
-const comeBackTo = (page: Page) => page.path(`/admin/users/${idOf(page)}`)
+/** The id of the user in the address, as one part of a path. */
+function encodedId({ request }: Page): string {
+  return encodeURIComponent((request.params as { id: string }).id)
+}
+
+const comeBackTo = (page: Page) => page.path(`/admin/users/${encodedId(page)}`)
 
 /** `/admin/users/:id` and `/admin/users/:id/sessions/:session`. */
 export function addUser(routes: PageRoutes): void {
@@ -83,13 +95,13 @@ export function addUser(routes: PageRoutes): void {
       comeBackTo,
       show: (page, state) => showUser(page, { ...state, form: `${name}-` }),
       async submit(page, fields) {
-        if (!requireAdministrator(page)) return
+        requireAdministrator(page)
         const userId = (page.request.params as { id: string }).id
         const answer = await change(page, fields, userId)
         if ('message' in answer) return answer
         if (answer.code === 'reauthentication_required') return page.confirmFirst(comeBackTo(page))
         if (answer.status !== 200) return problemFrom(answer, page.t, about)
-        return page.go(`/admin/users/${idOf(page)}`, {
+        return page.go(`/admin/users/${encodedId(page)}`, {
           done: answer.effectiveBy === null ? name : 'pending'
         })
       }
@@ -101,7 +113,7 @@ export function addUser(routes: PageRoutes): void {
     comeBackTo,
     show: (page, state) => showUser(page, { ...state, form: 'erase-' }),
     async submit(page, fields) {
-      if (!requireAdministrator(page)) return
+      requireAdministrator(page)
       const userId = (page.request.params as { id: string }).id
       const user = await findUser(page)
       if (user && fields('email').trim().toLowerCase() !== user.email)
@@ -165,7 +177,7 @@ interface History {
 }
 
 async function showUser(page: Page, sent: FormState): Promise<void> {
-  if (!requireAdministrator(page)) return
+  requireAdministrator(page)
   const { t } = page
   const { id: userId } = page.request.params as { id: string }
   const after = page.query('after')
@@ -183,9 +195,8 @@ async function showUser(page: Page, sent: FormState): Promise<void> {
   ])
   for (const answer of [history, events]) if (answer.status !== 200) throw new RefusedPage(answer)
   const { sessions, next } = history.body
-  if (!user && sessions.length === 0 && events.body.events.length === 0)
-    throw new RefusedPage({ status: 404, code: 'not_found', retryAfterSeconds: null })
-  const path = `/admin/users/${idOf(page)}`
+  if (!user && sessions.length === 0 && events.body.events.length === 0) throw nothingThere()
+  const path = `/admin/users/${encodedId(page)}`
   const stateOf = (form: string): FormState => (sent.form === form ? sent : { ...emptyForm, form })
   const done = page.query('done')
   page.show({
@@ -279,7 +290,7 @@ async function showUser(page: Page, sent: FormState): Promise<void> {
 
 /** What happened to one session of the user. */
 async function showSession(page: Page): Promise<void> {
-  if (!requireAdministrator(page)) return
+  requireAdministrator(page)
   const { t } = page
   const { session } = page.request.params as { session: string }
   const answer = await page.api.get<{ events: SessionEventShown[]; next: string | null }>(
@@ -301,7 +312,7 @@ async function showSession(page: Page): Promise<void> {
         <SessionEventList events={answer.body.events} />
         <NextPage next={answer.body.next} />
         <p>
-          <a href={page.path(`/admin/users/${idOf(page)}`)}>{t.admin.backToUser}</a>
+          <a href={page.path(`/admin/users/${encodedId(page)}`)}>{t.admin.backToUser}</a>
         </p>
       </>
     )

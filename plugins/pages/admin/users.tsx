@@ -38,7 +38,7 @@ export function addUsers(routes: PageRoutes): void {
 }
 
 async function showUsers(page: Page): Promise<void> {
-  if (!requireAdministrator(page)) return
+  requireAdministrator(page)
   const { t } = page
   const wanted = (page.query('q') ?? '').trim().slice(0, 256)
   const after = page.query('after')

@@ -18,6 +18,7 @@ export const de: Texts = {
   wrongFields: 'Bitte berichtigen Sie:',
   times: ({ count }: { count: number }): string => `${count}-mal`,
   fromTo: ({ from, to }: { from: string; to: string }): string => `von ${from} zu ${to}`,
+  until: ({ time }: { time: string }): string => `bis ${time}`,
   fromAddress: ({ address }: { address: string }): string => `von ${address}`,
   nav: {
     label: 'Ihr Konto',
@@ -36,6 +37,7 @@ export const de: Texts = {
   },
   onward: {
     title: 'Sie sind angemeldet',
+    as: ({ email }: { email: string }): string => `Sie sind als ${email} angemeldet.`,
     link: ({ host }: { host: string }): string => `Weiter zu ${host}`
   },
   signIn: {
@@ -47,7 +49,9 @@ export const de: Texts = {
     ended: {
       session_revoked:
         'Sie wurden abgemeldet. Melden Sie sich an, um unter „Geräte“ zu sehen, warum.',
-      session_expired: 'Sie waren lange nicht hier und wurden darum abgemeldet.',
+      session_expired: 'Ihre Anmeldung ist abgelaufen.',
+      credential_ambiguous:
+        'Ihr Browser hatte zwei Anmeldungen zugleich. Melden Sie sich wieder an.',
       user_banned: 'Dieses Konto ist gesperrt. Wenden Sie sich an einen Administrator.',
       user_gone: 'Dieses Konto gibt es nicht mehr.'
     }
@@ -85,7 +89,8 @@ export const de: Texts = {
   account: {
     title: 'Ihr Konto',
     saved: 'Gespeichert.',
-    impersonated: 'Ein Administrator handelt in diesem Konto.',
+    impersonated: 'Sie handeln als Administrator in diesem Konto.',
+    stopImpersonating: 'Zurück zum eigenen Konto',
     image: 'Bild',
     imageHint:
       'Die Adresse eines Bildes, beginnend mit https. Ohne Bild werden Ihre Initialen gezeigt.',
@@ -142,6 +147,7 @@ export const de: Texts = {
     began: 'Angemeldet',
     lastUsed: 'zuletzt benutzt',
     end: 'Dort abmelden',
+    more: 'Weitere Geräte',
     endOthers: 'Auf allen anderen Geräten abmelden',
     ifNotYou:
       'Wenn Sie das nicht waren: Ändern Sie Ihr Passwort, und sehen Sie nach, ob Sie alle Geräte kennen.',
@@ -157,7 +163,7 @@ export const de: Texts = {
     }
   },
   ends: {
-    expired: 'Beendet, weil es lange nicht benutzt wurde',
+    expired: 'Beendet, weil die Zeit abgelaufen war',
     signed_out: 'Abgemeldet',
     signed_in_again: 'Beendet durch eine neue Anmeldung im selben Browser',
     revoked_by_user: 'Von einem anderen Gerät aus abgemeldet',
@@ -180,7 +186,7 @@ export const de: Texts = {
     new_network: 'Aus einem anderen Netz benutzt',
     refresh_replayed: 'Die App hat eine Anfrage wiederholt, deren Antwort sie nicht erhalten hatte',
     refresh_reused: 'Eine Kopie der Anmeldung wurde benutzt',
-    reauthenticated: 'Durch das Passwort bestätigt'
+    reauthenticated: 'Noch einmal bestätigt'
   },
   accountEvents: {
     sign_in_failed: 'Eine Anmeldung ist gescheitert',
@@ -237,10 +243,12 @@ export const de: Texts = {
         : `Zu viele Versuche. Versuchen Sie es in ${minutes} Minuten wieder.`,
     too_many_sessions:
       'Sie sind auf so vielen Geräten angemeldet, wie erlaubt sind. Melden Sie sich zuerst auf einem ab.',
+    no_cookies:
+      'Ihr Browser hat unser Cookie nicht gesendet. Erlauben Sie Cookies für diese Seite, und senden Sie das Formular noch einmal.',
     unavailable:
-      'Das ist gerade nicht möglich. Es wurde nichts geändert. Versuchen Sie es noch einmal.',
+      'Unser Speicher hat nicht geantwortet. Wir wissen nicht, ob es geschehen ist: Sehen Sie nach, bevor Sie es noch einmal versuchen.',
     internal:
-      'Bei uns ist etwas schiefgegangen. Es wurde nichts geändert. Versuchen Sie es noch einmal.',
+      'Bei uns ist etwas schiefgegangen. Wir wissen nicht, ob es geschehen ist: Sehen Sie nach, bevor Sie es noch einmal versuchen.',
     refused: 'Das wurde nicht angenommen. Es wurde nichts geändert.'
   },
   codes: {
@@ -273,7 +281,8 @@ export const de: Texts = {
     not_found: 'Diese Seite gibt es nicht',
     notFoundMore: 'Vielleicht ist die Adresse falsch, oder was dort war, ist weg.',
     unavailable: 'Das ist gerade nicht möglich',
-    unavailableMore: 'Sie sind nicht abgemeldet. Versuchen Sie es gleich noch einmal.',
+    unavailableMore:
+      'Wenn Sie angemeldet waren, sind Sie es noch. Versuchen Sie es gleich noch einmal.',
     forbidden: 'Diese Seite dürfen Sie nicht sehen',
     forbiddenMore: 'Sie ist für Administratoren.',
     foreign: 'Dieses Formular kam von einer anderen Adresse',
@@ -300,7 +309,9 @@ export const de: Texts = {
     on: 'ein',
     off: 'aus',
     roles: 'Rollen',
-    rolesHint: 'Durch Kommas getrennt. Leer nimmt alle Rollen weg.',
+    rolesHint: 'Durch Kommas getrennt.',
+    roleWrong:
+      'Eine solche Rolle gibt es nicht. Es gibt user, admin und die der Einstellung ROLES.',
     saveRoles: 'Rollen speichern',
     ban: 'Sperren',
     banTitle: 'Konto sperren',

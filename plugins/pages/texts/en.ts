@@ -16,6 +16,7 @@ export const en = {
   wrongFields: 'Please correct this:',
   times: ({ count }: { count: number }): string => `${count} times`,
   fromTo: ({ from, to }: { from: string; to: string }): string => `from ${from} to ${to}`,
+  until: ({ time }: { time: string }): string => `until ${time}`,
   fromAddress: ({ address }: { address: string }): string => `from ${address}`,
   nav: {
     label: 'Your account',
@@ -34,6 +35,7 @@ export const en = {
   },
   onward: {
     title: 'You are signed in',
+    as: ({ email }: { email: string }): string => `You are signed in as ${email}.`,
     link: ({ host }: { host: string }): string => `Go on to ${host}`
   },
   signIn: {
@@ -43,7 +45,8 @@ export const en = {
     secondFactorExpired: 'That took too long. Sign in again, then enter the code.',
     ended: {
       session_revoked: 'You were signed out. Sign in again to see why, below “Devices”.',
-      session_expired: 'You were not here for a long time, so you were signed out.',
+      session_expired: 'Your sign-in has expired.',
+      credential_ambiguous: 'Your browser had two sign-ins at once. Sign in again.',
       user_banned: 'This account is blocked. Ask an administrator.',
       user_gone: 'This account does not exist any more.'
     }
@@ -81,7 +84,8 @@ export const en = {
   account: {
     title: 'Your account',
     saved: 'Saved.',
-    impersonated: 'An administrator is acting in this account.',
+    impersonated: 'You are acting in this account as an administrator.',
+    stopImpersonating: 'Back to your own account',
     image: 'Image',
     imageHint:
       'The address of an image, beginning with https. Leave it empty to show your initials.',
@@ -137,6 +141,7 @@ export const en = {
     began: 'Signed in',
     lastUsed: 'last used',
     end: 'Sign out there',
+    more: 'More devices',
     endOthers: 'Sign out on all other devices',
     ifNotYou:
       'If that was not you, change your password, and look whether you know all of your devices.',
@@ -153,7 +158,7 @@ export const en = {
     }
   },
   ends: {
-    expired: 'Ended because it was not used for a long time',
+    expired: 'Ended because its time was over',
     signed_out: 'Signed out',
     signed_in_again: 'Ended by a new sign-in in the same browser',
     revoked_by_user: 'Signed out from another device',
@@ -176,7 +181,7 @@ export const en = {
     new_network: 'Used from another network',
     refresh_replayed: 'The app repeated a request whose answer it had not received',
     refresh_reused: 'A copy of the sign-in was used',
-    reauthenticated: 'Confirmed by password'
+    reauthenticated: 'Confirmed again'
   },
   accountEvents: {
     sign_in_failed: 'A sign-in failed',
@@ -233,8 +238,12 @@ export const en = {
         : `Too many attempts. Try again in ${minutes} minutes.`,
     too_many_sessions:
       'You are signed in on as many devices as are allowed. Sign out on one of them first.',
-    unavailable: 'We cannot look that up at the moment. Nothing was changed. Try again.',
-    internal: 'Something went wrong on our side. Nothing was changed. Try again.',
+    no_cookies:
+      'Your browser did not send our cookie. Allow cookies for this site, and send it again.',
+    unavailable:
+      'Our store did not answer. We do not know whether this was done: look before you try again.',
+    internal:
+      'Something went wrong on our side. We do not know whether this was done: look before you try again.',
     refused: 'This was not accepted. Nothing was changed.'
   },
   codes: {
@@ -264,7 +273,7 @@ export const en = {
     not_found: 'There is no such page',
     notFoundMore: 'The address may be wrong, or what was there is gone.',
     unavailable: 'We cannot look that up at the moment',
-    unavailableMore: 'You are not signed out. Try again in a moment.',
+    unavailableMore: 'If you were signed in, you still are. Try again in a moment.',
     forbidden: 'You may not see this page',
     forbiddenMore: 'It is for administrators.',
     foreign: 'This form was sent from another address',
@@ -291,7 +300,9 @@ export const en = {
     on: 'on',
     off: 'off',
     roles: 'Roles',
-    rolesHint: 'Separated by commas. Leave it empty to take all roles away.',
+    rolesHint: 'Separated by commas.',
+    roleWrong:
+      'There is no such role. There are user, admin, and those that the setting ROLES names.',
     saveRoles: 'Save the roles',
     ban: 'Block',
     banTitle: 'Block the account',

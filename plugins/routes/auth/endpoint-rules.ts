@@ -31,6 +31,7 @@ const rules: Record<string, EndpointRule> = {
   '/ok': open,
   '/error': open,
   '/get-session': open,
+  '/recent-sign-in': open,
   '/list-sessions': open,
   '/list-accounts': open,
   '/account-info': open,

@@ -30,14 +30,24 @@ const sessionHistory: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async 
         ...described("The caller's sessions, active and ended, newest first"),
         description:
           'Ended sessions are kept for a while, so that a person can see why they ended. Then they are removed.',
-        querystring: PageQuery,
+        querystring: Type.Object(
+          {
+            ...PageQuery.properties,
+            state: Type.Optional(
+              Type.Literal('ended', { description: 'Only those that have ended.' })
+            )
+          },
+          { additionalProperties: false }
+        ),
         response: { 200: History, ...refused }
       }
     },
     async (request) => {
       const { session: current } = requestIdentity(request)
       const { page, next } = await readPage(wantedBy(request.query), (wanted) =>
-        listSessionHistory(prisma, current.userId, wanted)
+        listSessionHistory(prisma, current.userId, wanted, {
+          endedOnly: request.query.state === 'ended'
+        })
       )
       return { sessions: page.map((row) => showPast(row, current.id)), next }
     }
