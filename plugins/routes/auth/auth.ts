@@ -129,6 +129,12 @@ function addEndpoint(
 /** Endpoints where a user signs in or up, so an earlier session does not matter. */
 const needsNoSession = new Set<EndpointRule['kind']>(['account', 'probe'])
 
+/** The trusted origins from which a cookie administers nothing. */
+function originsWithoutAdministration({ auth, config }: Holdfast): string[] {
+  const allowed = [...auth.ownOrigins, ...config.adminOrigins]
+  return auth.trustedOrigins.filter((origin) => !allowed.includes(origin))
+}
+
 /**
  * Whether an endpoint is for administrators. The two others below `/admin` are for everybody: one
  * gives a right back, the other tells what the caller may do.
@@ -192,7 +198,7 @@ async function forward(
     needsNoSession.has(endpointRule(endpoint).kind) && dropTwoSessions(request, auth)
   const credential = credentialFrom(toAsked(request), auth.cookieName)
   if (credential?.kind === 'cookie' && administers(endpoint))
-    refuseForeignAdministration(request, [...auth.ownOrigins, ...holdfast.config.adminOrigins])
+    refuseForeignAdministration(request, originsWithoutAdministration(holdfast))
   const transport = tokenTransportFrom(request, credential, pathname)
   if (transport === 'body' && pathname.endsWith('/one-time-token/verify') && isFromPage(request))
     throw new AppError('invalid_input', 'A page is given no tokens for a one-time token')
