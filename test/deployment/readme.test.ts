@@ -37,7 +37,7 @@ t.test('.env.example names every variable, and no other', (t) => {
   const named = [...example.matchAll(/^#?([A-Z_]+)=/gm)].map(([, name = '']) => name)
   const read = [
     ...readFileSync(new URL('src/config/settings.ts', root), 'utf8').matchAll(
-      /(?:env: |seconds\(|list\()'([A-Z_]+)'/g
+      /(?:env: |seconds\(|list\(|webUrl\()'([A-Z_]+)'/g
     )
   ].map(([, name = '']) => name)
   t.strictSame(named.toSorted(), read.toSorted())

@@ -40,6 +40,20 @@ t.test('a wrong variable is refused by its name', async (t) => {
     ...[' ', 'Field: Notes', 'x'.repeat(65), 'Field\u0007Notes'].map(
       (name): [string, Record<string, string>] => ['APP_NAME', { APP_NAME: name }]
     ),
+    ['PAGES', { PAGES: 'maybe' }],
+    ...[' ', 'x'.repeat(65), 'Field\u0007Notes'].map((name): [string, Record<string, string>] => [
+      'BRAND_NAME',
+      { BRAND_NAME: name }
+    ]),
+    ...['navy', '#fff', '#1f4f8g', '#1f4f82;}'].map((colour): [string, Record<string, string>] => [
+      'BRAND_ACCENT',
+      { BRAND_ACCENT: colour }
+    ]),
+    ...['TERMS_URL', 'PRIVACY_URL', 'SIGN_IN_URL'].flatMap((name) =>
+      ['/terms', 'javascript:alert(1)', 'ftp://example.com/', 'https://example.com/a b'].map(
+        (url): [string, Record<string, string>] => [name, { [name]: url }]
+      )
+    ),
     ['LOG_LEVEL', { LOG_LEVEL: 'loud' }],
     ['TRUSTED_PROXIES', { TRUSTED_PROXIES: '10.0.0.0/8, proxy' }],
     ['TRUSTED_PROXIES', { TRUSTED_PROXIES: '10.0.0.0/33' }],
@@ -157,6 +171,29 @@ t.test('right variables are read, and what is absent or empty has its default', 
       METRICS_HOST: '0.0.0.0'
     }),
     { maxHeaderBytes: 65_536, keepAliveTimeoutSeconds: 620, metricsHost: '0.0.0.0' }
+  )
+  t.match(configOf({}), { pages: true, brandName: undefined, signInUrl: undefined })
+  t.match(
+    configOf({
+      PAGES: 'off',
+      BRAND_NAME: 'Field: Notes',
+      BRAND_LOGO: 'logo.svg',
+      BRAND_ACCENT: '#1F4f82',
+      PAGES_STYLESHEET: 'own.css',
+      TERMS_URL: 'https://example.com/terms?v=2',
+      PRIVACY_URL: 'http://localhost/privacy',
+      SIGN_IN_URL: 'https://app.example.com/welcome'
+    }),
+    {
+      pages: false,
+      brandName: 'Field: Notes',
+      brandLogo: 'logo.svg',
+      brandAccent: '#1F4f82',
+      pagesStylesheet: 'own.css',
+      termsUrl: 'https://example.com/terms?v=2',
+      privacyUrl: 'http://localhost/privacy',
+      signInUrl: 'https://app.example.com/welcome'
+    }
   )
   const apps = [
     'capacitor://localhost',
