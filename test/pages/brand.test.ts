@@ -1,0 +1,43 @@
+import t from 'tap'
+import { PageBrowser } from '../support/page-browser.js'
+import { build, freshStore, password } from '../support/server.js'
+import { runCli } from '../support/server-process.js'
+
+t.test('a file of the brand that cannot be served refuses the start, by its name', async (t) => {
+  const folder = t.testdir({
+    'logo.gif': 'GIF89a',
+    'large.png': Buffer.alloc(512 * 1024 + 1),
+    'large.css': 'x'.repeat(512 * 1024 + 1)
+  })
+  for (const [settings, message] of [
+    [{ brandLogo: `${folder}/missing.svg` }, /^holdfast: BRAND_LOGO: the file cannot be read/],
+    [{ brandLogo: `${folder}/logo.gif` }, /^holdfast: BRAND_LOGO: must be a file that ends with/],
+    [{ brandLogo: `${folder}/large.png` }, /^holdfast: BRAND_LOGO: .* at most 524288 bytes/],
+    [{ pagesStylesheet: `${folder}/no.css` }, /^holdfast: PAGES_STYLESHEET: the file cannot be/],
+    [{ pagesStylesheet: `${folder}/large.css` }, /^holdfast: PAGES_STYLESHEET: .* at most 524288/]
+  ] as const) {
+    const run = runCli(t, ['start'], { ...(await freshStore(t)), ...baseOf(), ...settings })
+    t.equal(await run.exited, 2, run.stderr)
+    t.match(run.stderr, message)
+    t.equal(run.stderr.trim().split('\n').length, 1, 'one line')
+  }
+})
+
+/** What PostgreSQL needs besides. */
+const baseOf = () => ({ baseUrl: 'http://127.0.0.1:3000', port: 0 })
+
+t.test('SIGN_IN_URL takes the place of the sign-in page', async (t) => {
+  const { url } = await build(t, { signInUrl: 'https://app.example.com/welcome?theme=dark' })
+  const browser = new PageBrowser(url)
+  for (const path of ['/account', '/account/sessions?x=1&y=2', '/admin/users']) {
+    const away = new URL((await browser.open(path)).location ?? '')
+    t.equal(away.origin + away.pathname, 'https://app.example.com/welcome')
+    t.equal(away.searchParams.get('theme'), 'dark', 'its own query stays')
+    t.equal(away.searchParams.get('return_to'), url + path)
+  }
+  t.match(
+    await browser.submit('/sign-up', { name: 'Ada', email: 'ada@example.com', password }),
+    { status: 303, location: '/account' },
+    'the other pages are there'
+  )
+})
