@@ -5,6 +5,7 @@ import { request, type RequestOptions } from 'node:https'
 import type { Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
+import { hiddenFields } from './page-browser.js'
 import { HOST, type Listening } from './proxies.js'
 
 /** An answer that came through a proxy. */
@@ -198,6 +199,34 @@ export class FrontBrowser {
         'sec-fetch-site',
         'same-origin',
         ...headers
+      ]
+    })
+  }
+
+  /**
+   * Opens a page, and sends the form on it, as `PageBrowser` does.
+   *
+   * @param action the path of the form; that of the page by default
+   */
+  async submit(
+    path: string,
+    fields: Record<string, string>,
+    action = path,
+    origin = this.#front.origin
+  ): Promise<Reply> {
+    const { status, body } = await this.open(path)
+    const hidden = hiddenFields(body, action)
+    if (!hidden) throw new Error(`${path} answered ${status} without a form for ${action}: ${body}`)
+    return this.#send(action, {
+      method: 'POST',
+      body: new URLSearchParams({ ...hidden, ...fields }).toString(),
+      headers: [
+        'content-type',
+        'application/x-www-form-urlencoded',
+        'accept',
+        'text/html,application/xhtml+xml',
+        'origin',
+        origin
       ]
     })
   }

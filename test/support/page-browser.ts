@@ -61,14 +61,17 @@ export function hiddenFields(html: string, action: string): Record<string, strin
   for (const [, attributes = '', inner = ''] of html.matchAll(
     /<form([^>]*method="post"[^>]*)>(.*?)<\/form>/gs
   )) {
-    if (decode(/ action="([^"]*)"/.exec(attributes)?.[1] ?? '') !== action) continue
+    if (decodeEntities(/ action="([^"]*)"/.exec(attributes)?.[1] ?? '') !== action) continue
     const fields = [...inner.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)]
-    return Object.fromEntries(fields.map(([, name = '', value = '']) => [name, decode(value)]))
+    return Object.fromEntries(
+      fields.map(([, name = '', value = '']) => [name, decodeEntities(value)])
+    )
   }
   return null
 }
 
-function decode(text: string): string {
+/** The text of an attribute. */
+export function decodeEntities(text: string): string {
   return text
     .replaceAll('&quot;', '"')
     .replaceAll('&lt;', '<')
