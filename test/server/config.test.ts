@@ -77,6 +77,12 @@ t.test('a wrong variable is refused by its name', async (t) => {
       'TRUSTED_ORIGINS',
       { TRUSTED_ORIGINS: origin }
     ]),
+    ['ADMIN_ORIGINS', { ADMIN_ORIGINS: 'https://desk.example.com/path' }],
+    ['ADMIN_ORIGINS', { ADMIN_ORIGINS: 'https://desk.example.com' }],
+    [
+      'ADMIN_ORIGINS',
+      { ADMIN_ORIGINS: 'https://desk.example.com', TRUSTED_ORIGINS: 'https://app.example.com' }
+    ],
     ['MAX_HEADER_BYTES', { MAX_HEADER_BYTES: '4096' }],
     ['MAX_HEADER_BYTES', { MAX_HEADER_BYTES: '65537' }],
     ['KEEP_ALIVE_TIMEOUT_SECONDS', { KEEP_ALIVE_TIMEOUT_SECONDS: '0' }],
@@ -172,7 +178,16 @@ t.test('right variables are read, and what is absent or empty has its default', 
     }),
     { maxHeaderBytes: 65_536, keepAliveTimeoutSeconds: 620, metricsHost: '0.0.0.0' }
   )
-  t.match(configOf({}), { pages: true, brandName: undefined, signInUrl: undefined })
+  const desk = 'https://desk.example.com'
+  t.match(configOf({ ADMIN_ORIGINS: desk, TRUSTED_ORIGINS: `https://app.example.com,${desk}` }), {
+    adminOrigins: [desk]
+  })
+  t.match(configOf({}), {
+    pages: true,
+    adminOrigins: [],
+    brandName: undefined,
+    signInUrl: undefined
+  })
   t.match(
     configOf({
       PAGES: 'off',
