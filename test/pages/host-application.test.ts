@@ -123,6 +123,17 @@ t.test('pages: true serves the pages below the prefix, and none for administrato
   await walk(t, url, ({ html }) => t.match(html, /^<!doctype html>\n<html lang="en"/))
   await assertUntouched(t, url)
   const boss = new PageBrowser(url)
+  const wrong = await boss.submit(`${PREFIX}/sign-in?return_to=%2Forders`, {
+    email: 'nobody@example.com',
+    password
+  })
+  const [, toGerman = ''] = /href="([^"]*)" lang="de"/.exec(wrong.html) ?? []
+  t.match(
+    await boss.open(toGerman.replaceAll('&amp;', '&')),
+    { status: 200, html: /<html lang="de"[^]*return_to=%2Forders/ },
+    'a form that was refused is there in another language, too'
+  )
+  await boss.open(`${PREFIX}/sign-in?lang=en`)
   const email = 'boss@example.com'
   await boss.submit(`${PREFIX}/sign-up`, { name: 'Grace Hopper', email, password })
   await app.holdfast.prisma.user.update({ where: { email }, data: { role: 'admin' } })
