@@ -5,6 +5,7 @@ import type { AppError } from '../../src/errors.js'
 import type { Holdfast } from '../../src/holdfast.js'
 import { limits } from '../../src/limits.js'
 import type { PagesOptions } from './options.js'
+import { LONGEST_PARAMETER, refuseAddress } from '../http/http-options.js'
 import { ReturnAddresses } from '../http/return-address.js'
 import { toAppError } from '../http/send-error.js'
 import { clientNetwork } from '../limits/budgets.js'
@@ -134,7 +135,14 @@ export default async function pages(
  */
 function addNotFound(app: FastifyInstance, settings: PageSettings): void {
   app.get('/*', { schema: { hide: true } }, async (request, reply) => {
-    if (!/\btext\/html\b/i.test(request.headers.accept ?? '')) return sendNotFound(request, reply)
+    // Without this route, the router refuses a part that is too long for a route's parameter.
+    const [path = ''] = request.url.split('?', 1)
+    if (path.split('/').some((part) => part.length > LONGEST_PARAMETER)) {
+      refuseAddress(request, reply, { status: 414, prefix: settings.prefix })
+      return reply
+    }
+    if (!/\btext\/html\b/i.test(request.headers.accept ?? ''))
+      return sendNotFound(request, reply.header('referrer-policy', 'no-referrer'))
     await request.server.budgets?.take(reply, limits.notFoundByAddress, clientNetwork(request))
     showError(new Page(request, reply, settings), nothingThere().refusal)
     return reply

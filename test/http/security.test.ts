@@ -117,8 +117,8 @@ t.test(
       ],
       '/sessions': [['PUT', 'DELETE, GET, HEAD']],
       [`/sessions/${id}`]: [
-        ['GET', 'DELETE, PATCH'],
-        ['HEAD', 'DELETE, PATCH']
+        ['POST', 'DELETE, GET, HEAD, PATCH'],
+        ['PUT', 'DELETE, GET, HEAD, PATCH']
       ],
       [`/sessions/${id}/events`]: [['POST', 'GET, HEAD']],
       '/oauth2/token': [

@@ -73,8 +73,11 @@ export class Answers {
     const validators = new Map<string, ValidateFunction>()
     const wrong = new Set<string>()
     for (const { method, path, status, type, body } of this.#answers) {
+      // GET /sessions/check is a method that this path lacks, and not GET /sessions/{id}.
+      const isNamed = path in document.paths
       const route = routes.find(
-        ({ pattern, operations }) => pattern.test(path) && method in operations
+        ({ path: template, pattern, operations }) =>
+          (isNamed ? template === path : pattern.test(path)) && method in operations
       )
       if (!route) {
         // Without a route, only the plain refusals are possible. That also holds for the routes
