@@ -135,13 +135,11 @@ function Footer({ page }: { page: Page }) {
   )
 }
 
-/** The address of this page in another language. Only a GET can be asked for again. */
-function inLanguage(page: Page, language: string): string {
-  const { request, settings } = page
-  const url = new URL(
-    request.method === 'GET' ? request.url : page.path('/account'),
-    settings.origin
-  )
+/**
+ * The address of this page in another language. That of a form that was sent leads to its page.
+ */
+function inLanguage({ request, settings }: Page, language: string): string {
+  const url = new URL(request.url, settings.origin)
   url.searchParams.set('lang', language)
   return url.pathname + url.search
 }

@@ -138,7 +138,8 @@ t.test('every change that a page makes is a call of a documented operation', asy
   // The first administrator.
   const first = await newPagePerson(url)
   const link = new URL((await firstAdministratorLink(app.holdfast)) ?? '')
-  await submit(first.pages, { on: link.pathname + link.search })
+  await first.pages.open(link.pathname + link.search)
+  await submit(first.pages, { on: '/admin/first' })
   // An administrator, and somebody else.
   const { pages } = await newPageAdmin(running)
   const eve = await newPagePerson(url)
