@@ -1,32 +1,10 @@
 import type { Server } from 'node:http'
-import type {
-  FastifyHttpOptions,
-  FastifyReply,
-  FastifyRequest,
-  FastifyServerOptions
-} from 'fastify'
+import type { FastifyHttpOptions, FastifyServerOptions } from 'fastify'
 import { appErrorForStatus } from '../../src/errors.js'
 import { beginError, sendError } from './send-error.js'
 
 /** The routes below this ignore the path after the roles. */
 export const VERIFY_FOR = '/verify/for/'
-
-/** The longest part of a path that a parameter takes, in characters. */
-export const LONGEST_PARAMETER = 200
-
-/**
- * Refuses an address that is invalid, so that there is no route. A proxy that asks may pass a body
- * on, so then the answer has none.
- */
-export function refuseAddress(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { status, prefix }: { status: number; prefix: string }
-): void {
-  const refusal = appErrorForStatus(status)
-  if (request.url.startsWith(prefix + VERIFY_FOR)) beginError(reply, refusal).send()
-  else sendError(request, reply, refusal)
-}
 
 /**
  * Fastify's options for Holdfast's routes: limits, paths and validation. They are the same in the
@@ -35,8 +13,13 @@ export function refuseAddress(
  * @param prefix below which the routes are
  */
 export function httpOptions(prefix: string): FastifyHttpOptions<Server> {
-  const frameworkErrors: FastifyServerOptions['frameworkErrors'] = (error, request, reply) =>
-    refuseAddress(request, reply, { status: error.statusCode ?? 400, prefix })
+  // The address is invalid, so there is no route. A proxy that asks may pass a body on, so this
+  // answer has none.
+  const frameworkErrors: FastifyServerOptions['frameworkErrors'] = (error, request, reply) => {
+    const refusal = appErrorForStatus(error.statusCode ?? 400)
+    if (request.url.startsWith(prefix + VERIFY_FOR)) beginError(reply, refusal).send()
+    else sendError(request, reply, refusal)
+  }
   return {
     bodyLimit: 64 * 1024,
     // The first start creates an embedded store, which may take long on a slow machine.
@@ -44,7 +27,7 @@ export function httpOptions(prefix: string): FastifyHttpOptions<Server> {
     // While draining, requests on open connections are still answered, with a header that closes
     // them.
     return503OnClosing: false,
-    routerOptions: { maxParamLength: LONGEST_PARAMETER },
+    routerOptions: { maxParamLength: 200 },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
     frameworkErrors
   }

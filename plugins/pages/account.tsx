@@ -97,7 +97,9 @@ function showAccount(page: Page, state: FormState): void {
         <p class="person">
           <Avatar user={user} />
           <span>
-            <strong>{user.name}</strong>
+            <strong>
+              <bdi>{user.name}</bdi>
+            </strong>
             <br />
             {user.email}
           </span>

@@ -8,17 +8,20 @@ import { script } from './script.js'
 import { DEFAULT_ACCENT, styleSheet } from './style.js'
 
 /** A file that pages refer to. Its name has its hash, so that browsers may keep it for ever. */
-interface Asset {
+export interface Asset {
+  /** The path below the prefix. */
   path: string
+  /** The path as pages name it, with the prefix. */
+  href: string
   type: string
   body: Buffer
 }
 
-/** The addresses of the files, below the prefix. */
-export interface AssetPaths {
-  styleSheets: string[]
-  script: string
-  logo: string | null
+/** The files of the pages. */
+export interface Assets {
+  styleSheets: Asset[]
+  script: Asset
+  logo: Asset | null
 }
 
 /** Images that browsers show without a further look at their content. */
@@ -34,43 +37,58 @@ const imageTypes: Record<string, string> = {
 const LARGEST = 512 * 1024
 
 /**
- * Serves the style sheets, the script and the logo.
+ * Reads and makes the files: our style sheet and script, the operator's style sheet and logo.
  *
  * @throws ConfigError for a file that cannot be served
  */
-export function addAssets(
-  app: FastifyInstance,
-  { brandAccent, brandLogo, pagesStylesheet }: Config
-): AssetPaths {
-  const style = asset(
-    'style',
-    '.css',
-    'text/css',
-    Buffer.from(styleSheet(brandAccent ?? DEFAULT_ACCENT))
-  )
-  const own =
-    pagesStylesheet === undefined
-      ? null
-      : asset('own', '.css', 'text/css', read('PAGES_STYLESHEET', pagesStylesheet))
-  const code = asset('script', '.js', 'text/javascript', Buffer.from(script))
-  const logo = brandLogo === undefined ? null : logoFrom(brandLogo)
-  for (const each of [style, own, code, logo]) if (each) serve(app, each)
-  const below = (each: Asset) => app.prefix + each.path
+export function assetsFrom(
+  {
+    brandAccent,
+    brandLogo,
+    pagesStylesheet
+  }: Pick<Config, 'brandAccent' | 'brandLogo' | 'pagesStylesheet'>,
+  prefix: string
+): Assets {
+  const asset = (name: string, extension: string, type: string, body: Buffer): Asset => {
+    const hash = createHash('sha256').update(body).digest('hex').slice(0, 16)
+    const path = `/sign-in/assets/${name}-${hash}${extension}`
+    return { path, href: prefix + path, type, body }
+  }
+  const style = Buffer.from(styleSheet(brandAccent ?? DEFAULT_ACCENT))
+  const extension = extname(brandLogo ?? '').toLowerCase()
   return {
-    styleSheets: [style, ...(own ? [own] : [])].map(below),
-    script: below(code),
-    logo: logo && below(logo)
+    styleSheets: [
+      asset('style', '.css', 'text/css', style),
+      ...(pagesStylesheet === undefined
+        ? []
+        : [asset('own', '.css', 'text/css', read('PAGES_STYLESHEET', pagesStylesheet))])
+    ],
+    script: asset('script', '.js', 'text/javascript', Buffer.from(script)),
+    logo:
+      brandLogo === undefined
+        ? null
+        : asset('logo', extension, imageType(brandLogo), read('BRAND_LOGO', brandLogo))
   }
 }
 
-function logoFrom(path: string): Asset {
-  const extension = extname(path).toLowerCase()
-  const type = imageTypes[extension]
+/** Serves the files. */
+export function addAssets(app: FastifyInstance, { styleSheets, script: code, logo }: Assets): void {
+  for (const { path, type, body } of [...styleSheets, code, ...(logo ? [logo] : [])])
+    app.get(path, { schema: { hide: true } }, async (_request, reply) =>
+      reply
+        .header('cache-control', 'public, max-age=31536000, immutable')
+        .type(type.startsWith('text/') ? `${type}; charset=utf-8` : type)
+        .send(body)
+    )
+}
+
+function imageType(path: string): string {
+  const type = imageTypes[extname(path).toLowerCase()]
   if (type === undefined)
     throw new ConfigError(
       `BRAND_LOGO: must be a file that ends with ${Object.keys(imageTypes).join(', ')} (it is ${path})`
     )
-  return asset('logo', extension, type, read('BRAND_LOGO', path))
+  return type
 }
 
 function read(name: string, path: string): Buffer {
@@ -83,18 +101,4 @@ function read(name: string, path: string): Buffer {
   if (body.length > LARGEST)
     throw new ConfigError(`${name}: the file must have at most ${LARGEST} bytes (${path})`)
   return body
-}
-
-function asset(name: string, extension: string, type: string, body: Buffer): Asset {
-  const hash = createHash('sha256').update(body).digest('hex').slice(0, 16)
-  return { path: `/sign-in/assets/${name}-${hash}${extension}`, type, body }
-}
-
-function serve(app: FastifyInstance, { path, type, body }: Asset): void {
-  app.get(path, { schema: { hide: true } }, async (_request, reply) =>
-    reply
-      .header('cache-control', 'public, max-age=31536000, immutable')
-      .type(type.startsWith('text/') ? `${type}; charset=utf-8` : type)
-      .send(body)
-  )
 }

@@ -1,7 +1,7 @@
 import { usePage } from './page.js'
 import { exactTime, Time } from './parts.js'
 import type { Texts } from './texts/texts.js'
-import { deviceInWords } from '../../src/session/device-words.js'
+import { describeDevice, SOME_APPLE_DEVICE } from '../../src/session/device-words.js'
 
 /** An event of an account, as the API shows it. */
 export interface AccountEventShown {
@@ -76,6 +76,15 @@ export function endInWords(reason: string | null, t: Texts): string {
   return t.ends[reason as keyof Texts['ends']] ?? t.endOther({ reason })
 }
 
+/** A device in the language of the page. Null where the user agent says nothing. */
+export function deviceInTexts(userAgent: string | null, t: Texts): string | null {
+  const device = describeDevice(userAgent)
+  if (!device) return null
+  const system = device.system === SOME_APPLE_DEVICE ? t.devices.apple : device.system
+  if (device.program === null) return system ?? t.devices.unknownProgram
+  return system === null ? device.program : t.devices.on({ program: device.program, system })
+}
+
 /** From where something was done, and with what. */
 export function EventOrigin({
   event: { ipAddress, userAgent }
@@ -83,7 +92,7 @@ export function EventOrigin({
   event: { ipAddress: string | null; userAgent: string | null }
 }) {
   const { t } = usePage()
-  const device = deviceInWords(userAgent)
+  const device = deviceInTexts(userAgent, t)
   const parts = [
     ...(device === null ? [] : [device]),
     ...(ipAddress === null ? [] : [t.fromAddress({ address: ipAddress })])

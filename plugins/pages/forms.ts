@@ -63,13 +63,16 @@ export class PageRoutes {
    * may ask for this path: it leads to that page.
    */
   form({ path, access, show, submit, comeBackTo }: FormPage): void {
-    if (!this.#shown.has(path))
+    const hasPage = this.#shown.has(path)
+    if (!hasPage)
       this.page(path, 'visitor', (page) => page.goTo(comeBackTo?.(page) ?? page.path('/account')))
     this.#app.post(path, { schema: { hide: true } }, async (request, reply) => {
       const page = new Page(request, reply, this.#settings)
+      const standsOn = comeBackTo?.(page) ?? page.path(path)
+      if (!hasPage) page.here = standsOn
       if (isForeign(request, this.#settings.ownOrigins))
         throw new RefusedPage({ status: 403, code: 'origin_refused' })
-      if (!(await admit(page, access, comeBackTo?.(page) ?? page.path(path)))) return reply
+      if (!(await admit(page, access, standsOn))) return reply
       const fields = fieldsFrom(request.body)
       const problem = page.hasRightToken(fields(TOKEN_FIELD))
         ? await submit(page, fields)

@@ -15,7 +15,7 @@ export function Document({
   isWhole: boolean
 }) {
   const { settings, language } = page
-  const { brand, styleSheets, script } = settings
+  const { brand, assets } = settings
   if (!isWhole)
     return (
       <div class="holdfast" lang={language}>
@@ -35,11 +35,11 @@ export function Document({
           <meta http-equiv="refresh" content={`0; url=${shown.refreshTo}`} />
         )}
         <title>{`${title} · ${brand.name}`}</title>
-        <link rel="icon" href={brand.logo ?? 'data:,'} />
-        {styleSheets.map((href) => (
+        <link rel="icon" href={assets.logo?.href ?? 'data:,'} />
+        {assets.styleSheets.map(({ href }) => (
           <link rel="stylesheet" href={href} />
         ))}
-        <script src={script} defer />
+        <script src={assets.script.href} defer />
       </head>
       <body class="holdfast">
         <a class="skip" href="#main">
@@ -47,7 +47,7 @@ export function Document({
         </a>
         <header>
           <a class="brand" href={page.path(page.me ? '/account' : '/sign-in')}>
-            {brand.logo === null ? null : <img src={brand.logo} alt="" height="32" />}
+            {assets.logo === null ? null : <img src={assets.logo.href} alt="" height="32" />}
             <span>{brand.name}</span>
           </a>
           {page.me ? <Navigation page={page} /> : null}
@@ -81,7 +81,7 @@ function Navigation({ page }: { page: Page }) {
         ]
       : [])
   ] as const
-  const [here] = page.request.url.split('?', 1)
+  const [here] = page.here.split('?', 1)
   return (
     <nav aria-label={t.nav.label}>
       <ul>
@@ -135,11 +135,9 @@ function Footer({ page }: { page: Page }) {
   )
 }
 
-/**
- * The address of this page in another language. That of a form that was sent leads to its page.
- */
-function inLanguage({ request, settings }: Page, language: string): string {
-  const url = new URL(request.url, settings.origin)
+/** The address of this page in another language. */
+function inLanguage({ here, settings }: Page, language: string): string {
+  const url = new URL(here, settings.origin)
   url.searchParams.set('lang', language)
   return url.pathname + url.search
 }

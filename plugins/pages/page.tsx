@@ -8,6 +8,7 @@ import type { ReturnAddresses } from '../http/return-address.js'
 import type { PageDetails } from './options.js'
 import { ApiClient, type ApiAnswer } from './api-client.js'
 import type { FormTokens } from './form-token.js'
+import type { Assets } from './assets.js'
 import { Document } from './layout.js'
 import { RefusedPage } from './refused-page.js'
 import { dictionaries, languageFrom, type Language, type Texts } from './texts/texts.js'
@@ -21,10 +22,8 @@ export interface PageSettings {
   /** The origins from which forms are taken. */
   ownOrigins: readonly string[]
   isHttps: boolean
-  brand: { name: string; logo: string | null; termsUrl: string | null; privacyUrl: string | null }
-  /** The addresses of style sheets and script. */
-  styleSheets: readonly string[]
-  script: string
+  brand: { name: string; termsUrl: string | null; privacyUrl: string | null }
+  assets: Assets
   signUpIsOpen: boolean
   /** Whether there are pages for administrators. */
   hasAdmin: boolean
@@ -93,6 +92,8 @@ export class Page {
   readonly api: ApiClient
   readonly language: Language
   readonly t: Texts
+  /** The path of the page, with its query. Of a form it is that of the page on which it stands. */
+  here: string
   /** Who is signed in. Null before `findSession`, and where nobody is. */
   me: SignedIn | null = null
   readonly #cookies: Record<string, string | undefined>
@@ -102,6 +103,7 @@ export class Page {
     this.request = request
     this.reply = reply
     this.settings = settings
+    this.here = request.url
     this.api = new ApiClient(request, reply, settings)
     this.#cookies = fastifyCookie.parse(request.headers.cookie ?? '')
     this.#formCookie = this.#cookies[this.#cookieName(FORM_COOKIE)]
@@ -245,7 +247,7 @@ export class Page {
 
   /** Sends the page. */
   show(shown: Shown): void {
-    const { layout, styleSheets, script } = this.settings
+    const { layout, assets } = this.settings
     const title = shown.hasError ? this.t.errorTitle({ title: shown.title }) : shown.title
     const html = renderToString(
       <CurrentPage.Provider value={this}>
@@ -261,7 +263,12 @@ export class Page {
       .type('text/html; charset=utf-8')
       .send(
         layout
-          ? layout(html, { title, language: this.language, styleSheets, script })
+          ? layout(html, {
+              title,
+              language: this.language,
+              styleSheets: assets.styleSheets.map(({ href }) => href),
+              script: assets.script.href
+            })
           : `<!doctype html>\n${html}`
       )
   }

@@ -1,12 +1,8 @@
 import formbody from '@fastify/formbody'
 import fastifyHelmet from '@fastify/helmet'
-import type { FastifyError, FastifyInstance } from 'fastify'
-import type { AppError } from '../../src/errors.js'
-import type { Holdfast } from '../../src/holdfast.js'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { AppError } from '../../src/errors.js'
 import { limits } from '../../src/limits.js'
-import type { PagesOptions } from './options.js'
-import { LONGEST_PARAMETER, refuseAddress } from '../http/http-options.js'
-import { ReturnAddresses } from '../http/return-address.js'
 import { toAppError } from '../http/send-error.js'
 import { clientNetwork } from '../limits/budgets.js'
 import { sendNotFound } from '../limits/not-found.js'
@@ -18,7 +14,6 @@ import { addUser } from './admin/user.js'
 import { addUsers } from './admin/users.js'
 import { addAssets } from './assets.js'
 import { showError } from './error-page.js'
-import { FormTokens } from './form-token.js'
 import { PageRoutes } from './forms.js'
 import { Page, type PageSettings } from './page.js'
 import { nothingThere, RefusedPage } from './refused-page.js'
@@ -31,88 +26,48 @@ import { addSignUp } from './sign-up.js'
 /** The largest form, in bytes. */
 const BODY_LIMIT = 32 * 1024
 
+/** What browsers may do on a page (Content Security Policy, level 3). */
+const POLICY = {
+  'default-src': ["'none'"],
+  'style-src': ["'self'"],
+  'img-src': ["'self'", 'data:'],
+  'script-src': ["'self'"],
+  'connect-src': ["'self'"],
+  'form-action': ["'self'"],
+  'frame-ancestors': ["'none'"],
+  'base-uri': ["'none'"]
+}
+/** Under `no-referrer` browsers send `Origin: null` with forms. */
+const REFERRER_POLICY = 'same-origin'
+
 /**
  * Pages for people: sign-in, account, devices, and the administration. A page calls the API of this
  * server for its reader, and decides nothing of its own.
  */
 export default async function pages(
   app: FastifyInstance,
-  {
-    holdfast,
-    isAlone,
-    layout,
-    admin = true
-  }: PagesOptions & { holdfast: Holdfast; isAlone: boolean }
+  { settings, isAlone }: { settings: PageSettings; isAlone: boolean }
 ): Promise<void> {
-  const { config, prefix, auth } = holdfast
-  const isHttps = config.baseUrl.startsWith('https:')
   app.removeAllContentTypeParsers()
   await app.register(formbody, { bodyLimit: BODY_LIMIT })
   await app.register(fastifyHelmet, {
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: {
-        defaultSrc: ["'none'"],
-        styleSrc: ["'self'"],
-        imgSrc: ["'self'", 'data:'],
-        scriptSrc: ["'self'"],
-        connectSrc: ["'self'"],
-        formAction: ["'self'"],
-        frameAncestors: ["'none'"],
-        baseUri: ["'none'"]
-      }
-    },
-    strictTransportSecurity: isHttps ? { maxAge: YEAR_SECONDS, includeSubDomains: false } : false,
-    // Under `no-referrer` browsers send `Origin: null` with forms.
-    referrerPolicy: { policy: 'same-origin' },
+    contentSecurityPolicy: { useDefaults: false, directives: POLICY },
+    strictTransportSecurity: settings.isHttps
+      ? { maxAge: YEAR_SECONDS, includeSubDomains: false }
+      : false,
+    referrerPolicy: { policy: REFERRER_POLICY },
     xFrameOptions: { action: 'deny' }
   })
   app.addHook('onSend', async (_request, reply) => {
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
   })
-  const { styleSheets, script, logo } = addAssets(app, config)
-  const settings: PageSettings = {
-    prefix,
-    origin: config.baseUrl,
-    ownOrigins: auth.ownOrigins,
-    isHttps,
-    brand: {
-      name: config.brandName ?? config.appName,
-      logo,
-      termsUrl: config.termsUrl ?? null,
-      privacyUrl: config.privacyUrl ?? null
-    },
-    styleSheets,
-    script,
-    signUpIsOpen: config.signUp === 'open',
-    hasAdmin: admin,
-    formTokens: new FormTokens(holdfast.pageKeys),
-    returnAddresses: new ReturnAddresses({
-      config,
-      trustedOrigins: auth.trustedOrigins,
-      keys: holdfast.pageKeys
-    }),
-    seal: holdfast.pageSeal,
-    layout: layout ?? null,
-    signInUrl: config.signInUrl ?? null
-  }
-  app.setErrorHandler<FastifyError | AppError>((error, request, reply) => {
-    const page = new Page(request, reply, settings)
-    if (error instanceof RefusedPage) return showError(page, error.refusal)
-    const { statusCode, code } = toAppError(error, request)
-    const retryAfter = Number(reply.getHeader('retry-after') ?? NaN)
-    return showError(page, {
-      status: statusCode,
-      code,
-      retryAfterSeconds: Number.isFinite(retryAfter) ? retryAfter : null,
-      requestId: request.id
-    })
-  })
+  addAssets(app, settings.assets)
+  app.setErrorHandler<FastifyError | AppError>((error, request, reply) =>
+    showThrown(new Page(request, reply, settings), error)
+  )
   const routes = new PageRoutes(app, settings)
-  if (prefix === '' && isAlone) {
+  if (settings.prefix === '' && isAlone)
     routes.page('/', 'anyone', (page) => page.go(page.me ? '/account' : '/sign-in'))
-    addNotFound(app, settings)
-  }
   routes.page('/error', 'visitor', (page) =>
     showError(page, { status: 400, code: page.query('error') ?? null })
   )
@@ -122,29 +77,50 @@ export default async function pages(
   addAccount(routes)
   addSecurity(routes)
   addSessions(routes)
-  if (!admin) return
+  if (!settings.hasAdmin) return
   addUsers(routes)
   addUser(routes)
   addEvents(routes)
   addFirstAdministrator(routes)
 }
 
-/**
- * Shows a page where there is nothing, to a browser that opens an address. Programs get the answer
- * of the API.
- */
-function addNotFound(app: FastifyInstance, settings: PageSettings): void {
-  app.get('/*', { schema: { hide: true } }, async (request, reply) => {
-    // Without this route, the router refuses a part that is too long for a route's parameter.
-    const [path = ''] = request.url.split('?', 1)
-    if (path.split('/').some((part) => part.length > LONGEST_PARAMETER)) {
-      refuseAddress(request, reply, { status: 414, prefix: settings.prefix })
-      return reply
-    }
-    if (!/\btext\/html\b/i.test(request.headers.accept ?? ''))
-      return sendNotFound(request, reply.header('referrer-policy', 'no-referrer'))
-    await request.server.budgets?.take(reply, limits.notFoundByAddress, clientNetwork(request))
-    showError(new Page(request, reply, settings), nothingThere().refusal)
-    return reply
+function showThrown(page: Page, error: FastifyError | AppError): void {
+  if (error instanceof RefusedPage) return showError(page, error.refusal)
+  const { request, reply } = page
+  const { statusCode, code } = toAppError(error, request)
+  const retryAfter = Number(reply.getHeader('retry-after') ?? NaN)
+  return showError(page, {
+    status: statusCode,
+    code,
+    retryAfterSeconds: Number.isFinite(retryAfter) ? retryAfter : null,
+    requestId: request.id
   })
+}
+
+/**
+ * Answers where there is nothing: with a page to a browser that opens an address, and as the API
+ * does to programs.
+ */
+export function notFoundPage(settings: PageSettings) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const opensPage =
+      request.method === 'GET' && /\btext\/html\b/i.test(request.headers.accept ?? '')
+    if (!opensPage) return sendNotFound(request, reply)
+    reply.headers({
+      'cache-control': 'no-store',
+      'content-security-policy': Object.entries(POLICY)
+        .map(([name, sources]) => `${name} ${sources.join(' ')}`)
+        .join(';'),
+      'referrer-policy': REFERRER_POLICY
+    })
+    const page = new Page(request, reply, settings)
+    try {
+      await request.server.budgets?.take(reply, limits.notFoundByAddress, clientNetwork(request))
+      showError(page, nothingThere().refusal)
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      showThrown(page, error)
+    }
+    return reply
+  }
 }

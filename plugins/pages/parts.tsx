@@ -220,15 +220,24 @@ export function relativeTime(at: string, now: number, language: string): string 
 }
 
 /** Links to the next page of a list. */
-export function NextPage({ next, label }: { next: string | null; label?: string }) {
-  const page = usePage()
+export function NextPage({
+  next,
+  label,
+  parameter = 'after'
+}: {
+  next: string | null
+  label?: string
+  /** The parameter that says where the page begins, where a page has several lists. */
+  parameter?: string
+}) {
+  const { here, settings, t } = usePage()
   if (next === null) return null
-  const url = new URL(page.request.url, page.settings.origin)
+  const url = new URL(here, settings.origin)
   url.searchParams.delete('done')
-  url.searchParams.set('after', next)
+  url.searchParams.set(parameter, next)
   return (
     <p>
-      <a href={url.pathname + url.search}>{label ?? page.t.nextPage}</a>
+      <a href={url.pathname + url.search}>{label ?? t.nextPage}</a>
     </p>
   )
 }

@@ -1,5 +1,10 @@
-import { deviceInWords } from '../../src/session/device-words.js'
-import { EventOrigin, endInWords, SessionEventList, type SessionEventShown } from './events.js'
+import {
+  deviceInTexts,
+  EventOrigin,
+  endInWords,
+  SessionEventList,
+  type SessionEventShown
+} from './events.js'
 import type { PageRoutes } from './forms.js'
 import { usePage, type Page } from './page.js'
 import {
@@ -226,7 +231,7 @@ function isImpersonation({ act, impersonatedBy }: SessionShown): boolean {
 
 /** What a person calls the device, or what its user agent says. */
 export function sessionName({ name, userAgent }: SessionShown, t: Texts): string {
-  return name ?? deviceInWords(userAgent) ?? t.sessions.unknownDevice
+  return name ?? deviceInTexts(userAgent, t) ?? t.sessions.unknownDevice
 }
 
 async function showSession(page: Page, state: FormState): Promise<void> {

@@ -6,7 +6,8 @@ import { sendNotFound } from '../limits/not-found.js'
 import type { FastPath } from '../fast-path/fast-path.js'
 import gateway from '../gateway.js'
 import type { PagesOptions } from '../pages/options.js'
-import pages from '../pages/pages.js'
+import pages, { notFoundPage } from '../pages/pages.js'
+import { pageSettings } from '../pages/settings.js'
 import { addGuards } from '../guard.js'
 import metrics from '../metrics/metrics.js'
 import openapi from '../openapi.js'
@@ -58,6 +59,7 @@ export async function addAllRoutes(
   { holdfast, fastPath, pages: pagesOptions, isAlone, mostHeaders }: AllRoutesOptions
 ): Promise<void> {
   const { config, prefix } = holdfast
+  const people = pagesOptions && pageSettings(holdfast, pagesOptions)
   app.decorate('holdfast', holdfast)
   app.addHook('onSend', (request, reply, _payload, done) => {
     // Fastify sets this header with a body that is too long. HTTP/2 does not have it (RFC 9113
@@ -83,7 +85,7 @@ export async function addAllRoutes(
       await scope.register(gateway, { holdfast })
       await scope.register(async (nowhere) => {
         await nowhere.register(security, { config: { ...config, trustedOrigins: [] } })
-        nowhere.setNotFoundHandler(sendNotFound)
+        nowhere.setNotFoundHandler(people && isAlone ? notFoundPage(people) : sendNotFound)
       })
       // Routes for browsers. Gateways' routes are outside of this scope, without CORS.
       await scope.register(async (web) => {
@@ -97,11 +99,11 @@ export async function addAllRoutes(
         await web.register(token, { holdfast })
         if (isAlone) refuseOthers()
       })
-      if (pagesOptions) {
-        await scope.register(async (people) => {
-          await people.register(bodyHeaders)
-          const refuseOthers = noteMethods(people)
-          await people.register(pages, { ...pagesOptions, holdfast, isAlone })
+      if (people) {
+        await scope.register(async (scopeOfPages) => {
+          await scopeOfPages.register(bodyHeaders)
+          const refuseOthers = noteMethods(scopeOfPages)
+          await scopeOfPages.register(pages, { settings: people, isAlone })
           if (isAlone) refuseOthers()
         })
       }

@@ -49,7 +49,7 @@ async function keepImages(page: Page, name: string): Promise<void> {
 for (const javaScriptEnabled of [true, false]) {
   const way = javaScriptEnabled ? 'with script' : 'without script'
   t.test(`a person's way through every page, ${way}`, { skip: noChromium }, async (t) => {
-    const { url, app } = await build(t)
+    const { url, app } = await build(t, { trustedOrigins: ['https://app.example.com'] })
     const context = await (await openChromium(t)).newContext({ javaScriptEnabled, locale: 'en' })
     const page = await context.newPage()
     const complaints: string[] = []
@@ -127,7 +127,15 @@ for (const javaScriptEnabled of [true, false]) {
     await submit('Save')
     t.match(await page.title(), /^My desk/)
     if (javaScriptEnabled) await look(t, page, 'device')
-    await submit('Sign out')
+    await page.goto(`${url}/sign-in/confirm`)
+    await at('/sign-in/confirm', /^Confirm/, 'confirm')
+    await page.goto(`${url}/sign-in?return_to=https%3A%2F%2Fapp.example.com%2F`)
+    await at('/sign-in', /^You are signed in/, 'onward')
+    await page.goto(`${url}/nowhere`)
+    await at('/nowhere', /^Error: There is no such page/, 'nowhere')
+    await page.goto(`${url}/sign-out`)
+    await at('/sign-out', /^Sign out/, 'sign-out')
+    await page.getByRole('main').getByRole('button', { name: 'Sign out' }).click()
     await at('/sign-out', /^You are signed out/, 'signed-out')
 
     await page.goto(`${url}/account/delete`)
@@ -178,6 +186,15 @@ for (const javaScriptEnabled of [true, false]) {
     await desk.getByRole('button', { name: 'Block', exact: true }).click()
     await desk.getByText('This account is blocked.').waitFor()
     if (javaScriptEnabled) await look(t, desk, 'admin-user-blocked')
+    await desk.getByRole('link', { name: /Chrom/ }).first().click()
+    await desk.getByText('What happened to it').waitFor()
+    if (javaScriptEnabled) await look(t, desk, 'admin-session')
+    await desk.goto(`${url}/admin/first?token=used`)
+    t.equal(new URL(desk.url()).search, '', 'the token has left the address')
+    if (javaScriptEnabled) await look(t, desk, 'first-administrator')
+    await desk.getByRole('button', { name: 'Make me the administrator' }).click()
+    t.match(await desk.title(), /^Error: This link does not work any more/)
+    if (javaScriptEnabled) await look(t, desk, 'first-administrator-expired')
     await desk.getByRole('link', { name: 'Events' }).click()
     await desk.locator('.events').getByText('The account was blocked').first().waitFor()
     if (javaScriptEnabled) await look(t, desk, 'admin-events')

@@ -1,5 +1,3 @@
-import { toHandle } from '../../../src/session/session-token.js'
-import type { ApiAnswer } from '../api-client.js'
 import { Avatar } from '../avatar.js'
 import {
   AccountEventList,
@@ -7,7 +5,7 @@ import {
   type AccountEventShown,
   type SessionEventShown
 } from '../events.js'
-import type { Fields, PageRoutes } from '../forms.js'
+import type { PageRoutes } from '../forms.js'
 import { usePage, type Page } from '../page.js'
 import {
   ButtonForm,
@@ -20,62 +18,14 @@ import {
   Time,
   type FormState
 } from '../parts.js'
-import { problemFrom, type Problem } from '../problem.js'
+import { problemFrom } from '../problem.js'
 import { nothingThere, RefusedPage } from '../refused-page.js'
 import { SessionCard, sessionName, type SessionShown } from '../sessions.js'
 import { requireAdministrator } from './administrator.js'
+import { changes } from './user-changes.js'
 import { rolesOf, type UserShown } from './users.js'
 
 const PATH = '/admin/users/:id'
-
-interface Change {
-  /** The last part of the form's path. */
-  name: string
-  /** The changes of the API that the form asks for. A problem keeps them from being made. */
-  change: (page: Page, fields: Fields, userId: string) => Promise<ApiAnswer<object> | Problem>
-  /** The field that each code of the API is about. */
-  fields?: Record<string, string>
-}
-
-/** What an administrator may do to a user: one form for each, and one call of the API. */
-const changes: Change[] = [
-  {
-    name: 'roles',
-    async change(page, fields, userId) {
-      const roles = fields('roles')
-        .split(',')
-        .map((role) => role.trim())
-        .filter((role) => role !== '')
-      const answer = await page.api.post('/api/auth/admin/set-role', {
-        userId,
-        role: roles.length === 0 ? ['user'] : roles
-      })
-      if (answer.status !== 400) return answer
-      return {
-        status: 400,
-        message: page.t.wrongFields,
-        fields: { roles: page.t.admin.roleWrong }
-      }
-    }
-  },
-  { name: 'ban', change: ban },
-  {
-    name: 'unban',
-    change: (page, _fields, userId) => page.api.post('/api/auth/admin/unban-user', { userId })
-  },
-  {
-    name: 'end-session',
-    change: (page, fields) =>
-      page.api.post('/api/auth/admin/revoke-user-session', {
-        sessionToken: toHandle(fields('session'))
-      })
-  },
-  {
-    name: 'end-sessions',
-    change: (page, _fields, userId) =>
-      page.api.post('/api/auth/admin/revoke-user-sessions', { userId })
-  }
-]
 
 /** The id of the user in the address, as one part of a path. */
 function encodedId({ request }: Page): string {
@@ -140,28 +90,6 @@ export function addUser(routes: PageRoutes): void {
   })
 }
 
-async function ban(
-  page: Page,
-  fields: Fields,
-  userId: string
-): Promise<ApiAnswer<object> | Problem> {
-  const until = fields('until')
-  const ends = until === '' ? null : Date.parse(`${until}Z`)
-  const seconds = ends === null ? null : Math.ceil((ends - Date.now()) / 1_000)
-  if (seconds !== null && !(seconds > 0))
-    return {
-      status: 400,
-      message: page.t.wrongFields,
-      fields: { until: page.t.admin.banUntilWrong }
-    }
-  const reason = fields('reason').trim()
-  return page.api.post('/api/auth/admin/ban-user', {
-    userId,
-    ...(reason === '' ? {} : { banReason: reason }),
-    ...(seconds === null ? {} : { banExpiresIn: seconds })
-  })
-}
-
 /** The user in the address. Null where they are gone. */
 async function findUser(page: Page): Promise<UserShown | null> {
   const { id } = page.request.params as { id: string }
@@ -181,6 +109,7 @@ async function showUser(page: Page, sent: FormState): Promise<void> {
   const { t } = page
   const { id: userId } = page.request.params as { id: string }
   const after = page.query('after')
+  const eventsAfter = page.query('events_after')
   const [user, history, events] = await Promise.all([
     findUser(page),
     page.api.get<History>('/api/auth/admin/list-user-session-history', {
@@ -188,10 +117,10 @@ async function showUser(page: Page, sent: FormState): Promise<void> {
       limit: '20',
       ...(after === undefined ? {} : { after })
     }),
-    page.api.get<{ events: AccountEventShown[] }>('/api/auth/admin/list-user-events', {
-      userId,
-      limit: '20'
-    })
+    page.api.get<{ events: AccountEventShown[]; next: string | null }>(
+      '/api/auth/admin/list-user-events',
+      { userId, limit: '20', ...(eventsAfter === undefined ? {} : { after: eventsAfter }) }
+    )
   ])
   for (const answer of [history, events]) if (answer.status !== 200) throw new RefusedPage(answer)
   const { sessions, next } = history.body
@@ -244,6 +173,7 @@ async function showUser(page: Page, sent: FormState): Promise<void> {
         <section aria-labelledby="events">
           <h2 id="events">{t.admin.events}</h2>
           <AccountEventList events={events.body.events} />
+          <NextPage next={events.body.next} parameter="events_after" />
         </section>
         {user ? (
           <>
@@ -327,7 +257,9 @@ function Facts({ user }: { user: UserShown }) {
       <p class="person">
         <Avatar user={user} />
         <span>
-          <strong>{user.name}</strong>
+          <strong>
+            <bdi>{user.name}</bdi>
+          </strong>
           <br />
           {user.email} ({user.emailVerified ? t.admin.verified : t.admin.notVerified})
         </span>

@@ -72,7 +72,9 @@ async function showUsers(page: Page): Promise<void> {
                   <span class="badge">{role}</span>
                 ))}
               </p>
-              <p class="hint">{user.name}</p>
+              <p class="hint">
+                <bdi>{user.name}</bdi>
+              </p>
             </li>
           ))}
         </ul>

@@ -162,6 +162,12 @@ export const de: Texts = {
       others: 'Alle anderen Geräte sind abgemeldet.'
     }
   },
+  devices: {
+    on: ({ program, system }: { program: string; system: string }): string =>
+      `${program} auf ${system}`,
+    apple: 'einem Apple-Gerät',
+    unknownProgram: 'Unbekanntes Programm'
+  },
   ends: {
     expired: 'Beendet, weil die Zeit abgelaufen war',
     signed_out: 'Abgemeldet',

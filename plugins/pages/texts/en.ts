@@ -157,6 +157,12 @@ export const en = {
       others: 'All other devices are signed out.'
     }
   },
+  devices: {
+    on: ({ program, system }: { program: string; system: string }): string =>
+      `${program} on ${system}`,
+    apple: 'an Apple device',
+    unknownProgram: 'Unknown program'
+  },
   ends: {
     expired: 'Ended because its time was over',
     signed_out: 'Signed out',
