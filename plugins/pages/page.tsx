@@ -91,6 +91,8 @@ export class Page {
   readonly settings: PageSettings
   readonly api: ApiClient
   readonly language: Language
+  /** When the request arrived, in milliseconds since the epoch. */
+  readonly now = Date.now()
   readonly t: Texts
   /** The path of the page, with its query. Of a form it is that of the page on which it stands. */
   here: string

@@ -192,10 +192,10 @@ const steps = [
 
 /** A time, relative to now. The exact one is shown on hover, in UTC. */
 export function Time({ at }: { at: string }) {
-  const { language } = usePage()
+  const { language, now } = usePage()
   return (
     <time dateTime={at} title={exactTime(at, language)}>
-      {relativeTime(at, Date.now(), language)}
+      {relativeTime(at, now, language)}
     </time>
   )
 }

@@ -13,9 +13,11 @@ export function addSecondFactor(routes: PageRoutes): void {
     async submit(page, fields) {
       const answer = await postCode(page, fields, fields('trust') === 'on')
       if (answer.status === 200) return page.leave(page.returnTo)
-      // The password was shown too long ago, or in another browser.
+      // The password was shown too long ago, or in another browser; or too many codes were wrong.
       if (answer.code === 'invalid_two_factor_cookie')
         return page.go('/sign-in', { expired: 'second_factor', ...page.returnQuery })
+      if (answer.code === 'too_many_attempts_request_new_code')
+        return page.go('/sign-in', { expired: 'codes', ...page.returnQuery })
       return problemFrom(answer, page.t, wrongCode)
     }
   })

@@ -76,14 +76,15 @@ async function showSignIn(page: Page, state: FormState): Promise<void> {
   const answer = state.problem ? null : await page.findSession()
   if (page.me) return page.goOn(page.returnTo)
   const ended = told.find((cause) => cause === answer?.code)
+  const expired = page.query('expired')
   page.show({
     title: t.signIn.title,
     status: state.problem?.status ?? 200,
     hasError: state.problem !== null,
     children: (
       <>
-        {page.query('expired') === 'second_factor' ? (
-          <Notice>{t.signIn.secondFactorExpired}</Notice>
+        {expired === 'second_factor' || expired === 'codes' ? (
+          <Notice>{t.signIn.expired[expired]}</Notice>
         ) : null}
         {ended === undefined ? null : <Notice>{t.signIn.ended[ended]}</Notice>}
         <ErrorSummary state={state} />
@@ -92,7 +93,7 @@ async function showSignIn(page: Page, state: FormState): Promise<void> {
             name="email"
             label={t.fields.email}
             type="email"
-            autocomplete="username"
+            autocomplete="username webauthn"
             inputmode="email"
             state={state}
             isFirst

@@ -30,7 +30,9 @@ t.test('SIGN_IN_URL takes the place of the sign-in page', async (t) => {
   const { url } = await build(t, { signInUrl: 'https://app.example.com/welcome?theme=dark' })
   const browser = new PageBrowser(url)
   for (const path of ['/account', '/account/sessions?x=1&y=2', '/admin/users']) {
-    const away = new URL((await browser.open(path)).location ?? '')
+    const signIn = (await browser.open(path)).location ?? ''
+    t.match(signIn, /^\/sign-in\?return_to=/)
+    const away = new URL((await browser.open(signIn)).location ?? '')
     t.equal(away.origin + away.pathname, 'https://app.example.com/welcome')
     t.equal(away.searchParams.get('theme'), 'dark', 'its own query stays')
     t.equal(away.searchParams.get('return_to'), url + path)

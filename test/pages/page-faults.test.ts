@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import { once } from 'node:events'
 import t from 'tap'
-import { hiddenFields, PageBrowser } from '../support/page-browser.js'
+import { hiddenFields, PageBrowser, type ShownPage } from '../support/page-browser.js'
 import { until } from '../support/poll.js'
 import { build, password } from '../support/server.js'
 import { totpOf } from '../support/totp.js'
@@ -12,6 +12,18 @@ async function signedUp(url: string, address = email): Promise<PageBrowser> {
   const browser = new PageBrowser(url)
   await browser.submit('/sign-up', { name: 'Ada Lovelace', email: address, password })
   return browser
+}
+
+async function turnOnFactor(browser: PageBrowser): Promise<ShownPage> {
+  await browser.submit(
+    '/account/security',
+    { password },
+    { action: '/account/security/second-factor/on' }
+  )
+  const enrolment = await browser.open('/account/security/second-factor')
+  const secret = /<code class="secret">([^<]*)</.exec(enrolment.html)?.[1] ?? ''
+  const code = totpOf(secret.replaceAll(' ', ''))
+  return browser.submit('/account/security/second-factor', { code })
 }
 
 t.test('a browser that goes at once does not choose the address it comes from', async (t) => {
@@ -64,15 +76,7 @@ t.test('a page in flight ends while the server ends', async (t) => {
 t.test('who has lost the phone confirms by a backup code', async (t) => {
   const { url, app } = await build(t)
   const browser = await signedUp(url)
-  await browser.submit(
-    '/account/security',
-    { password },
-    { action: '/account/security/second-factor/on' }
-  )
-  const enrolment = await browser.open('/account/security/second-factor')
-  const secret = /<code class="secret">([^<]*)</.exec(enrolment.html)?.[1] ?? ''
-  const code = totpOf(secret.replaceAll(' ', ''))
-  t.match(await browser.submit('/account/security/second-factor', { code }), {
+  t.match(await turnOnFactor(browser), {
     status: 303,
     location: '/account/security/backup-codes?done=on'
   })
@@ -155,4 +159,21 @@ t.test('a person with many sessions can see each of them', async (t) => {
   }
   t.equal(seen.size, 250)
   t.equal(ended.size, 120)
+})
+
+t.test('too many wrong codes lead back to the sign-in, with a word', async (t) => {
+  const { url } = await build(t)
+  const browser = await signedUp(url)
+  await turnOnFactor(browser)
+  await browser.submit('/sign-out', {})
+  t.match(await browser.submit('/sign-in', { email, password }), {
+    status: 303,
+    location: '/second-factor'
+  })
+  const page = await until('the attempts are used up', async () => {
+    const shown = await browser.submit('/second-factor', { code: '000000' })
+    return shown.status === 303 ? shown : null
+  })
+  t.equal(page.location, '/sign-in?expired=codes')
+  t.match((await browser.open(page.location ?? '')).html, /Too many codes were wrong/)
 })

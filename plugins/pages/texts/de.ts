@@ -44,8 +44,12 @@ export const de: Texts = {
     title: 'Anmelden',
     submit: 'Anmelden',
     noAccount: 'Noch kein Konto?',
-    secondFactorExpired:
-      'Das hat zu lange gedauert. Melden Sie sich noch einmal an, und geben Sie dann den Code ein.',
+    expired: {
+      second_factor:
+        'Das hat zu lange gedauert. Melden Sie sich noch einmal an, und geben Sie dann den Code ein.',
+      codes:
+        'Zu viele Codes waren falsch. Melden Sie sich noch einmal an, und geben Sie dann den Code ein.'
+    },
     ended: {
       session_revoked:
         'Sie wurden abgemeldet. Melden Sie sich an, um unter „Geräte“ zu sehen, warum.',

@@ -42,7 +42,10 @@ export const en = {
     title: 'Sign in',
     submit: 'Sign in',
     noAccount: 'No account yet?',
-    secondFactorExpired: 'That took too long. Sign in again, then enter the code.',
+    expired: {
+      second_factor: 'That took too long. Sign in again, then enter the code.',
+      codes: 'Too many codes were wrong. Sign in again, then enter the code.'
+    },
     ended: {
       session_revoked: 'You were signed out. Sign in again to see why, below “Devices”.',
       session_expired: 'Your sign-in has expired.',
