@@ -9,7 +9,7 @@ export interface PluginOptions extends Omit<HoldfastOptions, 'pages'> {
   /** The path of the routes, such as `/identity`. Session cookies keep the path `/`. */
   prefix?: string
   /** The pages for people, below the prefix. Off by default. */
-  pages?: boolean | PagesOptions
+  pages?: boolean | PagesOptions | undefined
   /** Called when the store cannot be used with this configuration. By default this is logged. */
   onUnfit?: (error: Error) => void
 }

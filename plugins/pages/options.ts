@@ -6,9 +6,9 @@ export interface PagesOptions {
    * @param html what the page shows, in an element of the class `holdfast`
    * @returns the whole document
    */
-  layout?: (html: string, details: PageDetails) => string
+  layout?: ((html: string, details: PageDetails) => string) | undefined
   /** Whether there are pages for administrators, below `/admin`. Off by default. */
-  admin?: boolean
+  admin?: boolean | undefined
 }
 
 /** What a layout is told about a page. */
