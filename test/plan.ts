@@ -112,7 +112,7 @@ const plans: Record<string, Plan> = {
   'http/unlimited': either,
   'pages/admin': either,
   'pages/api-only': either,
-  'pages/brand': long,
+  'pages/brand': either,
   'pages/host-application': either,
   'pages/return-address': either,
   'redis/breaker': either,
