@@ -1,5 +1,5 @@
-import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Config } from '../../src/config.js'
+import { isSignedText, signText } from '../../src/secrets/signed-text.js'
 
 /** Where a person may be sent back to after a sign-in. */
 export interface ReturnPolicy {
@@ -31,9 +31,8 @@ export class ReturnAddresses {
   parametersFor(url: URL): { return_to: string; return_mac?: string } | null {
     if (!isPlain(url)) return null
     if (this.#isTrusted(url)) return { return_to: url.href }
-    const [key] = this.#policy.keys
-    if (key === undefined || !this.#isBelowCookieDomain(url)) return null
-    return { return_to: url.href, return_mac: sign(key, url.href) }
+    if (!this.#isBelowCookieDomain(url)) return null
+    return { return_to: url.href, return_mac: signText(this.#policy.keys, toText(url)) }
   }
 
   /**
@@ -42,12 +41,13 @@ export class ReturnAddresses {
    *
    * @returns the address as the URL parser writes it, or null
    */
-  parse(sent: string | undefined, mac: string | undefined): string | null {
+  parse(sent: string | undefined, mac = ''): string | null {
     const { baseUrl } = this.#policy.config
     if (!sent || sent.length > LONGEST || !URL.canParse(sent, baseUrl)) return null
     const url = new URL(sent, baseUrl)
     if (!isPlain(url)) return null
-    return this.#isTrusted(url) || (this.#isBelowCookieDomain(url) && this.#isSigned(url, mac))
+    return this.#isTrusted(url) ||
+      (this.#isBelowCookieDomain(url) && isSignedText(this.#policy.keys, toText(url), mac))
       ? url.href
       : null
   }
@@ -64,14 +64,6 @@ export class ReturnAddresses {
       (hostname === cookieDomain || hostname.endsWith(`.${cookieDomain}`))
     )
   }
-
-  #isSigned({ href }: URL, mac = ''): boolean {
-    const sent = Buffer.from(mac)
-    return this.#policy.keys.some((key) => {
-      const right = Buffer.from(sign(key, href))
-      return right.length === sent.length && timingSafeEqual(right, sent)
-    })
-  }
 }
 
 /** Every other scheme has the origin "null", which would equal that of another one. */
@@ -79,6 +71,6 @@ function isPlain({ protocol, username, password }: URL): boolean {
   return /^https?:$/.test(protocol) && username === '' && password === ''
 }
 
-function sign(key: Buffer, href: string): string {
-  return createHmac('sha256', key).update(`return to ${href}`).digest('base64url')
+function toText({ href }: URL): string {
+  return `return to ${href}`
 }

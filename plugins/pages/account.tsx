@@ -5,7 +5,7 @@ import {
   Field,
   Form,
   Notice,
-  UsernameOf,
+  CurrentPassword,
   type FormState
 } from './parts.js'
 import type { PageRoutes } from './forms.js'
@@ -51,8 +51,6 @@ export function addAccount(routes: PageRoutes): void {
     show: showDelete,
     async submit(page, fields) {
       const answer = await page.api.post('/api/auth/delete-user', { password: fields('password') })
-      if (answer.code === 'reauthentication_required')
-        return page.confirmFirst(page.path('/account/delete'))
       if (answer.status !== 200)
         return problemFrom(answer, page.t, { invalid_password: 'password' })
       page.me = null
@@ -79,8 +77,7 @@ function showAccount(page: Page, state: FormState): void {
   const { user } = me
   page.show({
     title: t.account.title,
-    status: state.problem?.status ?? 200,
-    hasError: state.problem !== null,
+    problem: state.problem,
     children: (
       <>
         {page.query('done') === 'profile' ? <Notice>{t.account.saved}</Notice> : null}
@@ -149,26 +146,17 @@ function showAccount(page: Page, state: FormState): void {
 }
 
 function showDelete(page: Page, state: FormState): void {
-  const { t, me } = page
+  const { t } = page
   page.show({
     title: t.remove.title,
-    status: state.problem?.status ?? 200,
-    hasError: state.problem !== null,
+    problem: state.problem,
     children: (
       <>
         <ErrorSummary state={state} />
         <p>{t.remove.what}</p>
         <p>{t.remove.final}</p>
         <Form action={page.path('/account/delete')}>
-          <UsernameOf email={me?.user.email} />
-          <Field
-            name="password"
-            label={t.fields.password}
-            type="password"
-            autocomplete="current-password"
-            state={state}
-            isFirst
-          />
+          <CurrentPassword state={state} isFirst />
           <button type="submit" class="danger">
             {t.remove.submit}
           </button>

@@ -1,6 +1,7 @@
 import inject from 'light-my-request'
 import type { FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import { hostFrom, isCookie } from '../http/credential.js'
+import { RefusedPage } from './refused-page.js'
 
 /** An answer of the API. */
 export interface ApiAnswer<Body> {
@@ -18,6 +19,18 @@ export interface ApiAnswer<Body> {
    * now.
    */
   effectiveBy: Date | null
+}
+
+/** The parameters of an address. */
+export type Query = Record<string, string | undefined>
+
+/** A path with its parameters. What is undefined is left out. */
+export function withQuery(path: string, query: Query): string {
+  const sent = Object.entries(query).filter(
+    (pair): pair is [string, string] => pair[1] !== undefined
+  )
+  const search = new URLSearchParams(sent).toString()
+  return search === '' ? path : `${path}?${search}`
 }
 
 /** The headers of the browser that the API may see: who asks, from where, and for tracing. */
@@ -77,9 +90,20 @@ export class ApiClient {
     })
   }
 
-  get<Body = object>(path: string, query: Record<string, string> = {}): Promise<ApiAnswer<Body>> {
-    const search = new URLSearchParams(query).toString()
-    return this.#call('GET', search === '' ? path : `${path}?${search}`)
+  /** @param query what is undefined is left out */
+  get<Body = object>(path: string, query: Query = {}): Promise<ApiAnswer<Body>> {
+    return this.#call('GET', withQuery(path, query))
+  }
+
+  /**
+   * Reads what a page cannot be shown without.
+   *
+   * @throws RefusedPage for any answer but 200
+   */
+  async read<Body>(path: string, query: Query = {}): Promise<Body> {
+    const answer = await this.get<Body>(path, query)
+    if (answer.status !== 200) throw new RefusedPage(answer)
+    return answer.body
   }
 
   post<Body = object>(path: string, body: object = {}): Promise<ApiAnswer<Body>> {

@@ -1,4 +1,5 @@
 import type { Page } from './page.js'
+import { tooManyAttempts } from './problem.js'
 import type { Refusal } from './refused-page.js'
 import type { Texts } from './texts/texts.js'
 
@@ -24,13 +25,7 @@ export function showError(page: Page, refusal: Refusal): void {
     children: (
       <>
         {more === '' ? null : <p>{more}</p>}
-        {status === 429 ? (
-          <p>
-            {t.errors.rate_limited({
-              minutes: Math.max(1, Math.ceil((retryAfterSeconds ?? 60) / 60))
-            })}
-          </p>
-        ) : null}
+        {status === 429 ? <p>{tooManyAttempts(retryAfterSeconds, t)}</p> : null}
         {status >= 500 && request.method === 'GET' ? (
           <p>
             <a class="button" href={request.url}>

@@ -20,6 +20,12 @@ export interface AccountEventShown {
   lastAt: string | null
 }
 
+/** A page of events of an account. */
+export interface AccountEventPage {
+  events: AccountEventShown[]
+  next: string | null
+}
+
 /** An event of a session, as the API shows it. */
 export interface SessionEventShown {
   id: string
@@ -27,6 +33,12 @@ export interface SessionEventShown {
   cause: string | null
   at: string
   ipAddress: string | null
+}
+
+/** A page of events of a session. */
+export interface SessionEventPage {
+  events: SessionEventShown[]
+  next: string | null
 }
 
 /** What happened to an account, in a sentence. */

@@ -1,4 +1,5 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
+import { isSignedText, signText } from '../../src/secrets/signed-text.js'
 
 /**
  * Tokens in forms, against forged sign-ins ("login CSRF") and forged changes. A token belongs to a
@@ -20,23 +21,15 @@ export class FormTokens {
 
   /** @param sessionId the session in which the form is shown; null for forms before a sign-in */
   tokenFor(cookie: string, sessionId: string | null): string {
-    const [key] = this.#keys
-    if (key === undefined) throw new Error('there is no key for form tokens')
-    return sign(key, cookie, sessionId)
+    return signText(this.#keys, toText(cookie, sessionId))
   }
 
   isRight(token: string, cookie: string | undefined, sessionId: string | null): boolean {
     if (cookie === undefined || cookie === '') return false
-    const sent = Buffer.from(token)
-    return this.#keys.some((key) => {
-      const right = Buffer.from(sign(key, cookie, sessionId))
-      return right.length === sent.length && timingSafeEqual(right, sent)
-    })
+    return isSignedText(this.#keys, toText(cookie, sessionId), token)
   }
 }
 
-function sign(key: Buffer, cookie: string, sessionId: string | null): string {
-  return createHmac('sha256', key)
-    .update(JSON.stringify(['form', cookie, sessionId]))
-    .digest('base64url')
+function toText(cookie: string, sessionId: string | null): string {
+  return JSON.stringify(['form', cookie, sessionId])
 }

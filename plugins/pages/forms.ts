@@ -10,9 +10,10 @@ import { RefusedPage } from './refused-page.js'
  * - `visitor`: anyone. Its forms belong to no session.
  * - `anyone`: anyone, and the page shows who is signed in.
  * - `session`: only somebody who is signed in.
- * - `recent`: only somebody who has signed in within ten minutes.
+ * - `administrator`: only an administrator who has signed in within ten minutes. The API decides
+ *   about everything that is shown and done: this only says it on a page of its own.
  */
-export type Access = 'visitor' | 'anyone' | 'session' | 'recent'
+export type Access = 'visitor' | 'anyone' | 'session' | 'administrator'
 
 /** The fields of a form. A field that is missing, or was sent more than once, is empty. */
 export type Fields = (name: string) => string
@@ -74,12 +75,17 @@ export class PageRoutes {
         throw new RefusedPage({ status: 403, code: 'origin_refused' })
       if (!(await admit(page, access, standsOn))) return reply
       const fields = fieldsFrom(request.body)
-      const problem = page.hasRightToken(fields(TOKEN_FIELD))
+      const problem: Problem | void = page.hasRightToken(fields(TOKEN_FIELD))
         ? await submit(page, fields)
         : {
             status: 403,
             message: page.hasFormCookie ? page.t.errors.form_expired : page.t.errors.no_cookies
           }
+      // A grave change wants a recent sign-in: the person confirms, and comes back.
+      if (problem?.code === 'reauthentication_required') {
+        page.confirmFirst(standsOn)
+        return reply
+      }
       if (problem?.retryAfterSeconds) reply.header('retry-after', problem.retryAfterSeconds)
       if (problem) await show(page, { values: typedIn(request.body), problem })
       return reply
@@ -87,17 +93,21 @@ export class PageRoutes {
   }
 }
 
-/** Whether the page may be shown. Otherwise the person was sent elsewhere. */
+/**
+ * Whether the page may be shown. Otherwise the person was sent elsewhere.
+ *
+ * @throws RefusedPage 403 where it is for administrators, and the person is none
+ */
 async function admit(page: Page, access: Access, comeBackTo: string): Promise<boolean> {
   if (access === 'visitor') return true
   if (access === 'anyone') {
     await page.findSession()
     return true
   }
-  const me =
-    access === 'recent'
-      ? await page.requireRecent(comeBackTo)
-      : await page.requireSession(comeBackTo)
+  if (access === 'session') return (await page.requireSession(comeBackTo)) !== null
+  const me = await page.requireRecent(comeBackTo)
+  if (me && !me.user.roles.includes('admin'))
+    throw new RefusedPage({ status: 403, code: 'role_missing' })
   return me !== null
 }
 

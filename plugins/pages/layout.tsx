@@ -1,6 +1,6 @@
 import type { Page, Shown } from './page.js'
 import { languages } from './texts/texts.js'
-import { TokenField } from './parts.js'
+import { Form } from './parts.js'
 
 /** The whole document, or what stands inside the document of a host application. */
 export function Document({
@@ -93,12 +93,11 @@ function Navigation({ page }: { page: Page }) {
           </li>
         ))}
         <li>
-          <form method="post" action={page.path('/sign-out')}>
-            <TokenField />
+          <Form action={page.path('/sign-out')}>
             <button type="submit" class="plain">
               {t.nav.signOut}
             </button>
-          </form>
+          </Form>
         </li>
       </ul>
     </nav>

@@ -6,10 +6,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Holdfast } from '../../src/holdfast.js'
 import type { ReturnAddresses } from '../http/return-address.js'
 import type { PageDetails } from './options.js'
-import { ApiClient, type ApiAnswer } from './api-client.js'
+import { ApiClient, withQuery, type ApiAnswer, type Query } from './api-client.js'
 import type { FormTokens } from './form-token.js'
 import type { Assets } from './assets.js'
 import { Document } from './layout.js'
+import type { Problem } from './problem.js'
 import { RefusedPage } from './refused-page.js'
 import { dictionaries, languageFrom, type Language, type Texts } from './texts/texts.js'
 
@@ -39,7 +40,7 @@ export interface PageSettings {
 
 /** Who is signed in, as `GET /session` says. Times are RFC 3339. */
 export interface SignedIn {
-  session: { id: string; authTime: string; act?: { sub: string } }
+  session: { id: string; act?: { sub: string } }
   user: {
     id: string
     email: string
@@ -59,8 +60,11 @@ export interface RecentSignIn {
 export interface Shown {
   /** The title, which is also the heading. */
   title: string
+  /** That of the problem by default, and 200 without one. */
   status?: number
-  /** Whether something on the page is wrong. Then the title says so first. */
+  /** What is wrong with a form on the page. */
+  problem?: Problem | null
+  /** Whether something is wrong. Then the title says so first. As `problem` says by default. */
   hasError?: boolean
   /** An address that the browser goes to by itself. */
   refreshTo?: string
@@ -126,10 +130,8 @@ export class Page {
   }
 
   /** The path of a page of this server. */
-  path(path: string, query: Record<string, string | undefined> = {}): string {
-    const sent = Object.entries(query).filter((pair): pair is [string, string] => !!pair[1])
-    const search = new URLSearchParams(sent).toString()
-    return `${this.settings.prefix}${path}${search === '' ? '' : `?${search}`}`
+  path(path: string, query: Query = {}): string {
+    return withQuery(this.settings.prefix + path, query)
   }
 
   /** Where the person wants to go back to. Null where the address names nothing that is allowed. */
@@ -180,10 +182,8 @@ export class Page {
    *
    * @throws RefusedPage where that is not known
    */
-  async findRecentSignIn(): Promise<RecentSignIn> {
-    const answer = await this.api.get<RecentSignIn>('/api/auth/recent-sign-in')
-    if (answer.status !== 200) throw new RefusedPage(answer)
-    return answer.body
+  findRecentSignIn(): Promise<RecentSignIn> {
+    return this.api.read('/api/auth/recent-sign-in')
   }
 
   /** Sends the person to confirm who they are, and back. */
@@ -192,7 +192,7 @@ export class Page {
   }
 
   /** Goes to a page of this server. */
-  go(path: string, query: Record<string, string | undefined> = {}): void {
+  go(path: string, query: Query = {}): void {
     this.goTo(this.path(path, query))
   }
 
@@ -250,7 +250,8 @@ export class Page {
   /** Sends the page. */
   show(shown: Shown): void {
     const { layout, assets } = this.settings
-    const title = shown.hasError ? this.t.errorTitle({ title: shown.title }) : shown.title
+    const { problem = null, hasError = problem !== null } = shown
+    const title = hasError ? this.t.errorTitle({ title: shown.title }) : shown.title
     const html = renderToString(
       <CurrentPage.Provider value={this}>
         <Document page={this} shown={shown} title={title} isWhole={layout === null} />
@@ -260,7 +261,7 @@ export class Page {
     if (layout && shown.refreshTo !== undefined)
       this.reply.header('refresh', `0; url=${shown.refreshTo}`)
     this.reply
-      .code(shown.status ?? 200)
+      .code(shown.status ?? problem?.status ?? 200)
       .header('content-language', this.language)
       .type('text/html; charset=utf-8')
       .send(

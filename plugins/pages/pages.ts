@@ -3,6 +3,7 @@ import fastifyHelmet from '@fastify/helmet'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { AppError } from '../../src/errors.js'
 import { limits } from '../../src/limits.js'
+import { acceptsHtml } from '../http/accepts-html.js'
 import { toAppError } from '../http/send-error.js'
 import { clientNetwork } from '../limits/budgets.js'
 import { sendNotFound } from '../limits/not-found.js'
@@ -37,6 +38,9 @@ const POLICY = {
   'frame-ancestors': ["'none'"],
   'base-uri': ["'none'"]
 }
+const POLICY_TEXT = Object.entries(POLICY)
+  .map(([name, sources]) => `${name} ${sources.join(' ')}`)
+  .join(';')
 /** Under `no-referrer` browsers send `Origin: null` with forms. */
 const REFERRER_POLICY = 'same-origin'
 
@@ -103,14 +107,11 @@ function showThrown(page: Page, error: FastifyError | AppError): void {
  */
 export function notFoundPage(settings: PageSettings) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    const opensPage =
-      request.method === 'GET' && /\btext\/html\b/i.test(request.headers.accept ?? '')
-    if (!opensPage) return sendNotFound(request, reply)
+    if (request.method !== 'GET' || !acceptsHtml(request.headers))
+      return sendNotFound(request, reply)
     reply.headers({
       'cache-control': 'no-store',
-      'content-security-policy': Object.entries(POLICY)
-        .map(([name, sources]) => `${name} ${sources.join(' ')}`)
-        .join(';'),
+      'content-security-policy': POLICY_TEXT,
       'referrer-policy': REFERRER_POLICY
     })
     const page = new Page(request, reply, settings)

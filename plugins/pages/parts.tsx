@@ -6,7 +6,7 @@ import type { Problem } from './problem.js'
 export const TOKEN_FIELD = 'form_token'
 
 /** The hidden field that every form has. */
-export function TokenField() {
+function TokenField() {
   return <input type="hidden" name={TOKEN_FIELD} value={usePage().formToken()} />
 }
 
@@ -44,8 +44,7 @@ export function ButtonForm({
   fields?: Record<string, string>
 }) {
   return (
-    <form method="post" action={action} class="inline">
-      <TokenField />
+    <Form action={action} class="inline">
       {Object.entries(fields).map(([name, value]) => (
         <input type="hidden" name={name} value={value} />
       ))}
@@ -56,7 +55,7 @@ export function ButtonForm({
       >
         {label}
       </button>
-    </form>
+    </Form>
   )
 }
 
@@ -148,8 +147,34 @@ export function Field({
  * The address of the person who is asked for a password, for password managers: they keep a
  * password by the field that stands before it.
  */
-export function UsernameOf({ email }: { email: string | undefined }) {
+function UsernameOf({ email }: { email: string | undefined }) {
   return <input type="text" name="username" value={email} autocomplete="username" readonly hidden />
+}
+
+/** The field for the password of the person who is signed in. */
+export function CurrentPassword({
+  state,
+  label,
+  isFirst = false
+}: {
+  state: FormState
+  label?: string
+  isFirst?: boolean
+}) {
+  const { t, me } = usePage()
+  return (
+    <>
+      <UsernameOf email={me?.user.email} />
+      <Field
+        name="password"
+        label={label ?? t.fields.password}
+        type="password"
+        autocomplete="current-password"
+        state={state}
+        isFirst={isFirst}
+      />
+    </>
+  )
 }
 
 /** What is wrong, above a form, with a link to each field. */

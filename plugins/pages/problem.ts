@@ -5,6 +5,8 @@ import type { Texts } from './texts/texts.js'
 export interface Problem {
   /** The status of the page. */
   status: number
+  /** The code of the API, where it is one. */
+  code?: string | null
   /** Seconds to wait before it is sent again. */
   retryAfterSeconds?: number | null
   /** What happened, in one sentence. */
@@ -26,21 +28,27 @@ export function problemFrom(
   t: Texts,
   fields: FieldCodes = {}
 ): Problem {
+  const { status, code, retryAfterSeconds } = answer
   const message = messageFor(answer, t)
-  const field = answer.code === null ? undefined : fields[answer.code]
+  const field = code === null ? undefined : fields[code]
   return field === undefined
-    ? { status: answer.status, retryAfterSeconds: answer.retryAfterSeconds, message }
-    : { status: answer.status, message: t.wrongFields, fields: { [field]: message } }
+    ? { status, code, retryAfterSeconds, message }
+    : { status, code, message: t.wrongFields, fields: { [field]: message } }
 }
 
 function messageFor({ status, code, retryAfterSeconds }: ApiAnswer<unknown>, t: Texts): string {
   if (status === 429) {
     if (code === 'too_many_sessions') return t.errors.too_many_sessions
-    return t.errors.rate_limited({
-      minutes: Math.max(1, Math.ceil((retryAfterSeconds ?? 60) / 60))
-    })
+    return tooManyAttempts(retryAfterSeconds, t)
   }
   if (code !== null && Object.hasOwn(t.codes, code)) return t.codes[code as keyof Texts['codes']]
   if (status === 503) return t.errors.unavailable
   return status >= 500 ? t.errors.internal : t.errors.refused
+}
+
+/** That there were too many attempts, and how long to wait. */
+export function tooManyAttempts(retryAfterSeconds: number | null, t: Texts): string {
+  return t.errors.rate_limited({
+    minutes: Math.max(1, Math.ceil((retryAfterSeconds ?? 60) / 60))
+  })
 }

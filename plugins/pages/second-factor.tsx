@@ -27,8 +27,7 @@ function showSecondFactor(page: Page, state: FormState): void {
   const { t } = page
   page.show({
     title: t.secondFactor.title,
-    status: state.problem?.status ?? 200,
-    hasError: state.problem !== null,
+    problem: state.problem,
     children: (
       <>
         <ErrorSummary state={state} />

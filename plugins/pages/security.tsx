@@ -1,5 +1,5 @@
 import type { ApiAnswer } from './api-client.js'
-import { AccountEventList, type AccountEventShown } from './events.js'
+import { AccountEventList, type AccountEventPage } from './events.js'
 import type { PageRoutes } from './forms.js'
 import { usePage, type Page } from './page.js'
 import {
@@ -9,18 +9,15 @@ import {
   Form,
   NextPage,
   Notice,
-  UsernameOf,
+  CurrentPassword,
   type FormState
 } from './parts.js'
 import { problemFrom, type FieldCodes, type Problem } from './problem.js'
 import { QrCode } from './qr-code.js'
-import { RefusedPage } from './refused-page.js'
 
 const PATH = '/account/security'
 const FACTOR = `${PATH}/second-factor`
 const CODES = `${PATH}/backup-codes`
-/** The code with which the API asks for a recent sign-in. */
-const CONFIRM = 'reauthentication_required'
 
 /** The cookies in which the browser keeps a new second factor, and new backup codes. */
 const NEW_FACTOR = 'holdfast.new-factor'
@@ -120,7 +117,6 @@ function passwordForm<Body = object>(
     show: (page, state) => showSecurity(page, { ...state, form }),
     async submit(page, fields): Promise<Problem | void> {
       const answer = await call(page, fields('password'), fields)
-      if (answer.code === CONFIRM) return page.confirmFirst(page.path(PATH))
       if (answer.status !== 200) return problemFrom(answer, page.t, { ...wrongPassword, ...wrong })
       return done(page, answer)
     }
@@ -129,20 +125,18 @@ function passwordForm<Body = object>(
 
 /** @param sent the form that was sent, where one was */
 async function showSecurity(page: Page, sent: FormState): Promise<void> {
-  const { t, me } = page
+  const { t } = page
   const { secondFactor } = await page.findRecentSignIn()
   const after = page.query('after')
-  const events = await page.api.get<{ events: AccountEventShown[]; next: string | null }>(
-    '/account/events',
-    { limit: '20', ...(after === undefined ? {} : { after }) }
-  )
-  if (events.status !== 200) throw new RefusedPage(events)
+  const { events, next } = await page.api.read<AccountEventPage>('/account/events', {
+    limit: '20',
+    after
+  })
   page.forget(NEW_CODES)
   const stateOf = (form: string): FormState => (sent.form === form ? sent : { ...emptyForm, form })
   page.show({
     title: t.security.title,
-    status: sent.problem?.status ?? 200,
-    hasError: sent.problem !== null,
+    problem: sent.problem,
     children: (
       <>
         <Done />
@@ -151,14 +145,7 @@ async function showSecurity(page: Page, sent: FormState): Promise<void> {
           <h2 id="password-title">{t.security.password}</h2>
           <p>{t.security.passwordWhat}</p>
           <Form action={page.path(`${PATH}/password`)}>
-            <UsernameOf email={me?.user.email} />
-            <Field
-              name="password"
-              label={t.security.currentPassword}
-              type="password"
-              autocomplete="current-password"
-              state={stateOf('change-')}
-            />
+            <CurrentPassword label={t.security.currentPassword} state={stateOf('change-')} />
             <Field
               name="new_password"
               label={t.security.newPassword}
@@ -200,8 +187,8 @@ async function showSecurity(page: Page, sent: FormState): Promise<void> {
         </section>
         <section aria-labelledby="events-title">
           <h2 id="events-title">{t.security.events}</h2>
-          <AccountEventList events={events.body.events} />
-          <NextPage next={events.body.next} />
+          <AccountEventList events={events} />
+          <NextPage next={next} />
         </section>
       </>
     )
@@ -233,14 +220,7 @@ function OnlyPassword({
   const page = usePage()
   return (
     <Form action={page.path(action)}>
-      <UsernameOf email={page.me?.user.email} />
-      <Field
-        name="password"
-        label={page.t.fields.password}
-        type="password"
-        autocomplete="current-password"
-        state={state}
-      />
+      <CurrentPassword state={state} />
       <button type="submit" class={danger ? 'danger' : undefined}>
         {label}
       </button>
@@ -262,8 +242,7 @@ function showEnrolment(page: Page, state: FormState): void {
   const { totpURI } = factor
   page.show({
     title: t.security.enrol,
-    status: state.problem?.status ?? 200,
-    hasError: state.problem !== null,
+    problem: state.problem,
     children: (
       <>
         <ErrorSummary state={state} />

@@ -3,7 +3,7 @@ import {
   EventOrigin,
   endInWords,
   SessionEventList,
-  type SessionEventShown
+  type SessionEventPage
 } from './events.js'
 import type { PageRoutes } from './forms.js'
 import { usePage, type Page } from './page.js'
@@ -19,7 +19,7 @@ import {
   type FormState
 } from './parts.js'
 import { problemFrom } from './problem.js'
-import { nothingThere, RefusedPage } from './refused-page.js'
+import { nothingThere } from './refused-page.js'
 import type { Texts } from './texts/texts.js'
 
 const PATH = '/account/sessions'
@@ -42,7 +42,8 @@ export interface SessionShown {
   endedReason?: string | null
 }
 
-interface SessionList {
+/** A page of sessions. */
+export interface SessionPage {
   sessions: SessionShown[]
   next: string | null
 }
@@ -112,25 +113,21 @@ async function showSessions(page: Page, state: FormState): Promise<void> {
   const { t } = page
   const after = page.query('after')
   const more = page.query('more')
-  const [live, past] = await Promise.all([
-    page.api.get<SessionList>('/sessions', {
+  const [{ sessions: active, next: moreActive }, { sessions: ended, next }] = await Promise.all([
+    page.api.read<SessionPage>('/sessions', {
       limit: '200',
-      ...(more === undefined ? {} : { after: more })
+      after: more
     }),
-    page.api.get<SessionList>('/sessions/history', {
+    page.api.read<SessionPage>('/sessions/history', {
       limit: '50',
       state: 'ended',
-      ...(after === undefined ? {} : { after })
+      after
     })
   ])
-  for (const answer of [live, past]) if (answer.status !== 200) throw new RefusedPage(answer)
-  const active = live.body.sessions
-  const { sessions: ended, next } = past.body
   const done = page.query('done')
   page.show({
     title: t.sessions.title,
-    status: state.problem?.status ?? 200,
-    hasError: state.problem !== null,
+    problem: state.problem,
     children: (
       <>
         {done === 'one' || done === 'others' ? <Notice>{t.sessions.done[done]}</Notice> : null}
@@ -149,9 +146,9 @@ async function showSessions(page: Page, state: FormState): Promise<void> {
               </SessionCard>
             ))}
           </ul>
-          {live.body.next === null ? null : (
+          {moreActive === null ? null : (
             <p>
-              <a href={page.path(PATH, { more: live.body.next })}>{t.sessions.more}</a>
+              <a href={page.path(PATH, { more: moreActive })}>{t.sessions.more}</a>
             </p>
           )}
           {active.length > 1 || more !== undefined ? (
@@ -237,19 +234,16 @@ export function sessionName({ name, userAgent }: SessionShown, t: Texts): string
 async function showSession(page: Page, state: FormState): Promise<void> {
   const { t } = page
   const id = idOf(page)
-  const [list, events] = await Promise.all([
-    page.api.get<{ session: SessionShown }>(`/sessions/${id}`),
-    page.api.get<{ events: SessionEventShown[]; next: string | null }>(`/sessions/${id}/events`, {
+  const [{ session }, { events, next }] = await Promise.all([
+    page.api.read<{ session: SessionShown }>(`/sessions/${id}`),
+    page.api.read<SessionEventPage>(`/sessions/${id}/events`, {
       limit: '50',
-      ...(page.query('after') === undefined ? {} : { after: page.query('after') ?? '' })
+      after: page.query('after')
     })
   ])
-  for (const answer of [list, events]) if (answer.status !== 200) throw new RefusedPage(answer)
-  const { session } = list.body
   page.show({
     title: sessionName(session, t),
-    status: state.problem?.status ?? 200,
-    hasError: state.problem !== null,
+    problem: state.problem,
     children: (
       <>
         {page.query('done') === 'name' ? <Notice>{t.sessions.renamed}</Notice> : null}
@@ -275,8 +269,8 @@ async function showSession(page: Page, state: FormState): Promise<void> {
           </Form>
         ) : null}
         <h2>{t.sessions.events}</h2>
-        <SessionEventList events={events.body.events} />
-        <NextPage next={events.body.next} />
+        <SessionEventList events={events} />
+        <NextPage next={next} />
         <p>
           <a href={page.path(PATH)}>{t.sessions.back}</a>
         </p>

@@ -1,5 +1,5 @@
 import type { Page } from './page.js'
-import { ErrorSummary, Field, Form, Notice, UsernameOf, type FormState } from './parts.js'
+import { ErrorSummary, Field, Form, Notice, CurrentPassword, type FormState } from './parts.js'
 import type { PageRoutes } from './forms.js'
 import { problemFrom } from './problem.js'
 import { CodeField, OtherCode, postCode, withBackup, wrongCode } from './second-factor-code.js'
@@ -79,8 +79,7 @@ async function showSignIn(page: Page, state: FormState): Promise<void> {
   const expired = page.query('expired')
   page.show({
     title: t.signIn.title,
-    status: state.problem?.status ?? 200,
-    hasError: state.problem !== null,
+    problem: state.problem,
     children: (
       <>
         {expired === 'second_factor' || expired === 'codes' ? (
@@ -119,26 +118,17 @@ async function showSignIn(page: Page, state: FormState): Promise<void> {
 }
 
 async function showConfirm(page: Page, state: FormState): Promise<void> {
-  const { t, me } = page
+  const { t } = page
   const { secondFactor } = await page.findRecentSignIn()
   page.show({
     title: t.confirm.title,
-    status: state.problem?.status ?? 200,
-    hasError: state.problem !== null,
+    problem: state.problem,
     children: (
       <>
         <ErrorSummary state={state} />
         <p>{t.confirm.why}</p>
         <Form action={page.path('/sign-in/confirm', { ...withBackup(page), ...page.returnQuery })}>
-          <UsernameOf email={me?.user.email} />
-          <Field
-            name="password"
-            label={t.fields.password}
-            type="password"
-            autocomplete="current-password"
-            state={state}
-            isFirst
-          />
+          <CurrentPassword state={state} isFirst />
           {secondFactor ? <CodeField state={state} /> : null}
           <button type="submit">{t.confirm.submit}</button>
         </Form>
@@ -156,8 +146,7 @@ function showSignOut(page: Page, state?: FormState): void {
   if (me) {
     page.show({
       title: t.signOut.title,
-      status: state?.problem?.status ?? 200,
-      hasError: Boolean(state?.problem),
+      problem: state?.problem ?? null,
       children: (
         <>
           {state ? <ErrorSummary state={state} /> : null}

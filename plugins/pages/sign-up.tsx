@@ -52,8 +52,7 @@ async function showSignUp(page: Page, state: FormState): Promise<void> {
   }
   page.show({
     title: t.signUp.title,
-    status: state.problem?.status ?? 200,
-    hasError: state.problem !== null,
+    problem: state.problem,
     children: (
       <>
         <ErrorSummary state={state} />

@@ -3,9 +3,12 @@ import { createAuthEndpoint } from 'better-auth/api'
 import * as z from 'zod'
 import type { PrismaClient } from '../database/database.js'
 import { readPage } from '../page.js'
-import { findListedUser, listUsers, searchSomeUsers } from '../user/store.js'
+import { findListedUser, listUsers, searchUsers } from '../user/store.js'
 import { administratorsOnly } from './administrators.js'
 import { pageLimit } from './event-endpoints.js'
+
+/** Statements of a search for one request: they read at most a hundred thousand users. */
+const MAX_STATEMENTS = 5
 
 const administratorMiddleware = administratorsOnly({
   code: 'YOU_ARE_NOT_ALLOWED_TO_LIST_USERS',
@@ -50,7 +53,7 @@ export function findUsers({ prisma }: { prisma: PrismaClient }) {
             ? { page: [byId], next: null }
             : q === ''
               ? await readPage(wanted, (each) => listUsers(prisma, each))
-              : await searchSomeUsers(prisma, q, wanted)
+              : await searchUsers(prisma, q, wanted, MAX_STATEMENTS)
           return ctx.json({ users: page, next })
         }
       )

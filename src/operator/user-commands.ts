@@ -77,7 +77,7 @@ export const userOperations: Record<string, Operation> = {
     async ({ prisma }, _args, { search, limit, after }) =>
       search === undefined || search === ''
         ? listUsers(prisma, { limit, after })
-        : searchUsers(prisma, search, { limit, after }),
+        : (await searchUsers(prisma, search, { limit, after })).page,
     {
       row: ({ id, email, name, roles, banned, createdAt }) => ({
         id,

@@ -88,38 +88,20 @@ export async function listUsers(
 }
 
 /**
- * A page of the users whose address or name contains the text, ignoring case, latest first. It
- * reads all users until the page is full, a limited number in each statement.
+ * A page of the users whose address or name contains the text, ignoring case, latest first. Each
+ * statement reads a limited number of users. All are read until the page is full, or as many as
+ * `maxStatements` allow: then the page may have fewer users than wanted, or none, and still have a
+ * next one.
  */
 export async function searchUsers(
   db: Queryable,
   text: string,
-  { limit, after }: PageWanted
-): Promise<ListedUser[]> {
-  const found: ListedUser[] = []
-  for (let last = after; ;) {
-    const step = await searchStep(db, text, { limit: limit - found.length, after: last })
-    found.push(...step.found)
-    last = step.lastRead
-    if (last === undefined || found.length >= limit) return found
-  }
-}
-
-/** Statements of a search for one request. */
-const STEPS = 5
-
-/**
- * As `searchUsers`, for a request: it reads at most a hundred thousand users. The page may have
- * fewer users than wanted, or none, and still have a next one.
- */
-export async function searchSomeUsers(
-  db: Queryable,
-  text: string,
-  { limit, after }: PageWanted
+  { limit, after }: PageWanted,
+  maxStatements = Infinity
 ): Promise<PageOf<ListedUser>> {
   const page: ListedUser[] = []
   let last = after
-  for (let step = 0; step < STEPS; step++) {
+  for (let statement = 0; statement < maxStatements; statement++) {
     const { found, lastRead } = await searchStep(db, text, {
       limit: limit - page.length,
       after: last

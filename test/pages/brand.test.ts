@@ -1,10 +1,11 @@
 import t from 'tap'
+import { makeFolder } from '../support/folder.js'
 import { PageBrowser } from '../support/page-browser.js'
 import { build, freshStore, password } from '../support/server.js'
 import { runCli } from '../support/server-process.js'
 
 t.test('a file of the brand that cannot be served refuses the start, by its name', async (t) => {
-  const folder = t.testdir({
+  const folder = makeFolder(t, {
     'logo.gif': 'GIF89a',
     'large.png': Buffer.alloc(512 * 1024 + 1),
     'large.css': 'x'.repeat(512 * 1024 + 1)

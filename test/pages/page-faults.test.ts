@@ -2,17 +2,14 @@ import { connect } from 'node:net'
 import { once } from 'node:events'
 import t from 'tap'
 import { hiddenFields, PageBrowser, type ShownPage } from '../support/page-browser.js'
+import { signUpByPage } from '../support/page-people.js'
 import { until } from '../support/poll.js'
 import { build, password } from '../support/server.js'
 import { totpOf } from '../support/totp.js'
 
 const email = 'ada@example.com'
 
-async function signedUp(url: string, address = email): Promise<PageBrowser> {
-  const browser = new PageBrowser(url)
-  await browser.submit('/sign-up', { name: 'Ada Lovelace', email: address, password })
-  return browser
-}
+const signedUp = (url: string) => signUpByPage(url, { name: 'Ada Lovelace', email })
 
 async function turnOnFactor(browser: PageBrowser): Promise<ShownPage> {
   await browser.submit(

@@ -1,20 +1,14 @@
 import t, { type Test } from 'tap'
 import { TOKEN_FIELD } from '../../plugins/pages/parts.js'
+import { makeFolder } from '../support/folder.js'
 import { hiddenFields, PageBrowser } from '../support/page-browser.js'
+import { signUpByPage } from '../support/page-people.js'
 import { build, password, signUp } from '../support/server.js'
 
 const email = 'grace@example.com'
 
-async function signedUp(url: string, address = email): Promise<PageBrowser> {
-  const browser = new PageBrowser(url)
-  const { status, location } = await browser.submit('/sign-up', {
-    name: 'Grace Hopper',
-    email: address,
-    password
-  })
-  if (status !== 303 || location !== '/account') throw new Error(`sign-up answered ${status}`)
-  return browser
-}
+const signedUp = (url: string, address = email) =>
+  signUpByPage(url, { name: 'Grace Hopper', email: address })
 
 t.test('a person signs up, signs out and signs in without script', async (t) => {
   const { url } = await build(t)
@@ -302,7 +296,7 @@ t.test('PAGES=off, SIGN_UP=closed, the brand, and an own style sheet', async (t)
   const off = await build(t, { pages: false })
   t.equal((await new PageBrowser(off.url).open('/sign-in')).status, 404)
   t.equal((await new PageBrowser(off.url).open('/')).status, 404)
-  const dir = t.testdir({
+  const dir = makeFolder(t, {
     'logo.svg': '<svg xmlns="http://www.w3.org/2000/svg"/>',
     'own.css': 'p{}'
   })

@@ -1,5 +1,5 @@
 import { PageBrowser } from './page-browser.js'
-import { makeAdmin, signUp, type Person, type Running } from './server.js'
+import { makeAdmin, password, signUp, type Person, type Running } from './server.js'
 
 /** A person, and a browser in which they look at pages. */
 export interface PagePerson extends Person {
@@ -24,4 +24,15 @@ export async function newPageAdmin(running: Running): Promise<PagePerson> {
   const person = await newPagePerson(running.url)
   await makeAdmin(running, person)
   return person
+}
+
+/** Signs a person up by the page, in a browser of their own. */
+export async function signUpByPage(
+  url: string,
+  person: { name: string; email: string }
+): Promise<PageBrowser> {
+  const browser = new PageBrowser(url)
+  const { status, location } = await browser.submit('/sign-up', { ...person, password })
+  if (status !== 303 || location !== '/account') throw new Error(`sign-up answered ${status}`)
+  return browser
 }

@@ -1,31 +1,23 @@
 import { accountEventKinds } from '../../../src/account/account-event.js'
-import { AccountEventList, type AccountEventShown } from '../events.js'
+import { AccountEventList, type AccountEventPage } from '../events.js'
 import type { PageRoutes } from '../forms.js'
 import type { Page } from '../page.js'
 import { NextPage } from '../parts.js'
-import { RefusedPage } from '../refused-page.js'
-import { requireAdministrator } from './administrator.js'
 
 /** `/admin/events`: what happened to everybody, newest first. */
 export function addEvents(routes: PageRoutes): void {
-  routes.page('/admin/events', 'recent', showEvents)
+  routes.page('/admin/events', 'administrator', showEvents)
 }
 
 async function showEvents(page: Page): Promise<void> {
-  requireAdministrator(page)
   const { t } = page
   const kind = accountEventKinds.find((each) => each === page.query('kind'))
   const after = page.query('after')
-  const answer = await page.api.get<{ events: AccountEventShown[]; next: string | null }>(
-    '/api/auth/admin/list-events',
-    {
-      limit: '50',
-      ...(kind === undefined ? {} : { kind }),
-      ...(after === undefined ? {} : { after })
-    }
-  )
-  if (answer.status !== 200) throw new RefusedPage(answer)
-  const { events, next } = answer.body
+  const { events, next } = await page.api.read<AccountEventPage>('/api/auth/admin/list-events', {
+    limit: '50',
+    kind,
+    after
+  })
   page.show({
     title: t.admin.eventsTitle,
     children: (

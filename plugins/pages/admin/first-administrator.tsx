@@ -26,7 +26,6 @@ export function addFirstAdministrator(routes: PageRoutes): void {
       const answer = await page.api.post('/api/auth/admin/become-first-administrator', {
         token: page.kept(TOKEN) ?? ''
       })
-      if (answer.code === 'reauthentication_required') return page.confirmFirst(page.path(PATH))
       if (answer.status === 400) return showExpired(page)
       if (answer.status !== 200) return problemFrom(answer, page.t)
       page.forget(TOKEN)
@@ -51,8 +50,7 @@ function showFirstAdministrator(page: Page, state: FormState): void {
   if (page.kept(TOKEN) === null) return showExpired(page)
   page.show({
     title: t.firstAdministrator.title,
-    status: state.problem?.status ?? 200,
-    hasError: state.problem !== null,
+    problem: state.problem,
     children: (
       <>
         <ErrorSummary state={state} />

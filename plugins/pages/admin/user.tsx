@@ -2,8 +2,8 @@ import { Avatar } from '../avatar.js'
 import {
   AccountEventList,
   SessionEventList,
-  type AccountEventShown,
-  type SessionEventShown
+  type AccountEventPage,
+  type SessionEventPage
 } from '../events.js'
 import type { PageRoutes } from '../forms.js'
 import { usePage, type Page } from '../page.js'
@@ -20,8 +20,7 @@ import {
 } from '../parts.js'
 import { problemFrom } from '../problem.js'
 import { nothingThere, RefusedPage } from '../refused-page.js'
-import { SessionCard, sessionName, type SessionShown } from '../sessions.js'
-import { requireAdministrator } from './administrator.js'
+import { SessionCard, sessionName, type SessionPage } from '../sessions.js'
 import { changes } from './user-changes.js'
 import { rolesOf, type UserShown } from './users.js'
 
@@ -36,20 +35,18 @@ const comeBackTo = (page: Page) => page.path(`/admin/users/${encodedId(page)}`)
 
 /** `/admin/users/:id` and `/admin/users/:id/sessions/:session`. */
 export function addUser(routes: PageRoutes): void {
-  routes.page(PATH, 'recent', (page) => showUser(page, emptyForm))
-  routes.page(`${PATH}/sessions/:session`, 'recent', showSession)
+  routes.page(PATH, 'administrator', (page) => showUser(page, emptyForm))
+  routes.page(`${PATH}/sessions/:session`, 'administrator', showSession)
   for (const { name, change, fields: about } of changes) {
     routes.form({
       path: `${PATH}/${name}`,
-      access: 'recent',
+      access: 'administrator',
       comeBackTo,
       show: (page, state) => showUser(page, { ...state, form: `${name}-` }),
       async submit(page, fields) {
-        requireAdministrator(page)
         const userId = (page.request.params as { id: string }).id
         const answer = await change(page, fields, userId)
         if ('message' in answer) return answer
-        if (answer.code === 'reauthentication_required') return page.confirmFirst(comeBackTo(page))
         if (answer.status !== 200) return problemFrom(answer, page.t, about)
         return page.go(`/admin/users/${encodedId(page)}`, {
           done: answer.effectiveBy === null ? name : 'pending'
@@ -59,11 +56,10 @@ export function addUser(routes: PageRoutes): void {
   }
   routes.form({
     path: `${PATH}/erase`,
-    access: 'recent',
+    access: 'administrator',
     comeBackTo,
     show: (page, state) => showUser(page, { ...state, form: 'erase-' }),
     async submit(page, fields) {
-      requireAdministrator(page)
       const userId = (page.request.params as { id: string }).id
       const user = await findUser(page)
       if (user && fields('email').trim().toLowerCase() !== user.email)
@@ -75,7 +71,6 @@ export function addUser(routes: PageRoutes): void {
       const answer = await page.api.post<{ erased?: boolean }>('/api/auth/admin/erase-user', {
         userId
       })
-      if (answer.code === 'reauthentication_required') return page.confirmFirst(comeBackTo(page))
       if (answer.status !== 200) return problemFrom(answer, page.t)
       const { t } = page
       return page.show({
@@ -99,39 +94,31 @@ async function findUser(page: Page): Promise<UserShown | null> {
   return answer.body
 }
 
-interface History {
-  sessions: SessionShown[]
-  next: string | null
-}
-
 async function showUser(page: Page, sent: FormState): Promise<void> {
-  requireAdministrator(page)
   const { t } = page
   const { id: userId } = page.request.params as { id: string }
   const after = page.query('after')
   const eventsAfter = page.query('events_after')
-  const [user, history, events] = await Promise.all([
+  const [user, { sessions, next }, { events, next: moreEvents }] = await Promise.all([
     findUser(page),
-    page.api.get<History>('/api/auth/admin/list-user-session-history', {
+    page.api.read<SessionPage>('/api/auth/admin/list-user-session-history', {
       userId,
       limit: '20',
-      ...(after === undefined ? {} : { after })
+      after
     }),
-    page.api.get<{ events: AccountEventShown[]; next: string | null }>(
-      '/api/auth/admin/list-user-events',
-      { userId, limit: '20', ...(eventsAfter === undefined ? {} : { after: eventsAfter }) }
-    )
+    page.api.read<AccountEventPage>('/api/auth/admin/list-user-events', {
+      userId,
+      limit: '20',
+      after: eventsAfter
+    })
   ])
-  for (const answer of [history, events]) if (answer.status !== 200) throw new RefusedPage(answer)
-  const { sessions, next } = history.body
-  if (!user && sessions.length === 0 && events.body.events.length === 0) throw nothingThere()
+  if (!user && sessions.length === 0 && events.length === 0) throw nothingThere()
   const path = `/admin/users/${encodedId(page)}`
   const stateOf = (form: string): FormState => (sent.form === form ? sent : { ...emptyForm, form })
   const done = page.query('done')
   page.show({
     title: user?.email ?? userId,
-    status: sent.problem?.status ?? 200,
-    hasError: sent.problem !== null,
+    problem: sent.problem,
     children: (
       <>
         {done === undefined ? null : (
@@ -172,8 +159,8 @@ async function showUser(page: Page, sent: FormState): Promise<void> {
         </section>
         <section aria-labelledby="events">
           <h2 id="events">{t.admin.events}</h2>
-          <AccountEventList events={events.body.events} />
-          <NextPage next={events.body.next} parameter="events_after" />
+          <AccountEventList events={events} />
+          <NextPage next={moreEvents} parameter="events_after" />
         </section>
         {user ? (
           <>
@@ -220,18 +207,16 @@ async function showUser(page: Page, sent: FormState): Promise<void> {
 
 /** What happened to one session of the user. */
 async function showSession(page: Page): Promise<void> {
-  requireAdministrator(page)
   const { t } = page
   const { session } = page.request.params as { session: string }
-  const answer = await page.api.get<{ events: SessionEventShown[]; next: string | null }>(
+  const { events, next } = await page.api.read<SessionEventPage>(
     '/api/auth/admin/list-session-events',
     {
       sessionId: session,
       limit: '50',
-      ...(page.query('after') === undefined ? {} : { after: page.query('after') ?? '' })
+      after: page.query('after')
     }
   )
-  if (answer.status !== 200) throw new RefusedPage(answer)
   page.show({
     title: t.sessions.events,
     children: (
@@ -239,8 +224,8 @@ async function showSession(page: Page): Promise<void> {
         <p>
           {t.admin.id}: <code>{session}</code>
         </p>
-        <SessionEventList events={answer.body.events} />
-        <NextPage next={answer.body.next} />
+        <SessionEventList events={events} />
+        <NextPage next={next} />
         <p>
           <a href={page.path(`/admin/users/${encodedId(page)}`)}>{t.admin.backToUser}</a>
         </p>

@@ -1,8 +1,6 @@
 import type { PageRoutes } from '../forms.js'
 import type { Page } from '../page.js'
 import { NextPage } from '../parts.js'
-import { RefusedPage } from '../refused-page.js'
-import { requireAdministrator } from './administrator.js'
 
 /** A user, as `admin/get-user` shows them. */
 export interface UserShown {
@@ -34,20 +32,17 @@ const LIMIT = '50'
 /** `/admin` and `/admin/users`: find a user by e-mail address, name or id. */
 export function addUsers(routes: PageRoutes): void {
   routes.page('/admin', 'session', (page) => page.go('/admin/users'))
-  routes.page('/admin/users', 'recent', showUsers)
+  routes.page('/admin/users', 'administrator', showUsers)
 }
 
 async function showUsers(page: Page): Promise<void> {
-  requireAdministrator(page)
   const { t } = page
   const wanted = (page.query('q') ?? '').trim().slice(0, 256)
   const after = page.query('after')
-  const answer = await page.api.get<{ users: FoundUser[]; next: string | null }>(
+  const { users, next } = await page.api.read<{ users: FoundUser[]; next: string | null }>(
     '/api/auth/admin/find-users',
-    { limit: LIMIT, q: wanted, ...(after === undefined ? {} : { after }) }
+    { limit: LIMIT, q: wanted, after }
   )
-  if (answer.status !== 200) throw new RefusedPage(answer)
-  const { users, next } = answer.body
   page.show({
     title: t.admin.users,
     children: (

@@ -1,6 +1,7 @@
 import { AppError } from '../../../src/errors.js'
 import type { Holdfast } from '../../../src/holdfast.js'
 import type { ActiveCheck, Check, Credential } from '../../../src/session/session.js'
+import { acceptsHtml } from '../../http/accepts-html.js'
 import { credentialFrom, type Asked } from '../../http/credential.js'
 import { refuseForwardedForgery } from '../../http/csrf.js'
 import type { FastResponse } from '../../fast-path/fast-path.js'
@@ -93,7 +94,6 @@ export class ForwardAuth {
    * @throws AppError 400 `invalid_input` for a page of an origin that is not trusted
    */
   signInPage(redirect: string, request: Asked): string | null {
-    const { headers } = request
     const { address } = this.#forwardedRequest(request)
     const methods = this.#methodsOf(request)
     const { trustedOrigins } = this.#holdfast.auth
@@ -101,7 +101,7 @@ export class ForwardAuth {
     if (!page || !trustedOrigins.includes(page.origin)) throw new AppError('invalid_input')
     if (
       !methods.every((method) => method === 'GET' || method === 'HEAD') ||
-      !/\btext\/html\b/i.test(headers.accept ?? '')
+      !acceptsHtml(request.headers)
     )
       return null
     const wanted = address && this.#returnAddresses.parametersFor(address)
