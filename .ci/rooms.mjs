@@ -48,6 +48,7 @@ export const rooms = [
   'src/config.ts',
   'src/config/',
   'src/gateway/',
+  'src/mail/',
   'src/session/',
   'src/account/',
   'src/counters.ts',

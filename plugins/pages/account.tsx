@@ -11,7 +11,7 @@ import {
 import type { PageRoutes } from './forms.js'
 import { problemFrom, type Problem } from './problem.js'
 import { Avatar } from './avatar.js'
-import { isLanguage, languages } from './texts/texts.js'
+import { isLanguage, languages } from '../../src/language.js'
 
 /** `/account`, `/account/delete`, and the way back from an impersonation. */
 export function addAccount(routes: PageRoutes): void {

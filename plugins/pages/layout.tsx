@@ -1,5 +1,5 @@
 import type { Page, Shown } from './page.js'
-import { languages } from './texts/texts.js'
+import { languages } from '../../src/language.js'
 import { Form } from './parts.js'
 
 /** The whole document, or what stands inside the document of a host application. */

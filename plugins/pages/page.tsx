@@ -12,7 +12,8 @@ import type { Assets } from './assets.js'
 import { Document } from './layout.js'
 import type { Problem } from './problem.js'
 import { RefusedPage } from './refused-page.js'
-import { dictionaries, languageFrom, type Language, type Texts } from './texts/texts.js'
+import type { Language } from '../../src/language.js'
+import { dictionaries, languageFrom, type Texts } from './texts/texts.js'
 
 /** What all pages of a server have in common. */
 export interface PageSettings {
