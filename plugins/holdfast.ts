@@ -39,6 +39,7 @@ async function holdfastPlugin(
     onWarning: (message, details) =>
       app.log.warn(details === null ? {} : { err: reportError(details) }, redact(message)),
     onError: (message, error) => app.log.error({ err: reportError(error) }, message),
+    onMail: (path) => app.log.info(`a mail was written to ${path}`),
     onUnfit: (error) => {
       app.log.fatal(errorLine(error))
       onUnfit?.(error)

@@ -35,6 +35,8 @@ export class Counters {
   readonly signIns = new Map<string, number>()
   /** Attempts at second factors, by factor and outcome. */
   readonly factors = new Map<string, Map<string, number>>()
+  /** Mails, by kind and outcome. */
+  readonly mails = new Map<string, Map<string, number>>()
   /**
    * Called with the time from the commit of a change to its confirmation (`confirmed`), or to its
    * failure (`pending`).
@@ -47,6 +49,13 @@ export class Counters {
 
   signedIn(outcome: string): void {
     add(this.signIns, outcome)
+  }
+
+  /** @param outcome how an attempt ended: sent, retried, refused, … */
+  mailed(kind: string, outcome: string): void {
+    const outcomes = this.mails.get(kind) ?? new Map<string, number>()
+    this.mails.set(kind, outcomes)
+    add(outcomes, outcome)
   }
 
   factorShown(factor: string, outcome: string): void {

@@ -21,8 +21,10 @@ import {
   type Checks,
   type ForgottenCounts
 } from './holdfast/open-checks.js'
+import { openMail, type Mail, type MailContext } from './holdfast/open-mail.js'
 import { flushNotes, openStore, type Store } from './holdfast/open-store.js'
 import { startJobs } from './holdfast/start-jobs.js'
+import { readBacklog, type MailBacklog } from './mail/queue.js'
 import type { Holdfast } from './public.js'
 import { RecentAnswer } from './recent-answer.js'
 import type { RefusedOrigins } from './refused-origins.js'
@@ -45,6 +47,8 @@ export interface OpenOptions {
   /** Whether this process serves requests, or does one thing and ends. */
   serves?: boolean
   clock?: Clock
+  /** What mails say, and the option `sendMail`. Mail is off without. */
+  mail?: Pick<MailContext, 'prepare' | 'render' | 'sendMail'>
 }
 
 export type { Events, Holdfast }
@@ -91,6 +95,14 @@ declare module './public.js' {
      * @throws StoreUnavailable when the store does not answer
      */
     outboxDepth(): Promise<number>
+    /** Null where mail is off. */
+    readonly mail: Mail | null
+    /**
+     * Counts the mails that are still to be sent.
+     *
+     * @throws StoreUnavailable when the store does not answer
+     */
+    mailBacklog(): Promise<MailBacklog>
     /**
      * The store's random id, which names its keys in a Redis that several stores may share. Null
      * until the store has answered.
@@ -126,7 +138,7 @@ export async function openHoldfast(
   config: Config,
   prefix: string,
   events: Events,
-  { serves = true, clock = systemClock }: OpenOptions = {}
+  { serves = true, clock = systemClock, mail: mailParts }: OpenOptions = {}
 ): Promise<Holdfast> {
   const lifecycle = new Lifecycle(clock.monotonic)
   const store = await openStore(config, events, clock)
@@ -134,11 +146,20 @@ export async function openHoldfast(
   try {
     caches = openSessionCaches(store, { config, events, serves })
     const checks = openChecks(store, caches, { config, prefix, lifecycle })
+    const mail = mailParts
+      ? openMail(store, { config, prefix, events, serves, ...mailParts })
+      : null
     const signIn = await openAuth(store, checks, { config, prefix, events })
     await prepare(store, checks, lifecycle, events)
-    const stopJobs = startJobs(store, checks, { config, events, lifecycle })
-    const close = closing({ store, checks, lifecycle, events, stopJobs })
-    return Object.assign(describe(store, checks, lifecycle), { config, prefix, ...signIn, close })
+    const stopJobs = startJobs(store, checks, { mail, config, events, lifecycle })
+    const close = closing({ store, checks, mail, lifecycle, events, stopJobs })
+    return Object.assign(describe(store, checks, lifecycle), {
+      config,
+      prefix,
+      mail,
+      ...signIn,
+      close
+    })
   } catch (error) {
     await caches?.close()
     await store.database.close()
@@ -171,17 +192,18 @@ async function prepare(
 interface Open {
   store: Store
   checks: Checks
+  mail: Mail | null
   lifecycle: Lifecycle
   events: Events
   stopJobs: () => Promise<void>
 }
 
-/** Closes in order: jobs, caches, pending writes, the store. */
-function closing({ store, checks, lifecycle, events, stopJobs }: Open): () => Promise<void> {
+/** Closes in order: jobs and mails, caches, pending writes, the store. */
+function closing({ store, checks, mail, lifecycle, events, stopJobs }: Open): () => Promise<void> {
   return async () => {
     lifecycle.close()
     store.activity.stop()
-    await stopJobs()
+    await Promise.all([stopJobs(), mail?.close()])
     await checks.caches.close()
     if (lifecycle.isReady) await flushNotes(store, events)
     await store.database.close()
@@ -206,6 +228,7 @@ function describe(
     erasures,
     stats: () => ({ ...caches.stats(), pool: database.pool() }),
     outboxDepth: () => countUnconfirmed(prisma),
+    mailBacklog: () => readBacklog(prisma),
     hashesOf: (name: string) => hashNameWithEach(keys.all, name),
     pageKeys: keys.all.map(({ pages }) => pages),
     pageSeal: {

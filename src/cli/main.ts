@@ -98,7 +98,13 @@ async function withOperations<T>(
       holdfast ??= await openWithControl(
         config,
         '',
-        { onDebug: () => {}, onWarning: () => {}, onError: () => {}, onUnfit: () => {} },
+        {
+          onDebug: () => {},
+          onWarning: () => {},
+          onError: () => {},
+          onMail: () => {},
+          onUnfit: () => {}
+        },
         { serves: false }
       )
       return runCommand(holdfast, request, bar?.onProgress)

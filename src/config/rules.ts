@@ -3,6 +3,8 @@ import { isLoopback } from '../address.js'
 import { parseDatabaseUrl } from '../database/database-url.js'
 import { ConfigError } from '../errors.js'
 import { parseGatewayClients } from '../gateway/gateway.js'
+import { parseMailbox } from '../mail/mailbox.js'
+import { parseSmtpUrl, SmtpUrlError } from '../mail/smtp-url.js'
 import { parseRedisUrl, RedisUrlError, type RedisTarget } from '../redis/redis-url.js'
 import { ROLE } from '../roles.js'
 import { readNamedFile } from './environment.js'
@@ -42,6 +44,9 @@ export const rules: Rule[] = [
     }
   },
   { keys: ['redisCaFile', 'redisUrl'], check: checkRedisCa },
+  { keys: ['smtpUrl'], check: checkSmtpUrl },
+  { keys: ['smtpCaFile', 'smtpUrl'], check: checkSmtpCa },
+  { keys: ['mailFrom', 'smtpUrl'], check: checkMailFrom },
   { keys: ['gatewayClients'], check: checkGateways },
   { keys: ['roles'], check: checkRoles },
   { keys: ['trustedProxies'], check: checkProxies },
@@ -178,6 +183,59 @@ function readRedisUrl(url: string): RedisTarget {
   } catch (error) {
     throw error instanceof RedisUrlError ? new ConfigError(`REDIS_URL: ${error.message}`) : error
   }
+}
+
+function checkSmtpUrl({ smtpUrl }: Config): void {
+  if (smtpUrl === undefined) return
+  try {
+    parseSmtpUrl(smtpUrl)
+  } catch (error) {
+    throw error instanceof SmtpUrlError ? new ConfigError(`SMTP_URL: ${error.message}`) : error
+  }
+}
+
+function checkSmtpCa({ smtpUrl, smtpCaFile }: Config): void {
+  if (smtpCaFile === undefined) return
+  if (smtpUrl === undefined) throw new ConfigError('SMTP_CA_FILE: needs SMTP_URL')
+  if (parseSmtpUrl(smtpUrl).tls === 'none')
+    throw new ConfigError(
+      'SMTP_CA_FILE: needs an SMTP_URL with TLS: smtps, or requireTLS=true on loopback'
+    )
+  const pem = readNamedFile('SMTP_CA_FILE', smtpCaFile)
+  if (!pem.includes('-----BEGIN CERTIFICATE-----'))
+    throw new ConfigError(`SMTP_CA_FILE: holds no certificate in PEM form (${smtpCaFile})`)
+}
+
+function checkMailFrom({ mailFrom, smtpUrl }: Config): void {
+  if (mailFrom === undefined) {
+    if (smtpUrl !== undefined)
+      throw new ConfigError(
+        'MAIL_FROM: is required with SMTP_URL (whom mails are from, such as `Field Notes <no-reply@example.com>`)'
+      )
+    return
+  }
+  if (!parseMailbox(mailFrom))
+    throw new ConfigError(
+      `MAIL_FROM: must be an address, or a name and an address, such as \`Field Notes <no-reply@example.com>\` (it is ${JSON.stringify(mailFrom)})`
+    )
+}
+
+/**
+ * Checks that REQUIRE_EMAIL_VERIFICATION is only on where mails can be sent: otherwise no sign-up
+ * would ever be finished.
+ *
+ * @param canSend whether there is a way to send: SMTP_URL, the option `sendMail`, or the folder of
+ *   the embedded store
+ * @throws ConfigError
+ */
+export function checkVerificationMail(
+  { requireEmailVerification }: Pick<Config, 'requireEmailVerification'>,
+  canSend: boolean
+): void {
+  if (requireEmailVerification && !canSend)
+    throw new ConfigError(
+      'REQUIRE_EMAIL_VERIFICATION: needs SMTP_URL and MAIL_FROM (or the option sendMail), because addresses are verified by mail'
+    )
 }
 
 function checkSecret(name: string, secret: string): void {

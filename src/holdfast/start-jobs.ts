@@ -3,11 +3,13 @@ import { purgeAccountEvents } from '../account/store.js'
 import { reencryptSecondFactors } from '../auth/reencrypt-second-factors.js'
 import type { Config } from '../config.js'
 import { startJob } from '../jobs.js'
+import { purgeMails } from '../mail/queue.js'
 import { purgeEnded } from '../session/retention.js'
 import { KEYS_POLL_MS } from '../token/signing-keys.js'
 import type { Events } from './events.js'
 import type { Lifecycle } from './lifecycle.js'
 import type { Checks } from './open-checks.js'
+import { MAILS_MS, type Mail } from './open-mail.js'
 import type { Store } from './open-store.js'
 
 /** How often notes of use are written, in milliseconds. */
@@ -26,6 +28,7 @@ const PREVIOUS_SECRETS_MS = 60_000
 const FIRST_PREVIOUS_SECRETS_MS = 500
 
 interface JobContext {
+  mail: Mail | null
   config: Config
   events: Events
   lifecycle: Lifecycle
@@ -50,9 +53,13 @@ interface Duty {
 export function startJobs(
   store: Store,
   checks: Checks,
-  { config, events, lifecycle }: JobContext
+  { mail, config, events, lifecycle }: JobContext
 ): () => Promise<void> {
-  const jobs = [...storeDuties(store, config), ...checkDuties(store, checks, config)].map((duty) =>
+  const jobs = [
+    ...storeDuties(store, config),
+    ...checkDuties(store, checks, config),
+    ...mailDuties(mail)
+  ].map((duty) =>
     startJob(
       duty.everyMs,
       async () => {
@@ -95,10 +102,16 @@ function storeDuties(
       run: async () => {
         await purgeEnded(prisma, config.sessionRetentionSeconds, { now: clock.monotonic })
         await purgeAccountEvents(prisma, config.accountEventRetentionSeconds, clock.monotonic)
+        await purgeMails(prisma, clock.monotonic)
       },
-      failure: 'ended sessions and old events could not be removed'
+      failure: 'ended sessions, old events and mails could not be removed'
     }
   ]
+}
+
+function mailDuties(mail: Mail | null): Duty[] {
+  const worker = mail?.worker
+  return worker ? [{ everyMs: MAILS_MS, whenReady: true, run: () => worker.run() }] : []
 }
 
 function checkDuties(

@@ -1,0 +1,111 @@
+import { randomUUID } from 'node:crypto'
+import { checkVerificationMail } from '../config/rules.js'
+import type { Config } from '../config.js'
+import type { Language } from '../language.js'
+import type { MailContent, MailTexts } from '../mail/mail.js'
+import { MailOutbox } from '../mail/outbox.js'
+import {
+  createMailTransport,
+  type MailReceipt,
+  type ReportingTransport,
+  type SendMail
+} from '../mail/transport.js'
+import { MailWorker, type PrepareMail } from '../mail/worker.js'
+import type { Events } from './events.js'
+import type { Store } from './open-store.js'
+
+/** How often mails that are due are looked for, in milliseconds. A commit here does not wait. */
+export const MAILS_MS = 1_000
+
+/** Mail, where this process can send it. */
+export interface Mail {
+  readonly transport: ReportingTransport
+  readonly outbox: MailOutbox
+  /** Null in a process that does not serve: another one sends what it writes. */
+  readonly worker: MailWorker | null
+  /**
+   * Sends the mail `test` now, and tells what became of it.
+   *
+   * @throws MailRefused, or any other error, where it was not sent
+   */
+  sendTest(to: string, language: Language): Promise<MailReceipt>
+  /** Ends the worker and the connections. */
+  close(): Promise<void>
+}
+
+export interface MailContext {
+  config: Config
+  prefix: string
+  events: Events
+  serves: boolean
+  /** The option of the plugin. */
+  sendMail?: SendMail | undefined
+  prepare: PrepareMail
+  render: (content: MailContent) => MailTexts
+}
+
+/**
+ * Opens mail. Null where it is off: on PostgreSQL without SMTP_URL and the option `sendMail`. No
+ * server is asked yet, so that one that is away holds nothing up.
+ *
+ * @throws ConfigError where a setting needs mail that is off
+ */
+export function openMail(
+  { prisma, counters, clock }: Store,
+  { config, prefix, events, serves, sendMail, prepare, render }: MailContext
+): Mail | null {
+  const transport = createMailTransport({
+    settings: config,
+    clock,
+    sendMail,
+    onWritten: (path) => events.onMail(path)
+  })
+  checkVerificationMail(config, transport !== null)
+  if (!transport) return null
+  const from = config.mailFrom ?? null
+  const worker = serves
+    ? new MailWorker({
+        prisma,
+        transport,
+        from,
+        prepare,
+        render,
+        counters,
+        random: Math.random,
+        onError: events.onError,
+        onDebug: events.onDebug
+      })
+    : null
+  return {
+    transport,
+    worker,
+    outbox: new MailOutbox(() => worker?.wake()),
+    sendTest(to, language) {
+      const content: MailContent = {
+        kind: 'test',
+        language,
+        brand: config.brandName ?? config.appName,
+        origin: new URL(config.baseUrl).origin + prefix,
+        account: to,
+        link: null,
+        code: null,
+        validUntil: null,
+        notMeLink: null,
+        facts: {}
+      }
+      const { kind } = content
+      return transport.sendAndReport({
+        ...render(content),
+        id: randomUUID(),
+        kind,
+        from,
+        to,
+        language
+      })
+    },
+    async close() {
+      await worker?.stop()
+      await transport.close()
+    }
+  }
+}
