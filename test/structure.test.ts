@@ -1,7 +1,10 @@
-import { existsSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { planned } from './plan.js'
+import { makeFolder } from './support/folder.js'
 
 const { findBrokenWalls, findClockReads, readModules, rooms } = (await import(
   new URL('../../.ci/rooms.mjs', import.meta.url).href
@@ -85,4 +88,33 @@ t.test('a planted read of a clock is found, in rooms that decide and for each ki
 t.test('every plan is about a test file', async (t) => {
   for (const name of planned)
     t.ok(existsSync(new URL(`./${name}.test.js`, import.meta.url)), `${name}.test.ts`)
+})
+
+t.test('the package keeps what was compiled from .ts and .tsx, and nothing else', async (t) => {
+  const folder = makeFolder(t, {})
+  for (const path of [
+    'src/one.ts',
+    'plugins/page.tsx',
+    'prisma/client.ts',
+    ...[
+      'src/one.js',
+      'src/gone.js',
+      'plugins/page.js',
+      'plugins/page.js.map',
+      'prisma/client.d.ts'
+    ].map((file) => `dist/${file}`)
+  ]) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true })
+    writeFileSync(join(folder, path), '')
+  }
+  const prune = fileURLToPath(new URL('../../.ci/prune-dist.mjs', import.meta.url))
+  execFileSync(process.execPath, [prune], { cwd: folder })
+  for (const [file, stays] of [
+    ['src/one.js', true],
+    ['src/gone.js', false],
+    ['plugins/page.js', true],
+    ['plugins/page.js.map', true],
+    ['prisma/client.d.ts', true]
+  ] as const)
+    t.equal(existsSync(join(folder, 'dist', file)), stays, file)
 })
