@@ -110,6 +110,7 @@ const plans: Record<string, Plan> = {
   'http/security': either,
   'http/tracing': either,
   'http/unlimited': either,
+  'mail/texts': storeless,
   'pages/admin': either,
   'pages/api-only': either,
   'pages/brand': either,

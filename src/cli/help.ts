@@ -1,5 +1,6 @@
 import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings'
-import { operations, program } from '../operator/commands.js'
+import { mailPreviewCommand } from './mail-preview.js'
+import { groupFrom, operations, program } from '../operator/commands.js'
 import { refusing } from '../operator/operation.js'
 import { version } from '../version.js'
 
@@ -16,11 +17,13 @@ const own = {
   )
 }
 for (const command of Object.values(own)) program.addCommand(command)
+groupFrom('mail').addCommand(mailPreviewCommand)
 
 /** Every command, in the order in which help names them. */
 export const commands: Record<string, CommandUnknownOpts> = {
   ...own,
-  ...Object.fromEntries(Object.entries(operations).map(([words, { command }]) => [words, command]))
+  ...Object.fromEntries(Object.entries(operations).map(([words, { command }]) => [words, command])),
+  'mail preview': mailPreviewCommand
 }
 
 const outcome = `Settings come from the environment and from a file .env in the working directory. Results

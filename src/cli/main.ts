@@ -9,6 +9,7 @@ import { AppError } from '../errors.js'
 import { find, helpFor } from './help.js'
 import type { Holdfast } from '../holdfast.js'
 import { operations, runCommand } from '../operator/commands.js'
+import { runMailPreview } from './mail-preview.js'
 import type { Operation, PagedResult } from '../operator/operation.js'
 import { readPassword } from './password-input.js'
 import { progressBar, toTable } from './terminal.js'
@@ -153,6 +154,7 @@ async function main(argv: string[]): Promise<void> {
   const source = operation?.asks(args) ?? null
   if (name === 'start') return runStart()
   if (name === 'migrate') return printResult(await runMigrate(), name, json)
+  if (name === 'mail preview') return printResult(await runMailPreview(), name, json)
   const config = await configured()
   const paged = operation?.paged
   if (paged) {

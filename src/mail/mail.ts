@@ -57,7 +57,10 @@ export interface MailContent {
   link: string | null
   /** Six digits, to be typed where one began. Null where the mail has none. */
   code: string | null
-  /** When link and code end. Null where the mail has neither. */
+  /**
+   * When link and code end. In a notice, which has neither, when `notMeLink` ends. Null where nothing
+   * ends.
+   */
   validUntil: Date | null
   /** Leads to "this was not me". Null where the mail has none. */
   notMeLink: string | null

@@ -155,7 +155,8 @@ for (const [words, { command }] of Object.entries(operations)) {
   else groupFrom(first).addCommand(command.name(second))
 }
 
-function groupFrom(name: string): CommandUnknownOpts {
+/** The group of commands with this name, such as `user`. It is made where there is none. */
+export function groupFrom(name: string): CommandUnknownOpts {
   const found = program.commands.find((command) => command.name() === name)
   if (found) return found
   const group = refusing(new Command(name).usage('<command>'))
