@@ -5,6 +5,7 @@ import { resolveConfig, type HoldfastOptions } from '../src/config.js'
 import { refuseForeignVariables } from '../src/config/unknown-variables.js'
 import { errorLine, redact, reportError } from '../src/error-report.js'
 import { openWithControl } from '../src/operator/control.js'
+import type { Events } from '../src/holdfast.js'
 import type { Holdfast } from '../src/public.js'
 import { addAllRoutes } from './routes/all-routes.js'
 import { addGuest } from './host-application/guest.js'
@@ -27,14 +28,14 @@ declare module 'fastify' {
  */
 async function holdfastPlugin(
   app: FastifyInstance,
-  { prefix: below = '', onUnfit, fastPath, pages = false, ...options }: PluginOptions
+  { prefix: below = '', onUnfit, fastPath, pages = false, sendMail, ...options }: PluginOptions
 ): Promise<void> {
   refuseForeignVariables(process.env)
   const prefix = below.replace(/\/+$/, '')
   if (prefix !== '' && !prefix.startsWith('/'))
     throw new ConfigError(`prefix: must begin with a slash (it is ${JSON.stringify(below)})`)
   const config = resolveConfig({ ...options, pages: pages !== false })
-  const holdfast = await openWithControl(config, app.prefix + prefix, {
+  const events: Events = {
     onDebug: (message) => app.log.debug(redact(message)),
     onWarning: (message, details) =>
       app.log.warn(details === null ? {} : { err: reportError(details) }, redact(message)),
@@ -44,7 +45,8 @@ async function holdfastPlugin(
       app.log.fatal(errorLine(error))
       onUnfit?.(error)
     }
-  })
+  }
+  const holdfast = await openWithControl(config, app.prefix + prefix, events, { sendMail })
   app.addHook('onClose', () => holdfast.close())
   if (fastPath !== undefined) {
     await addAllRoutes(app, {

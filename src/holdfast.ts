@@ -21,10 +21,11 @@ import {
   type Checks,
   type ForgottenCounts
 } from './holdfast/open-checks.js'
-import { openMail, type Mail, type MailContext } from './holdfast/open-mail.js'
+import { openMail, type Mail } from './holdfast/open-mail.js'
 import { flushNotes, openStore, type Store } from './holdfast/open-store.js'
 import { startJobs } from './holdfast/start-jobs.js'
 import { readBacklog, type MailBacklog } from './mail/queue.js'
+import type { SendMail } from './mail/transport.js'
 import type { Holdfast } from './public.js'
 import { RecentAnswer } from './recent-answer.js'
 import type { RefusedOrigins } from './refused-origins.js'
@@ -47,8 +48,8 @@ export interface OpenOptions {
   /** Whether this process serves requests, or does one thing and ends. */
   serves?: boolean
   clock?: Clock
-  /** What mails say, and the option `sendMail`. Mail is off without. */
-  mail?: Pick<MailContext, 'prepare' | 'render' | 'sendMail'>
+  /** Sends mails in place of SMTP: an option of the plugin. */
+  sendMail?: SendMail | undefined
 }
 
 export type { Events, Holdfast }
@@ -138,7 +139,7 @@ export async function openHoldfast(
   config: Config,
   prefix: string,
   events: Events,
-  { serves = true, clock = systemClock, mail: mailParts }: OpenOptions = {}
+  { serves = true, clock = systemClock, sendMail }: OpenOptions = {}
 ): Promise<Holdfast> {
   const lifecycle = new Lifecycle(clock.monotonic)
   const store = await openStore(config, events, clock)
@@ -146,10 +147,8 @@ export async function openHoldfast(
   try {
     caches = openSessionCaches(store, { config, events, serves })
     const checks = openChecks(store, caches, { config, prefix, lifecycle })
-    const mail = mailParts
-      ? openMail(store, { config, prefix, events, serves, ...mailParts })
-      : null
-    const signIn = await openAuth(store, checks, { config, prefix, events })
+    const mail = openMail(store, { config, prefix, events, serves, sendMail })
+    const signIn = await openAuth(store, checks, { config, prefix, events, mail })
     await prepare(store, checks, lifecycle, events)
     const stopJobs = startJobs(store, checks, { mail, config, events, lifecycle })
     const close = closing({ store, checks, mail, lifecycle, events, stopJobs })

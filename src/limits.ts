@@ -17,6 +17,7 @@ export interface Limit {
 const MINUTE = 60_000
 const QUARTER = 15 * MINUTE
 const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
 const limit = (name: string, max: number, windowMs: number): Limit => ({ name, max, windowMs })
 const slowing = (name: string, max: number, windowMs: number, thenEveryMs: number): Limit => ({
   name,
@@ -61,8 +62,19 @@ export const limits = {
    */
   probeFromAddress: limit('probe-address', 10, QUARTER),
   probe: limit('probe', 100, QUARTER),
-  /** Mails to one account, from any sender. */
-  resetByAccount: limit('reset-account', 5, QUARTER),
+  /** Mails that are asked for, by client. */
+  mailsByAddress: limit('mail', 30, MINUTE),
+  /** Mails to one address, from any sender. */
+  mailsToAddress: limit('mail-to', 5, QUARTER),
+  mailsToAddressByDay: limit('mail-to-day', 20, DAY),
+  /** Mails in all. An attack on many addresses slows them down, and stops none. */
+  mailsInAll: slowing('mail-all', 6_000, HOUR, 1_000),
+  /**
+   * Wrong codes of mails, by client and in all. When one is spent, only links count. The store
+   * counts them by proof and by address as well.
+   */
+  codesByAddress: limit('code', 30, HOUR),
+  codesInAll: slowing('code-all', 1_000, HOUR, 10_000),
   /**
    * Passwords and codes that a signed-in user is asked for again: by session, and for all sessions
    * of the user together.

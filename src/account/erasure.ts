@@ -46,6 +46,8 @@ export interface ErasuresOptions {
   /** The account's key in the counters of guesses. */
   accountKey: (email: string) => string
   forgetCounts: ForgetCounts
+  /** Removes the mails and proofs of a user, in the transaction that deletes the user. */
+  eraseMail: (db: Queryable, user: { userId: string; email: string | null }) => Promise<void>
   /** A monotonic clock, in milliseconds. */
   now: () => number
 }
@@ -76,7 +78,7 @@ export class Erasures {
    * holds the row; or for a user who has already been deleted.
    */
   async request(db: Queryable, userId: string): Promise<void> {
-    const { hashesOf, accountKey } = this.#options
+    const { hashesOf, accountKey, eraseMail } = this.#options
     const email =
       (await db.user.findUnique({ where: { id: userId }, select: { email: true } }))?.email ?? null
     // Failed attempts at an earlier address of the account are about the same person.
@@ -87,6 +89,7 @@ export class Erasures {
     await db.$executeRaw`
       INSERT INTO "erasure" ("userId", "nameHashes", "countKey") VALUES (${userId}, ${nameHashes}::text[], ${email === null ? null : accountKey(email)})
       ON CONFLICT ("userId") DO UPDATE SET "requestedAt" = clock_timestamp(), "doneAt" = NULL, "sweptAt" = NULL`
+    await eraseMail(db, { userId, email })
   }
 
   /** Whether anything is kept under the id of a user who does not exist (any more). */

@@ -126,7 +126,8 @@ export function toPasswordEvent(
   { userId, hasPassword }: Pick<WayIn, 'userId' | 'hasPassword'>,
   path: string
 ): NewAccountEvent {
-  if (path === '/reset-password') return { userId, kind: 'password_reset' }
+  if (path === '/reset-password' || path === '/email-otp/reset-password')
+    return { userId, kind: 'password_reset' }
   return { userId, kind: hasPassword ? 'password_changed' : 'password_set' }
 }
 

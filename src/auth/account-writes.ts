@@ -1,8 +1,11 @@
+import { BASE_ERROR_CODES } from '@better-auth/core/error'
 import type { DBAdapter, Where } from 'better-auth'
+import { APIError } from 'better-auth/api'
 import type { NewAccountEvent } from '../account/account-event.js'
 import { writeAccountEvents } from '../account/store.js'
 import type { Queryable } from '../database/database.js'
 import { Pace, ROWS } from '../database/pace.js'
+import { endProofs } from '../mail/proofs.js'
 import { afterCommit } from '../database/transaction.js'
 import {
   dropOldestPendingFactors,
@@ -37,6 +40,9 @@ import { endpointPath } from './reasons.js'
 import { currentCall } from './call-context.js'
 import type { ChangeAnnouncer } from './change-announcer.js'
 import type { Connections } from './connections.js'
+import { newMailHandleHash } from './mail-handle.js'
+import type { Mailing } from './mailing.js'
+import { noticesOf } from './notices.js'
 
 interface Write {
   model: string
@@ -61,6 +67,8 @@ export interface AccountWritesOptions {
   announcer: ChangeAnnouncer
   /** The keyed hash under which events keep a name. */
   hashName: (name: string) => string
+  /** Writes mails. Null where mail is off. */
+  mailing: Mailing | null
   /** Notes that a deleted user is to be erased. */
   requestErasure: (db: Queryable, userId: string) => Promise<void>
   /** A monotonic clock, in milliseconds. */
@@ -115,20 +123,54 @@ export class AccountWrites {
     // change.
     if (model === 'account' && userId !== null && !createdUsers.has(userId)) {
       await this.#changeCredentials(db, userId)
-      await tell(db, toNewWayInEvent(wayInFrom(data)))
+      if (data['providerId'] !== 'credential') await this.#holdProvenAddress(db, userId)
+      await this.#tell(db, toNewWayInEvent(wayInFrom(data)))
     } else if (model === 'twoFactor' && userId !== null) {
       await this.changeFactors(db, userId)
       await holdNoFactor(db, userId)
+      await this.#holdProvenAddress(db, userId)
       // A second factor whose enrolment was begun and not finished: the later one counts.
       await db.$executeRaw`DELETE FROM "two_factor" WHERE "userId" = ${userId}`
-      await tell(db, { userId, kind: 'backup_codes_made' })
+      await this.#tell(db, { userId, kind: 'backup_codes_made' })
     } else await holdActor(db, userId)
     const row = await this.#connections.adapterOn(db).create<Record<string, unknown>>(creation)
     if (model === 'user' && typeof row['id'] === 'string') {
       createdUsers.add(row['id'])
-      await tell(db, { userId: row['id'], kind: 'user_created' })
+      await this.#tell(db, { userId: row['id'], kind: 'user_created' })
+      await this.#beginMail(db, row['id'], data)
     }
     return row
+  }
+
+  /** Notes the language of a new user, and has one who signed up by themselves prove the address. */
+  async #beginMail(db: Queryable, userId: string, { email }: Creation['data']): Promise<void> {
+    const { mailing } = this.#options
+    const { call, language } = currentCall()
+    if (call === null || call.path.startsWith('/admin/')) return
+    await db.$executeRaw`UPDATE "user" SET "language" = COALESCE("language", ${language}) WHERE "id" = ${userId}`
+    if (mailing === null || call.path !== '/sign-up/email') return
+    const handleHash = newMailHandleHash()
+    await db.$executeRaw`UPDATE "user" SET "signUpHandle" = ${handleHash} WHERE "id" = ${userId} AND NOT "emailVerified"`
+    await mailing.ask(db, 'verify', {
+      purpose: 'verify',
+      email: String(email).toLowerCase(),
+      userId,
+      handleHash
+    })
+  }
+
+  /**
+   * Makes sure that a user's address is proven, where mail is on: else somebody who signed up with
+   * the address of another person could keep a way in.
+   *
+   * @throws APIError 403 EMAIL_NOT_VERIFIED
+   */
+  async #holdProvenAddress(db: Queryable, userId: string): Promise<void> {
+    if (this.#options.mailing === null) return
+    const [proven] = await db.$queryRaw<
+      unknown[]
+    >`SELECT 1 FROM "user" WHERE "id" = ${userId} AND "emailVerified"`
+    if (!proven) throw APIError.from('FORBIDDEN', BASE_ERROR_CODES.EMAIL_NOT_VERIFIED)
   }
 
   /**
@@ -177,18 +219,18 @@ export class AccountWrites {
     for (const [userId, rows] of users) {
       if (model === 'user') {
         await this.#endAll(db, userId, 'user_deleted')
-        await tell(db, { userId, kind: 'user_deleted' })
+        await this.#tell(db, { userId, kind: 'user_deleted' })
         if (currentCall().erasing) {
           await this.#options.requestErasure(db, userId)
-          await tell(db, { userId, kind: 'user_erased' })
+          await this.#tell(db, { userId, kind: 'user_erased' })
         }
       } else if (model === 'account') {
         await this.#changeCredentials(db, userId)
         if (endpointPath() === '/unlink-account') await holdAnotherWayIn(db, userId, rows)
-        await tell(db, ...rows.map((row) => toLostWayInEvent(wayInFrom(row))))
+        await this.#tell(db, ...rows.map((row) => toLostWayInEvent(wayInFrom(row))))
       } else {
         await this.changeFactors(db, userId)
-        await tell(db, { userId, kind: 'second_factor_removed' })
+        await this.#tell(db, { userId, kind: 'second_factor_removed' })
       }
     }
     // The user is already gone. The call that deleted the user may not have been confirmed yet.
@@ -198,13 +240,26 @@ export class AccountWrites {
     return this.#connections.adapterOn(db).deleteMany({ model, where })
   }
 
+  /**
+   * Writes events of the running call, and the mails that tell the user of them, in the transaction
+   * of the change.
+   */
+  async #tell(db: Queryable, ...events: readonly NewAccountEvent[]): Promise<void> {
+    await writeAccountEvents(db, currentOrigin(), events)
+    const { mailing } = this.#options
+    if (mailing === null) return
+    const byAnother = currentOrigin().actor !== 'person'
+    for (const { userId, kind } of noticesOf(events))
+      await mailing.tell(db, userId, kind, { byAnother })
+  }
+
   /** Uses a backup code, if it is still there: of two calls with the same code, one is refused. */
   async useBackupCode<T>(
     db: Queryable,
     change: Parameters<DBAdapter['incrementOne']>[0]
   ): Promise<T | null> {
     const row = await this.#connections.adapterOn(db).incrementOne<T & { userId?: string }>(change)
-    if (row?.userId !== undefined) await tell(db, { userId: row.userId, kind: 'backup_code_used' })
+    if (row?.userId !== undefined) await this.#tell(db, { userId: row.userId, kind: 'backup_code_used' })
     return row
   }
 
@@ -289,15 +344,16 @@ export class AccountWrites {
         await holdNoFactor(db, userId)
         await forgetUsedSteps(db, userId)
       }
-      if ('backupCodes' in update) await tell(db, { userId, kind: 'backup_codes_made' })
+      if ('backupCodes' in update) await this.#tell(db, { userId, kind: 'backup_codes_made' })
     } else if (model === 'account' && 'password' in update) {
       await this.#changeCredentials(db, userId)
-      await tell(db, ...rows.map((row) => toPasswordEvent(wayInFrom(row), endpointPath())))
+      await this.#tell(db, ...rows.map((row) => toPasswordEvent(wayInFrom(row), endpointPath())))
     } else if (model !== 'user') await holdActor(db, userId)
     else if (update['banned'] === true) {
       await this.#endAll(db, userId, 'user_banned')
       await this.#tellOfUser(db, userId, update)
     } else {
+      if (update['emailVerified'] === true) await this.#proveAddress(db, userId, update)
       await lockUser(db, userId, 'role' in update ? 'role' : 'profile')
       if (update['banned'] === false && currentOrigin().actor === 'person')
         await holdBanOver(db, userId)
@@ -327,12 +383,21 @@ export class AccountWrites {
         twoFactorEnabled: true
       }
     })
-    if (before)
-      await writeAccountEvents(
-        db,
-        origin,
-        toUserEvents(before, update, origin, this.#options.hashName)
-      )
+    if (!before) return
+    const events = toUserEvents(before, update, origin, this.#options.hashName)
+    await writeAccountEvents(db, origin, events)
+    const { mailing } = this.#options
+    if (mailing === null) return
+    const byAnother = origin.actor !== 'person'
+    for (const { kind } of noticesOf(events)) await mailing.tell(db, userId, kind, { byAnother })
+    const { email } = update
+    if (typeof email === 'string' && email !== before.email && before.emailVerified)
+      await mailing.tell(db, userId, 'email-changed', {
+        email: before.email,
+        restores: before.email,
+        facts: { newEmail: email },
+        byAnother
+      })
   }
 
   /**
@@ -345,6 +410,45 @@ export class AccountWrites {
     if (!on) await db.$executeRaw`DELETE FROM "two_factor" WHERE "userId" = ${userId}`
     else if (endpointPath() === '/two-factor/verify-totp')
       await db.$executeRaw`UPDATE "two_factor" SET "verified" = true WHERE "userId" = ${userId}`
+  }
+
+  /**
+   * The first proof of an address by somebody else than who signed up with it. Everything that is
+   * older than the proof ends: whoever registered the address of another person must not keep a way
+   * in. A change of address is no such proof, and neither is an administrator's edit.
+   */
+  async #proveAddress(
+    db: Queryable,
+    userId: string,
+    update: Record<string, unknown>
+  ): Promise<void> {
+    const [user] = await db.$queryRaw<
+      { email: string; signUpHandle: string | null }[]
+    >`SELECT "email", "signUpHandle" FROM "user" WHERE "id" = ${userId} FOR NO KEY UPDATE`
+    if (!user || user.signUpHandle === null) return
+    await db.$executeRaw`UPDATE "user" SET "signUpHandle" = NULL WHERE "id" = ${userId}`
+    const { email = user.email } = update
+    if (
+      email !== user.email ||
+      currentCall().ownsSignUp === userId ||
+      currentOrigin().actor !== 'person'
+    )
+      return
+    await lockUser(db, userId, 'credentials')
+    await this.#announcer.ended(
+      userId,
+      await revokeUserSessions(db, { userId, reason: 'address_proven' })
+    )
+    const accounts = await db.$queryRaw<
+      Record<string, unknown>[]
+    >`DELETE FROM "account" WHERE "userId" = ${userId} RETURNING "userId", "providerId", "password"`
+    const factors = await db.$executeRaw`DELETE FROM "two_factor" WHERE "userId" = ${userId}`
+    await db.$executeRaw`UPDATE "user" SET "twoFactorEnabled" = false WHERE "id" = ${userId}`
+    await endProofs(db, { userId, email: user.email })
+    await writeAccountEvents(db, currentOrigin(), [
+      ...accounts.map((row) => toLostWayInEvent(wayInFrom(row))),
+      ...(factors > 0 ? [{ userId, kind: 'second_factor_removed' as const }] : [])
+    ])
   }
 
   async #endAll(
@@ -381,11 +485,6 @@ function wayInFrom({ userId, providerId, password }: Record<string, unknown>): W
     providerId: String(providerId),
     hasPassword: typeof password === 'string'
   }
-}
-
-/** Writes events of the running call, in the transaction of the change. */
-async function tell(db: Queryable, ...events: readonly NewAccountEvent[]): Promise<void> {
-  await writeAccountEvents(db, currentOrigin(), events)
 }
 
 /** Deletes the used time steps: a new secret has codes of its own, none of which was used. */

@@ -11,9 +11,11 @@ import { AccountWrites } from './account-writes.js'
 import { checkInput, checkPage, checkUserFields, refuse } from './input.js'
 import type { Peppers } from '../secrets/keys.js'
 import { normalizeRole, wrongRole } from '../roles.js'
+import { endpointPath, isMailedSignIn } from './reasons.js'
 import { currentCall } from './call-context.js'
 import { ChangeAnnouncer } from './change-announcer.js'
 import { Connections } from './connections.js'
+import type { Mailing } from './mailing.js'
 import { SessionModel } from './session-model.js'
 
 export interface AdapterOptions {
@@ -30,6 +32,8 @@ export interface AdapterOptions {
   roles: readonly string[]
   /** The keyed hash under which events keep a name. */
   hashName: (name: string) => string
+  /** Writes mails. Null where mail is off. */
+  mailing: Mailing | null
   /** Notes that a deleted user is to be erased. */
   requestErasure: (db: Queryable, userId: string) => Promise<void>
   /** A monotonic clock, in milliseconds. */
@@ -112,9 +116,13 @@ function creations({ connections, sessions, accounts, roles }: Models): Pick<DBA
       if (query.model === 'verification')
         return connections.inTransaction(async (db) => {
           await accounts.admitPendingFactor(db, query.data)
-          return connections
+          const row = await connections
             .adapterOn(db)
-            .create({ ...query, data: withoutSessionTokens(query.data) })
+            .create<{ id?: unknown }>({ ...query, data: withoutSessionTokens(query.data) })
+          // The challenge of a second factor must know how the sign-in began.
+          if (isMailedSignIn(endpointPath()))
+            await db.$executeRaw`UPDATE "verification" SET "firstFactor" = 'otp' WHERE "id" = ${String(row.id)}`
+          return row as never
         })
       const creation =
         query.model === 'user'
@@ -206,7 +214,11 @@ function deletions({
 }
 
 /** The endpoints that make a first password of a user. */
-const settingPassword: readonly string[] = ['/admin/set-user-password', '/reset-password']
+const settingPassword: readonly string[] = [
+  '/admin/set-user-password',
+  '/reset-password',
+  '/email-otp/reset-password'
+]
 
 const credentialExists = {
   code: 'CREDENTIAL_EXISTS',

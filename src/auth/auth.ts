@@ -64,6 +64,8 @@ export interface Auth {
     name: string
     attributes: CookieAttributes
   }
+  /** The name of the cookie that a browser keeps of a request for a mail. */
+  mailCookie: string
   trustedOrigins: string[]
   /** The origins of this server: that of BASE_URL, and in embedded mode each loopback name. */
   ownOrigins: string[]
@@ -116,6 +118,7 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
     cookiePrefix,
     ...tokenForms(keys),
     deviceCookie: { name: `${cookiePrefix}.device`, attributes: defaultCookieAttributes },
+    mailCookie: `${cookiePrefix}.mail`,
     trustedOrigins: authOptions.trustedOrigins,
     ownOrigins: ownOriginsFrom(config)
   }

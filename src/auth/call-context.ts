@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Confirmation, Unconfirmed } from '../revocation/confirmation.js'
 import type { Change } from '../session/outbox.js'
 import type { ErrorCode, InactiveCode } from '../errors.js'
+import type { Language } from '../language.js'
 import { disableWhenIdle } from '../async-local-storage-node20.js'
 import type { Family, SurrogateToken } from '../token/token-service.js'
 import type { ParsedToken } from '../session/session-token.js'
@@ -27,6 +28,12 @@ export interface AuthCallContext {
   readonly from: { address: string | null; userAgent: string | null }
   /** The device's name, which a session that the call begins gets. */
   readonly deviceName: string | null
+  /** The language that the client prefers. */
+  readonly language: Language
+  /** What the client holds of a request for a mail that it made before. */
+  readonly mailHandle: string | null
+  /** Whether the client's device signed in to an account before. */
+  readonly isKnownDevice: (account: { userId: string; credentialEpoch: number }) => boolean
   /**
    * The endpoint that better-auth has routed the call to. Null before that, and outside a request.
    */
@@ -47,6 +54,12 @@ export interface AuthCallContext {
   readonly shown: { password: string | null; factor: string | null }
   /** The user whose second factor the call tries, in a sign-in that it continues. */
   challenged: string | null
+  /** How that sign-in began (RFC 8176). Null for a password. */
+  challengedBy: string | null
+  /** A handle for the client, which the call has made. */
+  newMailHandle: string | null
+  /** The user whose sign-up the client has shown to be its own, when it first proves the address. */
+  ownsSignUp: string | null
   /**
    * The actor of the call. Its writes must not commit after that session has ended, or its user has
    * lost the right.
@@ -106,7 +119,15 @@ const scopes = disableWhenIdle(new AsyncLocalStorage<AuthCallContext>())
 /** The part of the call context that comes from the request. */
 export type AuthRequest = Pick<
   AuthCallContext,
-  'presented' | 'transport' | 'surrogate' | 'client' | 'from' | 'deviceName'
+  | 'presented'
+  | 'transport'
+  | 'surrogate'
+  | 'client'
+  | 'from'
+  | 'deviceName'
+  | 'language'
+  | 'mailHandle'
+  | 'isKnownDevice'
 >
 
 export function createCallContext(request: AuthRequest): AuthCallContext {
@@ -118,6 +139,9 @@ export function createCallContext(request: AuthRequest): AuthCallContext {
     userIds: new Map(),
     shown: { password: null, factor: null },
     challenged: null,
+    challengedBy: null,
+    newMailHandle: null,
+    ownsSignUp: null,
     actor: null,
     heldIn: null,
     authorityEnded: null,
@@ -152,7 +176,10 @@ const noRequest: AuthRequest = {
   surrogate: null,
   client: noClient,
   from: { address: null, userAgent: null },
-  deviceName: null
+  deviceName: null,
+  language: 'en',
+  mailHandle: null,
+  isKnownDevice: () => false
 }
 
 /** The context of the running call. A call from outside a request (a script) has one of its own. */

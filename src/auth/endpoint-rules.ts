@@ -33,6 +33,7 @@ const rules: Record<string, EndpointRule> = {
   '/delete-user': { accessToken: 'password', password: 'password', grave: true },
   '/delete-user/callback': { grave: true },
   '/change-email': { grave: true },
+  '/email-otp/request-email-change': { grave: true },
   '/export-account': { grave: true },
   '/link-social': { grave: true },
   '/unlink-account': { grave: true },

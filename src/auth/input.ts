@@ -37,13 +37,15 @@ const shownOfUser: ReadonlySet<string> = new Set([
   'createdAt',
   'updatedAt'
 ])
+/** A field that a user writes, and lists do not show. */
+const LANGUAGE = 'language'
 
 /**
  * The fields that better-auth itself writes. `credentialEpoch` is ours alone, and clients never
  * choose an id.
  */
 const createdOfUser: ReadonlySet<string> = new Set(
-  [...shownOfUser].filter((field) => field !== 'id')
+  [...shownOfUser, LANGUAGE].filter((field) => field !== 'id')
 )
 const updatedOfUser: ReadonlySet<string> = new Set(
   [...createdOfUser].filter((field) => field !== 'createdAt')

@@ -1,6 +1,7 @@
 import type { BetterAuthOptions } from 'better-auth'
 import { admin, bearer, oneTimeToken } from 'better-auth/plugins'
 import { v7 as uuidV7 } from 'uuid'
+import * as z from 'zod'
 import type { Erasures } from '../account/erasure.js'
 import { hashNameWithEach, hashName } from '../account/name-hash.js'
 import type { Clock } from '../clock.js'
@@ -11,6 +12,7 @@ import type { PrismaClient } from '../database/database.js'
 import type { Confirmation } from '../revocation/confirmation.js'
 import type { Revoker } from '../revocation/revoker.js'
 import type { Thinning } from '../revocation/thinning.js'
+import { languages } from '../language.js'
 import type { Keys } from '../secrets/keys.js'
 import { createAdapter, type AdapterOptions } from './adapter.js'
 import { callRules } from './call-rules.js'
@@ -19,6 +21,9 @@ import { eventEndpoints } from './event-endpoints.js'
 import { exportEndpoints } from './export-endpoints.js'
 import { findUsers } from './find-users-endpoint.js'
 import { firstAdministrator } from './first-administrator.js'
+import { mailEndpoints } from './mail-endpoints/mail-endpoints.js'
+import type { MailEndpointOptions } from './mail-endpoints/shared.js'
+import type { Mailing } from './mailing.js'
 import { passwordLengths } from './new-password.js'
 import { hashPassword, verifyPassword } from './password.js'
 import { recentSignIn } from './recent-sign-in.js'
@@ -47,6 +52,8 @@ export interface AuthOptions {
   thinning: Thinning
   erasures: Erasures
   clock: Clock
+  /** Writes mails. Null where mail is off. */
+  mailing: Mailing | null
   /** Writes the uses of sessions that this process has noted. */
   flushUses: () => Promise<void>
   /**
@@ -60,7 +67,7 @@ export interface AuthOptions {
  * revocation cannot reach.
  */
 export function toBetterAuthOptions(options: AuthOptions) {
-  const { config, prefix, keys, onMessage } = options
+  const { config, prefix, keys, mailing, onMessage } = options
   return {
     appName: config.appName,
     baseURL: config.baseUrl,
@@ -76,11 +83,19 @@ export function toBetterAuthOptions(options: AuthOptions) {
       enabled: true,
       disableSignUp: config.signUp === 'closed',
       ...passwordLengths,
+      // Its mails are ours (mail-endpoints/). This has it refuse sign-ins of unproven addresses.
+      requireEmailVerification: mailing !== null && config.requireEmailVerification,
       password: { hash: hashPassword, verify: verifyPassword }
     },
     user: {
       deleteUser: { enabled: true },
       additionalFields: {
+        language: {
+          type: 'string',
+          required: false,
+          returned: false,
+          validator: { input: z.enum(languages.map(({ code }) => code)) }
+        },
         credentialEpoch: { type: 'number', required: false, input: false, returned: false }
       }
     },
@@ -129,6 +144,7 @@ function toAdapterOptions({
   thinning,
   erasures,
   clock,
+  mailing,
   flushUses
 }: AuthOptions): AdapterOptions {
   return {
@@ -142,6 +158,7 @@ function toAdapterOptions({
     maxSessions: config.maxSessionsPerUser,
     flushUses,
     roles: config.roles,
+    mailing,
     hashName: (name) => hashName(keys.eventNames, name),
     requestErasure: (db, userId) => erasures.request(db, userId),
     now: clock.monotonic
@@ -149,13 +166,15 @@ function toAdapterOptions({
 }
 
 /** Our plugins and better-auth's, in the order in which they see a call. */
-function pluginsFor({ config, keys, prisma, revoker, confirmation, erasures, clock }: AuthOptions) {
+function pluginsFor(options: AuthOptions) {
+  const { config, keys, prisma, revoker, confirmation, erasures, clock, mailing } = options
   return [
     callRules(),
     sessionEndpoints({ revoker }),
     eventEndpoints({ prisma, hashesOf: (name) => hashNameWithEach(keys.all, name) }),
     eraseEndpoint({ prisma, erasures, confirmation }),
     exportEndpoints({ prisma }),
+    ...(mailing === null ? [] : [mailEndpoints(toMailOptions(options, mailing))]),
     firstAdministrator({ prisma }),
     findUsers({ prisma }),
     admin(),
@@ -165,6 +184,21 @@ function pluginsFor({ config, keys, prisma, revoker, confirmation, erasures, clo
     bearer({ requireSignature: true }),
     tokenTransport()
   ]
+}
+
+function toMailOptions(
+  { config, prefix, keys, prisma }: AuthOptions,
+  mailing: Mailing
+): MailEndpointOptions {
+  return {
+    prisma,
+    keys,
+    mailing,
+    baseUrl: config.baseUrl + prefix,
+    appName: config.appName,
+    signUpIsOpen: config.signUp === 'open',
+    requiresVerification: config.requireEmailVerification
+  }
 }
 
 /** better-auth's one-time tokens, with endpoints of ours that derive a session. */

@@ -1,9 +1,14 @@
 import { tryGetCurrentAuthEndpointContext } from '@better-auth/core/context'
 import type { RevocationReason, Session } from '../session/session.js'
+import { currentCall } from './call-context.js'
 
 const byPath: Record<string, RevocationReason> = {
   '/sign-out': 'signed_out',
   '/sign-in/email': 'second_factor_pending',
+  '/sign-in/email-otp': 'second_factor_pending',
+  '/magic-link/verify': 'second_factor_pending',
+  '/email-otp/reset-password': 'password_changed',
+  '/not-me': 'not_me',
   '/change-password': 'password_changed',
   '/reset-password': 'password_changed',
   '/set-password': 'password_changed',
@@ -46,7 +51,14 @@ export function replacementReason(): RevocationReason {
  * Whether the running endpoint verifies a credential. The session that it begins is then recent.
  */
 export function credentialShown(): 'now' | 'none' {
-  return /^\/(sign-in|sign-up|two-factor\/verify-)/.test(endpointPath()) ? 'now' : 'none'
+  return /^\/(sign-in|sign-up|magic-link|two-factor\/verify-)/.test(endpointPath())
+    ? 'now'
+    : 'none'
+}
+
+/** Whether an endpoint signs in by a mailed code or link. */
+export function isMailedSignIn(path: string): boolean {
+  return path === '/sign-in/email-otp' || path === '/magic-link/verify'
 }
 
 /** How the running endpoint has authenticated the user (RFC 8176). */
@@ -54,6 +66,8 @@ export function authenticationMethods(predecessor: Session | null): string[] {
   const path = endpointPath()
   // A user who sets a new password has already passed what the session required.
   if (path === '/change-password' && predecessor) return predecessor.amr
-  if (path.startsWith('/two-factor/verify')) return ['pwd', 'otp', 'mfa']
+  if (path.startsWith('/two-factor/verify'))
+    return [...new Set([currentCall().challengedBy ?? 'pwd', 'otp', 'mfa'])]
+  if (isMailedSignIn(path)) return ['otp']
   return path.startsWith('/admin/') ? [] : ['pwd']
 }

@@ -42,6 +42,7 @@ export function secondFactors({ prisma, issuer, now }: SecondFactorOptions) {
   })
   return {
     ...plugin,
+    hooks: { after: plugin.hooks.after.map((hook) => ({ ...hook, matcher: wantsFactor })) },
     endpoints: {
       ...plugin.endpoints,
       verifyTOTP: guarded(verifyTOTP, decide),
@@ -49,6 +50,18 @@ export function secondFactors({ prisma, issuer, now }: SecondFactorOptions) {
     }
   }
 }
+
+/**
+ * Whether a call begins a session in which the second factor is still to be shown. better-auth's own
+ * hook asks for it after a password only. Here it is asked for whatever began the session, except
+ * where it has just been shown, or where the session continues or derives from another one.
+ */
+function wantsFactor({ path = '' }: { path?: string | undefined }): boolean {
+  return currentCall().insertedSession !== null && !SHOWN_OR_CONTINUED.test(path)
+}
+
+const SHOWN_OR_CONTINUED =
+  /^\/(two-factor\/|change-password$|one-time-token\/verify$|admin\/(impersonate-user|stop-impersonating)$)/
 
 /**
  * The endpoint, except that `before` sees each code first and decides which one better-auth is
@@ -102,7 +115,7 @@ async function askedFactor(
   prisma: PrismaClient
 ): Promise<{ id: string; secret: string } | null> {
   const session = await getSessionFromCtx(ctx)
-  const userId = session?.user.id ?? (await challengedUserId(ctx))
+  const userId = session?.user.id ?? (await challengedUserId(ctx, prisma))
   const factor =
     userId === null
       ? null
@@ -115,14 +128,20 @@ async function askedFactor(
 }
 
 /** The user whose password was given earlier, in the sign-in that the call continues. */
-async function challengedUserId(ctx: Context): Promise<string | null> {
+async function challengedUserId(ctx: Context, prisma: PrismaClient): Promise<string | null> {
   const challenge = await ctx.getSignedCookie(
     ctx.context.createAuthCookie('two_factor').name,
     ctx.context.secret
   )
   if (!challenge) return null
   const row = await ctx.context.internalAdapter.findVerificationValue(challenge)
-  return row && row.expiresAt.getTime() > betterAuthNow() ? row.value : null
+  if (!row || row.expiresAt.getTime() <= betterAuthNow()) return null
+  const begun = await prisma.verification.findUnique({
+    where: { id: row.id },
+    select: { firstFactor: true }
+  })
+  currentCall().challengedBy = begun?.firstFactor ?? null
+  return row.value
 }
 
 /**

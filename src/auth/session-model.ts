@@ -32,6 +32,8 @@ import {
   type Inserted,
   type NewSession
 } from '../session/store.js'
+import { toNetwork } from '../network.js'
+import { userAgentFrom } from '../user-agent.js'
 import { firstRefreshToken } from '../token/refresh-token.js'
 import { credentialChanged, lockUser } from './account-locks.js'
 import { acceptActor, actorToHold, holdActorsUser } from './acting-session.js'
@@ -48,6 +50,7 @@ import { currentOrigin } from './event-origin.js'
 import { currentCall } from './call-context.js'
 import type { ChangeAnnouncer } from './change-announcer.js'
 import type { Connections } from './connections.js'
+import type { Mailing } from './mailing.js'
 
 /**
  * The longest life of a cookie. Browsers cut it to 400 days (RFC 6265bis, section 5.5), and
@@ -62,11 +65,16 @@ export interface SessionModelOptions {
   absoluteTtlSeconds: number
   /** How many live sessions a user may have. */
   maxSessions: number
+  /** Writes mails. Null where mail is off. */
+  mailing: Mailing | null
   /** Writes the uses of sessions that this process has noted. */
   flushUses: () => Promise<void>
   connections: Connections
   announcer: ChangeAnnouncer
 }
+
+/** Sessions of a user that are looked through for a device that is known. */
+const RECENT_SESSIONS = 500
 
 /** better-auth's lists have no pages. They show this many of the newest sessions. */
 const LISTED = 1_000
@@ -112,7 +120,7 @@ export class SessionModel {
       scope.transport === 'body' && impersonatedBy === null
         ? firstRefreshToken(sessionId, pepper)
         : null
-    const inserted = await this.#insert({
+    const inserted = await this.#insertAndTell({
       id: sessionId,
       hash,
       userId,
@@ -168,6 +176,44 @@ export class SessionModel {
     }
     await this.#announcer.changed(inserted.replaced)
     return authSession(inserted.row, token)
+  }
+
+  /** Begins a session, and tells its user by mail where the device is new. */
+  async #insertAndTell(session: NewSession): Promise<Inserted> {
+    const { mailing, flushUses } = this.#options
+    if (mailing === null || !(await this.#isNewDevice(session))) return this.#insert(session)
+    // Uses are noted in memory first: see #insert.
+    if (!currentTransaction()?.isOpen) await flushUses()
+    return this.#connections.inTransaction(async (db) => {
+      const inserted = await this.#insert(session)
+      if (inserted.outcome === 'inserted') await mailing.tell(db, session.userId, 'new-device')
+      return inserted
+    })
+  }
+
+  /**
+   * Whether a sign-in is complete, and comes from a device on which the account was not used lately.
+   * The first sign-in of an account is no news.
+   */
+  async #isNewDevice({ userId, userAgent, ipAddress, ...session }: NewSession): Promise<boolean> {
+    const { call, source, createdUsers, isKnownDevice } = currentCall()
+    if (call === null || source || session.impersonatedBy !== null || createdUsers.has(userId))
+      return false
+    if (session.reauth !== 'now') return false
+    const { credentialEpoch } = session
+    if (credentialEpoch !== null && isKnownDevice({ userId, credentialEpoch })) return false
+    const db = await this.#connections.reading()
+    const [known] = await db.$queryRaw<{ isNew: boolean; waitsForFactor: boolean }[]>`
+      WITH "recent" AS (
+        SELECT "network", "userAgent" FROM "session" WHERE "userId" = ${userId} ORDER BY "id" DESC LIMIT ${RECENT_SESSIONS}
+      )
+      SELECT EXISTS (SELECT 1 FROM "recent") AND NOT EXISTS (
+          SELECT 1 FROM "recent" WHERE "network" = ${toNetwork(ipAddress)} AND "userAgent" IS NOT DISTINCT FROM ${userAgentFrom(userAgent)}
+        ) AS "isNew",
+        COALESCE((SELECT "twoFactorEnabled" FROM "user" WHERE "id" = ${userId}), false) AS "waitsForFactor"`
+    // With a second factor the session of the password ends at once, and the next one counts.
+    const isPending = known?.waitsForFactor === true && !call.path.startsWith('/two-factor/')
+    return known?.isNew === true && !isPending
   }
 
   /**

@@ -2,6 +2,7 @@ import { hashName } from '../account/name-hash.js'
 import { Attempts } from '../auth/attempts.js'
 import { createAuth, type Auth } from '../auth/auth.js'
 import { Devices } from '../auth/device.js'
+import { Mailing } from '../auth/mailing.js'
 import type { Config } from '../config.js'
 import { RefusedOrigins } from '../refused-origins.js'
 import { SessionNames } from '../session/session-names.js'
@@ -9,6 +10,7 @@ import { RefreshGrant } from '../token/refresh-grant.js'
 import { TokenService } from '../token/token-service.js'
 import type { Events } from './events.js'
 import type { Checks } from './open-checks.js'
+import type { Mail } from './open-mail.js'
 import type { Store } from './open-store.js'
 
 /** The ways to sign in, and the tokens that clients are given. */
@@ -25,15 +27,17 @@ export interface AuthOpenOptions {
   config: Config
   prefix: string
   events: Events
+  mail: Mail | null
 }
 
 /** Opens better-auth and the token plane. */
 export async function openAuth(
   { prisma, keys, counters, activity, failedAttempts, clock }: Store,
   { caches, accessTokens, reader, thinning, revoker, erasures }: Checks,
-  { config, prefix, events }: AuthOpenOptions
+  { config, prefix, events, mail }: AuthOpenOptions
 ): Promise<SignIn> {
   const { cache, confirmation } = caches
+  const mailing = mail && new Mailing(mail.outbox, keys)
   const auth = await createAuth({
     config,
     prefix,
@@ -45,6 +49,7 @@ export async function openAuth(
     thinning,
     erasures,
     clock,
+    mailing,
     flushUses: () => activity.flush(),
     onMessage: (level, message, details) =>
       level === 'error' ? events.onError(message, details) : events.onDebug(message)
@@ -55,7 +60,8 @@ export async function openAuth(
     cache,
     confirmation,
     idleTtlSeconds: config.sessionIdleTtlSeconds,
-    graceSeconds: config.refreshGraceSeconds
+    graceSeconds: config.refreshGraceSeconds,
+    tellReuse: async (db, userId) => mailing?.tell(db, userId, 'refresh-reused')
   })
   return {
     auth,

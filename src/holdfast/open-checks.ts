@@ -5,6 +5,7 @@ import { openCaches, type Caches } from '../check/open-caches.js'
 import { SessionChecker } from '../check/session-checker.js'
 import type { Config } from '../config.js'
 import { forgetCounts } from '../redis/counts.js'
+import { eraseMail } from '../mail/proofs.js'
 import { Revoker } from '../revocation/revoker.js'
 import { Thinning } from '../revocation/thinning.js'
 import { AccessTokens } from '../token/access-token.js'
@@ -102,6 +103,7 @@ export function openChecks(
     prisma,
     hashesOf: (name) => hashNameWithEach(keys.all, name),
     accountKey,
+    eraseMail,
     now: clock.monotonic,
     async forgetCounts(counts) {
       for (const forget of forgetters) forget(counts)

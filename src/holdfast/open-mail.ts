@@ -4,18 +4,25 @@ import type { Config } from '../config.js'
 import type { Language } from '../language.js'
 import type { MailContent, MailTexts } from '../mail/mail.js'
 import { MailOutbox } from '../mail/outbox.js'
+import { MailPreparer } from '../mail/prepare.js'
 import {
   createMailTransport,
   type MailReceipt,
   type ReportingTransport,
   type SendMail
 } from '../mail/transport.js'
-import { MailWorker, type PrepareMail } from '../mail/worker.js'
+import { MailWorker } from '../mail/worker.js'
 import type { Events } from './events.js'
 import type { Store } from './open-store.js'
 
 /** How often mails that are due are looked for, in milliseconds. A commit here does not wait. */
 export const MAILS_MS = 1_000
+
+/** Loads the texts with the first mail: most processes only check sessions. */
+async function render(content: MailContent): Promise<MailTexts> {
+  const { renderMail } = await import('../mail/render-mail.js')
+  return renderMail(content)
+}
 
 /** Mail, where this process can send it. */
 export interface Mail {
@@ -40,8 +47,6 @@ export interface MailContext {
   serves: boolean
   /** The option of the plugin. */
   sendMail?: SendMail | undefined
-  prepare: PrepareMail
-  render: (content: MailContent) => MailTexts
 }
 
 /**
@@ -51,8 +56,8 @@ export interface MailContext {
  * @throws ConfigError where a setting needs mail that is off
  */
 export function openMail(
-  { prisma, counters, clock }: Store,
-  { config, prefix, events, serves, sendMail, prepare, render }: MailContext
+  { prisma, keys, counters, clock }: Store,
+  { config, prefix, events, serves, sendMail }: MailContext
 ): Mail | null {
   const transport = createMailTransport({
     settings: config,
@@ -63,12 +68,22 @@ export function openMail(
   checkVerificationMail(config, transport !== null)
   if (!transport) return null
   const from = config.mailFrom ?? null
+  const pages = config.pages ? config.baseUrl + prefix : null
+  const preparer = new MailPreparer({
+    prisma,
+    keys,
+    brand: config.brandName ?? config.appName,
+    origin: config.baseUrl,
+    pages,
+    signInPage: config.signInUrl ?? (pages === null ? null : `${pages}/sign-in`),
+    signUpIsOpen: config.signUp === 'open'
+  })
   const worker = serves
     ? new MailWorker({
         prisma,
         transport,
         from,
-        prepare,
+        prepare: (mail) => preparer.prepare(mail),
         render,
         counters,
         random: Math.random,
@@ -80,7 +95,7 @@ export function openMail(
     transport,
     worker,
     outbox: new MailOutbox(() => worker?.wake()),
-    sendTest(to, language) {
+    async sendTest(to, language) {
       const content: MailContent = {
         kind: 'test',
         language,
@@ -95,7 +110,7 @@ export function openMail(
       }
       const { kind } = content
       return transport.sendAndReport({
-        ...render(content),
+        ...(await render(content)),
         id: randomUUID(),
         kind,
         from,

@@ -3,6 +3,7 @@ import { purgeAccountEvents } from '../account/store.js'
 import { reencryptSecondFactors } from '../auth/reencrypt-second-factors.js'
 import type { Config } from '../config.js'
 import { startJob } from '../jobs.js'
+import { purgeProofs } from '../mail/proofs.js'
 import { purgeMails } from '../mail/queue.js'
 import { purgeEnded } from '../session/retention.js'
 import { KEYS_POLL_MS } from '../token/signing-keys.js'
@@ -103,6 +104,7 @@ function storeDuties(
         await purgeEnded(prisma, config.sessionRetentionSeconds, { now: clock.monotonic })
         await purgeAccountEvents(prisma, config.accountEventRetentionSeconds, clock.monotonic)
         await purgeMails(prisma, clock.monotonic)
+        await purgeProofs(prisma, clock.monotonic)
       },
       failure: 'ended sessions, old events and mails could not be removed'
     }

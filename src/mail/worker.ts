@@ -48,7 +48,7 @@ export interface MailWorkerOptions {
   /** MAIL_FROM. */
   from: string | null
   prepare: PrepareMail
-  render: (content: MailContent) => MailTexts
+  render: (content: MailContent) => Promise<MailTexts> | MailTexts
   counters: Counters
   /** A number from 0 up to 1, for the jitter of pauses. */
   random: () => number
@@ -181,7 +181,7 @@ export class MailWorker {
     const content = await prepare(mail)
     if (!content) return 'dropped'
     await transport.send({
-      ...render(content),
+      ...(await render(content)),
       id: mail.id,
       kind: mail.kind,
       from,

@@ -26,6 +26,8 @@ export interface SecretKeys {
   readonly eventNames: Buffer
   /** Authenticates forms of the pages, and the addresses that a sign-in returns to. */
   readonly pages: Buffer
+  /** Derives the links and codes of mails. */
+  readonly mail: Buffer
   readonly pepper: Pepper
 }
 
@@ -82,6 +84,7 @@ function deriveSecretKeys(secret: string): SecretKeys {
     copies: deriveKey(secret, 'session copies'),
     eventNames: deriveKey(secret, 'account event names'),
     pages: deriveKey(secret, 'pages'),
+    mail: deriveKey(secret, 'mail'),
     pepper: derivePepper(secret)
   }
 }

@@ -95,6 +95,8 @@ export type RevocationReason =
   | 'user_banned'
   | 'user_deleted'
   | 'refresh_reused'
+  | 'address_proven'
+  | 'not_me'
   | 'session_cap'
   | 'source_ended'
 

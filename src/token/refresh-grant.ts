@@ -1,7 +1,7 @@
 import type { Peppers } from '../secrets/keys.js'
 import type { Confirmation } from '../revocation/confirmation.js'
 import type { SessionCache } from '../cache/session-cache.js'
-import type { PrismaClient } from '../database/database.js'
+import type { PrismaClient, Queryable } from '../database/database.js'
 import { withTransaction } from '../database/transaction.js'
 import { AppError, StoreUnavailable } from '../errors.js'
 import { revokeSessions } from '../session/revocation.js'
@@ -57,6 +57,8 @@ export interface RefreshGrantOptions {
   idleTtlSeconds: number
   /** For how long a used token is answered again with its successor, in seconds. */
   graceSeconds: number
+  /** Tells a user that a session ended because its refresh token was copied. */
+  tellReuse: (db: Queryable, userId: string) => Promise<void>
 }
 
 /** Exchanges each refresh token once for the next one of the same session. */
@@ -146,7 +148,7 @@ export class RefreshGrant {
       return refreshed
     }
     if (verdict === 'reuse') {
-      await this.#end(record.session.id, ipAddress)
+      await this.#end(record.session, ipAddress)
       throw new AppError('refresh_reused')
     }
     throw new AppError(verdict.refuse)
@@ -155,11 +157,16 @@ export class RefreshGrant {
   /**
    * Ends the session. Resolves when that is committed and final, even if the answer is then lost.
    */
-  async #end(sessionId: string, ipAddress: string | null): Promise<void> {
+  async #end(
+    { id: sessionId, userId }: { id: string; userId: string },
+    ipAddress: string | null
+  ): Promise<void> {
     const changes = await withTransaction(this.#options.prisma, async (transaction) => {
       const db = await transaction.forWrite()
       await noteReuse(db, sessionId, ipAddress)
-      return revokeSessions(db, [sessionId], null, 'refresh_reused')
+      const ended = await revokeSessions(db, [sessionId], null, 'refresh_reused')
+      if (ended.length > 0) await this.#options.tellReuse(db, userId)
+      return ended
     })
     await this.#options.confirmation.settle({ changes, sessionIds: [sessionId] })
   }

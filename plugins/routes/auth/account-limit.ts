@@ -60,11 +60,14 @@ export function limitGuesses({ holdfast, budgets }: AccountLimitOptions): Accoun
 
 /**
  * As `limitGuesses`, for sign-up: a 422 tells that the address has an account. These counts are
- * separate from the owner's sign-in.
+ * separate from the owner's sign-in. Where a sign-up waits for its proof, it is a mail, and no
+ * answer tells anything.
  */
-export function limitProbes({ budgets }: AccountLimitOptions): AccountHooks {
-  return takeAndGiveBack(budgets, [422], async (request) => {
+export function limitProbes({ holdfast, budgets }: AccountLimitOptions): AccountHooks {
+  const isMail = holdfast.mail !== null && holdfast.config.requireEmailVerification
+  return takeAndGiveBack(budgets, isMail ? [200] : [422], async (request) => {
     const account = accountKey(takeEmail(request))
+    if (isMail) return mailClaims(account)
     return [
       [limits.probeFromAddress, `${account}:${clientNetwork(request)}`],
       [limits.probe, account]
@@ -92,14 +95,33 @@ export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): Acco
   })
 }
 
-/** A hook for routes that send mail to an account: each request counts, whatever the result. */
+/** A hook for routes that send mail: each request counts, whatever the result. */
 export function limitMails({ budgets }: AccountLimitOptions): Pick<AccountHooks, 'preHandler'> {
   return {
     async preHandler(request, reply) {
-      await budgets?.take(reply, limits.resetByAccount, accountKey(takeEmail(request)))
+      const field = authBody(request)?.['newEmail'] === undefined ? 'email' : 'newEmail'
+      const account = accountKey(takeEmail(request, field))
+      for (const [limit, of] of mailClaims(account)) await budgets?.take(reply, limit, of)
       counted.add(request)
     }
   }
+}
+
+/** The budgets of a mail to an address. */
+function mailClaims(account: string): BudgetClaims {
+  return [
+    [limits.mailsToAddress, account],
+    [limits.mailsToAddressByDay, account],
+    [limits.mailsInAll, '']
+  ]
+}
+
+/** A hook for routes that take the code of a mail: wrong ones are counted by client, and in all. */
+export function limitCodes({ budgets }: AccountLimitOptions): AccountHooks {
+  return takeAndGiveBack(budgets, [400, 403], async (request) => [
+    [limits.codesByAddress, clientNetwork(request)],
+    [limits.codesInAll, '']
+  ])
 }
 
 /**
@@ -149,11 +171,11 @@ function takeAndGiveBack(
  *
  * @throws AppError 400 where there is none: a guess that cannot be counted must not be made
  */
-function takeEmail(request: FastifyRequest): string {
+function takeEmail(request: FastifyRequest, field: 'email' | 'newEmail' = 'email'): string {
   const body = authBody(request)
-  const email = body?.['email']
-  if (typeof email !== 'string') throw new AppError('invalid_input', 'email must be a string')
+  const email = body?.[field]
+  if (typeof email !== 'string') throw new AppError('invalid_input', `${field} must be a string`)
   const spelled = email.toLowerCase()
-  setAuthBody(request, { ...body, email: spelled })
+  setAuthBody(request, { ...body, [field]: spelled })
   return spelled
 }

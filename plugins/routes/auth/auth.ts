@@ -15,8 +15,10 @@ import { AppError, appErrorForStatus, type ErrorCode } from '../../../src/errors
 import type { Holdfast } from '../../../src/holdfast.js'
 import { withoutTokens } from '../../../src/session/session-token.js'
 import { limits, secondFactorLockout } from '../../../src/limits.js'
+import { preferredLanguage } from '../../../src/language.js'
 import {
   isCounted,
+  limitCodes,
   limitGuesses,
   limitMails,
   limitPasswords,
@@ -37,7 +39,13 @@ import {
 } from '../../http/credential.js'
 import { refuseForeignAdministration } from '../../http/csrf.js'
 import { readDeviceName } from './device-name.js'
-import { newDeviceProof, SET_DEVICE_TOKEN_HEADER, setDeviceCookie } from './known-device.js'
+import {
+  isKnownDevice,
+  newDeviceProof,
+  SET_DEVICE_TOKEN_HEADER,
+  setDeviceCookie
+} from './known-device.js'
+import { mailHandleFrom, setMailHandle } from './mail-handle.js'
 import { limitedBy } from '../../limits/rate-limit.js'
 import { noteOriginFrom } from './refused-origins.js'
 import { additionTo, tokenTransportFrom } from './token-transport.js'
@@ -169,6 +177,7 @@ function limitsFrom(
   if (rule.kind === 'account') return { ...limitGuesses(options), config }
   if (rule.kind === 'probe') return { ...limitProbes(options), config }
   if (rule.kind === 'session') return { ...limitPasswords(options), config }
+  if (rule.kind === 'code') return { ...limitCodes(options), config }
   return { ...(rule.kind === 'mail' ? limitMails(options) : limitTokens), config }
 }
 
@@ -208,6 +217,9 @@ async function forward(
     client: hashClientFrom(request, reply),
     from: fromWhere(request),
     deviceName: readDeviceName(request),
+    language: preferredLanguage(request.headers['accept-language']),
+    mailHandle: mailHandleFrom(holdfast, request),
+    isKnownDevice: (account) => isKnownDevice(holdfast, request, account),
     surrogate: credential?.kind === 'access' ? await tokens.surrogateFor(credential.value) : null
   })
   noteScope(request, scope)
@@ -312,8 +324,13 @@ async function pass(
       auth.cookiePrefix,
       tokens
     )),
+    ...(scope.newMailHandle !== null && transport === 'body' && response.ok
+      ? { challenge: scope.newMailHandle }
+      : {}),
     ...causeFrom(scope)
   }
+  if (scope.newMailHandle !== null && transport === 'cookie' && response.ok)
+    setMailHandle(holdfast, reply, scope.newMailHandle)
   // A client that gets tokens needs no session token, which does not rotate.
   const answering = {
     ...toWireHeaders(response.headers, auth),

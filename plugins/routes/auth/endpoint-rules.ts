@@ -11,20 +11,24 @@ import { limits, type Limit } from '../../../src/limits.js'
  * - `session`: it asks a signed-in user for a secret again, and is counted by session and user.
  *   Without a session there is no user to guess at. A pending second factor has its own count in
  *   the store.
- * - `mail`: it sends mail to an account, and is counted by account.
+ * - `mail`: it sends mail to an address, and is counted by that address and in all.
+ * - `code`: it takes the code of a mail. Wrong ones are counted by client and in all, and by the store.
  * - `token`: it takes or makes a token that is too long to guess, and is counted by address alone.
  * - `off`: it can do nothing as this server is configured, and is answered 404 without I/O.
  */
 export type EndpointRule =
   | { kind: 'open' }
   | { kind: 'off' }
-  | { kind: 'account' | 'probe' | 'session' | 'mail' | 'token'; limit: Limit }
+  | { kind: 'account' | 'probe' | 'session' | 'mail' | 'code' | 'token'; limit: Limit }
 
 const open: EndpointRule = { kind: 'open' }
 /** Needs a social provider, and none is configured. */
 const needsProvider: EndpointRule = { kind: 'off' }
+/** Would act on a GET, which scanners of mail send, too. */
+const actsOnGet: EndpointRule = { kind: 'off' }
 const confirms: EndpointRule = { kind: 'session', limit: limits.confirmByAddress }
-const mails: EndpointRule = { kind: 'mail', limit: limits.resetByAddress }
+const mails: EndpointRule = { kind: 'mail', limit: limits.mailsByAddress }
+const codes: EndpointRule = { kind: 'code', limit: limits.resetByAddress }
 const resets: EndpointRule = { kind: 'token', limit: limits.resetByAddress }
 
 const rules: Record<string, EndpointRule> = {
@@ -39,7 +43,7 @@ const rules: Record<string, EndpointRule> = {
   '/sign-out': open,
   '/update-session': open,
   '/update-user': open,
-  '/change-email': open,
+  '/change-email': mails,
   '/unlink-account': open,
   '/revoke-session': open,
   '/revoke-sessions': open,
@@ -61,10 +65,24 @@ const rules: Record<string, EndpointRule> = {
   '/one-time-token/verify': { kind: 'token', limit: limits.oneTimeTokenByAddress },
   '/request-password-reset': mails,
   '/send-verification-email': mails,
+  '/sign-in/magic-link': mails,
+  '/forget-password/email-otp': mails,
+  '/email-otp/send-verification-otp': mails,
+  '/email-otp/request-password-reset': mails,
+  '/email-otp/request-email-change': mails,
+  '/email-otp/verify-email': codes,
+  '/email-otp/check-verification-otp': codes,
+  '/email-otp/reset-password': codes,
+  '/email-otp/change-email': codes,
+  '/sign-in/email-otp': codes,
   '/reset-password': resets,
-  '/reset-password/:token': resets,
   '/verify-email': resets,
-  '/delete-user/callback': resets,
+  '/magic-link/verify': resets,
+  '/describe-link': resets,
+  '/not-me': resets,
+  '/admin/send-password-reset': open,
+  '/reset-password/:token': actsOnGet,
+  '/delete-user/callback': actsOnGet,
   '/sign-in/social': needsProvider,
   '/link-social': needsProvider,
   '/callback/:id': needsProvider,
@@ -101,8 +119,6 @@ const rules: Record<string, EndpointRule> = {
  */
 const changedByGet = new Set([
   '/one-time-token/generate',
-  '/verify-email',
-  '/delete-user/callback',
   '/callback/:id'
 ])
 

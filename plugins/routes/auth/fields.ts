@@ -17,6 +17,9 @@ const setsPassword: Record<string, string> = {
   '/sign-up/email': 'password',
   '/change-password': 'newPassword',
   '/reset-password': 'newPassword',
+  '/email-otp/reset-password': 'password',
+  '/verify-email': 'newPassword',
+  '/email-otp/verify-email': 'newPassword',
   '/admin/create-user': 'password',
   '/admin/set-user-password': 'newPassword'
 }

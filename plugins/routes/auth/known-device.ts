@@ -57,6 +57,16 @@ export async function knownDevice(
   )
 }
 
+/** Whether the device of a request signed in to an account since its credentials changed. */
+export function isKnownDevice(
+  holdfast: Holdfast,
+  request: FastifyRequest,
+  account: { userId: string; credentialEpoch: number }
+): boolean {
+  const proof = deviceProofFrom(holdfast, request)
+  return proof !== undefined && holdfast.devices.find(proof, account) !== null
+}
+
 /**
  * A new proof for the device on which the call has begun a session, or has verified the password of
  * its session. It has the epoch that the call read: a password that changes at the same time is not

@@ -11,6 +11,7 @@ import { authBody } from './body.js'
 import { isCookie } from '../../http/credential.js'
 import { DEVICE_NAME_HEADER } from './device-name.js'
 import { DEVICE_TOKEN_HEADER } from './known-device.js'
+import { MAIL_CHALLENGE_HEADER } from './mail-handle.js'
 import { challengeCookiesFrom } from './token-transport.js'
 import { clientAddress } from '../../http/client-address.js'
 
@@ -39,6 +40,7 @@ const ownHeaders = new Set([
   'cf-connecting-ip',
   DEVICE_TOKEN_HEADER,
   DEVICE_NAME_HEADER,
+  MAIL_CHALLENGE_HEADER,
   CLIENT_ADDRESS_HEADER
 ])
 
@@ -55,8 +57,11 @@ export function toWebRequest(
   const headers = new Headers()
   const isBearer = credential !== null && credential.kind !== 'cookie'
   const { rawHeaders } = request.raw
-  // The device cookie authenticates no one. A program that sends only that needs no Origin.
-  const cookie = withoutCookie(request.headers.cookie ?? '', auth.deviceCookie.name)
+  // Neither cookie authenticates anybody. A program that sends only these needs no Origin.
+  const cookie = withoutCookie(
+    withoutCookie(request.headers.cookie ?? '', auth.deviceCookie.name),
+    auth.mailCookie
+  )
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]?.toLowerCase() ?? ''
     if (name.startsWith(':')) continue // HTTP/2 has the request line among them (RFC 9113 8.3)

@@ -1,0 +1,113 @@
+import { APIError, createAuthEndpoint, originCheck, sensitiveSessionMiddleware } from 'better-auth/api'
+import * as z from 'zod'
+import type { Proof } from '../../mail/proofs.js'
+import { mailHandleHash } from '../mail-handle.js'
+import {
+  addressFrom,
+  emailField,
+  getProofByCode,
+  inTransaction,
+  invalidCode,
+  otpField,
+  redeem,
+  type MailEndpointOptions
+} from './shared.js'
+import type { UserWrites } from './user-writes.js'
+import { askAtNewAddress } from './verification.js'
+
+interface Owner {
+  id: string
+  email: string
+  emailVerified: boolean
+}
+
+const newEmailField = emailField.meta({ description: 'The new e-mail address.' })
+
+/**
+ * The endpoints that change an address: it is confirmed at the old one, and proven at the new one.
+ * An old address that was never proven is not asked.
+ */
+export function addressChanges(options: MailEndpointOptions) {
+  const { mailing } = options
+
+  /** @throws APIError 400 for the address that the account has */
+  async function ask({ id, email, emailVerified }: Owner, wanted: string): Promise<void> {
+    const newEmail = addressFrom(wanted)
+    if (newEmail === email)
+      throw new APIError('BAD_REQUEST', { code: 'EMAIL_IS_THE_SAME', message: 'Email is the same' })
+    const handleHash = mailHandleHash()
+    await inTransaction(options, (db) =>
+      emailVerified
+        ? mailing.ask(db, 'change-confirm', {
+            purpose: 'change-confirm',
+            email,
+            userId: id,
+            handleHash,
+            details: { newEmail }
+          })
+        : askAtNewAddress(options, db, { userId: id, newEmail, handleHash })
+    )
+  }
+
+  async function confirm(proof: Proof, owner: Owner, wanted: string): Promise<void> {
+    const newEmail = addressFrom(wanted)
+    if (proof.userId !== owner.id || proof.details?.newEmail !== newEmail) throw invalidCode()
+    await redeem(options, proof, invalidCode, (db) =>
+      askAtNewAddress(options, db, { userId: owner.id, newEmail, handleHash: proof.handleHash })
+    )
+  }
+
+  return {
+    changeEmail: createAuthEndpoint(
+      '/change-email',
+      {
+        method: 'POST',
+        body: z.object({ newEmail: newEmailField, callbackURL: z.string().max(2048).optional() }),
+        use: [sensitiveSessionMiddleware, originCheck((ctx) => ctx.body.callbackURL as string)]
+      },
+      async (ctx) => {
+        await ask(ctx.context.session.user, ctx.body.newEmail)
+        return ctx.json({ status: true })
+      }
+    ),
+    requestEmailChangeEmailOTP: createAuthEndpoint(
+      '/email-otp/request-email-change',
+      {
+        method: 'POST',
+        body: z.object({ newEmail: newEmailField, otp: otpField.optional() }),
+        use: [sensitiveSessionMiddleware]
+      },
+      async (ctx) => {
+        const { user } = ctx.context.session
+        const { newEmail, otp } = ctx.body
+        if (otp === undefined) await ask(user, newEmail)
+        else
+          await confirm(
+            await getProofByCode(options, { email: user.email, otp }, ['change-confirm']),
+            user,
+            newEmail
+          )
+        return ctx.json({ success: true })
+      }
+    ),
+    changeEmailEmailOTP: createAuthEndpoint(
+      '/email-otp/change-email',
+      {
+        method: 'POST',
+        body: z.object({ newEmail: newEmailField, otp: otpField }),
+        use: [sensitiveSessionMiddleware]
+      },
+      async (ctx) => {
+        const { newEmail: email, otp } = ctx.body
+        const proof = await getProofByCode(options, { email, otp }, ['change-verify'])
+        const { id } = ctx.context.session.user
+        if (proof.userId !== id) throw invalidCode()
+        const writes = ctx.context.internalAdapter as unknown as UserWrites
+        await redeem(options, proof, invalidCode, () =>
+          writes.updateUser(id, { email: proof.email, emailVerified: true })
+        )
+        return ctx.json({ success: true })
+      }
+    )
+  }
+}

@@ -1,0 +1,52 @@
+import { createAuthEndpoint } from 'better-auth/api'
+import * as z from 'zod'
+import { isDuplicate } from '../../database/fault.js'
+import { mailHandleHash } from '../mail-handle.js'
+import { getProof, invalidToken, redeem, findAccount, tokenField, type MailEndpointOptions } from './shared.js'
+import type { UserWrites } from './user-writes.js'
+
+/**
+ * "This was not me", of a notice: ends all sessions, and mails a link for a new password. After a
+ * change of address the old one is restored. It sets no password itself, and works once, for 72
+ * hours.
+ */
+export function notMe(options: MailEndpointOptions) {
+  return {
+    notMe: createAuthEndpoint(
+      '/not-me',
+      { method: 'POST', body: z.object({ token: tokenField }) },
+      async (ctx) => {
+        const proof = await getProof(options, ctx.body.token, ['not-me'])
+        const { userId } = proof
+        if (userId === null) throw invalidToken()
+        const restores = proof.details?.restores
+        const writes = ctx.context.internalAdapter as unknown as UserWrites
+        const resetMailed = await redeem(options, proof, invalidToken, async (db) => {
+          await writes.deleteUserSessions(userId)
+          const account = await findAccount(db, { id: userId })
+          if (!account) throw invalidToken()
+          const isTaken =
+            restores !== undefined &&
+            account.email !== restores &&
+            (await findAccount(db, { email: restores })) !== null
+          if (restores !== undefined && account.email !== restores && !isTaken)
+            await writes.updateUser(userId, { email: restores, emailVerified: true })
+          // A reset goes to the address that the notice went to, and to no other.
+          if (isTaken || (restores ?? account.email) !== proof.email) return false
+          await options.mailing.ask(db, 'reset', {
+            purpose: 'reset',
+            email: proof.email,
+            userId,
+            handleHash: mailHandleHash()
+          })
+          return true
+        }).catch((error: unknown) => {
+          // Another account has taken the address at this moment.
+          if (isDuplicate(error)) throw invalidToken()
+          throw error
+        })
+        return ctx.json({ status: true, resetMailed })
+      }
+    )
+  }
+}

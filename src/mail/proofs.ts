@@ -1,0 +1,271 @@
+import { Prisma, type Queryable } from '../database/database.js'
+import { inBatches } from '../database/pace.js'
+import type { Keys } from '../secrets/keys.js'
+import {
+  isCodeOf,
+  isTokenOf,
+  MAX_CODES,
+  proofIdFrom,
+  proofSeconds,
+  type ProofIdentity,
+  type ProofPurpose
+} from './proof.js'
+
+/** What a proof carries beside its address: never a secret in the clear. */
+export interface ProofDetails {
+  /** From where it was asked for. */
+  from?: string
+  userAgent?: string
+  /** The new address, of a `change-confirm`. */
+  newEmail?: string
+  /** The address that a `not-me` restores. */
+  restores?: string
+  /** The page of the application that a reset leads to, as an absolute address. */
+  redirectTo?: string
+  /** Where a sign-in by link leads on to. */
+  callbackUrl?: string
+  /** The account that begins with a `sign-up` or `sign-in`. */
+  newUser?: NewUserDetails
+  /** Whether an administrator has asked for it. */
+  invited?: true
+}
+
+/** An account that waits for its proof. */
+export interface NewUserDetails {
+  id?: string
+  name?: string
+  image?: string
+  /** The hash of the password (Argon2id). */
+  password?: string
+}
+
+/** A proof as it is stored. */
+export interface Proof extends ProofIdentity {
+  purpose: ProofPurpose
+  userId: string | null
+  epoch: number | null
+  handleHash: string | null
+  details: ProofDetails | null
+  createdAt: Date
+  expiresAt: Date
+}
+
+export interface WantedProof {
+  purpose: ProofPurpose
+  /** In lower case. */
+  email: string
+  /** The account, where the request comes from one of its sessions. */
+  userId?: string | null
+  handleHash: string | null
+  details?: ProofDetails
+  /** By default the time of its purpose, in seconds. */
+  ttlSeconds?: number
+}
+
+/** Proofs of a purpose that may live at once for one address. */
+const MAX_LIVE = 3
+/** The same for `not-me`: each tells of another change. */
+const MAX_LIVE_NOT_ME = 30
+/** Mails with a proof that one address is sent within a day, whatever limits there are besides. */
+const MAX_MAILS_A_DAY = 40
+/** Wrong codes for one address within a day. After that only links count. */
+const MAX_WRONG_CODES_A_DAY = 20
+
+const columns = Prisma.raw(
+  `"id", "purpose", "email", "userId", "epoch", "handleHash", "keyId", "details", "createdAt", "expiresAt"`
+)
+const live = Prisma.sql`"usedAt" IS NULL AND "expiresAt" > clock_timestamp() AND "wrongCodes" < ${MAX_CODES}::int`
+
+/**
+ * Makes a proof. Where three of them live already, the newest one is used again: a request must not
+ * end what an earlier one has mailed. It does the same whether or not there is such an account.
+ *
+ * @param db a transaction
+ * @returns the proof's id, and whether a mail is to be sent for it; none is where one is waiting, or
+ *   went out within a minute
+ */
+export async function requestProof(
+  db: Queryable,
+  keys: Keys,
+  { purpose, email, userId = null, handleHash, details, ttlSeconds }: WantedProof
+): Promise<{ id: string; wantsMail: boolean }> {
+  const maxLive = purpose === 'not-me' ? MAX_LIVE_NOT_ME : MAX_LIVE
+  await db.$queryRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`holdfast proof ${purpose} ${email}`}, 0))::text`
+  const [row] = await db.$queryRaw<{ id: string; isNew: boolean; isMailed: boolean }[]>`
+    WITH known AS (
+      SELECT "id", "createdAt" FROM "proof" WHERE "email" = ${email} AND "purpose" = ${purpose} AND ${live}
+      ORDER BY "createdAt" DESC LIMIT ${maxLive}
+    ), made AS (
+      INSERT INTO "proof" ("purpose", "email", "userId", "handleHash", "keyId", "details", "expiresAt")
+      SELECT ${purpose}, ${email}, ${userId}, ${handleHash}, ${keys.id}, ${details === undefined ? Prisma.sql`NULL` : Prisma.sql`${JSON.stringify(details)}::jsonb`},
+        clock_timestamp() + ${ttlSeconds ?? proofSeconds[purpose]}::int * interval '1 second'
+      WHERE (SELECT count(*) FROM known) < ${maxLive}
+      RETURNING "id"
+    ), used AS (
+      SELECT "id", true AS "isNew" FROM made UNION ALL
+      (SELECT "id", false FROM known WHERE NOT EXISTS (SELECT 1 FROM made) ORDER BY "createdAt" DESC LIMIT 1)
+    )
+    SELECT "id", "isNew", EXISTS (SELECT 1 FROM "mail" m WHERE m."proofId" = used."id" AND m."failedAt" IS NULL
+      AND COALESCE(m."sentAt", clock_timestamp()) > clock_timestamp() - interval '1 minute')
+      OR (SELECT count(*) FROM "mail" m WHERE m."recipient" = ${email} AND m."createdAt" > clock_timestamp() - interval '1 day' AND m."proofId" IS NOT NULL) >= ${MAX_MAILS_A_DAY} AS "isMailed" FROM used`
+  if (!row) throw new Error('a proof was neither made nor found')
+  return { id: row.id, wantsMail: !row.isMailed }
+}
+
+/** Finds the proof of a token, if it still counts. It changes nothing. */
+export async function findProof(
+  db: Queryable,
+  keys: Keys,
+  token: string,
+  purposes: readonly ProofPurpose[]
+): Promise<Proof | null> {
+  const id = proofIdFrom(token)
+  if (id === null) return null
+  const [proof] = await db.$queryRaw<Proof[]>`
+    SELECT ${columns} FROM "proof" WHERE "id" = ${id} AND "purpose" = ANY(${purposes}::text[]) AND ${live}`
+  return proof && isTokenOf(keys, proof, token) ? proof : null
+}
+
+/** The outcome of a code: the proof, or why there is none. */
+export type CodeOutcome = Proof | 'wrong' | 'too_many'
+
+/**
+ * Tries a code. It counts only where the proof was asked for, and each try is counted before it is
+ * looked at, so that tries at once are no more than tries in turn.
+ *
+ * @returns the proof; `too_many` where the proof has ended by wrong codes, or only links count for
+ *   this address today
+ */
+export async function tryCode(
+  db: Queryable,
+  keys: Keys,
+  {
+    email,
+    purposes,
+    handleHash,
+    code
+  }: { email: string; purposes: readonly ProofPurpose[]; handleHash: string; code: string }
+): Promise<CodeOutcome> {
+  const theirs = Prisma.sql`"email" = ${email} AND "purpose" = ANY(${purposes}::text[]) AND "handleHash" = ${handleHash}
+    AND "usedAt" IS NULL AND "expiresAt" > clock_timestamp()`
+  const [known] = await db.$queryRaw<{ today: number; here: number }[]>`
+    SELECT (SELECT COALESCE(sum("wrongCodes"), 0)::int FROM "proof" WHERE "email" = ${email} AND "createdAt" > clock_timestamp() - interval '1 day') AS "today",
+      (SELECT count(*)::int FROM "proof" WHERE ${theirs}) AS "here"`
+  const tried = await db.$queryRaw<Proof[]>`
+    UPDATE "proof" SET "wrongCodes" = "wrongCodes" + 1 WHERE ${theirs} AND "wrongCodes" < ${MAX_CODES}::int AND ${known?.today ?? 0}::int < ${MAX_WRONG_CODES_A_DAY}::int
+    RETURNING ${columns}`
+  const right = tried.find((proof) => isCodeOf(keys, proof, code))
+  if (right) {
+    await giveBackCode(
+      db,
+      tried.map(({ id }) => id)
+    )
+    return right
+  }
+  return tried.length === 0 && (known?.here ?? 0) > 0 ? 'too_many' : 'wrong'
+}
+
+/** A right code is no wrong one. */
+async function giveBackCode(db: Queryable, ids: readonly string[]): Promise<void> {
+  await db.$executeRaw`UPDATE "proof" SET "wrongCodes" = GREATEST("wrongCodes" - 1, 0) WHERE "id" = ANY(${ids}::text[])`
+}
+
+/** Counts a wrong password that was typed on a link's page: as a wrong code. */
+export async function countWrongGuess(db: Queryable, { id }: Pick<Proof, 'id'>): Promise<void> {
+  await db.$executeRaw`UPDATE "proof" SET "wrongCodes" = "wrongCodes" + 1 WHERE "id" = ${id}`
+}
+
+/**
+ * Uses a proof, and ends the others of its purpose and address. Call it in the transaction of what
+ * it allows. It locks the account first.
+ *
+ * @returns whether it counts: unused, not expired, and of an account that has still this address and
+ *   these credentials; of two calls with one proof, one
+ */
+export async function useProof(db: Queryable, proof: Proof): Promise<boolean> {
+  if (proof.userId !== null)
+    await db.$queryRaw`SELECT 1 FROM "user" WHERE "id" = ${proof.userId} FOR NO KEY UPDATE`
+  const used = await db.$executeRaw`
+    UPDATE "proof" p SET "usedAt" = clock_timestamp() WHERE p."id" = ${proof.id} AND ${live} AND ${accountCondition(proof)}`
+  if (used !== 1) return false
+  // Each of these is about another change.
+  if (proof.purpose === 'not-me') return true
+  await db.$executeRaw`
+    UPDATE "proof" SET "usedAt" = clock_timestamp() WHERE "email" = ${proof.email} AND "purpose" = ${proof.purpose} AND "usedAt" IS NULL`
+  return true
+}
+
+/** Which account a proof is for, and in what state that account must be. */
+function accountCondition({ purpose, userId, email }: Proof): Prisma.Sql {
+  if (userId === null) return Prisma.sql`NOT EXISTS (SELECT 1 FROM "user" WHERE "email" = ${email})`
+  if (purpose === 'not-me')
+    return Prisma.sql`EXISTS (SELECT 1 FROM "user" u WHERE u."id" = p."userId")`
+  const isOfAddress =
+    purpose === 'change-verify' ? Prisma.sql`true` : Prisma.sql`u."email" = p."email"`
+  return Prisma.sql`EXISTS (
+    SELECT 1 FROM "user" u WHERE u."id" = p."userId" AND ${isOfAddress} AND u."credentialEpoch" = p."epoch")`
+}
+
+/**
+ * Notes for which account a proof is, and with which credentials. The mail that carries it is about
+ * to be sent. A second call changes nothing.
+ */
+export async function pinProof(db: Queryable, id: string, userId: string): Promise<void> {
+  await db.$executeRaw`
+    UPDATE "proof" p SET "userId" = u."id", "epoch" = u."credentialEpoch" FROM "user" u
+    WHERE p."id" = ${id} AND u."id" = ${userId} AND p."epoch" IS NULL`
+}
+
+/** Ends all proofs of an account, among them those that nobody has been mailed yet. */
+export async function endProofs(
+  db: Queryable,
+  { userId, email }: { userId: string; email: string }
+): Promise<void> {
+  await db.$executeRaw`
+    UPDATE "proof" SET "usedAt" = clock_timestamp() WHERE ("userId" = ${userId} OR "email" = ${email}) AND "usedAt" IS NULL`
+}
+
+/** Reads a proof for its mail. Null where it does not count any more. */
+export async function readProof(db: Queryable, id: string): Promise<Proof | null> {
+  const [proof] = await db.$queryRaw<Proof[]>`
+    SELECT ${columns} FROM "proof" WHERE "id" = ${id} AND ${live}`
+  return proof ?? null
+}
+
+/** Finds the sign-up that waits in the browser or app which holds a handle. */
+export async function findPendingSignUp(
+  db: Queryable,
+  { email, handleHash }: { email: string; handleHash: string | null }
+): Promise<Proof | null> {
+  if (handleHash === null) return null
+  const [proof] = await db.$queryRaw<Proof[]>`
+    SELECT ${columns} FROM "proof" WHERE "email" = ${email} AND "purpose" = 'sign-up' AND "handleHash" = ${handleHash} AND ${live}
+    ORDER BY "createdAt" DESC LIMIT 1`
+  return proof ?? null
+}
+
+/**
+ * Removes proofs that ended more than a day ago, in batches: wrong codes are counted for a day.
+ * Several nodes may run it at once.
+ *
+ * @param now monotonic milliseconds
+ * @returns how many were removed
+ */
+export async function purgeProofs(db: Queryable, now: () => number): Promise<number> {
+  return inBatches(
+    now,
+    (rows) => db.$executeRaw`
+    DELETE FROM "proof" WHERE ctid = ANY(ARRAY(
+      SELECT ctid FROM "proof" WHERE "createdAt" < statement_timestamp() - interval '1 day' AND "expiresAt" < statement_timestamp() - interval '1 day'
+      ORDER BY "createdAt" LIMIT ${rows} FOR UPDATE SKIP LOCKED))`
+  )
+}
+
+/** Removes what names a person who is erased. Call it in the transaction that deletes the user. */
+export async function eraseMail(
+  db: Queryable,
+  { userId, email }: { userId: string; email: string | null }
+): Promise<void> {
+  await db.$executeRaw`DELETE FROM "mail" WHERE "userId" = ${userId} OR "recipient" = ${email}`
+  await db.$executeRaw`DELETE FROM "proof" WHERE "userId" = ${userId} OR "email" = ${email}`
+}
