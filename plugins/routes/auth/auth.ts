@@ -78,9 +78,13 @@ export default async function auth(
     { parseAs: 'buffer', bodyLimit: BODY_LIMIT },
     (_request, body, done) => done(null, body)
   )
+  const served: Served = {
+    holdfast,
+    withoutAdministration: originsWithoutAdministration(holdfast)
+  }
   for (const endpoint of holdfast.auth.endpoints) {
     const rule = endpointRule(endpoint)
-    if (rule.kind !== 'off') addEndpoint(app, holdfast, endpoint, rule)
+    if (rule.kind !== 'off') addEndpoint(app, served, endpoint, rule)
   }
   app.route({
     method: knownMethods,
@@ -91,12 +95,20 @@ export default async function auth(
   })
 }
 
+/** What every endpoint needs. */
+interface Served {
+  holdfast: Holdfast
+  /** The trusted origins from which a cookie administers nothing. */
+  withoutAdministration: readonly string[]
+}
+
 function addEndpoint(
   app: FastifyInstance,
-  holdfast: Holdfast,
+  served: Served,
   endpoint: AuthEndpoint,
   rule: EndpointRule
 ): void {
+  const { holdfast } = served
   const url = `/api/auth${endpoint.path}`
   const allowed = endpointMethods(endpoint)
   const shown = shownTo(endpoint.path)
@@ -119,7 +131,7 @@ function addEndpoint(
     handler: (request, reply) => {
       if (rule.kind !== 'open' && !isCounted(request))
         throw new Error(`${endpoint.path} was asked without being counted`)
-      return forward(holdfast, endpoint, request, reply)
+      return forward(served, endpoint, request, reply)
     }
   })
   app.route({
@@ -137,7 +149,6 @@ function addEndpoint(
 /** Endpoints where a user signs in or up, so an earlier session does not matter. */
 const needsNoSession = new Set<EndpointRule['kind']>(['account', 'probe'])
 
-/** The trusted origins from which a cookie administers nothing. */
 function originsWithoutAdministration({ auth, config }: Holdfast): string[] {
   const allowed = [...auth.ownOrigins, ...config.adminOrigins]
   return auth.trustedOrigins.filter((origin) => !allowed.includes(origin))
@@ -191,7 +202,7 @@ async function refuseUnknown(request: FastifyRequest, reply: FastifyReply): Prom
 }
 
 async function forward(
-  holdfast: Holdfast,
+  { holdfast, withoutAdministration }: Served,
   endpoint: AuthEndpoint,
   request: FastifyRequest,
   reply: FastifyReply
@@ -207,7 +218,7 @@ async function forward(
     needsNoSession.has(endpointRule(endpoint).kind) && dropTwoSessions(request, auth)
   const credential = credentialFrom(toAsked(request), auth.cookieName)
   if (credential?.kind === 'cookie' && administers(endpoint))
-    refuseForeignAdministration(request, originsWithoutAdministration(holdfast))
+    refuseForeignAdministration(request, withoutAdministration)
   const transport = tokenTransportFrom(request, credential, pathname)
   if (transport === 'body' && pathname.endsWith('/one-time-token/verify') && isFromPage(request))
     throw new AppError('invalid_input', 'A page is given no tokens for a one-time token')
