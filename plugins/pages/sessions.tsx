@@ -21,6 +21,7 @@ import {
 import { problemFrom } from './problem.js'
 import { nothingThere } from './refused-page.js'
 import type { Texts } from './texts/texts.js'
+import { isUuid } from '../../src/uuid.js'
 
 const PATH = '/account/sessions'
 
@@ -96,8 +97,6 @@ export function addSessions(routes: PageRoutes): void {
   })
 }
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
-
 /**
  * The id of the session in the address.
  *
@@ -105,7 +104,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
  */
 function idOf({ request }: Page): string {
   const { id } = request.params as { id: string }
-  if (!UUID.test(id)) throw nothingThere()
+  if (!isUuid(id)) throw nothingThere()
   return id
 }
 

@@ -1,6 +1,7 @@
 import { SingleBar } from 'cli-progress'
 import Table from 'cli-table3'
 import type { Progress } from '../operator/operation.js'
+import { isUuid } from '../uuid.js'
 
 export interface TableOptions {
   /** Columns of the terminal; a table never takes more than a hundred. */
@@ -87,7 +88,7 @@ function toColumn(name: string, values: readonly unknown[], now: number): Column
       value === undefined ||
       typeof value === 'number' ||
       isTime(value) ||
-      isId(value)
+      isUuid(value)
   )
   return { head, cells, isFixed, width: Math.max(...[head, ...cells].map(textWidth)) }
 }
@@ -159,15 +160,10 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
-const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 // Through a server's control socket a time comes as JSON has it.
 function isTime(value: unknown): value is Date | string {
   return value instanceof Date || (typeof value === 'string' && TIME.test(value))
-}
-
-function isId(value: unknown): boolean {
-  return typeof value === 'string' && ID.test(value)
 }
 
 function toMinute(time: Date | string): string {
