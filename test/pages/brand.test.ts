@@ -28,7 +28,10 @@ t.test('a file of the brand that cannot be served refuses the start, by its name
 const baseOf = () => ({ baseUrl: 'http://127.0.0.1:3000', port: 0 })
 
 t.test('SIGN_IN_URL takes the place of the sign-in page', async (t) => {
-  const { url } = await build(t, { signInUrl: 'https://app.example.com/welcome?theme=dark' })
+  const { url } = await build(t, {
+    signInUrl: 'https://app.example.com/welcome?theme=dark',
+    trustedProxies: ['127.0.0.1']
+  })
   const browser = new PageBrowser(url)
   for (const path of ['/account', '/account/sessions?x=1&y=2', '/admin/users']) {
     const signIn = (await browser.open(path)).location ?? ''
@@ -38,6 +41,20 @@ t.test('SIGN_IN_URL takes the place of the sign-in page', async (t) => {
     t.equal(away.searchParams.get('theme'), 'dark', 'its own query stays')
     t.equal(away.searchParams.get('return_to'), url + path)
   }
+  for (const redirect of [`${url}/sign-in`, `${url}/sign-in?lang=de`]) {
+    const led = await browser.open(`/verify?redirect=${encodeURIComponent(redirect)}`, {
+      'x-forwarded-proto': 'http',
+      'x-forwarded-host': new URL(url).host,
+      'x-forwarded-uri': '/orders?page=2'
+    })
+    t.equal(led.status, 302)
+    const away = new URL(led.location ?? '')
+    t.equal(away.origin + away.pathname, 'https://app.example.com/welcome', 'by one redirect')
+    t.equal(away.searchParams.get('theme'), 'dark')
+    t.equal(away.searchParams.get('return_to'), `${url}/orders?page=2`)
+  }
+  const other = await browser.open(`/verify?redirect=${encodeURIComponent(`${url}/sign-up`)}`)
+  t.match(other, { status: 302, location: `${url}/sign-up` }, 'any other page stays')
   t.match(
     await browser.submit('/sign-up', { name: 'Ada', email: 'ada@example.com', password }),
     { status: 303, location: '/account' },

@@ -89,7 +89,8 @@ export class ForwardAuth {
 
   /**
    * The sign-in page for a browser that opens a page, with the address to come back to. Null where
-   * the request is not a page load.
+   * the request is not a page load. Our own page would only lead on to that of SIGN_IN_URL, so a
+   * browser is sent there at once.
    *
    * @throws AppError 400 `invalid_input` for a page of an origin that is not trusted
    */
@@ -105,8 +106,16 @@ export class ForwardAuth {
     )
       return null
     const wanted = address && this.#returnAddresses.parametersFor(address)
-    for (const [name, value] of Object.entries(wanted ?? {})) page.searchParams.set(name, value)
-    return page.href
+    const signIn = this.#isOurSignInPage(page)
+      ? new URL(this.#holdfast.config.signInUrl ?? page)
+      : page
+    for (const [name, value] of Object.entries(wanted ?? {})) signIn.searchParams.set(name, value)
+    return signIn.href
+  }
+
+  #isOurSignInPage({ origin, pathname }: URL): boolean {
+    const { config, prefix } = this.#holdfast
+    return origin === config.baseUrl && pathname === `${prefix}/sign-in`
   }
 
   /**
