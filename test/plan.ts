@@ -115,6 +115,7 @@ const plans: Record<string, Plan> = {
   'pages/api-only': either,
   'pages/brand': either,
   'pages/host-application': either,
+  'pages/notices': either,
   'pages/return-address': either,
   'redis/breaker': either,
   'redis/redis-forms': long,

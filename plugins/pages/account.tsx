@@ -80,7 +80,7 @@ function showAccount(page: Page, state: FormState): void {
     problem: state.problem,
     children: (
       <>
-        {page.query('done') === 'profile' ? <Notice>{t.account.saved}</Notice> : null}
+        {page.notice(['profile']) ? <Notice>{t.account.saved}</Notice> : null}
         {me.session.act ? (
           <Notice>
             <p>{t.account.impersonated}</p>

@@ -1,4 +1,4 @@
-import type { Page, Shown } from './page.js'
+import { removeNotices, type Page, type Shown } from './page.js'
 import { languages } from '../../src/language.js'
 import { Form } from './parts.js'
 
@@ -137,6 +137,7 @@ function Footer({ page }: { page: Page }) {
 /** The address of this page in another language. */
 function inLanguage({ here, settings }: Page, language: string): string {
   const url = new URL(here, settings.origin)
+  removeNotices(url)
   url.searchParams.set('lang', language)
   return url.pathname + url.search
 }

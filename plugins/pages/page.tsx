@@ -130,6 +130,21 @@ export class Page {
     return typeof value === 'string' ? value : undefined
   }
 
+  /**
+   * What was just done, for a notice. Undefined for a name that the page does not know. Undefined
+   * also where the browser says that it did not come from a page of ours: no link may invent what
+   * was done.
+   */
+  notice<Name extends string>(
+    names: readonly Name[],
+    parameter: (typeof noticeParameters)[number] = 'done'
+  ): Name | undefined {
+    const site = this.request.headers['sec-fetch-site']
+    if (site !== undefined && site !== 'same-origin') return undefined
+    const sent = this.query(parameter)
+    return names.find((name) => name === sent)
+  }
+
   /** The path of a page of this server. */
   path(path: string, query: Query = {}): string {
     return withQuery(this.settings.prefix + path, query)
@@ -216,6 +231,8 @@ export class Page {
     if (address === null || url === null || beforeSignIn.has(first ?? ''))
       return this.go('/account')
     if (first === 'account' || first === 'admin') {
+      // A browser would say that it came from our sign-in page, whoever has made the address.
+      removeNotices(url)
       return this.goTo(url.pathname + url.search)
     }
     this.#showOnward(url, true)
@@ -343,6 +360,14 @@ export class Page {
       })
     )
   }
+}
+
+/** The parameters that say what was just done. */
+const noticeParameters = ['done', 'expired'] as const
+
+/** Removes from the address of a page what was just done. */
+export function removeNotices({ searchParams }: URL): void {
+  for (const name of noticeParameters) searchParams.delete(name)
 }
 
 const CurrentPage = createContext<Page | null>(null)

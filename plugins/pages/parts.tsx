@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact'
-import { usePage } from './page.js'
+import { removeNotices, usePage } from './page.js'
 import type { Problem } from './problem.js'
 
 /** The name of the field with the form's token. */
@@ -258,7 +258,7 @@ export function NextPage({
   const { here, settings, t } = usePage()
   if (next === null) return null
   const url = new URL(here, settings.origin)
-  url.searchParams.delete('done')
+  removeNotices(url)
   url.searchParams.set(parameter, next)
   return (
     <p>

@@ -139,7 +139,7 @@ async function showSecurity(page: Page, sent: FormState): Promise<void> {
     problem: sent.problem,
     children: (
       <>
-        <Done />
+        <Done hasFactor={secondFactor} />
         <ErrorSummary state={sent} />
         <section aria-labelledby="password-title">
           <h2 id="password-title">{t.security.password}</h2>
@@ -196,13 +196,13 @@ async function showSecurity(page: Page, sent: FormState): Promise<void> {
 }
 
 /** What was just done. */
-function Done() {
+function Done({ hasFactor }: { hasFactor: boolean }) {
   const page = usePage()
   const { t } = page
-  const done = page.query('done')
+  const done = page.notice(['pending', 'password', 'factor_off'])
   if (done === 'pending') return <Notice>{t.pending}</Notice>
   if (done === 'password') return <Notice>{t.security.passwordChanged}</Notice>
-  return done === 'factor_off' ? <Notice>{t.security.factorIsOff}</Notice> : null
+  return done === 'factor_off' && !hasFactor ? <Notice>{t.security.factorIsOff}</Notice> : null
 }
 
 /** A form that asks for nothing but the password. */
@@ -277,11 +277,14 @@ function showBackupCodes(page: Page): void {
   const { t } = page
   const kept = page.kept(NEW_CODES)
   if (kept === null) return page.go(PATH)
+  const done = page.notice(['on', 'new'])
   page.show({
     title: t.security.backupCodes,
     children: (
       <>
-        <Notice>{page.query('done') === 'on' ? t.security.factorOn : t.security.newCodes}</Notice>
+        {done === undefined ? null : (
+          <Notice>{done === 'on' ? t.security.factorOn : t.security.newCodes}</Notice>
+        )}
         <p>{t.security.codesWhat}</p>
         <ul class="codes" id="backup-codes">
           {(JSON.parse(kept) as string[]).map((code) => (

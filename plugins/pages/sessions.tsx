@@ -75,7 +75,7 @@ export function addSessions(routes: PageRoutes): void {
       const answer = await page.api.delete(`/sessions/${idOf(page)}`)
       if (answer.status !== 200 && answer.status !== 202) return problemFrom(answer, page.t)
       if (idOf(page) === page.me?.session.id)
-        return page.go('/sign-out', { effective_by: answer.effectiveBy?.toISOString() })
+        return page.go('/sign-out', { done: answer.effectiveBy === null ? undefined : 'pending' })
       return page.go(PATH, { done: answer.status === 202 ? 'pending' : 'one' })
     }
   })
@@ -123,14 +123,15 @@ async function showSessions(page: Page, state: FormState): Promise<void> {
       after
     })
   ])
-  const done = page.query('done')
+  const done = page.notice(['one', 'others', 'pending'])
   page.show({
     title: t.sessions.title,
     problem: state.problem,
     children: (
       <>
-        {done === 'one' || done === 'others' ? <Notice>{t.sessions.done[done]}</Notice> : null}
-        {done === 'pending' ? <Notice>{t.pending}</Notice> : null}
+        {done === undefined ? null : (
+          <Notice>{done === 'pending' ? t.pending : t.sessions.done[done]}</Notice>
+        )}
         <ErrorSummary state={state} />
         <section aria-labelledby="active">
           <h2 id="active">{t.sessions.active}</h2>
@@ -245,7 +246,7 @@ async function showSession(page: Page, state: FormState): Promise<void> {
     problem: state.problem,
     children: (
       <>
-        {page.query('done') === 'name' ? <Notice>{t.sessions.renamed}</Notice> : null}
+        {page.notice(['name']) ? <Notice>{t.sessions.renamed}</Notice> : null}
         <ErrorSummary state={state} />
         <ul class="cards">
           <SessionCard session={session} details={page.path(`${PATH}/${session.id}`)} />

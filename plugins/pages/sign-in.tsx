@@ -64,7 +64,7 @@ export function addSignIn(routes: PageRoutes): void {
       if (!page.me) return page.go('/sign-out')
       const answer = await page.api.post('/api/auth/sign-out')
       if (answer.status !== 200) return problemFrom(answer, page.t)
-      return page.go('/sign-out', { effective_by: answer.effectiveBy?.toISOString() })
+      return page.go('/sign-out', { done: answer.effectiveBy === null ? undefined : 'pending' })
     }
   })
 }
@@ -76,15 +76,13 @@ async function showSignIn(page: Page, state: FormState): Promise<void> {
   const answer = state.problem ? null : await page.findSession()
   if (page.me) return page.goOn(page.returnTo)
   const ended = told.find((cause) => cause === answer?.code)
-  const expired = page.query('expired')
+  const expired = page.notice(['second_factor', 'codes'], 'expired')
   page.show({
     title: t.signIn.title,
     problem: state.problem,
     children: (
       <>
-        {expired === 'second_factor' || expired === 'codes' ? (
-          <Notice>{t.signIn.expired[expired]}</Notice>
-        ) : null}
+        {expired === undefined ? null : <Notice>{t.signIn.expired[expired]}</Notice>}
         {ended === undefined ? null : <Notice>{t.signIn.ended[ended]}</Notice>}
         <ErrorSummary state={state} />
         <Form action={page.path('/sign-in', page.returnQuery)}>
@@ -159,12 +157,11 @@ function showSignOut(page: Page, state?: FormState): void {
     })
     return
   }
-  const effectiveBy = page.query('effective_by')
   page.show({
     title: t.signOut.done,
     children: (
       <>
-        {effectiveBy === undefined ? null : <Notice>{t.pending}</Notice>}
+        {page.notice(['pending']) ? <Notice>{t.pending}</Notice> : null}
         <p>
           <a class="button" href={page.path('/sign-in')}>
             {t.signOut.again}

@@ -7,6 +7,8 @@ import type { Problem } from '../problem.js'
 interface Change {
   /** The last part of the form's path. */
   name: string
+  /** The text that says that it was done. */
+  notice: 'saved' | 'ended'
   /** The changes of the API that the form asks for. A problem keeps them from being made. */
   change: (page: Page, fields: Fields, userId: string) => Promise<ApiAnswer<object> | Problem>
   /** The field that each code of the API is about. */
@@ -17,6 +19,7 @@ interface Change {
 export const changes: readonly Change[] = [
   {
     name: 'roles',
+    notice: 'saved',
     async change(page, fields, userId) {
       const roles = fields('roles')
         .split(',')
@@ -34,13 +37,15 @@ export const changes: readonly Change[] = [
       }
     }
   },
-  { name: 'ban', change: ban },
+  { name: 'ban', notice: 'saved', change: ban },
   {
     name: 'unban',
+    notice: 'saved',
     change: (page, _fields, userId) => page.api.post('/api/auth/admin/unban-user', { userId })
   },
   {
     name: 'end-session',
+    notice: 'ended',
     change: (page, fields) =>
       page.api.post('/api/auth/admin/revoke-user-session', {
         sessionToken: toHandle(fields('session'))
@@ -48,6 +53,7 @@ export const changes: readonly Change[] = [
   },
   {
     name: 'end-sessions',
+    notice: 'ended',
     change: (page, _fields, userId) =>
       page.api.post('/api/auth/admin/revoke-user-sessions', { userId })
   }

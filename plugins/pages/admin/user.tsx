@@ -115,21 +115,12 @@ async function showUser(page: Page, sent: FormState): Promise<void> {
   if (!user && sessions.length === 0 && events.length === 0) throw nothingThere()
   const path = `/admin/users/${encodedId(page)}`
   const stateOf = (form: string): FormState => (sent.form === form ? sent : { ...emptyForm, form })
-  const done = page.query('done')
   page.show({
     title: user?.email ?? userId,
     problem: sent.problem,
     children: (
       <>
-        {done === undefined ? null : (
-          <Notice>
-            {done === 'pending'
-              ? t.pending
-              : done.startsWith('end')
-                ? t.admin.ended
-                : t.admin.saved}
-          </Notice>
-        )}
+        <Done />
         <ErrorSummary state={sent} />
         {user ? <Facts user={user} /> : <Notice>{t.admin.gone}</Notice>}
         <section aria-labelledby="sessions">
@@ -203,6 +194,16 @@ async function showUser(page: Page, sent: FormState): Promise<void> {
       </>
     )
   })
+}
+
+/** What was just done. */
+function Done() {
+  const page = usePage()
+  const { t } = page
+  const done = page.notice(['pending', ...changes.map(({ name }) => name)])
+  if (done === undefined) return null
+  const change = changes.find(({ name }) => name === done)
+  return <Notice>{change ? t.admin[change.notice] : t.pending}</Notice>
 }
 
 /** What happened to one session of the user. */
