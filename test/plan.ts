@@ -116,6 +116,7 @@ const plans: Record<string, Plan> = {
   'pages/brand': either,
   'pages/host-application': either,
   'pages/notices': either,
+  'pages/odd-addresses': either,
   'pages/return-address': either,
   'redis/breaker': either,
   'redis/redis-forms': long,

@@ -46,7 +46,13 @@ export class PageRoutes {
   /** Adds a page that shows something. */
   page(path: string, access: Access, show: (page: Page) => void | Promise<void>): void {
     this.#shown.add(path)
+    this.#settings.paths.add(this.#settings.prefix + path)
     this.#app.get(path, { schema: { hide: true } }, async (request, reply) => {
+      // `/account/sessions/` is no session, and the router would take it for one.
+      if (Object.values(request.params as object).includes('')) {
+        reply.callNotFound()
+        return reply
+      }
       const page = new Page(request, reply, this.#settings)
       if (await admit(page, access, request.url)) await show(page)
       return reply

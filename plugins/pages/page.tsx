@@ -10,6 +10,7 @@ import { ApiClient, withQuery, type ApiAnswer, type Query } from './api-client.j
 import type { FormTokens } from './form-token.js'
 import type { Assets } from './assets.js'
 import { Document } from './layout.js'
+import type { PagePaths } from './page-paths.js'
 import type { Problem } from './problem.js'
 import { RefusedPage } from './refused-page.js'
 import type { Language } from '../../src/language.js'
@@ -21,6 +22,8 @@ export interface PageSettings {
   prefix: string
   /** The origin of BASE_URL. */
   origin: string
+  /** The pages that were added. */
+  paths: PagePaths
   /** The origins from which forms are taken. */
   ownOrigins: readonly string[]
   isHttps: boolean
@@ -110,7 +113,8 @@ export class Page {
     this.request = request
     this.reply = reply
     this.settings = settings
-    this.here = request.url
+    // An address that nothing has may begin as that of another origin does: `//evil.example`.
+    this.here = `/${request.url.replace(/^[/\\]+/, '')}`
     this.api = new ApiClient(request, reply, settings)
     this.#cookies = fastifyCookie.parse(request.headers.cookie ?? '')
     this.#formCookie = this.#cookies[this.#cookieName(FORM_COOKIE)]

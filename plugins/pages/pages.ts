@@ -4,7 +4,8 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { AppError } from '../../src/errors.js'
 import { limits } from '../../src/limits.js'
 import { acceptsHtml } from '../http/accepts-html.js'
-import { toAppError } from '../http/send-error.js'
+import { noteMethods } from '../http/other-methods.js'
+import { sendError, toAppError } from '../http/send-error.js'
 import { clientNetwork } from '../limits/budgets.js'
 import { sendNotFound } from '../limits/not-found.js'
 import { YEAR_SECONDS } from '../security.js'
@@ -65,10 +66,20 @@ export default async function pages(
   app.addHook('onSend', async (_request, reply) => {
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
   })
-  addAssets(app, settings.assets)
   app.setErrorHandler<FastifyError | AppError>((error, request, reply) =>
-    showThrown(new Page(request, reply, settings), error)
+    error instanceof AppError &&
+    error.code === 'method_not_allowed' &&
+    !acceptsHtml(request.headers)
+      ? sendError(request, reply, error)
+      : showThrown(new Page(request, reply, settings), error)
   )
+  const refuseOthers = noteMethods(app)
+  addAssets(app, settings.assets)
+  addPages(app, settings, isAlone)
+  if (isAlone) refuseOthers()
+}
+
+function addPages(app: FastifyInstance, settings: PageSettings, isAlone: boolean): void {
   const routes = new PageRoutes(app, settings)
   if (settings.prefix === '' && isAlone)
     routes.page('/', 'anyone', (page) => page.go(page.me ? '/account' : '/sign-in'))
@@ -102,18 +113,21 @@ function showThrown(page: Page, error: FastifyError | AppError): void {
 }
 
 /**
- * Answers where there is nothing: with a page to a browser that opens an address, and as the API
- * does to programs.
+ * Answers where there is nothing: with a page to a browser that opens an address or sends a form,
+ * and as the API does to programs. The address of a page with a slash behind it leads to the page.
  */
 export function notFoundPage(settings: PageSettings) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    if (request.method !== 'GET' || !acceptsHtml(request.headers))
+    if (!/^(GET|POST)$/.test(request.method) || !acceptsHtml(request.headers))
       return sendNotFound(request, reply)
     reply.headers({
       'cache-control': 'no-store',
       'content-security-policy': POLICY_TEXT,
       'referrer-policy': REFERRER_POLICY
     })
+    const path = withoutSlash(request, settings)
+    // The path of a page: it begins with one slash and a name, so it is no address elsewhere.
+    if (path !== null) return reply.code(308).header('location', path).send()
     const page = new Page(request, reply, settings)
     try {
       await request.server.budgets?.take(reply, limits.notFoundByAddress, clientNetwork(request))
@@ -124,4 +138,10 @@ export function notFoundPage(settings: PageSettings) {
     }
     return reply
   }
+}
+
+/** The address of a page that was asked for with a slash behind it. Null for any other. */
+function withoutSlash({ url, method }: FastifyRequest, { paths }: PageSettings): string | null {
+  const [, path = '', query = ''] = /^([^?]*)\/(\?.*)?$/.exec(url) ?? []
+  return method === 'GET' && path.length > 1 && paths.has(path) ? path + query : null
 }

@@ -4,6 +4,7 @@ import { assetsFrom } from './assets.js'
 import { FormTokens } from './form-token.js'
 import type { PagesOptions } from './options.js'
 import type { PageSettings } from './page.js'
+import { PagePaths } from './page-paths.js'
 
 /**
  * What all pages of a server have in common.
@@ -17,6 +18,7 @@ export function pageSettings(
   return {
     prefix,
     origin: config.baseUrl,
+    paths: new PagePaths(),
     ownOrigins: auth.ownOrigins,
     isHttps: config.baseUrl.startsWith('https:'),
     brand: {

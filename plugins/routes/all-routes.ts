@@ -102,9 +102,7 @@ export async function addAllRoutes(
       if (people) {
         await scope.register(async (scopeOfPages) => {
           await scopeOfPages.register(bodyHeaders)
-          const refuseOthers = noteMethods(scopeOfPages)
           await scopeOfPages.register(pages, { settings: people, isAlone })
-          if (isAlone) refuseOthers()
         })
       }
       await scope.register(verify, { holdfast, fastPath })

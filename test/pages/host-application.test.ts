@@ -142,6 +142,14 @@ t.test('pages: true serves the pages below the prefix, and none for administrato
   for (const path of adminPaths) t.equal((await boss.open(PREFIX + path)).status, 404, path)
   t.notMatch((await boss.open(`${PREFIX}/account`)).html, '/admin', 'nor does a link lead there')
   t.equal((await boss.open(`${PREFIX}/`)).status, 404, 'the start of the prefix is no page')
+  t.match(await boss.open(`${PREFIX}/account/sessions/?x=1`), {
+    status: 308,
+    location: `${PREFIX}/account/sessions?x=1`
+  })
+  t.match(await boss.send(`${PREFIX}/error`, {}, { accept: 'text/html' }), {
+    status: 405,
+    html: /This did not work/
+  })
 })
 
 t.test('a layout puts each page into the document of the application', async (t) => {
