@@ -137,7 +137,7 @@ const betterAuth: Record<string, Words> = {
   '/admin/export-user': ['exportUser', 'All that is stored of a user, in pages', 'Administration'],
   '/admin/find-users': [
     'findUsers',
-    'Finds users by id, or by a part of the address or name, ignoring case',
+    'Finds users by id or address, or by a part of the address or name, ignoring case',
     'Administration'
   ],
   '/admin/list-users': ['listUsers', 'Searches and lists users', 'Administration'],

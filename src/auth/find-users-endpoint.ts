@@ -16,8 +16,8 @@ const administratorMiddleware = administratorsOnly({
 })
 
 /**
- * Finds users for administrators: by id, or by a part of the address or name, ignoring case.
- * better-auth's `/admin/list-users` minds case, searches one field, and reads every row before it
+ * Finds users for administrators: one by id or whole address, or all by a part of the address or
+ * name, ignoring case. better-auth's `/admin/list-users` minds case, searches one field, and reads every row before it
  * skips to a page.
  */
 export function findUsers({ prisma }: { prisma: PrismaClient }) {
@@ -30,12 +30,9 @@ export function findUsers({ prisma }: { prisma: PrismaClient }) {
           method: 'GET',
           use: [administratorMiddleware],
           query: z.object({
-            q: z
-              .string()
-              .trim()
-              .max(256)
-              .default('')
-              .meta({ description: 'An id, or a part of the address or name; all without.' }),
+            q: z.string().trim().max(256).default('').meta({
+              description: 'An id, an address, or a part of the address or name; all without.'
+            }),
             limit: pageLimit,
             after: z
               .string()
@@ -48,9 +45,9 @@ export function findUsers({ prisma }: { prisma: PrismaClient }) {
         async (ctx) => {
           const { q, after } = ctx.query
           const wanted = { limit: Number(ctx.query.limit), after }
-          const byId = q === '' || after !== undefined ? null : await findListedUser(prisma, q)
-          const { page, next } = byId
-            ? { page: [byId], next: null }
+          const named = q === '' || after !== undefined ? null : await findListedUser(prisma, q)
+          const { page, next } = named
+            ? { page: [named], next: null }
             : q === ''
               ? await readPage(wanted, (each) => listUsers(prisma, each))
               : await searchUsers(prisma, q, wanted, MAX_STATEMENTS)

@@ -137,11 +137,16 @@ async function searchStep(
   }
 }
 
-/** The user with an id. Null where there is none. */
-export async function findListedUser(db: Queryable, id: string): Promise<ListedUser | null> {
-  const [row] = await db.$queryRaw<
-    ListedRow[]
-  >`SELECT ${listedColumns} FROM "user" WHERE "id" = ${id}`
+/**
+ * One user, found by an index. Null where there is none.
+ *
+ * @param who an e-mail address, or an id
+ */
+export async function findListedUser(db: Queryable, who: string): Promise<ListedUser | null> {
+  const isThey = who.includes('@')
+    ? Prisma.sql`"email" = ${who.toLowerCase()}`
+    : Prisma.sql`"id" = ${who}`
+  const [row] = await db.$queryRaw<ListedRow[]>`SELECT ${listedColumns} FROM "user" WHERE ${isThey}`
   return row ? toListed(row) : null
 }
 

@@ -49,6 +49,11 @@ t.test('users are found by id, and by a part of name or address, ignoring case',
   const found = async (q: string) =>
     listedOn(await pages.open(`/admin/users?q=${encodeURIComponent(q)}`))
   t.strictSame(await found(ada.id), [ada.email])
+  await running.app.holdfast.auth.users.update(grace.id, { email: `x${ada.email}` })
+  for (const address of [ada.email, ` ${ada.email.toUpperCase()} `])
+    t.strictSame(await found(address), [ada.email], 'a whole address is that of one user')
+  t.strictSame((await found(ada.email.slice(1))).length, 2, 'a part is that of any')
+  await running.app.holdfast.auth.users.update(grace.id, { email: grace.email })
   t.strictSame(await found('hopper'), [grace.email])
   t.strictSame(await found('  großMUTTER hop '), [grace.email])
   t.strictSame(await found(grace.email.slice(4, 20).toUpperCase()), [grace.email])
@@ -111,11 +116,14 @@ t.test('one request reads a bounded number of users', { timeout: 120_000 }, asyn
   const next = nextOf(first)
   t.ok(next, 'the page leads on')
   t.strictSame(listedOn(await desk.open(next ?? '')), ['needle@example.com'])
-  t.strictSame(
-    listedOn(await desk.open('/admin/users?q=0-oldest')),
-    ['needle@example.com'],
-    'an id is found at once'
-  )
+  for (const q of ['0-oldest', 'Needle@example.com'])
+    t.strictSame(
+      listedOn(await desk.open(`/admin/users?q=${q}`)),
+      ['needle@example.com'],
+      'an id and an address are found at once'
+    )
+  const events = await desk.open('/admin/events?account=needle@example.com')
+  t.match(events, { status: 200, html: /href="\/admin\/users\/0-oldest"/ })
 })
 
 t.test('roles are set, and a role that there is not is refused', async (t) => {
@@ -215,13 +223,92 @@ t.test('a person is erased only with the right address', async (t) => {
   })
 })
 
+/** What a page of events shows, each in a sentence. */
+const eventsOn = ({ html }: ShownPage) =>
+  [...html.matchAll(/<li><p>([^<]*)<\/p><p class="hint">/g)].map(([, said = '']) => said)
+
+/** Writes events of an account into the store, the oldest first. */
+async function addEvents(userId: string, count: number): Promise<void> {
+  await prisma.$executeRaw`
+    INSERT INTO "account_event" ("id", "at", "userId", "kind", "actor", "detail")
+    SELECT '01900000-0000-7000-8000-' || lpad(n::text, 12, '0'), now(), ${userId}, 'role_changed', 'operator',
+      jsonb_build_object('from', jsonb_build_array('r' || n), 'to', jsonb_build_array('user'))
+    FROM generate_series(1, ${count}::int) n`
+}
+
+t.test('events are those of everybody, or of one account, page by page', async (t) => {
+  const [ada, grace] = [await newPagePerson(url), await newPagePerson(url)]
+  await addEvents(ada.id, 120)
+  const guess = { email: grace.email, password: 'wrong horse battery' }
+  t.equal((await new PageBrowser(url).submit('/sign-in', guess)).status, 401)
+  const all = await pages.open('/admin/events')
+  t.match(all.html, `href="/admin/users/${grace.id}"`)
+  for (const who of [ada.id, ada.email, `  ${ada.email.toUpperCase()} `]) {
+    const seen: string[] = []
+    const first = `/admin/events?account=${encodeURIComponent(who)}&kind=role_changed`
+    for (let path: string | undefined = first; path !== undefined;) {
+      const shown: ShownPage = await pages.open(path)
+      t.equal(shown.status, 200)
+      t.match(shown.html, `value="${who.trim()}"`, 'the field keeps the account')
+      t.match(shown.html, /<option value="role_changed" selected/, 'and the kind')
+      seen.push(...eventsOn(shown))
+      path = /<a href="([^"]*)">Older entries</.exec(shown.html)?.[1]?.replaceAll('&amp;', '&')
+    }
+    t.equal(seen.length, 120, who)
+    t.equal(new Set(seen).size, 120, 'each once')
+    for (const said of seen) t.match(said, /^The roles were changed, from r\d+ to user, by the op/)
+  }
+  const adas = await pages.open(`/admin/events?account=${ada.email}&kind=user_created`)
+  t.strictSame(eventsOn(adas), ['The account was created'])
+  t.match(adas.html, `<a href="/admin/users/${ada.id}">${ada.email}</a>`)
+  t.notMatch(adas.html, grace.id, 'nobody else is there')
+  const graces = await until('the failed sign-in is written', async () => {
+    const shown = await pages.open(`/admin/events?account=${grace.id}`)
+    return eventsOn(shown).includes('A sign-in failed: wrong password') ? shown : null
+  })
+  t.notMatch(graces.html, ada.id)
+  t.match((await pages.open('/admin/events?account=')).html, `href="/admin/users/${grace.id}"`)
+})
+
+t.test(
+  'an account that there is not is named at its field, and one that is gone is not',
+  async (t) => {
+    const [ada, grace] = [await newPagePerson(url), await newPagePerson(url)]
+    for (const who of [
+      'nobody@example.com',
+      'nobody',
+      '%',
+      '<b>"x',
+      ada.email.slice(1),
+      ada.id.slice(1),
+      'x'.repeat(300)
+    ]) {
+      const none = await pages.open(`/admin/events?account=${encodeURIComponent(who)}`)
+      t.equal(none.status, 404, who)
+      t.match(none.html, /<title>Error: Events/)
+      t.match(none.html, /id="account-error">Nobody was found/, 'the message stands at the field')
+      t.match(none.html, /<input id="account".*? aria-invalid="true"/)
+      t.strictSame(eventsOn(none), [], 'and no events of others')
+    }
+    const german = await pages.open('/admin/events?account=nobody&lang=de')
+    t.match(german.html, /<label for="account">Konto<[^]*id="account-error">Niemand wurde gefunden/)
+    await pages.open('/account?lang=en')
+    await submit(grace, 'erase', { email: grace.email })
+    const gone = await pages.open(`/admin/events?account=${grace.id}`)
+    t.equal(gone.status, 200, 'what is kept of a gone account is found by its id')
+    t.match(eventsOn(gone).join(), /The person was erased/)
+    t.equal((await pages.open(`/admin/events?account=${grace.email}`)).status, 404)
+  }
+)
+
 /** Every page and form for administrators, for a user. */
 const pagesFor = ({ id, sessionId }: PagePerson) => [
   '/admin/users',
   `/admin/users?q=${id}`,
   `/admin/users/${id}`,
   `/admin/users/${id}/sessions/${sessionId}`,
-  '/admin/events'
+  '/admin/events',
+  `/admin/events?account=${id}`
 ]
 const forms = ['roles', 'ban', 'unban', 'end-session', 'end-sessions', 'erase']
 

@@ -135,7 +135,12 @@ t.test('every change that a page makes is a call of a documented operation', asy
   await submit(pages, { on: user, action: `${user}/ban` }, { reason: 'spam' })
   await submit(pages, { on: user, action: `${user}/unban` })
   await submit(pages, { on: user, action: `${user}/erase`, status: 200 }, { email: eve.email })
-  for (const path of ['/admin/users?q=a', '/admin/events?kind=user_banned', '/account/security'])
+  for (const path of [
+    '/admin/users?q=a',
+    '/admin/events?kind=user_banned',
+    `/admin/events?account=${first.id}`,
+    '/account/security'
+  ])
     t.equal((await pages.open(path)).status, 200)
 
   const changes = calls.filter(({ method }) => method !== 'GET')

@@ -26,6 +26,12 @@ interface FoundUser {
   banned: boolean
 }
 
+/** A page of such users. */
+export interface FoundUsers {
+  users: FoundUser[]
+  next: string | null
+}
+
 /** How many users a page shows. */
 const LIMIT = '50'
 
@@ -39,10 +45,11 @@ async function showUsers(page: Page): Promise<void> {
   const { t } = page
   const wanted = (page.query('q') ?? '').trim().slice(0, 256)
   const after = page.query('after')
-  const { users, next } = await page.api.read<{ users: FoundUser[]; next: string | null }>(
-    '/api/auth/admin/find-users',
-    { limit: LIMIT, q: wanted, after }
-  )
+  const { users, next } = await page.api.read<FoundUsers>('/api/auth/admin/find-users', {
+    limit: LIMIT,
+    q: wanted,
+    after
+  })
   page.show({
     title: t.admin.users,
     children: (

@@ -352,6 +352,7 @@ export const de: Texts = {
     allKinds: 'Alle Arten',
     show: 'Zeigen',
     who: 'Konto',
+    whoHint: 'Eine E-Mail-Adresse oder eine Id. Leer zeigt alle Konten.',
     backToUser: 'Zurück zum Benutzer',
     gone: 'Dieses Konto gibt es nicht mehr. Seine Sitzungen und Ereignisse werden eine Weile aufbewahrt.'
   },

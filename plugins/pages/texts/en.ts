@@ -342,6 +342,7 @@ export const en = {
     allKinds: 'All kinds',
     show: 'Show',
     who: 'Account',
+    whoHint: 'An e-mail address or an id. Leave it empty to show all accounts.',
     backToUser: 'Back to the user',
     gone: 'This account does not exist any more. Its sessions and events are kept for a while.'
   },
