@@ -118,6 +118,8 @@ const plans: Record<string, Plan> = {
   'pages/notices': either,
   'pages/odd-addresses': either,
   'pages/return-address': either,
+  'mail/delivery': pooled,
+  'mail/transport': storeless,
   'redis/breaker': either,
   'redis/redis-forms': long,
   'redis/redis-refusals': either,
