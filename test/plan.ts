@@ -76,6 +76,7 @@ const plans: Record<string, Plan> = {
   'check/session-check': quickPooled,
   'check/verify': quickEither,
   'cli/cli': both,
+  'cli/mail-commands': both,
   'cli/user-commands': long,
   'cluster/consistency': long,
   'cluster/lease-messages': storeless,

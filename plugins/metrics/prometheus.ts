@@ -1,6 +1,9 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { factorOutcomes, factors, signInOutcomes } from '../../src/auth/attempts.js'
 import type { Holdfast } from '../../src/holdfast.js'
+import { mailKinds } from '../../src/mail/mail.js'
+import type { MailBacklog } from '../../src/mail/queue.js'
+import { mailOutcomes } from '../../src/mail/worker.js'
 import type { NoteAnswer } from '../fast-path/fast-path.js'
 import { RequestHistogram } from './request-histogram.js'
 
@@ -104,6 +107,16 @@ function countTally(registry: Registry, { counters }: Holdfast): void {
           set({ factor, outcome }, counters.factors.get(factor)?.get(outcome) ?? 0)
     }
   )
+  counter(
+    'holdfast_mails_total',
+    'Attempts to send a mail, by its kind and by how they ended.',
+    ['kind', 'outcome'],
+    (set) => {
+      for (const kind of mailKinds)
+        for (const outcome of mailOutcomes)
+          set({ kind, outcome }, counters.mails.get(kind)?.get(outcome) ?? 0)
+    }
+  )
   const confirmations = new Histogram({
     name: 'holdfast_revocation_confirmation_seconds',
     help: 'From the commit of a change until every cache had forgotten older copies, or the wait was given up (pending).',
@@ -154,6 +167,7 @@ function gaugeStats(registry: Registry, holdfast: Holdfast): void {
     'Changes that are committed and not yet known to every cache.',
     () => (holdfast.stats().leaseHeld === null ? null : holdfast.outboxDepth().catch(() => null))
   )
+  gaugeMails(registry, holdfast)
   for (const state of ['total', 'idle', 'waiting'] as const) {
     gauge(
       `holdfast_pool_${state}`,
@@ -165,6 +179,43 @@ function gaugeStats(registry: Registry, holdfast: Holdfast): void {
       () => holdfast.stats().pool?.[state] ?? null
     )
   }
+}
+
+/** Two gauges of one read. Every node reports all mails of the store. */
+function gaugeMails(registry: Registry, holdfast: Holdfast): void {
+  let reading: Promise<MailBacklog | null> | null = null
+  const read = () => {
+    reading ??= holdfast
+      .mailBacklog()
+      .catch(() => null)
+      .finally(() => {
+        reading = null
+      })
+    return reading
+  }
+  const gauge = (name: string, help: string, valueOf: (backlog: MailBacklog) => number) =>
+    new Gauge({
+      name,
+      help,
+      // Of the workers of one machine, all of which count the same mails.
+      aggregator: 'max',
+      registers: [registry],
+      async collect() {
+        const backlog = await read()
+        if (backlog === null) this.remove()
+        else this.set(valueOf(backlog))
+      }
+    })
+  gauge(
+    'holdfast_mails_waiting',
+    'Mails that are still to be sent, ten thousand at most.',
+    ({ waiting }) => waiting
+  )
+  gauge(
+    'holdfast_mail_oldest_seconds',
+    'For how long the oldest mail that is still to be sent has waited. 0 where none waits.',
+    ({ oldestSeconds }) => oldestSeconds
+  )
 }
 
 const states: Record<string, number> = { closed: 0, 'half-open': 0.5, open: 1 }

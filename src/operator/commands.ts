@@ -7,6 +7,7 @@ import { AppError } from '../errors.js'
 import { eventOperations } from './event-commands.js'
 import { gatewayOperations } from './gateway-commands.js'
 import type { Holdfast } from '../holdfast.js'
+import { mailOperations } from './mail-commands.js'
 import {
   after,
   filled,
@@ -126,6 +127,7 @@ export const operations: Record<string, Operation> = {
     }
   ),
   ...gatewayOperations,
+  ...mailOperations,
   retention: operation(
     new Command().description(
       'Removes sessions, with their events, that ended longer ago than SESSION_RETENTION_SECONDS, and account events older than ACCOUNT_EVENT_RETENTION_SECONDS, as a server does every hour.'

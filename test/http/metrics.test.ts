@@ -205,6 +205,29 @@ t.test('what the process holds is shown', async (t) => {
   }
 })
 
+t.test('mails are counted by kind and outcome, and those that wait are shown', async (t) => {
+  const { prisma, counters } = running.app.holdfast
+  const alerts = readFileSync(
+    new URL('../../../examples/prometheus-alerts.yml', import.meta.url),
+    'utf8'
+  )
+  const outcomes = [...alerts.matchAll(/mails_total\{outcome="([^"]+)"/g)]
+  t.equal(outcomes.length, 1)
+  for (const [, outcome = ''] of outcomes)
+    t.equal(await read('holdfast_mails_total', { kind: 'reset', outcome }), 0)
+  counters.mailed('reset', 'refused')
+  t.equal(await read('holdfast_mails_total', { kind: 'reset', outcome: 'refused' }), 1)
+  t.equal(await read('holdfast_mails_waiting'), 0)
+  t.equal(await read('holdfast_mail_oldest_seconds'), 0)
+  await prisma.$executeRaw`
+    INSERT INTO "mail" ("kind", "recipient", "language", "createdAt", "nextAt", "expiresAt")
+    VALUES ('reset', 'ada@example.com', 'en', clock_timestamp() - interval '11 minutes', clock_timestamp() + interval '1 hour', clock_timestamp() + interval '1 day')`
+  t.equal(await read('holdfast_mails_waiting'), 1)
+  const oldest = (await read('holdfast_mail_oldest_seconds')) ?? 0
+  t.ok(oldest >= 660 && oldest < 720, `${oldest} s`)
+  await prisma.mail.deleteMany()
+})
+
 t.test('they are shown to this machine alone, and not through a proxy of it', async (t) => {
   const { url } = await build(t, { trustedProxies: ['127.0.0.1'] })
   t.equal((await fetch(`${url}/metrics`)).status, 200)

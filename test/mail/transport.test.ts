@@ -11,6 +11,8 @@ import { isMailAddress, parseMailbox } from '../../src/mail/mailbox.js'
 import { parseSmtpUrl, SmtpUrlError } from '../../src/mail/smtp-url.js'
 import { createMailTransport, type MailSettings } from '../../src/mail/transport.js'
 
+const sendMail = async () => {}
+
 const message: MailMessage = {
   id: '0198f3a2-7c1b-7def-8123-456789abcdef',
   kind: 'reset',
@@ -42,7 +44,6 @@ t.test('mail is off on PostgreSQL without a server, and goes first to the option
   const settings = { dataDir: 'unused', databaseUrl: 'postgresql://db/holdfast' }
   const options = { clock: new TestClock(), onWritten: () => {} }
   t.equal(createMailTransport({ settings, ...options }), null)
-  const sendMail = async () => {}
   t.equal(createMailTransport({ settings, sendMail, ...options })?.name, 'sendMail')
   const smtpUrl = 'smtp://user:secret@smtp.example.com:25'
   t.equal(
@@ -163,12 +164,8 @@ t.test('no text can add a header, a part or a recipient', async (t) => {
   }
   await t.rejects(transport.send({ ...message, from: 'A\r\nBcc: b@c.example <a@example.com>' }))
   await t.rejects(transport.send({ ...message, id: 'x>\r\nBcc: eve@example.com' }))
-  await t.rejects(
-    transport.send({ ...message, language: 'en\r\nBcc: eve@example.com' as 'en' }).then(() => {
-      const [head = ''] = (server.received[1]?.raw ?? '').split('\r\n\r\n')
-      if (!/^bcc:/im.test(head)) throw new Error('no header was added')
-    })
-  )
+  await transport.send({ ...message, language: 'en\r\nBcc: eve@example.com' as 'en' })
+  t.notMatch(server.received[1]?.raw, /^bcc:/im)
   t.notOk(server.received.some(({ to }) => to.length !== 1 || to[0] !== 'ada@example.com'))
 })
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { ConfigError } from '../../src/errors.js'
+import { checkVerificationMail } from '../../src/config/rules.js'
 import { optionsFromEnvironment, resolveConfig } from '../../src/config.js'
 import { runCli } from '../support/server-process.js'
 
@@ -12,6 +13,8 @@ const production = {
   BASE_URL: 'https://auth.example.com',
   AUTH_SECRET: secret
 }
+const sender = 'Field Notes <no-reply@example.com>'
+const mail = { SMTP_URL: 'smtp://me:hunter2@smtp.example.com', MAIL_FROM: sender }
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-config-'))
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))
 const secretFile = join(folder, 'secret')
@@ -103,6 +106,18 @@ t.test('a wrong variable is refused by its name', async (t) => {
     ['BASE_URL', { ...production, BASE_URL: '' }],
     ['DATABASE_URL', { ...production, DATABASE_URL: 'mysql://db/holdfast' }],
     ['REDIS_URL', { REDIS_URL: 'localhost:6379' }],
+    ...['http://smtp.example.com', 'smtp://me@smtp.example.com', 'smtp://h?x=1'].map(
+      (url): [string, Record<string, string>] => ['SMTP_URL', { SMTP_URL: url, MAIL_FROM: sender }]
+    ),
+    ['MAIL_FROM', { SMTP_URL: 'smtp://smtp.example.com' }],
+    ...['me', 'a@example.com, b@example.com', 'A\nBcc: b@example.com <a@example.com>'].map(
+      (from): [string, Record<string, string>] => ['MAIL_FROM', { MAIL_FROM: from }]
+    ),
+    ['SMTP_CA_FILE', { SMTP_CA_FILE: secretFile }],
+    ['SMTP_CA_FILE', { ...mail, SMTP_CA_FILE: secretFile }],
+    ['SMTP_CA_FILE', { ...mail, SMTP_CA_FILE: join(folder, 'missing') }],
+    ['SMTP_CA_FILE', { ...mail, SMTP_URL: 'smtp://localhost:1025', SMTP_CA_FILE: secretFile }],
+    ['REQUIRE_EMAIL_VERIFICATION', { REQUIRE_EMAIL_VERIFICATION: 'maybe' }],
     ['AUTH_SECRET', { ...production, AUTH_SECRET: '' }],
     ['AUTH_SECRET', { AUTH_SECRET: 'too short' }],
     ['AUTH_SECRET', { AUTH_SECRET: 'a'.repeat(40) }],
@@ -127,7 +142,9 @@ t.test('a secret is never shown', async (t) => {
     { AUTH_SECRET: 'hunter2' },
     { ...production, DATABASE_URL: 'mysql://me:hunter2@db/holdfast' },
     { REDIS_URL: 'http://:hunter2@redis' },
-    { GATEWAY_CLIENTS: 'edge:hunter2' }
+    { GATEWAY_CLIENTS: 'edge:hunter2' },
+    { SMTP_URL: 'smtp://me:hunter2@smtp.example.com:x', MAIL_FROM: sender },
+    { SMTP_URL: 'smtp://me:hunter2@smtp.example.com' }
   ]
   for (const env of wrong) {
     try {
@@ -210,6 +227,13 @@ t.test('right variables are read, and what is absent or empty has its default', 
       signInUrl: 'https://app.example.com/welcome'
     }
   )
+  t.match(configOf({}), { smtpUrl: undefined, requireEmailVerification: false })
+  t.match(configOf({ ...mail, REQUIRE_EMAIL_VERIFICATION: 'on' }), {
+    smtpUrl: mail.SMTP_URL,
+    mailFrom: sender,
+    requireEmailVerification: true
+  })
+  t.match(configOf({ MAIL_FROM: 'no-reply@example.com' }), { mailFrom: 'no-reply@example.com' })
   const apps = [
     'capacitor://localhost',
     'tauri://localhost',
@@ -224,6 +248,16 @@ t.test('right variables are read, and what is absent or empty has its default', 
     configOf({ BASE_URL: 'https://Auth.Example.com:443/' }).baseUrl,
     'https://auth.example.com'
   )
+})
+
+t.test('addresses are only required to be verified where mails can be sent', async (t) => {
+  const wanted = configOf({ ...production, REQUIRE_EMAIL_VERIFICATION: 'on' })
+  t.throws(() => checkVerificationMail(wanted, false), {
+    name: 'ConfigError',
+    message: /^REQUIRE_EMAIL_VERIFICATION: needs SMTP_URL and MAIL_FROM/
+  })
+  checkVerificationMail(wanted, true)
+  checkVerificationMail(configOf(production), false)
 })
 
 t.test('the process says it in one line and ends with 2', async (t) => {

@@ -16,6 +16,9 @@ export interface ReceivedMail {
   user: string | undefined
 }
 
+/** In place of a reply to a mail: the connection breaks. */
+export const DROP = 'drop'
+
 /** What a server does with a step: takes it, or answers with a reply such as `451 4.3.0 Later`. */
 export type Reply = string | null
 
@@ -35,8 +38,8 @@ export class MailServer {
   readonly received: ReceivedMail[] = []
   /** The steps may be replaced at any time. */
   onRecipient: (address: string) => Reply | Promise<Reply> = () => null
-  /** Called when the whole mail is there, before its reply. `drop` breaks the connection instead. */
-  onMail: (mail: ReceivedMail) => Reply | 'drop' | Promise<Reply | 'drop'> = () => null
+  /** Called when the whole mail is there, before its reply. `DROP` breaks the connection instead. */
+  onMail: (mail: ReceivedMail) => Reply | Promise<Reply> = () => null
   /** The most connections that were open at once. */
   mostConnections = 0
   logins = 0
@@ -108,9 +111,7 @@ export class MailServer {
         return done(toError('535 5.7.8 authentication failed'))
       },
       onRcptTo: ({ address }, _session, done) => {
-        void Promise.resolve(this.onRecipient(address)).then((reply) =>
-          done(reply === null ? null : toError(reply))
-        )
+        void this.#judge(address, done)
       },
       onData: (stream, session, done) => {
         const chunks: Buffer[] = []
@@ -120,6 +121,11 @@ export class MailServer {
     })
     server.on('error', () => {}) // connections that a test breaks
     return server
+  }
+
+  async #judge(address: string, done: (error?: Error | null) => void): Promise<void> {
+    const reply = await this.onRecipient(address)
+    done(reply === null ? null : toError(reply))
   }
 
   async #take(
@@ -136,8 +142,8 @@ export class MailServer {
       user: session.user
     }
     const reply = await this.onMail(mail)
-    if (reply === null || reply === 'drop') this.received.push(mail)
-    if (reply === 'drop')
+    if (reply === null || reply === DROP) this.received.push(mail)
+    if (reply === DROP)
       this.#connections()
         .find(({ id }) => id === session.id)
         ?._socket.destroy()
@@ -146,12 +152,12 @@ export class MailServer {
 }
 
 /** Something to wait for. */
-export function makeLatch(): { opened: Promise<void>; open: () => void } {
-  let open = () => {}
-  const opened = new Promise<void>((resolve) => {
-    open = resolve
-  })
-  return { opened, open: () => open() }
+export function makeLatch(): { opened: Promise<unknown>; open: () => void } {
+  const latch = new AbortController()
+  return {
+    opened: once(latch.signal, 'abort'),
+    open: () => latch.abort()
+  }
 }
 
 function toError(reply: string): Error {
