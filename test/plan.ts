@@ -121,6 +121,7 @@ const plans: Record<string, Plan> = {
   'pages/return-address': either,
   'mail/delivery': pooled,
   'mail/transport': storeless,
+  'mail/worker-crash': long,
   'redis/breaker': either,
   'redis/redis-forms': long,
   'redis/redis-refusals': either,
