@@ -67,6 +67,8 @@ export const limits = {
   /** Mails to one address, from any sender. */
   mailsToAddress: limit('mail-to', 5, QUARTER),
   mailsToAddressByDay: limit('mail-to-day', 20, DAY),
+  /** The same from a device that signed in to the account: strangers cannot use it up. */
+  mailsFromDevice: limit('mail-device', 5, QUARTER),
   /** Mails in all. An attack on many addresses slows them down, and stops none. */
   mailsInAll: slowing('mail-all', 6_000, HOUR, 1_000),
   /**

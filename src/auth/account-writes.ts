@@ -259,7 +259,8 @@ export class AccountWrites {
     change: Parameters<DBAdapter['incrementOne']>[0]
   ): Promise<T | null> {
     const row = await this.#connections.adapterOn(db).incrementOne<T & { userId?: string }>(change)
-    if (row?.userId !== undefined) await this.#tell(db, { userId: row.userId, kind: 'backup_code_used' })
+    if (row?.userId !== undefined)
+      await this.#tell(db, { userId: row.userId, kind: 'backup_code_used' })
     return row
   }
 

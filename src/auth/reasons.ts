@@ -51,9 +51,7 @@ export function replacementReason(): RevocationReason {
  * Whether the running endpoint verifies a credential. The session that it begins is then recent.
  */
 export function credentialShown(): 'now' | 'none' {
-  return /^\/(sign-in|sign-up|magic-link|two-factor\/verify-)/.test(endpointPath())
-    ? 'now'
-    : 'none'
+  return /^\/(sign-in|sign-up|magic-link|two-factor\/verify-)/.test(endpointPath()) ? 'now' : 'none'
 }
 
 /** Whether an endpoint signs in by a mailed code or link. */

@@ -53,6 +53,7 @@ export class MailPreparer {
     const account = await this.#accountOf(proof)
     switch (proof.purpose) {
       case 'reset':
+      case 'change-confirm':
         return account && this.#withProof(mail, proof, account)
       case 'sign-in':
         if (!account && !this.#options.signUpIsOpen) return null
@@ -63,13 +64,11 @@ export class MailPreparer {
           : this.#withProof(mail, proof, null)
       case 'verify':
         return this.#verification(mail, proof, account)
-      case 'change-confirm':
-        return account && this.#withProof(mail, proof, account)
       case 'change-verify':
         return (await this.#isTaken(proof))
           ? this.#content({ ...mail, kind: 'already-account' }, { link: this.#options.signInPage })
           : account && this.#withProof(mail, proof, account)
-      case 'not-me':
+      default:
         return account && this.#withNotMe(mail, proof, account)
     }
   }

@@ -67,7 +67,7 @@ const MAX_LIVE = 3
 /** The same for `not-me`: each tells of another change. */
 const MAX_LIVE_NOT_ME = 30
 /** Mails with a proof that one address is sent within a day, whatever limits there are besides. */
-const MAX_MAILS_A_DAY = 40
+const MAX_MAILS_A_DAY = 100
 /** Wrong codes for one address within a day. After that only links count. */
 const MAX_WRONG_CODES_A_DAY = 20
 
@@ -75,6 +75,10 @@ const columns = Prisma.raw(
   `"id", "purpose", "email", "userId", "epoch", "handleHash", "keyId", "details", "createdAt", "expiresAt"`
 )
 const live = Prisma.sql`"usedAt" IS NULL AND "expiresAt" > clock_timestamp() AND "wrongCodes" < ${MAX_CODES}::int`
+
+/** The ids of proofs, locked in their order: two statements that change several must not deadlock. */
+const lockedInOrder = (which: Prisma.Sql) =>
+  Prisma.sql`ARRAY(SELECT "id" FROM "proof" WHERE ${which} ORDER BY "id" FOR UPDATE)`
 
 /**
  * Makes a proof. Where three of them live already, the newest one is used again: a request must not
@@ -152,7 +156,8 @@ export async function tryCode(
     SELECT (SELECT COALESCE(sum("wrongCodes"), 0)::int FROM "proof" WHERE "email" = ${email} AND "createdAt" > clock_timestamp() - interval '1 day') AS "today",
       (SELECT count(*)::int FROM "proof" WHERE ${theirs}) AS "here"`
   const tried = await db.$queryRaw<Proof[]>`
-    UPDATE "proof" SET "wrongCodes" = "wrongCodes" + 1 WHERE ${theirs} AND "wrongCodes" < ${MAX_CODES}::int AND ${known?.today ?? 0}::int < ${MAX_WRONG_CODES_A_DAY}::int
+    UPDATE "proof" SET "wrongCodes" = "wrongCodes" + 1
+    WHERE "id" = ANY(${lockedInOrder(theirs)}) AND "wrongCodes" < ${MAX_CODES}::int AND ${known?.today ?? 0}::int < ${MAX_WRONG_CODES_A_DAY}::int
     RETURNING ${columns}`
   const right = tried.find((proof) => isCodeOf(keys, proof, code))
   if (right) {
@@ -167,7 +172,8 @@ export async function tryCode(
 
 /** A right code is no wrong one. */
 async function giveBackCode(db: Queryable, ids: readonly string[]): Promise<void> {
-  await db.$executeRaw`UPDATE "proof" SET "wrongCodes" = GREATEST("wrongCodes" - 1, 0) WHERE "id" = ANY(${ids}::text[])`
+  const theirs = lockedInOrder(Prisma.sql`"id" = ANY(${ids}::text[])`)
+  await db.$executeRaw`UPDATE "proof" SET "wrongCodes" = GREATEST("wrongCodes" - 1, 0) WHERE "id" = ANY(${theirs})`
 }
 
 /** Counts a wrong password that was typed on a link's page: as a wrong code. */
@@ -185,13 +191,14 @@ export async function countWrongGuess(db: Queryable, { id }: Pick<Proof, 'id'>):
 export async function useProof(db: Queryable, proof: Proof): Promise<boolean> {
   if (proof.userId !== null)
     await db.$queryRaw`SELECT 1 FROM "user" WHERE "id" = ${proof.userId} FOR NO KEY UPDATE`
+  const others = Prisma.sql`"email" = ${proof.email} AND "purpose" = ${proof.purpose} AND "usedAt" IS NULL`
+  await db.$queryRaw`SELECT "id" FROM "proof" WHERE ${others} ORDER BY "id" FOR UPDATE`
   const used = await db.$executeRaw`
     UPDATE "proof" p SET "usedAt" = clock_timestamp() WHERE p."id" = ${proof.id} AND ${live} AND ${accountCondition(proof)}`
   if (used !== 1) return false
   // Each of these is about another change.
   if (proof.purpose === 'not-me') return true
-  await db.$executeRaw`
-    UPDATE "proof" SET "usedAt" = clock_timestamp() WHERE "email" = ${proof.email} AND "purpose" = ${proof.purpose} AND "usedAt" IS NULL`
+  await db.$executeRaw`UPDATE "proof" SET "usedAt" = clock_timestamp() WHERE ${others}`
   return true
 }
 
@@ -221,8 +228,8 @@ export async function endProofs(
   db: Queryable,
   { userId, email }: { userId: string; email: string }
 ): Promise<void> {
-  await db.$executeRaw`
-    UPDATE "proof" SET "usedAt" = clock_timestamp() WHERE ("userId" = ${userId} OR "email" = ${email}) AND "usedAt" IS NULL`
+  const theirs = Prisma.sql`("userId" = ${userId} OR "email" = ${email}) AND "usedAt" IS NULL`
+  await db.$executeRaw`UPDATE "proof" SET "usedAt" = clock_timestamp() WHERE "id" = ANY(${lockedInOrder(theirs)})`
 }
 
 /** Reads a proof for its mail. Null where it does not count any more. */

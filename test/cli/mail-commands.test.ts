@@ -6,7 +6,7 @@ import { openHoldfast, type Holdfast } from '../../src/holdfast.js'
 import { runCommand } from '../../src/operator/commands.js'
 import { command } from '../support/command.js'
 import { MailServer } from '../support/mail-server.js'
-import { addMails, renderPlainly, SENDER, toContent } from '../support/mails.js'
+import { addMails, SENDER } from '../support/mails.js'
 import { until } from '../support/poll.js'
 import { freshStore, storage } from '../support/server.js'
 
@@ -33,7 +33,7 @@ async function open(
       onError: () => {},
       onUnfit: () => {}
     },
-    { serves, mail: { prepare: async (mail) => toContent(mail), render: renderPlainly } }
+    { serves }
   )
   await holdfast.prepared
   t.teardown(() => holdfast.close())

@@ -96,12 +96,21 @@ export function limitPasswords({ holdfast, budgets }: AccountLimitOptions): Acco
 }
 
 /** A hook for routes that send mail: each request counts, whatever the result. */
-export function limitMails({ budgets }: AccountLimitOptions): Pick<AccountHooks, 'preHandler'> {
+export function limitMails({
+  holdfast,
+  budgets
+}: AccountLimitOptions): Pick<AccountHooks, 'preHandler'> {
   return {
     async preHandler(request, reply) {
       const field = authBody(request)?.['newEmail'] === undefined ? 'email' : 'newEmail'
-      const account = accountKey(takeEmail(request, field))
-      for (const [limit, of] of mailClaims(account)) await budgets?.take(reply, limit, of)
+      const email = takeEmail(request, field)
+      if (budgets) {
+        const account = accountKey(email)
+        const device = await knownDevice(holdfast, request, email)
+        const claims: BudgetClaims =
+          device === null ? mailClaims(account) : [[limits.mailsFromDevice, `${account}:${device}`]]
+        for (const [limit, of] of claims) await budgets.take(reply, limit, of)
+      }
       counted.add(request)
     }
   }

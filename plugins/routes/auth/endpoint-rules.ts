@@ -117,10 +117,7 @@ const rules: Record<string, EndpointRule> = {
  * The GET endpoints that change something. HEAD must not (RFC 9110 9.2.1), so they do not answer
  * it.
  */
-const changedByGet = new Set([
-  '/one-time-token/generate',
-  '/callback/:id'
-])
+const changedByGet = new Set(['/one-time-token/generate', '/callback/:id'])
 
 /**
  * The rule of an endpoint.

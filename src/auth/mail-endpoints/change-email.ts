@@ -1,4 +1,9 @@
-import { APIError, createAuthEndpoint, originCheck, sensitiveSessionMiddleware } from 'better-auth/api'
+import {
+  APIError,
+  createAuthEndpoint,
+  originCheck,
+  sensitiveSessionMiddleware
+} from 'better-auth/api'
 import * as z from 'zod'
 import type { Proof } from '../../mail/proofs.js'
 import { mailHandleHash } from '../mail-handle.js'

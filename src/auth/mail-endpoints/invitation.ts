@@ -26,7 +26,8 @@ export function invitations(options: MailEndpointOptions) {
             where: { id: userId },
             select: { email: true, accounts: { select: { id: true }, take: 1 } }
           })
-          if (!user) throw new APIError('NOT_FOUND', { code: 'USER_NOT_FOUND', message: 'User not found' })
+          if (!user)
+            throw new APIError('NOT_FOUND', { code: 'USER_NOT_FOUND', message: 'User not found' })
           const isFirst = user.accounts.length === 0
           await options.mailing.ask(db, isFirst ? 'invitation' : 'reset', {
             purpose: 'reset',

@@ -2,7 +2,14 @@ import { createAuthEndpoint } from 'better-auth/api'
 import * as z from 'zod'
 import { isDuplicate } from '../../database/fault.js'
 import { mailHandleHash } from '../mail-handle.js'
-import { getProof, invalidToken, redeem, findAccount, tokenField, type MailEndpointOptions } from './shared.js'
+import {
+  getProof,
+  invalidToken,
+  redeem,
+  findAccount,
+  tokenField,
+  type MailEndpointOptions
+} from './shared.js'
 import type { UserWrites } from './user-writes.js'
 
 /**

@@ -4,13 +4,7 @@ import * as z from 'zod'
 import type { PrismaClient, Queryable } from '../../database/database.js'
 import { withTransaction } from '../../database/transaction.js'
 import { hashHandle } from '../../mail/proof.js'
-import {
-  findProof,
-  tryCode,
-  useProof,
-  type Proof,
-  type ProofDetails
-} from '../../mail/proofs.js'
+import { findProof, tryCode, useProof, type Proof, type ProofDetails } from '../../mail/proofs.js'
 import type { ProofPurpose } from '../../mail/proof.js'
 import type { Keys } from '../../secrets/keys.js'
 import { currentCall } from '../call-context.js'
@@ -39,7 +33,10 @@ export interface ProvenAccount {
 
 export const emailField = z.string().max(320).meta({ description: 'The e-mail address.' })
 export const otpField = z.string().max(16).meta({ description: 'The six digits of the mail.' })
-export const tokenField = z.string().max(128).meta({ description: 'What the link of the mail carries.' })
+export const tokenField = z
+  .string()
+  .max(128)
+  .meta({ description: 'What the link of the mail carries.' })
 export const newPasswordField = z.string().meta({ description: 'The new password.' })
 
 /** The answer to a link that does not count: unknown, used, expired, or the account has changed. */
@@ -81,7 +78,8 @@ export async function checkNewPassword(
   if (fault !== null)
     throw new APIError('BAD_REQUEST', {
       code: fault.toUpperCase(),
-      message: 'This password cannot be set. It must have 8 to 128 characters, and not be a common one.'
+      message:
+        'This password cannot be set. It must have 8 to 128 characters, and not be a common one.'
     })
 }
 

@@ -84,7 +84,7 @@ export function mailedSignIns(options: MailEndpointOptions) {
         const { user, session } = await signIn(
           proof,
           ctx.context.internalAdapter as unknown as UserWrites,
-          { refusal: invalidCode, newUser: newUser as NewUserDetails }
+          { refusal: invalidCode, newUser }
         )
         await setSessionCookie(ctx, { session, user } as never)
         return ctx.json({
@@ -119,4 +119,3 @@ export function mailedSignIns(options: MailEndpointOptions) {
     )
   }
 }
-

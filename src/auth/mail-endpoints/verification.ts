@@ -26,7 +26,7 @@ import {
   type ProvenAccount
 } from './shared.js'
 import { beginAccount } from './sign-up.js'
-import { setPassword, type UserWrites, type WrittenUser } from './user-writes.js'
+import { setPassword, type UserWrites } from './user-writes.js'
 
 /** The passwords that a first proof may come with. */
 interface Passwords {
@@ -178,7 +178,7 @@ export function verifications(options: MailEndpointOptions) {
         return ctx.json({
           status: true,
           token: null,
-          user: user && parseUserOutput(ctx.context.options, user as WrittenUser & never)
+          user: user && parseUserOutput(ctx.context.options, user as never)
         })
       }
     ),
@@ -233,11 +233,7 @@ export function verifications(options: MailEndpointOptions) {
 export async function askAtNewAddress(
   { mailing }: MailEndpointOptions,
   db: Queryable,
-  {
-    userId,
-    newEmail,
-    handleHash
-  }: { userId: string; newEmail: string; handleHash: string | null }
+  { userId, newEmail, handleHash }: { userId: string; newEmail: string; handleHash: string | null }
 ): Promise<void> {
   await mailing.ask(db, 'change-verify', {
     purpose: 'change-verify',
