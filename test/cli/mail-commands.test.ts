@@ -119,7 +119,7 @@ t.test('mails are listed without links, and tried again', async (t) => {
   const list = async (...args: string[]) =>
     (await run(holdfast, 'mail list', ...args)) as Record<string, unknown>[]
   await addMails(prisma, ['ada@example.com'])
-  await addMails(prisma, ['gone@example.com'], { proofId: 'p1', userId: 'u1' })
+  await addMails(prisma, ['gone@example.com'])
   await addMails(prisma, ['busy@example.com'])
   mail?.worker?.wake()
   await until('all to be tried', async () => (await list()).every(({ attempts }) => attempts === 1))
@@ -135,7 +135,7 @@ t.test('mails are listed without links, and tried again', async (t) => {
     'gone@example.com': ['failed', 'smtp 550 5.1.1', false],
     'busy@example.com': ['waiting', /451 4\.3\.0/, true]
   })
-  t.notMatch(JSON.stringify(await list()), /p1|"u1"|proofId|userId|token|facts/)
+  t.notMatch(JSON.stringify(await list()), /proofId|userId|token|facts/)
   t.match(await list('--state', 'failed'), [{ recipient: 'gone@example.com', kind: 'reset' }])
   const [newest] = await list('--limit', '1')
   t.equal((await list('--after', String(newest?.['id']))).length, 2)
