@@ -197,13 +197,16 @@ interface Open {
   stopJobs: () => Promise<void>
 }
 
-/** Closes in order: jobs and mails, caches, pending writes, the store. */
+/** Closes in order: jobs, caches, mails, pending writes, the store. */
 function closing({ store, checks, mail, lifecycle, events, stopJobs }: Open): () => Promise<void> {
   return async () => {
     lifecycle.close()
     store.activity.stop()
-    await Promise.all([stopJobs(), mail?.close()])
+    // A mail that takes its time must not keep the lease, for which revocations wait.
+    const mailClosed = mail?.close()
+    await stopJobs()
     await checks.caches.close()
+    await mailClosed
     if (lifecycle.isReady) await flushNotes(store, events)
     await store.database.close()
   }

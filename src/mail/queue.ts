@@ -5,7 +5,7 @@ import type { Language } from '../language.js'
 import type { MailFacts, MailKind } from './mail.js'
 
 /** How long a worker has for a mail that it has claimed, in milliseconds: longer than any send. */
-export const LEASE_MS = 120_000
+export const LEASE_MS = 90_000
 /** For how long sent mails and failed ones are kept, in seconds. */
 const SENT_RETENTION_SECONDS = 86_400
 const FAILED_RETENTION_SECONDS = 14 * 86_400
