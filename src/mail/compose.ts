@@ -18,6 +18,11 @@ export class UnmailableAddress extends Error {
   override readonly name = 'UnmailableAddress'
 }
 
+/** A subject without line breaks and other control characters. */
+export function inOneLine(subject: string): string {
+  return subject.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').trim()
+}
+
 /**
  * Composes a mail: multipart/alternative, with the id of its row in `Message-ID`, so that a mail that
  * is sent twice is the same. Whatever the texts and addresses hold, no header can be added.
@@ -36,7 +41,7 @@ export async function composeMail(message: MailMessage, date: number): Promise<C
   const raw = await new MailComposer({
     from: sender,
     to: { name: '', address: to },
-    subject: subject.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').trim(),
+    subject: inOneLine(subject),
     messageId: `<${id}@${hostOfAddress(sender.address)}>`,
     date: new Date(date),
     headers: {

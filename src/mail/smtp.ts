@@ -3,9 +3,12 @@ import type { ComposedMail } from './compose.js'
 import { MailRefused } from './mail.js'
 import type { SmtpTarget } from './smtp-url.js'
 
-/** How long each step may take, in milliseconds: a connection, the greeting, an answer. */
-const STEP_MS = 10_000
-/** How long the whole of a mail may take, in milliseconds. */
+/** How long it may take to connect, with the greeting and TLS, in milliseconds. */
+const CONNECT_MS = 15_000
+/**
+ * How long the whole of a mail may take, in milliseconds. A reply has no shorter limit: a server
+ * that filters before it answers would be given the same mail again and again.
+ */
 export const SEND_MS = 45_000
 
 /** Replies that are about us, and not about the mail: authentication is missing, or was refused. */
@@ -64,10 +67,10 @@ export async function sendBySmtp(
     requireTLS: tls === 'required',
     ignoreTLS: tls === 'none',
     ...(name === null ? {} : { name }),
-    connectionTimeout: STEP_MS,
-    greetingTimeout: STEP_MS,
-    socketTimeout: STEP_MS,
-    dnsTimeout: STEP_MS,
+    connectionTimeout: CONNECT_MS,
+    greetingTimeout: CONNECT_MS,
+    dnsTimeout: CONNECT_MS,
+    socketTimeout: SEND_MS,
     socketCloseTimeout: 1_000,
     tls: { rejectUnauthorized: true, minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca }) }
   })

@@ -1,11 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../clock.js'
-import { composeMail, UnmailableAddress } from './compose.js'
+import { composeMail, inOneLine, UnmailableAddress } from './compose.js'
 import { MailRefused, type MailMessage, type MailTransport } from './mail.js'
+import { isMailAddress } from './mailbox.js'
 import { MailFolder } from './mail-folder.js'
 import { SEND_MS, sendBySmtp } from './smtp.js'
 import { parseSmtpUrl } from './smtp-url.js'
+
+/** Why a mail to something that is no address is given up. */
+const NO_ADDRESS = 'not an address'
 
 /** The settings that say how mails are sent. */
 export interface MailSettings {
@@ -99,7 +103,9 @@ function toFiles(
 }
 
 function toOption(sendMail: SendMail): ReportingTransport {
-  return reporting('sendMail', async (message) => {
+  return reporting('sendMail', async (given) => {
+    if (!isMailAddress(given.to)) throw new MailRefused(NO_ADDRESS)
+    const message = { ...given, subject: inOneLine(given.subject) }
     let timer: NodeJS.Timeout | undefined
     const tooLong = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(
@@ -120,6 +126,6 @@ async function composed(message: MailMessage, now: number) {
   try {
     return await composeMail(message, now)
   } catch (error) {
-    throw error instanceof UnmailableAddress ? new MailRefused('not an address', error) : error
+    throw error instanceof UnmailableAddress ? new MailRefused(NO_ADDRESS, error) : error
   }
 }

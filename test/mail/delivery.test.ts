@@ -12,9 +12,12 @@ import {
   workOff
 } from '../support/mails.js'
 import { until } from '../support/poll.js'
+import { watchFaults } from '../../src/database/fault.js'
+import { StoreUnavailable } from '../../src/errors.js'
 import { openDatabase } from '../../src/holdfast/open-store.js'
 import { resolveConfig } from '../../src/config.js'
 import { databaseServer, storage } from '../support/server.js'
+import { MailRefused, type MailMessage } from '../../src/mail/mail.js'
 import { createMailTransport } from '../../src/mail/transport.js'
 import { purgeMails, readBacklog } from '../../src/mail/queue.js'
 import { backoffMs } from '../../src/mail/worker.js'
@@ -22,6 +25,17 @@ import { TestClock } from '../support/clock.js'
 
 const { db } = await openMailStore(t)
 t.beforeEach(() => db.mail.deleteMany())
+
+const textOnly: MailMessage = {
+  id: 'x',
+  kind: 'test',
+  from: SENDER,
+  to: 'ada@example.com',
+  language: 'en',
+  subject: 'x',
+  text: 'x',
+  html: 'x'
+}
 
 const addresses = (count: number, prefix = 'person') =>
   Array.from({ length: count }, (_, n) => `${prefix}${String(n).padStart(3, '0')}@example.com`)
@@ -412,6 +426,18 @@ t.test('an address that is more than one, or adds a header, is never sent to', a
     'a@@example.com',
     'undisclosed:a@example.com;'
   ]
+  const told: string[] = []
+  const option = createMailTransport({
+    settings: { dataDir: 'unused' },
+    clock: new TestClock(),
+    sendMail: async ({ to }) => void told.push(to),
+    onWritten: () => {}
+  })
+  await t.rejects(
+    option?.send({ ...textOnly, to: wrong[0] ?? '' }) ?? Promise.resolve(),
+    MailRefused
+  )
+  t.strictSame(told, [])
   await addMails(db, wrong)
   await workOff(db, worker)
   t.equal(server.received.length, 0)
@@ -429,8 +455,12 @@ t.test('a wake sends without the job, and apart from the request that woke', asy
   await until('it to be sent', () => server.received.length === 1)
   await worker.idle()
   await addMails(db, ['bob@example.com'])
-  worker.wake()
-  await until('the next to be sent', () => server.received.length === 2)
+  // The request has failed: its further statements would fail at once.
+  const scope = { fault: new StoreUnavailable(null), refusedValue: false, onFault: () => {} }
+  await watchFaults(scope, async () => {
+    worker.wake()
+    await until('the next to be sent', () => server.received.length === 2)
+  })
   await worker.idle()
 })
 
