@@ -4,6 +4,7 @@ import { isLoopback } from '../address.js'
 import type { Config } from '../config.js'
 import { FIRST_ADMINISTRATOR_MINUTES } from '../auth/first-administrator.js'
 import { parseDatabaseUrl } from '../database/database-url.js'
+import { parseSmtpUrl } from '../mail/smtp-url.js'
 import { version } from '../version.js'
 
 /** The state of a server, for the person who started it. The log is for machines. */
@@ -47,6 +48,16 @@ function describeStore({ databaseUrl, dataDir }: Config): string {
   return `PostgreSQL at ${[...servers].join(', ')}, database ${database}`
 }
 
+function describeMail({ smtpUrl, databaseUrl, dataDir }: Config): string {
+  if (smtpUrl !== undefined) {
+    const { host, port } = parseSmtpUrl(smtpUrl)
+    return `${host}:${port}`
+  }
+  return databaseUrl === undefined
+    ? `written to ${resolve(join(dataDir, 'mail'))} (no SMTP_URL)`
+    : 'off (no SMTP_URL): forgotten passwords cannot be reset'
+}
+
 /**
  * The first screen for a person. The suggestions are for a user who tries the server on their own
  * machine. A link for the first administrator is shown on a terminal only: other output may be
@@ -68,6 +79,7 @@ export function banner(
     ...(databaseUrl === undefined
       ? []
       : [`cache    ${redisUrl === undefined ? 'in this process (no REDIS_URL)' : 'Redis'}`]),
+    `mail     ${describeMail(config)}`,
     ...(isTrial ? [`docs     ${baseUrl}/docs`] : []),
     ...(first ? ['', ...administrator(first, isTerminal)] : []),
     ...(isTrial ? ['', ...trial(config, first !== null)] : [])
