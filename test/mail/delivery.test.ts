@@ -14,16 +14,14 @@ import {
 import { until } from '../support/poll.js'
 import { watchFaults } from '../../src/database/fault.js'
 import { StoreUnavailable } from '../../src/errors.js'
-import { openDatabase } from '../../src/holdfast/open-store.js'
-import { resolveConfig } from '../../src/config.js'
-import { databaseServer, storage } from '../support/server.js'
+import { storage } from '../support/server.js'
 import { MailRefused, type MailMessage } from '../../src/mail/mail.js'
 import { createMailTransport } from '../../src/mail/transport.js'
 import { purgeMails, readBacklog } from '../../src/mail/queue.js'
 import { backoffMs } from '../../src/mail/worker.js'
 import { TestClock } from '../support/clock.js'
 
-const { db } = await openMailStore(t)
+const { db, openAgain } = await openMailStore(t)
 t.beforeEach(() => db.mail.deleteMany())
 
 const textOnly: MailMessage = {
@@ -255,24 +253,7 @@ t.test('several workers at one outbox send each mail once', async (t) => {
   const server = await MailServer.start(t)
   const people = addresses(60)
   await addMails(db, people)
-  const stores = [db]
-  if (storage === 'postgres') {
-    const [found] = await db.$queryRaw<
-      { name: string }[]
-    >`SELECT current_database()::text AS "name"`
-    const url = new URL(databaseServer)
-    url.pathname = `/${found?.name}`
-    const second = await openDatabase(
-      resolveConfig({
-        databaseUrl: url.href,
-        baseUrl: 'http://localhost:3000',
-        authSecret: 'a secret for tests only: 3f9c1e7a5b2d8046'
-      }),
-      { onWarning: () => {} }
-    )
-    t.teardown(() => second.close())
-    stores.push(second.prisma)
-  } else stores.push(db)
+  const stores = [db, storage === 'postgres' ? await openAgain() : db]
   const workers = [...stores, ...stores].map(
     (store) => makeWorker(t, store, { smtpUrl: server.url }).worker
   )
@@ -282,13 +263,17 @@ t.test('several workers at one outbox send each mail once', async (t) => {
   t.equal(await db.mail.count({ where: { sentAt: { not: null }, attempts: 1 } }), 60)
 })
 
-t.test('a worker whose claim has ended changes nothing of what another has noted', async (t) => {
+t.test('a worker whose claim has ended changes nothing while another has the mail', async (t) => {
   const server = await MailServer.start(t)
-  const { opened: released, open: letGo } = makeLatch()
+  const [first, second] = [makeLatch(), makeLatch()]
   let taken = 0
   server.onMail = async () => {
-    if (taken++ > 0) return null
-    await released
+    taken += 1
+    if (taken > 1) {
+      await second.opened
+      return null
+    }
+    await first.opened
     return '550 5.1.1 late'
   }
   const [late, other] = [1, 2].map(() => makeWorker(t, db, { smtpUrl: server.url }).worker)
@@ -300,11 +285,13 @@ t.test('a worker whose claim has ended changes nothing of what another has noted
   t.equal(taken, 1, 'the claim keeps others away')
   await db.$executeRaw`UPDATE "mail" SET "claimedUntil" = clock_timestamp() - interval '1 second'`
   await other?.run()
-  await other?.idle()
-  t.match(await rowsOf(db), [{ sentAt: Date, failedAt: null, attempts: 2 }])
-  letGo()
+  await until('the second to be sending', () => taken === 2)
+  first.open()
   await late?.idle()
-  t.match(await rowsOf(db), [{ sentAt: Date, failedAt: null, failure: null }])
+  t.match(await rowsOf(db), [{ failedAt: null, claim: String, failure: null }])
+  second.open()
+  await other?.idle()
+  t.match(await rowsOf(db), [{ sentAt: Date, failedAt: null, failure: null, attempts: 2 }])
 })
 
 t.test('a stop waits for a mail under way, and takes no other', async (t) => {

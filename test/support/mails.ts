@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
 import { resolveConfig } from '../../src/config.js'
 import { Counters } from '../../src/counters.js'
-import type { Database, PrismaClient } from '../../src/database/database.js'
+import type { PrismaClient } from '../../src/database/database.js'
 import { openDatabase } from '../../src/holdfast/open-store.js'
 import type { MailContent, MailTexts } from '../../src/mail/mail.js'
 import { MailOutbox, type NewMail } from '../../src/mail/outbox.js'
@@ -15,13 +15,16 @@ import { freshStore } from './server.js'
 export const SENDER = 'Field Notes <no-reply@mail.example.com>'
 
 /** A store of its own, without a server, whose mails a test sends. */
-export async function openMailStore(t: Test): Promise<{ db: PrismaClient; database: Database }> {
-  const database = await openDatabase(
-    resolveConfig({ baseUrl: 'http://localhost:3000', ...(await freshStore(t)) }),
-    { onWarning: () => {} }
-  )
-  t.teardown(() => database.close())
-  return { db: database.prisma, database }
+export async function openMailStore(
+  t: Test
+): Promise<{ db: PrismaClient; openAgain: () => Promise<PrismaClient> }> {
+  const config = resolveConfig({ baseUrl: 'http://localhost:3000', ...(await freshStore(t)) })
+  const open = async () => {
+    const database = await openDatabase(config, { onWarning: () => {} })
+    t.teardown(() => database.close())
+    return database.prisma
+  }
+  return { db: await open(), openAgain: open }
 }
 
 /** Writes mails to these addresses. */
