@@ -120,6 +120,7 @@ const plans: Record<string, Plan> = {
   'pages/odd-addresses': either,
   'pages/return-address': either,
   'mail/delivery': pooled,
+  'mail/open-mail': either,
   'mail/transport': storeless,
   'mail/worker-crash': long,
   'redis/breaker': either,
