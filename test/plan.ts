@@ -122,6 +122,8 @@ const plans: Record<string, Plan> = {
   'mail/delivery': pooled,
   'mail/open-mail': either,
   'mail/transport': storeless,
+  'mail/parsed': storeless,
+  'mail/slow-server': long,
   'mail/worker-crash': long,
   'redis/breaker': either,
   'redis/redis-forms': long,

@@ -91,8 +91,10 @@ export class MailPreparer {
   ): Promise<PreparedMail | null> {
     const { prisma, keys } = this.#options
     if (account) await pinProof(prisma, proof.id, account.id)
-    const [token, code] = [tokenOf(keys, proof), codeOf(keys, proof)]
+    const token = tokenOf(keys, proof)
     if (token === null) return null
+    // A code counts only where it was asked for: an administrator asks for another person.
+    const code = proof.handleHash === null ? null : codeOf(keys, proof)
     return this.#content(
       { ...mail, facts: factsFor(mail, proof, account) },
       { link: this.#linkOf(proof, token), code, validUntil: proof.expiresAt, account }
