@@ -8,6 +8,7 @@ import t from 'tap'
 import { resolveConfig, secretSettings, type HoldfastOptions } from '../../src/config.js'
 import { errorLine, reportError } from '../../src/error-report.js'
 import { password as userPassword, storage } from '../support/server.js'
+import { MailServer } from '../support/mail-server.js'
 import { until } from '../support/poll.js'
 import { createPostgres, execute, findPostgresPrograms } from '../support/postgres.js'
 import { startRedis } from '../support/redis.js'
@@ -118,7 +119,12 @@ t.test(
   'S20: no failure of either store puts a secret of the configuration into the log',
   { skip, timeout: 500_000 },
   async (t) => {
-    const passwords = { database: `d@/ ${random()}`, redis: `r@/ ${random()}` }
+    const passwords = {
+      database: `d@/ ${random()}`,
+      redis: `r@/ ${random()}`,
+      mail: `m@/ ${random()}`
+    }
+    const mailServer = await MailServer.start(t, { login: { user: 'me', password: 'another' } })
     const redis = await startRedis(['--requirepass', passwords.redis])
     if (!redis || programs === null) throw new Error('there are no stores')
     t.teardown(() => redis.stop())
@@ -148,7 +154,8 @@ t.test(
       AUTH_SECRET_PREVIOUS: previous,
       DATABASE_URL: databaseUrl.href,
       REDIS_URL: redisUrl,
-      GATEWAY_CLIENTS: `edge:${gateway}`
+      GATEWAY_CLIENTS: `edge:${gateway}`,
+      SMTP_URL: `smtp://me:${encodeURIComponent(passwords.mail)}@127.0.0.1:${mailServer.port}`
     }
     t.strictSame(
       Object.keys(values).toSorted(),
@@ -161,6 +168,8 @@ t.test(
       databaseUrl: databaseUrl.href,
       redisUrl,
       gatewayClients: [`edge:${gateway}`],
+      smtpUrl: values['SMTP_URL'],
+      mailFrom: 'no-reply@example.com',
       logLevel: 'trace'
     } satisfies HoldfastOptions
     const secrets = [...Object.values(values), gateway, ...Object.values(passwords)]
@@ -216,6 +225,9 @@ t.test(
     )
     await ask()
 
+    // The mail server: another password.
+    await run('mail test, with a wrong password', ['mail', 'test', 'ada@example.com'])
+
     // Redis: another password, connections cut, commands that are not allowed, no server.
     asRedis('CONFIG', 'SET', 'requirepass', 'another password')
     spawnSync('redis-cli', ['-p', String(redis.port), 'CLIENT', 'KILL', 'TYPE', 'normal'], {
@@ -267,6 +279,9 @@ t.test(
     await Promise.all([
       run('start, with no such database', ['start'], {
         databaseUrl: databaseUrl.href.replace(/\/holdfast$/, '/nowhere')
+      }),
+      run('start, with a mail URL that is none', ['start'], {
+        smtpUrl: `${values['SMTP_URL']}x`
       }),
       run('start, with a URL that is none', ['start'], {
         redisUrl: redisUrl.replace('redis:', 'reddis:')
