@@ -75,6 +75,8 @@ const holdfastAsPlugin: FastifyPluginAsync<PluginOptions> = fp(holdfastPlugin, {
 
 export type { Check, Credential, Session, User } from '../src/session/session.js'
 export type { Guard, Identity } from './guard.js'
+export { MailRefused } from '../src/mail/mail.js'
 export { requestIdentity as identityOf }
+export type { MailKind, MailMessage } from '../src/mail/mail.js'
 export type { Holdfast, HoldfastOptions, PageDetails, PagesOptions, PluginOptions }
 export default holdfastAsPlugin

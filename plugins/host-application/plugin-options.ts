@@ -1,5 +1,5 @@
 import type { HoldfastOptions } from '../../src/config.js'
-import type { SendMail } from '../../src/mail/transport.js'
+import type { SendMail } from '../../src/mail/mail.js'
 import type { PagesOptions } from '../pages/options.js'
 
 /**

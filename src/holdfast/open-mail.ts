@@ -2,14 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { checkVerificationMail } from '../config/rules.js'
 import type { Config } from '../config.js'
 import type { Language } from '../language.js'
-import type { MailContent, MailTexts } from '../mail/mail.js'
+import type { MailContent, MailTexts, SendMail } from '../mail/mail.js'
 import { MailOutbox } from '../mail/outbox.js'
 import { MailPreparer } from '../mail/prepare.js'
 import {
   createMailTransport,
   type MailReceipt,
-  type ReportingTransport,
-  type SendMail
+  type ReportingTransport
 } from '../mail/transport.js'
 import { MailWorker } from '../mail/worker.js'
 import type { Events } from './events.js'

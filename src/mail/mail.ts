@@ -85,6 +85,14 @@ export interface MailMessage extends MailTexts {
   language: Language
 }
 
+/**
+ * The option `sendMail` of the plugin: sends a mail in place of SMTP.
+ *
+ * @throws MailRefused where the mail can never be sent
+ * @throws Error for anything else: it is called again later
+ */
+export type SendMail = (message: MailMessage) => Promise<void>
+
 /** Sends a mail. */
 export interface MailTransport {
   /** Where mails go, for the log: "smtp.example.com:587", the path of a folder, "sendMail". */

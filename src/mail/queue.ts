@@ -214,10 +214,8 @@ export async function purgeMails(db: Queryable, now: () => number): Promise<numb
       (rows) => db.$executeRaw`
     DELETE FROM "mail" WHERE ctid = ANY(ARRAY(SELECT ctid FROM "mail" WHERE ${which} LIMIT ${rows} FOR UPDATE SKIP LOCKED))`
     )
-  // A mail is never sent before it was created, so the second condition loses none, and has an index.
-  const sent = ago(SENT_RETENTION_SECONDS)
   return (
-    (await remove(Prisma.sql`"sentAt" < ${sent} AND "createdAt" < ${sent}`)) +
+    (await remove(Prisma.sql`"sentAt" < ${ago(SENT_RETENTION_SECONDS)}`)) +
     (await remove(Prisma.sql`"failedAt" < ${ago(FAILED_RETENTION_SECONDS)}`))
   )
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../clock.js'
 import { composeMail, inOneLine, UnmailableAddress } from './compose.js'
-import { MailRefused, type MailMessage, type MailTransport } from './mail.js'
+import { MailRefused, type MailMessage, type MailTransport, type SendMail } from './mail.js'
 import { isMailAddress } from './mailbox.js'
 import { MailFolder } from './mail-folder.js'
 import { SEND_MS, sendBySmtp } from './smtp.js'
@@ -32,9 +32,6 @@ export interface ReportingTransport extends MailTransport {
   /** @throws as `send` does */
   sendAndReport: (message: MailMessage) => Promise<MailReceipt>
 }
-
-/** The option `sendMail` of the plugin. */
-export type SendMail = (message: MailMessage) => Promise<void>
 
 export interface TransportOptions {
   settings: MailSettings

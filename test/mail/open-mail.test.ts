@@ -2,15 +2,11 @@ import t from 'tap'
 import { resolveConfig } from '../../src/config.js'
 import { openHoldfast, type Holdfast } from '../../src/holdfast.js'
 import { MailServer } from '../support/mail-server.js'
-import { addMails, renderPlainly, rowsOf, SENDER, toContent } from '../support/mails.js'
+import { addMails, rowsOf, SENDER } from '../support/mails.js'
 import { until } from '../support/poll.js'
 import { freePort } from '../support/ports.js'
 import { freshStore } from '../support/server.js'
 
-const mail = {
-  prepare: async (claimed: Parameters<typeof toContent>[0]) => toContent(claimed),
-  render: renderPlainly
-}
 const silent = {
   onDebug: () => {},
   onWarning: () => {},
@@ -24,7 +20,7 @@ async function open(
   serves = true
 ): Promise<Holdfast> {
   const config = resolveConfig({ baseUrl: 'http://localhost:3000', mailFrom: SENDER, ...options })
-  const holdfast = await openHoldfast(config, '', silent, { serves, mail })
+  const holdfast = await openHoldfast(config, '', silent, { serves })
   await holdfast.prepared
   return holdfast
 }

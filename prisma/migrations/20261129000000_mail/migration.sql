@@ -45,7 +45,8 @@ CREATE INDEX "mail_open_idx" ON "mail"("nextAt") WHERE "sentAt" IS NULL AND "fai
 CREATE INDEX "mail_recipient_idx" ON "mail"("recipient");
 CREATE INDEX "mail_userId_idx" ON "mail"("userId");
 CREATE INDEX "mail_proofId_idx" ON "mail"("proofId");
-CREATE INDEX "mail_createdAt_idx" ON "mail"("createdAt");
+-- For retention.
+CREATE INDEX "mail_sentAt_idx" ON "mail"("sentAt");
 CREATE INDEX "mail_failedAt_idx" ON "mail"("failedAt");
 
 -- "signUpHandle": set while an account that signed up by itself has never had a proven address. It is the hash of what only the browser or
