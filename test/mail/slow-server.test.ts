@@ -1,6 +1,5 @@
-import { createServer } from 'node:net'
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
 import t from 'tap'
 import { until } from '../support/poll.js'
 import { build, type Running } from '../support/server.js'
@@ -26,7 +25,7 @@ const percentile = (times: readonly number[], share: number) =>
 
 t.test('nothing on the path of a request waits for a mail server that hangs', async (t) => {
   // It takes connections, and never says a word.
-  const held = new Set<import('node:net').Socket>()
+  const held = new Set<Socket>()
   const silent = createServer((socket) => {
     held.add(socket)
     socket.on('error', () => {})
