@@ -127,9 +127,10 @@ const answers: Record<string, Schema> = {
         description:
           'Whether a credential was shown within ten minutes, with the second factor where there is one.'
       },
-      secondFactor: { type: 'boolean' }
+      secondFactor: { type: 'boolean' },
+      password: { type: 'boolean', description: 'Whether the user has a password.' }
     }),
-    required: ['recent', 'secondFactor']
+    required: ['recent', 'secondFactor', 'password']
   },
   '/admin/find-users': {
     ...object({

@@ -1,4 +1,4 @@
-import type { Page } from './page.js'
+import { usePage, type Page } from './page.js'
 import {
   ButtonForm,
   ErrorSummary,
@@ -27,7 +27,8 @@ export function addAccount(routes: PageRoutes): void {
       if (wrong) return wrong
       const answer = await page.api.post('/api/auth/update-user', {
         name: fields('name'),
-        image: image === '' ? null : image
+        image: image === '' ? null : image,
+        ...(isLanguage(language) ? { language } : {})
       })
       if (answer.status !== 200) return problemFrom(answer, page.t)
       return page.go('/account', { done: 'profile' })
@@ -80,7 +81,7 @@ function showAccount(page: Page, state: FormState): void {
     problem: state.problem,
     children: (
       <>
-        {page.notice(['profile']) ? <Notice>{t.account.saved}</Notice> : null}
+        <Done />
         {me.session.act ? (
           <Notice>
             <p>{t.account.impersonated}</p>
@@ -90,6 +91,7 @@ function showAccount(page: Page, state: FormState): void {
             />
           </Notice>
         ) : null}
+        {user.emailVerified || me.session.act || !page.settings.hasMail ? null : <Unverified />}
         <ErrorSummary state={state} />
         <p class="person">
           <Avatar user={user} />
@@ -101,6 +103,11 @@ function showAccount(page: Page, state: FormState): void {
             {user.email}
           </span>
         </p>
+        {page.settings.hasMail ? (
+          <p>
+            <a href={page.path('/account/email')}>{t.mail.changeEmail.begin}</a>
+          </p>
+        ) : null}
         <Form action={page.path('/account')}>
           <Field
             name="name"
@@ -143,6 +150,30 @@ function showAccount(page: Page, state: FormState): void {
       </>
     )
   })
+}
+
+/** What was just done. */
+function Done() {
+  const page = usePage()
+  const { t } = page
+  const done = page.notice(['profile', 'reset', 'verified', 'email_changed'])
+  if (done === undefined) return null
+  return <Notice>{done === 'profile' ? t.account.saved : t.mail.accountDone[done]}</Notice>
+}
+
+/** That the address is not proven yet, and how to prove it. */
+function Unverified() {
+  const page = usePage()
+  const { t } = page
+  return (
+    <Notice>
+      <p>{t.mail.verify.banner}</p>
+      <p>
+        <a href={page.path('/verify-email')}>{t.mail.verify.enterCode}</a>
+      </p>
+      <ButtonForm action={page.path('/verify-email/send')} label={t.mail.sendAgain} />
+    </Notice>
+  )
 }
 
 function showDelete(page: Page, state: FormState): void {

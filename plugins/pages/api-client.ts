@@ -1,5 +1,6 @@
 import inject from 'light-my-request'
 import type { FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import type { Language } from '../../src/language.js'
 import { hostFrom, isCookie } from '../http/credential.js'
 import { RefusedPage } from './refused-page.js'
 
@@ -35,7 +36,6 @@ export function withQuery(path: string, query: Query): string {
 
 /** The headers of the browser that the API may see: who asks, from where, and for tracing. */
 const passedOn = [
-  'accept-language',
   'forwarded',
   'traceparent',
   'tracestate',
@@ -61,6 +61,7 @@ export class ApiClient {
   readonly #reply: FastifyReply
   readonly #prefix: string
   readonly #origin: string
+  readonly #language: Language
   /** The address of the connection. A socket forgets it when it closes. */
   readonly #address: string | undefined
   readonly #gone = new AbortController()
@@ -72,16 +73,18 @@ export class ApiClient {
    *
    * @param prefix the path below which the routes are
    * @param origin that of BASE_URL; a page was found to come from there before it calls the API
+   * @param language that of the page, in which the API sends mails
    */
   constructor(
     request: FastifyRequest,
     reply: FastifyReply,
-    { prefix, origin }: { prefix: string; origin: string }
+    { prefix, origin, language }: { prefix: string; origin: string; language: Language }
   ) {
     this.#request = request
     this.#reply = reply
     this.#prefix = prefix
     this.#origin = origin
+    this.#language = language
     this.#address = request.raw.socket.remoteAddress
     this.#cookies = request.headers.cookie ?? ''
     // A response that has been written closes as well.
@@ -169,6 +172,7 @@ export class ApiClient {
       // Undefined keeps a name of its own from being sent.
       'user-agent': headers['user-agent'] as string,
       accept: 'application/json',
+      'accept-language': this.#language,
       host: hostFrom(this.#request) ?? '',
       origin: this.#origin,
       'sec-fetch-site': 'same-origin',

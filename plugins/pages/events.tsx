@@ -1,7 +1,7 @@
 import { usePage } from './page.js'
 import { exactTime, Time } from './parts.js'
 import type { Texts } from './texts/texts.js'
-import { describeDevice, SOME_APPLE_DEVICE } from '../../src/session/device-words.js'
+import { describeDevice, SOME_APPLE_DEVICE, type Device } from '../../src/session/device-words.js'
 
 /** An event of an account, as the API shows it. */
 export interface AccountEventShown {
@@ -91,7 +91,11 @@ export function endInWords(reason: string | null, t: Texts): string {
 /** A device in the language of the page. Null where the user agent says nothing. */
 export function deviceInTexts(userAgent: string | null, t: Texts): string | null {
   const device = describeDevice(userAgent)
-  if (!device) return null
+  return device && deviceNamed(device, t)
+}
+
+/** A device that the API has described. */
+export function deviceNamed(device: Device, t: Texts): string {
   const system = device.system === SOME_APPLE_DEVICE ? t.devices.apple : device.system
   if (device.program === null) return system ?? t.devices.unknownProgram
   return system === null ? device.program : t.devices.on({ program: device.program, system })

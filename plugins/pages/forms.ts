@@ -43,6 +43,11 @@ export class PageRoutes {
     this.#settings = settings
   }
 
+  /** Whether mails are sent. */
+  get hasMail(): boolean {
+    return this.#settings.hasMail
+  }
+
   /** Adds a page that shows something. */
   page(path: string, access: Access, show: (page: Page) => void | Promise<void>): void {
     this.#shown.add(path)

@@ -30,6 +30,8 @@ export interface PageSettings {
   brand: { name: string; termsUrl: string | null; privacyUrl: string | null }
   assets: Assets
   signUpIsOpen: boolean
+  /** Whether mails are sent. Without them the pages that lead through a mailbox do not exist. */
+  hasMail: boolean
   /** Whether there are pages for administrators. */
   hasAdmin: boolean
   formTokens: FormTokens
@@ -59,6 +61,8 @@ export interface SignedIn {
 export interface RecentSignIn {
   recent: boolean
   secondFactor: boolean
+  /** Whether there is a password with which it could be renewed. */
+  password: boolean
 }
 
 export interface Shown {
@@ -115,7 +119,6 @@ export class Page {
     this.settings = settings
     // An address that nothing has may begin as that of another origin does: `//evil.example`.
     this.here = `/${request.url.replace(/^[/\\]+/, '')}`
-    this.api = new ApiClient(request, reply, settings)
     this.#cookies = fastifyCookie.parse(request.headers.cookie ?? '')
     this.#formCookie = this.#cookies[this.#cookieName(FORM_COOKIE)]
     const wanted = this.query('lang')
@@ -125,6 +128,7 @@ export class Page {
       request.headers['accept-language']
     )
     this.t = dictionaries[this.language]
+    this.api = new ApiClient(request, reply, { ...settings, language: this.language })
     if (wanted === this.language) this.keepLanguage(wanted)
   }
 

@@ -17,6 +17,11 @@ import { addUsers } from './admin/users.js'
 import { addAssets } from './assets.js'
 import { showError } from './error-page.js'
 import { PageRoutes } from './forms.js'
+import { addChangeEmail } from './mail/change-email.js'
+import { addNotMe } from './mail/not-me.js'
+import { addResetPassword } from './mail/reset-password.js'
+import { addSignInCode } from './mail/sign-in-code.js'
+import { addVerifyEmail } from './mail/verify-email.js'
 import { Page, type PageSettings } from './page.js'
 import { nothingThere, RefusedPage } from './refused-page.js'
 import { addSecondFactor } from './second-factor.js'
@@ -92,6 +97,13 @@ function addPages(app: FastifyInstance, settings: PageSettings, isAlone: boolean
   addAccount(routes)
   addSecurity(routes)
   addSessions(routes)
+  if (settings.hasMail) {
+    addResetPassword(routes)
+    addVerifyEmail(routes)
+    addSignInCode(routes)
+    addChangeEmail(routes)
+    addNotMe(routes)
+  }
   if (!settings.hasAdmin) return
   addUsers(routes)
   addUser(routes)

@@ -147,7 +147,7 @@ export function Field({
  * The address of the person who is asked for a password, for password managers: they keep a
  * password by the field that stands before it.
  */
-function UsernameOf({ email }: { email: string | undefined }) {
+export function UsernameOf({ email }: { email: string | undefined }) {
   return <input type="text" name="username" value={email} autocomplete="username" readonly hidden />
 }
 

@@ -141,6 +141,11 @@ async function showSecurity(page: Page, sent: FormState): Promise<void> {
       <>
         <Done hasFactor={secondFactor} />
         <ErrorSummary state={sent} />
+        {sent.problem?.code === 'email_not_verified' ? (
+          <p>
+            <a href={page.path('/verify-email')}>{t.mail.verify.title}</a>
+          </p>
+        ) : null}
         <section aria-labelledby="password-title">
           <h2 id="password-title">{t.security.password}</h2>
           <p>{t.security.passwordWhat}</p>

@@ -12,7 +12,7 @@ import { PagePaths } from './page-paths.js'
  * @throws ConfigError for a file that cannot be served
  */
 export function pageSettings(
-  { config, prefix, auth, pageKeys, pageSeal }: Holdfast,
+  { config, prefix, auth, mail, pageKeys, pageSeal }: Holdfast,
   { layout, admin = true }: PagesOptions
 ): PageSettings {
   return {
@@ -28,6 +28,7 @@ export function pageSettings(
     },
     assets: assetsFrom(config, prefix),
     signUpIsOpen: config.signUp === 'open',
+    hasMail: mail !== null,
     hasAdmin: admin,
     formTokens: new FormTokens(pageKeys),
     returnAddresses: new ReturnAddresses({

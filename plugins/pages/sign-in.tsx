@@ -1,6 +1,15 @@
 import type { Page } from './page.js'
-import { ErrorSummary, Field, Form, Notice, CurrentPassword, type FormState } from './parts.js'
+import {
+  ButtonForm,
+  ErrorSummary,
+  Field,
+  Form,
+  Notice,
+  CurrentPassword,
+  type FormState
+} from './parts.js'
 import type { PageRoutes } from './forms.js'
+import { RenewByMail } from './mail/sign-in-code.js'
 import { problemFrom } from './problem.js'
 import { CodeField, OtherCode, postCode, withBackup, wrongCode } from './second-factor-code.js'
 
@@ -77,14 +86,25 @@ async function showSignIn(page: Page, state: FormState): Promise<void> {
   if (page.me) return page.goOn(page.returnTo)
   const ended = told.find((cause) => cause === answer?.code)
   const expired = page.notice(['second_factor', 'codes'], 'expired')
+  const done = page.notice(['reset', 'verified', 'email_changed'])
   page.show({
     title: t.signIn.title,
     problem: state.problem,
     children: (
       <>
         {expired === undefined ? null : <Notice>{t.signIn.expired[expired]}</Notice>}
-        {ended === undefined ? null : <Notice>{t.signIn.ended[ended]}</Notice>}
+        {done === undefined ? null : <Notice>{t.mail.done[done]}</Notice>}
+        {ended === undefined || done ? null : <Notice>{t.signIn.ended[ended]}</Notice>}
         <ErrorSummary state={state} />
+        {state.problem?.code === 'email_not_verified' && settings.hasMail ? (
+          <p>
+            <ButtonForm
+              action={page.path('/verify-email/send', page.returnQuery)}
+              fields={{ email: state.values['email'] ?? '' }}
+              label={t.mail.sendAgain}
+            />
+          </p>
+        ) : null}
         <Form action={page.path('/sign-in', page.returnQuery)}>
           <Field
             name="email"
@@ -104,6 +124,16 @@ async function showSignIn(page: Page, state: FormState): Promise<void> {
           />
           <button type="submit">{t.signIn.submit}</button>
         </Form>
+        {settings.hasMail ? (
+          <>
+            <p>
+              <a href={page.path('/forgot-password', page.returnQuery)}>{t.mail.forgot.link}</a>
+            </p>
+            <p>
+              <a href={page.path('/sign-in/code', page.returnQuery)}>{t.mail.signInCode.link}</a>
+            </p>
+          </>
+        ) : null}
         {settings.signUpIsOpen ? (
           <p>
             {t.signIn.noAccount}{' '}
@@ -117,7 +147,9 @@ async function showSignIn(page: Page, state: FormState): Promise<void> {
 
 async function showConfirm(page: Page, state: FormState): Promise<void> {
   const { t } = page
-  const { secondFactor } = await page.findRecentSignIn()
+  const { secondFactor, password } = await page.findRecentSignIn()
+  // Without a password, the sign-in is renewed by mail, and then with the second factor.
+  const byMail = !password && page.settings.hasMail
   page.show({
     title: t.confirm.title,
     problem: state.problem,
@@ -125,12 +157,20 @@ async function showConfirm(page: Page, state: FormState): Promise<void> {
       <>
         <ErrorSummary state={state} />
         <p>{t.confirm.why}</p>
-        <Form action={page.path('/sign-in/confirm', { ...withBackup(page), ...page.returnQuery })}>
-          <CurrentPassword state={state} isFirst />
-          {secondFactor ? <CodeField state={state} /> : null}
-          <button type="submit">{t.confirm.submit}</button>
-        </Form>
-        {secondFactor ? <OtherCode path="/sign-in/confirm" /> : null}
+        {byMail ? (
+          <RenewByMail page={page} />
+        ) : (
+          <>
+            <Form
+              action={page.path('/sign-in/confirm', { ...withBackup(page), ...page.returnQuery })}
+            >
+              <CurrentPassword state={state} isFirst />
+              {secondFactor ? <CodeField state={state} /> : null}
+              <button type="submit">{t.confirm.submit}</button>
+            </Form>
+            {secondFactor ? <OtherCode path="/sign-in/confirm" /> : null}
+          </>
+        )}
         <p>
           <a href={page.path('/account')}>{t.cancel}</a>
         </p>

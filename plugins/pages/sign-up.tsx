@@ -1,6 +1,8 @@
 import type { Page } from './page.js'
 import { ErrorSummary, Field, Form, type FormState } from './parts.js'
 import type { PageRoutes } from './forms.js'
+import { keepAsked } from './mail/asked.js'
+import { goToCheckMail } from './mail/verify-email.js'
 import { problemFrom } from './problem.js'
 
 /** `/sign-up`. */
@@ -10,9 +12,10 @@ export function addSignUp(routes: PageRoutes): void {
     access: 'visitor',
     show: showSignUp,
     async submit(page, fields) {
-      const answer = await page.api.post('/api/auth/sign-up/email', {
+      const email = fields('email')
+      const answer = await page.api.post<{ token?: string | null }>('/api/auth/sign-up/email', {
         name: fields('name'),
-        email: fields('email'),
+        email,
         password: fields('password')
       })
       if (answer.status !== 200)
@@ -24,6 +27,9 @@ export function addSignUp(routes: PageRoutes): void {
           password_too_long: 'password',
           password_too_common: 'password'
         })
+      // The account begins when its address is proven.
+      if (answer.body.token === null) return goToCheckMail(page, email)
+      if (page.settings.hasMail) keepAsked(page, 'verify', email)
       return page.leave(page.returnTo)
     }
   })

@@ -19,17 +19,24 @@ const recently = (column: Prisma.Sql) =>
 /**
  * Whether a credential was verified in a session lately, with the second factor where its user has
  * one now. A user who signed in with a trusted device, or before the second factor was turned on,
- * has not passed it.
+ * has not passed it. Without a password, the sign-in is renewed in another way.
  */
 export async function findRecentSignIn(
   db: Queryable,
   sessionId: string
-): Promise<{ recent: boolean; secondFactor: boolean }> {
-  const [row] = await db.$queryRaw<{ recent: boolean | null; secondFactor: boolean }[]>`
+): Promise<{ recent: boolean; secondFactor: boolean; password: boolean }> {
+  const [row] = await db.$queryRaw<
+    { recent: boolean | null; secondFactor: boolean; password: boolean }[]
+  >`
     SELECT ${recently(Prisma.sql`s."reauthAt"`)} AND (NOT COALESCE(u."twoFactorEnabled", false) OR 'mfa' = ANY(s."amr")) AS "recent",
-      COALESCE(u."twoFactorEnabled", false) AS "secondFactor"
+      COALESCE(u."twoFactorEnabled", false) AS "secondFactor",
+      EXISTS (SELECT 1 FROM "account" a WHERE a."userId" = u."id" AND a."password" IS NOT NULL) AS "password"
     FROM "session" s JOIN "user" u ON u."id" = s."userId" WHERE s."id" = ${sessionId}`
-  return { recent: row?.recent ?? false, secondFactor: row?.secondFactor ?? false }
+  return {
+    recent: row?.recent ?? false,
+    secondFactor: row?.secondFactor ?? false,
+    password: row?.password ?? false
+  }
 }
 
 /**

@@ -8,11 +8,13 @@ interface Change {
   /** The last part of the form's path. */
   name: string
   /** The text that says that it was done. */
-  notice: 'saved' | 'ended'
+  notice: 'saved' | 'ended' | 'passwordSent'
   /** The changes of the API that the form asks for. A problem keeps them from being made. */
   change: (page: Page, fields: Fields, userId: string) => Promise<ApiAnswer<object> | Problem>
   /** The field that each code of the API is about. */
   fields?: Record<string, string>
+  /** Whether it is there only while mails are sent. */
+  mails?: true
 }
 
 /** What an administrator may do to a user: one form for each, and one call of the API. */
@@ -56,6 +58,13 @@ export const changes: readonly Change[] = [
     notice: 'ended',
     change: (page, _fields, userId) =>
       page.api.post('/api/auth/admin/revoke-user-sessions', { userId })
+  },
+  {
+    name: 'send-password',
+    notice: 'passwordSent',
+    mails: true,
+    change: (page, _fields, userId) =>
+      page.api.post('/api/auth/admin/send-password-reset', { userId })
   }
 ]
 

@@ -37,7 +37,8 @@ const comeBackTo = (page: Page) => page.path(`/admin/users/${encodedId(page)}`)
 export function addUser(routes: PageRoutes): void {
   routes.page(PATH, 'administrator', (page) => showUser(page, emptyForm))
   routes.page(`${PATH}/sessions/:session`, 'administrator', showSession)
-  for (const { name, change, fields: about } of changes) {
+  for (const { name, change, fields: about, mails } of changes) {
+    if (mails && !routes.hasMail) continue
     routes.form({
       path: `${PATH}/${name}`,
       access: 'administrator',
@@ -170,6 +171,16 @@ async function showUser(page: Page, sent: FormState): Promise<void> {
                 <button type="submit">{t.admin.saveRoles}</button>
               </Form>
             </section>
+            {page.settings.hasMail ? (
+              <section aria-labelledby="password-title">
+                <h2 id="password-title">{t.fields.password}</h2>
+                <p>{t.admin.sendPasswordWhat}</p>
+                <ButtonForm
+                  action={page.path(`${path}/send-password`)}
+                  label={t.admin.sendPassword}
+                />
+              </section>
+            ) : null}
             <Block user={user} path={path} state={stateOf('ban-')} />
           </>
         ) : null}

@@ -1,3 +1,4 @@
+import { deMail, deMailCodes } from './de-mail.js'
 import type { Texts } from './texts.js'
 
 /** The texts of the pages in German. */
@@ -188,7 +189,9 @@ export const de: Texts = {
     user_deleted: 'Beendet, weil das Konto gelöscht wurde',
     refresh_reused: 'Beendet, weil eine Kopie der Anmeldung anderswo benutzt wurde',
     session_cap: 'Beendet, um einer neueren Anmeldung Platz zu machen',
-    source_ended: 'Zusammen mit der Sitzung beendet, aus der sie begann'
+    source_ended: 'Zusammen mit der Sitzung beendet, aus der sie begann',
+    address_proven: 'Beendet, weil der Inhaber des Postfachs die Adresse bestätigt hat',
+    not_me: 'Beendet durch „Das war ich nicht“ in einer Mail'
   },
   endOther: ({ reason }: { reason: string }): string => `Beendet (${reason})`,
   sessionEvents: {
@@ -262,6 +265,7 @@ export const de: Texts = {
     refused: 'Das wurde nicht angenommen. Es wurde nichts geändert.'
   },
   codes: {
+    ...deMailCodes,
     invalid_email: 'Das ist keine E-Mail-Adresse.',
     invalid_email_or_password: 'E-Mail-Adresse oder Passwort ist falsch.',
     invalid_password: 'Das Passwort ist falsch.',
@@ -285,6 +289,7 @@ export const de: Texts = {
     you_cannot_ban_yourself: 'Sie können sich nicht selbst sperren.',
     you_cannot_remove_yourself: 'Sie können sich hier nicht selbst löschen.'
   },
+  mail: deMail,
   pageErrors: {
     title: 'Das hat nicht geklappt',
     more: 'Was Sie versucht haben, wurde nicht angenommen. Beginnen Sie auf der Startseite neu.',
@@ -345,6 +350,11 @@ export const de: Texts = {
     eraseWrong: 'Das ist nicht die E-Mail-Adresse des Kontos.',
     erased: 'Die Person ist gelöscht.',
     erasing: 'Die Löschung hat begonnen. Sie endet im Hintergrund.',
+    sendPassword: 'Mail für ein neues Passwort senden',
+    sendPasswordWhat:
+      'Die Person setzt damit ein Passwort und wird auf allen Geräten abgemeldet. Bis dahin ändert sich nichts.',
+    passwordSent:
+      'Die Mail ist unterwegs, falls nicht schon in der letzten Minute eine gesendet wurde.',
     saved: 'Gespeichert.',
     ended: 'Beendet.',
     eventsTitle: 'Ereignisse',

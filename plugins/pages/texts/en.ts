@@ -1,3 +1,5 @@
+import { enMail, enMailCodes } from './en-mail.js'
+
 /** The texts of the pages in English. It also says which texts there are. */
 export const en = {
   errorTitle: ({ title }: { title: string }): string => `Error: ${title}`,
@@ -182,7 +184,9 @@ export const en = {
     user_deleted: 'Ended because the account was deleted',
     refresh_reused: 'Ended because a copy of its sign-in was used elsewhere',
     session_cap: 'Ended to make room for a newer sign-in',
-    source_ended: 'Ended together with the session from which it began'
+    source_ended: 'Ended together with the session from which it began',
+    address_proven: 'Ended because the owner of the mailbox confirmed the address',
+    not_me: 'Ended by “this was not me” in a mail'
   },
   endOther: ({ reason }: { reason: string }): string => `Ended (${reason})`,
   sessionEvents: {
@@ -256,6 +260,7 @@ export const en = {
     refused: 'This was not accepted. Nothing was changed.'
   },
   codes: {
+    ...enMailCodes,
     invalid_email: 'This is not an e-mail address.',
     invalid_email_or_password: 'E-mail address or password is wrong.',
     invalid_password: 'The password is wrong.',
@@ -276,6 +281,7 @@ export const en = {
     you_cannot_ban_yourself: 'You cannot block yourself.',
     you_cannot_remove_yourself: 'You cannot erase yourself here.'
   },
+  mail: enMail,
   pageErrors: {
     title: 'This did not work',
     more: 'What you tried was not accepted. Begin again at the start page.',
@@ -335,6 +341,10 @@ export const en = {
     eraseWrong: 'This is not the e-mail address of the account.',
     erased: 'The person is erased.',
     erasing: 'The erasure has begun. It ends in the background.',
+    sendPassword: 'Send a mail to set a new password',
+    sendPasswordWhat:
+      'The person sets a password with it, and is signed out on every device. Until then nothing changes.',
+    passwordSent: 'The mail is on its way, unless one was sent within the last minute.',
     saved: 'Saved.',
     ended: 'Ended.',
     eventsTitle: 'Events',
