@@ -258,7 +258,9 @@ function toStoredUser<T extends Record<string, unknown>>(
   fields: T,
   roles: readonly string[]
 ): T {
-  checkUserFields(use, Object.keys(fields))
+  const names = Object.keys(fields)
+  const isPromised = use === 'create' && fields['id'] === currentCall().promisedUserId
+  checkUserFields(use, isPromised ? names.filter((name) => name !== 'id') : names)
   const { role } = fields
   if (typeof role !== 'string') return fields
   const wrong = wrongRole(role, roles)

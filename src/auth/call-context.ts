@@ -58,6 +58,8 @@ export interface AuthCallContext {
   challengedBy: string | null
   /** A handle for the client, which the call has made. */
   newMailHandle: string | null
+  /** The id that a sign-up was answered with whose account begins in this call. */
+  promisedUserId: string | null
   /** The user whose sign-up the client has shown to be its own, when it first proves the address. */
   ownsSignUp: string | null
   /**
@@ -141,6 +143,7 @@ export function createCallContext(request: AuthRequest): AuthCallContext {
     challenged: null,
     challengedBy: null,
     newMailHandle: null,
+    promisedUserId: null,
     ownsSignUp: null,
     actor: null,
     heldIn: null,
