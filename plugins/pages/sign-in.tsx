@@ -97,13 +97,13 @@ async function showSignIn(page: Page, state: FormState): Promise<void> {
         {ended === undefined || done ? null : <Notice>{t.signIn.ended[ended]}</Notice>}
         <ErrorSummary state={state} />
         {state.problem?.code === 'email_not_verified' && settings.hasMail ? (
-          <p>
+          <div class="action">
             <ButtonForm
               action={page.path('/verify-email/send', page.returnQuery)}
               fields={{ email: state.values['email'] ?? '' }}
               label={t.mail.sendAgain}
             />
-          </p>
+          </div>
         ) : null}
         <Form action={page.path('/sign-in', page.returnQuery)}>
           <Field

@@ -60,6 +60,7 @@ const RULES = `*,*::before,*::after{box-sizing:border-box}
 .holdfast button.danger{background:transparent;color:var(--wrong);border-color:var(--wrong)}
 .holdfast button.plain{background:none;color:inherit;border:0;padding:0;min-height:0;font-weight:400;text-decoration:underline;text-underline-offset:.15em}
 .holdfast nav form,.holdfast form.inline{display:inline-block;margin:0}
+.holdfast .action{margin:0 0 1rem}
 .holdfast .notice{background:var(--note-back);border-left:4px solid var(--line);padding:.75rem 1rem;margin:0 0 1.25rem}
 .holdfast .notice.wrong{background:var(--wrong-back);border-color:var(--wrong);color:var(--wrong)}
 .holdfast .notice>:last-child{margin-bottom:0}

@@ -21,7 +21,7 @@ export interface Described {
 
 /** Routes that serve documents, numbers or pages, and are not part of the API. */
 const notDescribed =
-  /^\/$|^\/(openapi\.json|docs|metrics|sign-in|sign-up|sign-out|second-factor|account|admin|error)(\/|$)/
+  /^\/$|^\/(openapi\.json|docs|metrics|sign-in|sign-up|sign-out|second-factor|forgot-password|reset-password|verify-email|not-me|account|admin|error)(\/|$)/
 
 /** Other methods, for example WebDAV's, cannot occur in an OpenAPI document. */
 const describable = new Set(['get', 'put', 'post', 'delete', 'patch', 'trace'])

@@ -202,12 +202,12 @@ export function showOtherAccount(
       <>
         <p>{t.mail.other.what({ email: me?.user.email ?? '', other })}</p>
         <p>{t.mail.other.switchMore}</p>
-        <p>
+        <div class="action">
           <ButtonForm
             action={page.path(`${path}/switch`, page.returnQuery)}
             label={t.mail.other.switch}
           />
-        </p>
+        </div>
         <p>
           <a href={page.path('/account')}>{t.mail.other.stay}</a>
         </p>

@@ -125,9 +125,9 @@ export function NoMail({
   return (
     <>
       <p class="hint">{t.mail.notThere}</p>
-      <p>
+      <div class="action">
         <ButtonForm action={again} label={t.mail.sendAgain} fields={{ email }} />
-      </p>
+      </div>
       {other === null ? null : (
         <p>
           <a href={other}>{t.mail.otherAddress}</a>
