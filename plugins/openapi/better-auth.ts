@@ -1,8 +1,10 @@
+import { languages } from '../../src/language.js'
 import { recordKinds } from '../../src/user/person-export.js'
 import type { ApiDescription } from '../../src/auth/auth.js'
 import { isOff, endpointRule } from '../routes/auth/endpoint-rules.js'
 import { refusals } from '../http/problem-schema.js'
 import { eventAnswers } from './events.js'
+import { knowingSession, mailAnswers, withoutSession } from './mail.js'
 import {
   headerRef,
   schemaRef,
@@ -26,12 +28,13 @@ export function readBetterAuth(described: ApiDescription): {
   return {
     operations: operations
       .filter(
-        ({ path, method }) => !isOff(asRouted(path)) && !alwaysRefused.has(`${method} ${path}`)
+        ({ path, method }) =>
+          !isOff(asRouted(path), method.toUpperCase()) && !alwaysRefused.has(`${method} ${path}`)
       )
       .map(({ path, method, operation }) => ({
         path,
         method,
-        operation: bridged(path, modern(operation) as unknown as Operation)
+        operation: bridged({ path, method }, modern(operation) as unknown as Operation)
       })),
     schemas: nullable(withoutInternals(modern(described.components.schemas))) as Record<
       string,
@@ -40,11 +43,11 @@ export function readBetterAuth(described: ApiDescription): {
   }
 }
 
-/** Removes our internal column, which no answer has. */
+/** Removes the columns that no answer has. */
 function withoutInternals(schemas: object): object {
   return JSON.parse(
     JSON.stringify(schemas, (key, value: unknown) =>
-      key === 'credentialEpoch' ? undefined : value
+      key === 'credentialEpoch' || key === 'language' ? undefined : value
     )
   ) as object
 }
@@ -62,14 +65,6 @@ const notAlways: Record<string, string[]> = {
   '/sign-in/email': ['redirect', 'token', 'user'],
   '/two-factor/verify-backup-code': ['session'],
   '/two-factor/verify-otp': ['token']
-}
-
-const redirect = { 302: { description: 'To the page that asked, or to one that shows the error.' } }
-
-/** Answers of better-auth that it does not describe. */
-const alsoAnswered: Record<string, Record<string, ApiResponse>> = {
-  '/reset-password/{token}': redirect,
-  '/verify-email': redirect
 }
 
 const object = (properties: Record<string, Schema>): Schema => ({ type: 'object', properties })
@@ -107,6 +102,7 @@ const exportPage: Schema = {
 
 /** Answers that better-auth does not describe, or describes wrongly. */
 const answers: Record<string, Schema> = {
+  ...mailAnswers,
   '/two-factor/verify-totp': signedIn,
   '/export-account': exportPage,
   '/admin/export-user': exportPage,
@@ -178,12 +174,8 @@ const securityOf: Record<string, Security> = {
       '/error',
       '/sign-in/email',
       '/sign-up/email',
-      '/request-password-reset',
-      '/reset-password',
-      '/reset-password/{token}',
-      '/verify-email',
-      '/send-verification-email',
-      '/one-time-token/verify'
+      '/one-time-token/verify',
+      ...withoutSession
     ].map((path) => [path, anonymous])
   ),
   ...Object.fromEntries(
@@ -193,7 +185,8 @@ const securityOf: Record<string, Security> = {
       '/two-factor/verify-totp',
       '/two-factor/verify-otp',
       '/two-factor/verify-backup-code',
-      '/two-factor/send-otp'
+      '/two-factor/send-otp',
+      ...knowingSession
     ].map((path) => [path, [...session, {}]])
   ),
   // Any service that receives an access token could use it, so it must not make a token that lives
@@ -203,6 +196,7 @@ const securityOf: Record<string, Security> = {
   '/admin/export-user': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/erase-user': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/find-users': [{ cookie: [] }, { sessionToken: [] }],
+  '/admin/send-password-reset': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/become-first-administrator': [{ cookie: [] }, { sessionToken: [] }],
   '/admin/impersonate-user': [{ cookie: [] }, { sessionToken: [] }],
   ...Object.fromEntries(
@@ -213,7 +207,10 @@ const securityOf: Record<string, Security> = {
 
 // better-auth describes only successes. Its refusals are the same everywhere, and so are the
 // bridge's.
-function bridged(path: string, operation: Operation): Operation {
+function bridged(
+  { path, method }: Pick<Located, 'path' | 'method'>,
+  operation: Operation
+): Operation {
   const kept = Object.fromEntries(
     Object.entries(operation.responses).filter(([status]) => Number(status) < 400)
   )
@@ -225,13 +222,15 @@ function bridged(path: string, operation: Operation): Operation {
       notAlways[path] ?? []
     )
   )
-  const responses = { ...(success as Operation['responses']), ...alsoAnswered[path] }
+  const responses = success as Operation['responses']
   const media = responses['200']?.content?.['application/json']
   const answer = answers[path]
   if (media && answer) media.schema = answer
   if (media) Object.assign(media, eventAnswers[path])
   for (const status of statuses) responses[status] = refusal(status)
-  if (endpointRule({ path: asRouted(path) }).kind !== 'open') countsDown(responses)
+  const routed = { path: asRouted(path), methods: [method.toUpperCase()] }
+  if (endpointRule(routed).kind !== 'open') countsDown(responses)
+  setLanguages(operation)
   const { requestBody } = operation
   if (
     Object.values(requestBody?.content ?? {}).some(
@@ -240,6 +239,17 @@ function bridged(path: string, operation: Operation): Operation {
   )
     Object.assign(requestBody ?? {}, { required: true })
   return { ...operation, security: securityOf[path] ?? session, responses }
+}
+
+/** Names the languages that a user may choose. */
+function setLanguages({ requestBody }: Operation): void {
+  const fields = requestBody?.content['application/json']?.schema?.properties
+  if (fields?.['language'] === undefined) return
+  fields['language'] = {
+    type: 'string',
+    enum: languages.map(({ code }) => code),
+    description: 'The language of mails.'
+  }
 }
 
 function refusal(status: (typeof statuses)[number]): ApiResponse {

@@ -12,6 +12,7 @@ const samples: Record<string, unknown> = {
   currentPassword: PASSWORD,
   newPassword: 'wrong zebra capacitor clip',
   code: '123456',
+  otp: '123456',
   token: `hsh1_${ID}`,
   sessionToken: `hsh1_${ID}`,
   userId: ID,
@@ -22,6 +23,9 @@ const samples: Record<string, unknown> = {
   roles: 'admin',
   id: ID
 }
+
+/** The form of what the link of a mail carries. */
+const MAIL_TOKEN = 'AZMcHlt6fD6KUj8bbZ5McFyV0o3rT7kQeX2uJ9wLsGhBnC4mYdPiZa'
 
 /** Examples for bodies whose purpose is an optional field. */
 const bodies: Record<string, unknown> = {
@@ -35,10 +39,13 @@ const bodies: Record<string, unknown> = {
     role: 'user'
   },
   '/one-time-token/verify': { token: 'p3XvT0yYq2mR8sKd1LwZbN6hUcJf4GaE' },
-  '/reset-password': {
-    newPassword: samples['newPassword'],
-    token: 'p3XvT0yYq2mR8sKd1LwZbN6hUcJf4GaE'
-  },
+  '/reset-password': { newPassword: samples['newPassword'], token: MAIL_TOKEN },
+  '/verify-email': { token: MAIL_TOKEN },
+  '/magic-link/verify': { token: MAIL_TOKEN },
+  '/describe-link': { token: MAIL_TOKEN },
+  '/not-me': { token: MAIL_TOKEN },
+  '/email-otp/send-verification-otp': { email: samples['email'], type: 'sign-in' },
+  '/email-otp/check-verification-otp': { email: samples['email'], type: 'sign-in', otp: '123456' },
   '/sessions/{id}': { name: "Ada's laptop" },
   '/oauth2/token': { grant_type: 'refresh_token', refresh_token: 'hrt1_…', client_id: 'holdfast' },
   '/oauth2/revoke': { token: 'hrt1_…' },

@@ -9,6 +9,7 @@ import {
   type Operation,
   type Schema
 } from './document.js'
+import { asksForMail, mailRefusals, takesProof } from './mail.js'
 
 /**
  * Calls of better-auth that can begin a session, and their description for an app without cookies.
@@ -16,6 +17,8 @@ import {
 const begins = new Set([
   '/sign-up/email',
   '/sign-in/email',
+  '/sign-in/email-otp',
+  '/magic-link/verify',
   '/two-factor/verify-totp',
   '/two-factor/verify-otp',
   '/two-factor/verify-backup-code',
@@ -23,6 +26,8 @@ const begins = new Set([
   '/one-time-token/verify',
   '/change-password'
 ])
+/** Those of them after which a second factor may be pending. */
+const mayWantFactor = new Set(['/sign-in/email', '/sign-in/email-otp', '/magic-link/verify'])
 /** Calls that verify a password. They answer with a `device_token` as well. */
 const provesPassword = new Set(['/two-factor/enable', '/two-factor/generate-backup-codes'])
 /** Calls that continue a sign-in whose second factor is pending. */
@@ -40,6 +45,12 @@ const ends = new Set([
   '/revoke-other-sessions',
   '/change-password',
   '/reset-password',
+  '/email-otp/reset-password',
+  '/verify-email',
+  '/email-otp/verify-email',
+  '/sign-in/email-otp',
+  '/magic-link/verify',
+  '/not-me',
   '/delete-user',
   '/two-factor/enable',
   '/two-factor/disable',
@@ -56,15 +67,19 @@ const knowsDevice = new Set([...begins, ...provesPassword])
 
 /** The codes of better-auth and of ours that a client gets, by path and status. */
 const refusedWith: Record<string, Record<string, string>> = {
+  ...mailRefusals,
   '/sign-up/email': {
     400: 'A field is wrong: `INVALID_EMAIL`, `PASSWORD_TOO_SHORT`, `PASSWORD_TOO_LONG`, `VALIDATION_ERROR`.',
     422: 'There is an account with this address: `USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL`.'
   },
   '/sign-in/email': {
     401: 'The address or the password is wrong (`INVALID_EMAIL_OR_PASSWORD`), or the account changed meanwhile (`CREDENTIAL_CHANGED`).',
-    403: 'The user is banned (`BANNED_USER`), or the origin is not trusted.',
+    403: 'The user is banned (`BANNED_USER`), the address is not proven where that is required (`EMAIL_NOT_VERIFIED`), or the origin is not trusted.',
     429: 'Too many guesses (`rate_limited`), or as many sessions as are allowed (`TOO_MANY_SESSIONS`): `Retry-After` says when to come back.',
     503: '`store_unavailable`, or `overloaded`: nothing was checked, and no guess was spent. Send it again after `Retry-After`.'
+  },
+  '/two-factor/enable': {
+    403: 'The address is not proven, and mail is on (`EMAIL_NOT_VERIFIED`), or the sign-in of this session is not recent.'
   },
   '/two-factor/verify-totp': {
     401: 'The code is wrong or was used before (`INVALID_CODE`), or the challenge is over (`INVALID_TWO_FACTOR_COOKIE`): then sign in again.',
@@ -95,12 +110,14 @@ const withChallenge = (operationId: string): Link => ({
 export function describeSignIn({ path, operation }: Located): void {
   const { parameters = [], responses } = operation
   const answer = responses['200']
-  if (begins.has(path))
-    parameters.push(parameterRef('Token-Transport'), parameterRef('Device-Name'))
+  if (begins.has(path) || asksForMail.has(path)) parameters.push(parameterRef('Token-Transport'))
+  if (begins.has(path)) parameters.push(parameterRef('Device-Name'))
+  if (asksForMail.has(path) || takesProof.has(path)) parameters.push(parameterRef('Mail-Challenge'))
   if (knowsDevice.has(path)) parameters.push(parameterRef('Device-Token'))
   if (meetsChallenge.has(path)) parameters.push(parameterRef('Two-Factor-Challenge'))
   if (parameters.length > 0) operation.parameters = parameters
   if (answer && (begins.has(path) || provesPassword.has(path))) describeAnswer(path, answer)
+  if (answer && asksForMail.has(path)) describeHandle(answer)
   if (answer && ends.has(path)) give(answer, 'Session-Revocation')
   for (const [status, description] of Object.entries(refusedWith[path] ?? {}))
     Object.assign(responses[status] ?? {}, { description })
@@ -120,7 +137,8 @@ function describeAnswer(path: string, answer: ApiResponse): void {
         'With `Token-Transport: body`: keep it past any sign-out, and send it as `Device-Token` with every sign-in.'
     }
   }
-  if (path === '/sign-in/email') {
+  if (path === '/sign-up/email') Object.assign(more, { challenge: mailChallenge })
+  if (mayWantFactor.has(path)) {
     answer.description = 'A session has begun, or a second factor is pending.'
     delete media.schema?.['description']
     Object.assign(more, {
@@ -156,13 +174,31 @@ function describeAnswer(path: string, answer: ApiResponse): void {
       description: 'From the same device.',
       parameters: { 'header.Device-Token': '$response.body#/device_token' }
     },
-    ...(path === '/sign-in/email'
+    ...(mayWantFactor.has(path)
       ? {
           verifyTotp: withChallenge('verifyTotp'),
           verifyBackupCode: withChallenge('verifyBackupCode')
         }
       : {})
   }
+}
+
+const mailChallenge = {
+  type: 'string',
+  description:
+    'With `Token-Transport: body`, where mail is on: keep it, and send it as `Mail-Challenge` with the code of the mail. A browser has a cookie for it.'
+}
+
+/** Describes the handle, which the codes of a mail are good with. */
+function describeHandle(answer: ApiResponse): void {
+  const media = answer.content?.['application/json']
+  if (!media) return
+  media.schema = {
+    ...media.schema,
+    type: 'object',
+    properties: { ...media.schema?.properties, challenge: mailChallenge }
+  }
+  give(answer, 'Set-Cookie')
 }
 
 function give(response: ApiResponse, ...names: string[]): void {
@@ -231,6 +267,11 @@ export const signInComponents: Components = {
       'The `challenge` of the sign-in whose second factor is pending. Browsers have a cookie for it.',
       { type: 'string', pattern: '^[A-Za-z0-9_-]+$' }
     ),
+    'Mail-Challenge': parameter(
+      'Mail-Challenge',
+      'The `challenge` of the request that asked for the mail, or of the sign-up. Browsers have a cookie for it.',
+      { type: 'string', pattern: '^[A-Za-z0-9_-]{32}$' }
+    ),
     'Device-Token': parameter(
       'Device-Token',
       'The newest `device_token` that this installation was given. It authenticates nobody: who floods the account with guesses does not delay a device that it knows.',
@@ -251,7 +292,7 @@ export const signInComponents: Components = {
   },
   headers: {
     'Set-Cookie': header(
-      'The session cookie and the one of the device; none with `Token-Transport: body`.'
+      'The session cookie, the one of the device, and the one of a request for a mail; none with `Token-Transport: body`.'
     ),
     'Set-Auth-Token': header(
       'The session token, where no session cookie was sent and no `tokens` are in the body. Send it as a bearer token.'

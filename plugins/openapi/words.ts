@@ -49,12 +49,50 @@ const betterAuth: Record<string, Words> = {
     'Sends a mail by which a password can be reset',
     'Sign-in'
   ],
-  '/reset-password/{token}': [
-    'resetPasswordCallback',
-    'Leads from the mail to the page that asks for a new password',
+  '/reset-password': ['resetPassword', 'Sets a new password with the token of the mail', 'Sign-in'],
+  '/email-otp/request-password-reset': [
+    'requestPasswordResetByCode',
+    'Sends a mail by which a password can be reset',
     'Sign-in'
   ],
-  '/reset-password': ['resetPassword', 'Sets a new password with the token of the mail', 'Sign-in'],
+  '/forget-password/email-otp': [
+    'forgetPasswordByCode',
+    "The same under an older name of better-auth's client",
+    'Sign-in'
+  ],
+  '/email-otp/reset-password': [
+    'resetPasswordByCode',
+    'Sets a new password with the code of the mail',
+    'Sign-in'
+  ],
+  '/email-otp/send-verification-otp': [
+    'sendVerificationCode',
+    'Sends a mail with a code: to verify, to sign in or to reset',
+    'Sign-in'
+  ],
+  '/email-otp/check-verification-otp': [
+    'checkVerificationCode',
+    'Whether a code counts; it is not used up',
+    'Sign-in'
+  ],
+  '/email-otp/verify-email': [
+    'verifyEmailByCode',
+    'Verifies an e-mail address with the code of the mail',
+    'Sign-in'
+  ],
+  '/sign-in/email-otp': ['signInByCode', 'Signs in with the code of a mail', 'Sign-in'],
+  '/sign-in/magic-link': ['requestMagicLink', 'Sends a mail by which one signs in', 'Sign-in'],
+  '/magic-link/verify': ['signInByLink', 'Signs in with the token of the mail', 'Sign-in'],
+  '/describe-link': [
+    'describeLink',
+    'What the link of a mail is for; it is not used up',
+    'Sign-in'
+  ],
+  '/not-me': [
+    'reportNotMe',
+    'Ends all sessions of an account, by the link "this was not me" of a mail',
+    'Account'
+  ],
   '/send-verification-email': [
     'sendVerificationEmail',
     'Sends a mail that verifies the e-mail address',
@@ -116,16 +154,25 @@ const betterAuth: Record<string, Words> = {
     'Sessions'
   ],
   '/update-session': ['updateSession', 'Changes fields of the session', 'Sessions'],
-  '/update-user': ['updateUser', "Changes the caller's name or image", 'Account'],
-  '/change-email': ['changeEmail', "Changes the caller's e-mail address", 'Account'],
+  '/update-user': ['updateUser', "Changes the caller's name, image or language", 'Account'],
+  '/change-email': [
+    'changeEmail',
+    "Asks by mail for a change of the caller's e-mail address",
+    'Account'
+  ],
+  '/email-otp/request-email-change': [
+    'requestEmailChange',
+    "Asks by mail for a change of the caller's e-mail address, or confirms it with the code of the mail to the old one",
+    'Account'
+  ],
+  '/email-otp/change-email': [
+    'changeEmailByCode',
+    "Changes the caller's e-mail address with the code of the mail to the new one",
+    'Account'
+  ],
   '/change-password': ['changePassword', "Changes the caller's password", 'Account'],
   '/verify-password': ['verifyPassword', "Whether this is the caller's password", 'Account'],
   '/delete-user': ['deleteUser', "Deletes the caller's account", 'Account'],
-  '/delete-user/callback': [
-    'confirmDeleteUser',
-    'Deletes the account with the token of a mail',
-    'Account'
-  ],
   '/list-accounts': ['listUserAccounts', 'The ways in which the caller can sign in', 'Account'],
   '/unlink-account': ['unlinkAccount', 'Removes one of them', 'Account'],
   '/account-info': [
@@ -146,6 +193,11 @@ const betterAuth: Record<string, Words> = {
   '/admin/update-user': ['adminUpdateUser', 'Changes fields of a user', 'Administration'],
   '/admin/set-role': ['setUserRole', 'Sets the roles of a user', 'Administration'],
   '/admin/set-user-password': ['setUserPassword', 'Sets the password of a user', 'Administration'],
+  '/admin/send-password-reset': [
+    'sendPasswordReset',
+    'Mails a user a link for a new password, or for the first one',
+    'Administration'
+  ],
   '/admin/ban-user': ['banUser', 'Bans a user and ends their sessions', 'Administration'],
   '/admin/unban-user': ['unbanUser', 'Lifts a ban', 'Administration'],
   '/admin/remove-user': ['removeUser', 'Deletes a user', 'Administration'],

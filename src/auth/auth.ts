@@ -108,7 +108,7 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
       // Called, and not registered: as a plugin it would serve pages of its own.
       const { generateOpenAPISchema } = openAPI().endpoints
       const described = (await generateOpenAPISchema({
-        context: await auth.$context
+        context: withOwnNames((await auth.$context) as unknown as AuthContext)
       } as never)) as unknown as ApiDescription
       return { ...described, errorCodes: Object.keys(auth.$ERROR_CODES) }
     },
@@ -122,6 +122,27 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
     trustedOrigins: authOptions.trustedOrigins,
     ownOrigins: ownOriginsFrom(config)
   }
+}
+
+/**
+ * A context in which no endpoint of a plugin has the name of one of better-auth's core: its generator
+ * describes the core's in such a case. The sign-up that waits for a proof has the core's form.
+ */
+function withOwnNames(context: AuthContext): AuthContext {
+  const plugins = (context.options.plugins ?? []).map((plugin) =>
+    plugin.id === 'holdfast-mail'
+      ? {
+          ...plugin,
+          endpoints: Object.fromEntries(
+            Object.entries(plugin.endpoints ?? {}).map(([name, endpoint]) => [
+              name === 'signUpEmail' ? name : `${plugin.id} ${name}`,
+              endpoint
+            ])
+          )
+        }
+      : plugin
+  )
+  return { ...context, options: { ...context.options, plugins } } as AuthContext
 }
 
 /** The forms of a session token, and its signatures with the secrets. */

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { errorCodes } from '../../src/errors.js'
 import type { ApiDocument, ApiResponse, Link, Operation } from '../../plugins/openapi/document.js'
 import { totp } from '../support/device.js'
-import { Browser, build, password } from '../support/server.js'
+import { Browser, build, password, proveAddress } from '../support/server.js'
 
 const running = await build(t, { rateLimit: true, oneTimeTokens: true })
 const { url } = running
@@ -199,6 +199,7 @@ t.test('O14: a second factor goes by the challenge, as the links say', async (t)
   const account = { email: 'grace@example.com', name: 'Grace Hopper' }
   const signedUp = await ask(t, 'signUpWithEmailAndPassword', { body: account })
   const { access_token: accessToken } = tokensOf(signedUp)
+  await proveAddress({ email: account.email, browser: new Browser(url) })
   const enabled = await ask(t, 'enableTwoFactor', { accessToken })
   t.equal(enabled.status, 200)
   const totpURI = String(enabled.body['totpURI'])

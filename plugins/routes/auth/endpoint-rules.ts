@@ -12,7 +12,8 @@ import { limits, type Limit } from '../../../src/limits.js'
  *   Without a session there is no user to guess at. A pending second factor has its own count in
  *   the store.
  * - `mail`: it sends mail to an address, and is counted by that address and in all.
- * - `code`: it takes the code of a mail. Wrong ones are counted by client and in all, and by the store.
+ * - `code`: it takes the code of a mail. Wrong ones are counted by client and in all, and by the
+ *   store.
  * - `token`: it takes or makes a token that is too long to guess, and is counted by address alone.
  * - `off`: it can do nothing as this server is configured, and is answered 404 without I/O.
  */
@@ -119,14 +120,21 @@ const rules: Record<string, EndpointRule> = {
  */
 const changedByGet = new Set(['/one-time-token/generate', '/callback/:id'])
 
+/** better-auth's own verification, which acts on GET. With mail there is one that takes a POST. */
+const isVerificationByGet = (path: string, methods: readonly string[]) =>
+  path === '/verify-email' && methods.includes('GET')
+
 /**
  * The rule of an endpoint.
  *
  * @throws Error at the start for an endpoint without one: a new endpoint must get a rule when it is
  *   added
  */
-export function endpointRule({ path }: Pick<AuthEndpoint, 'path'>): EndpointRule {
-  const rule = rules[path]
+export function endpointRule({
+  path,
+  methods
+}: Pick<AuthEndpoint, 'path' | 'methods'>): EndpointRule {
+  const rule = isVerificationByGet(path, methods) ? actsOnGet : rules[path]
   if (!rule)
     throw new Error(
       `better-auth has an endpoint ${path}, and no rule says what a request to it costs`
@@ -135,8 +143,8 @@ export function endpointRule({ path }: Pick<AuthEndpoint, 'path'>): EndpointRule
 }
 
 /** Whether an endpoint is answered 404. */
-export function isOff(path: string): boolean {
-  return rules[path]?.kind === 'off'
+export function isOff(path: string, method: string): boolean {
+  return isVerificationByGet(path, [method]) || rules[path]?.kind === 'off'
 }
 
 /** The methods that an endpoint answers. */
