@@ -27,10 +27,10 @@ const SETTLED_SECONDS = 30
 /** Erasures that one round of the job works on. */
 const ROUND = 20
 /**
- * The longest window of the counters for guesses at an account (limits.ts), in seconds. Older
- * counters have expired.
+ * The longest window of the counters under an account's key (limits.ts), in seconds: that of the
+ * mails to its address. Older counters have expired.
  */
-const COUNTS_SECONDS = 3_600
+const COUNTS_SECONDS = 86_400
 
 /**
  * Deletes the counters of guesses at an account.
@@ -173,7 +173,7 @@ export class Erasures {
 
 /**
  * If Redis does not answer, the erasure stays open and the job tries again. The counters expire
- * within the hour.
+ * within a day.
  */
 function isForgotten(forgetting: Promise<void>): Promise<boolean> {
   return forgetting.then(

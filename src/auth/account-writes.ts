@@ -5,7 +5,7 @@ import type { NewAccountEvent } from '../account/account-event.js'
 import { writeAccountEvents } from '../account/store.js'
 import type { Queryable } from '../database/database.js'
 import { Pace, ROWS } from '../database/pace.js'
-import { endProofs } from '../mail/proofs.js'
+import { endProofs, eraseMail } from '../mail/proofs.js'
 import { afterCommit } from '../database/transaction.js'
 import {
   dropOldestPendingFactors,
@@ -211,8 +211,8 @@ export class AccountWrites {
   }
 
   /**
-   * Deletes rows. With a user its accounts and factors are deleted, and its sessions end. Rows and
-   * events of the sessions stay.
+   * Deletes rows. With a user its accounts, factors, mails and proofs are deleted, and its sessions
+   * end. Rows and events of the sessions stay.
    */
   async delete(db: Queryable, model: string, where: Where[]): Promise<number> {
     const users = await this.#rowsByUser(db, { model, where })
@@ -220,6 +220,9 @@ export class AccountWrites {
       if (model === 'user') {
         await this.#endAll(db, userId, 'user_deleted')
         await this.#tell(db, { userId, kind: 'user_deleted' })
+        // Later the address is not known any more.
+        const email = rows[0]?.['email']
+        await eraseMail(db, { userId, email: typeof email === 'string' ? email : null })
         if (currentCall().erasing) {
           await this.#options.requestErasure(db, userId)
           await this.#tell(db, { userId, kind: 'user_erased' })

@@ -268,7 +268,7 @@ export async function purgeProofs(db: Queryable, now: () => number): Promise<num
   )
 }
 
-/** Removes what names a person who is erased. Call it in the transaction that deletes the user. */
+/** Removes what names a person. Call it in the transaction that deletes the user. */
 export async function eraseMail(
   db: Queryable,
   { userId, email }: { userId: string; email: string | null }

@@ -9,9 +9,9 @@ export function countsPrefix(storeId: string): string {
 }
 
 /**
- * Deletes the counters of guesses at an account and at its user's password. The networks and
- * devices are only in the keys, so Redis is scanned in steps. An erasure is rare, and counters that
- * the scan misses expire within the hour.
+ * Deletes the counters of guesses at an account and at its user's password, and of mails to its
+ * address. The networks and devices are only in the keys, so Redis is scanned in steps. An erasure is
+ * rare, and counters that the scan misses expire within a day.
  *
  * @throws Error when Redis does not answer
  */

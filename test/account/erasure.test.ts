@@ -7,7 +7,6 @@ import { connectRedis, isCluster } from '../../src/redis/redis.js'
 import { runCommand } from '../../src/operator/commands.js'
 import { enrol, newAdmin, newPerson, nextStep, totp, type Device } from '../support/device.js'
 import {
-  build,
   makeAdmin,
   password,
   sessionState,
@@ -17,11 +16,12 @@ import {
   Browser
 } from '../support/server.js'
 import { command } from '../support/command.js'
+import { buildWithMail } from '../support/mailbox.js'
 import { until } from '../support/poll.js'
 import { runCli } from '../support/server-process.js'
 import { readStore } from '../support/store-contents.js'
 
-const running = await build(t, { rateLimit: true, trustedProxies: ['127.0.0.1'] })
+const running = await buildWithMail(t, { rateLimit: true, trustedProxies: ['127.0.0.1'] })
 const { url } = running
 const { prisma, erasures, auth } = running.app.holdfast
 const run = (operation: string, args: string[]) =>
@@ -50,6 +50,8 @@ async function newMarked(): Promise<Marked> {
     data: { name: `${mark} Lovelace`, image: `https://example.com/${mark}.png` }
   })
   await auth.users.update(person.id, { email })
+  // A stranger asks for mails to her address, and one is about the account that she had.
+  await new Browser(url).post('/api/auth/request-password-reset', { email })
   const from = (address: string) => ({
     'x-forwarded-for': address,
     'user-agent': `${mark}/1`,
@@ -155,7 +157,7 @@ t.test('O17: --purge leaves nothing that names a person, in any table or in Redi
   )
   const everything = [...ada.marks, ...hashes, accountKey(ada.email)]
   const found = await marksInStore(everything)
-  for (const table of ['user', 'session', 'session_event', 'account_event'])
+  for (const table of ['user', 'session', 'session_event', 'account_event', 'mail', 'proof'])
     t.ok(
       found.some((each) => each.startsWith(`${table}:`)),
       `${table} names her before the erasure`
@@ -305,6 +307,11 @@ t.test('O17: a user who deleted their account can be erased later', async (t) =>
   t.ok(
     (await marksInStore(ada.marks)).some((each) => each.startsWith('session:')),
     'a deletion without --purge leaves addresses and devices'
+  )
+  t.strictSame(
+    (await marksInStore(ada.marks)).filter((each) => /^(mail|proof):/.test(each)),
+    [],
+    'no mail and no proof is left of an address that is not known any more'
   )
   t.match(await run('user delete', [ada.id, '--purge']), { erased: true })
   t.strictSame(await marksInStore(ada.marks), [])
