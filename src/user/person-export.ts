@@ -14,6 +14,8 @@ export const recordKinds = [
   'accounts',
   'secondFactors',
   'pendingProofs',
+  'mailProofs',
+  'mails',
   'sessions',
   'sessionEvents',
   'accountEvents'
@@ -98,7 +100,7 @@ const parts: Record<RecordKind, ReadPart> = {
   async user(db, userId) {
     const user = await db.user.findUnique({
       where: { id: userId },
-      omit: { credentialEpoch: true }
+      omit: { credentialEpoch: true, signUpHandle: true }
     })
     if (!user) return { records: [], next: null }
     const { role, ...shown } = user
@@ -152,6 +154,18 @@ const parts: Record<RecordKind, ReadPart> = {
       limit
     )
   },
+  async mailProofs(db, userId, { limit, after }) {
+    const rows = await db.$queryRaw<(Record<string, unknown> & { id: string })[]>`
+      SELECT "id", "purpose", "createdAt", "expiresAt", "usedAt" FROM "proof"
+      WHERE ${toThem('email', userId)} AND "id" > ${after} ORDER BY "id" LIMIT ${limit}`
+    return partFrom(rows, limit)
+  },
+  async mails(db, userId, { limit, after }) {
+    const rows = await db.$queryRaw<(Record<string, unknown> & { id: string })[]>`
+      SELECT "id", "kind", "createdAt", "expiresAt", "sentAt", "failedAt" FROM "mail"
+      WHERE ${toThem('recipient', userId)} AND "id" > ${after} ORDER BY "id" LIMIT ${limit}`
+    return partFrom(rows, limit)
+  },
   async sessions(db, userId, { limit, after }) {
     const rows = await db.$queryRaw<(Record<string, unknown> & { id: string })[]>`
       SELECT "id", "issuedAt", "lastSeenAt", "expiresAt", "absoluteExpiresAt", "revokedAt", "revokedReason", "clientId", "amr", "authTime", "reauthAt",
@@ -197,6 +211,13 @@ const parts: Record<RecordKind, ReadPart> = {
     return partFrom(rows, limit)
   }
 }
+
+/**
+ * What is about the account, or went to its address: a request for a mail does not look whether there
+ * is an account.
+ */
+const toThem = (column: 'email' | 'recipient', userId: string) =>
+  Prisma.sql`("userId" = ${userId} OR ${Prisma.raw(`"${column}"`)} = (SELECT "email" FROM "user" WHERE "id" = ${userId}))`
 
 /** In an impersonation the device is the administrator's. */
 const theirs = (column: string) =>

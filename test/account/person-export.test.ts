@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { recordKinds, type ExportPage } from '../../src/user/person-export.js'
 import { enrol, newAdmin, newPerson } from '../support/device.js'
-import { Browser, build, password, signIn, signUp } from '../support/server.js'
+import { Browser, password, signIn, signUp } from '../support/server.js'
 import { command } from '../support/command.js'
+import { buildWithMail } from '../support/mailbox.js'
 
-const running = await build(t, { trustedProxies: ['127.0.0.1'] })
+const running = await buildWithMail(t, { trustedProxies: ['127.0.0.1'] })
 const { url } = running
 const { prisma } = running.app.holdfast
 
@@ -66,6 +67,8 @@ t.test(
       'accounts',
       'secondFactors',
       'pendingProofs',
+      'mailProofs',
+      'mails',
       'sessions',
       'sessionEvents',
       'accountEvents'
@@ -78,7 +81,8 @@ t.test(
         email: ada.email,
         name: 'Ada Lovelace',
         roles: ['user'],
-        twoFactorEnabled: true
+        twoFactorEnabled: true,
+        language: 'en'
       },
       accounts: [{ providerId: 'credential', accountId: ada.id }],
       secondFactors: [{ verified: true }],
@@ -105,11 +109,36 @@ t.test(
       )
     )
     t.ok(document['accountEvents']?.some(({ kind }) => kind === 'second_factor_added'))
+    t.match(
+      document['mails']?.find(({ kind }) => kind === 'verify'),
+      { kind: 'verify', createdAt: String, expiresAt: String }
+    )
+    t.match(
+      document['mailProofs']?.find(({ purpose }) => purpose === 'verify'),
+      { purpose: 'verify', createdAt: String, expiresAt: String }
+    )
+    const shown = [
+      'id',
+      'purpose',
+      'kind',
+      'createdAt',
+      'expiresAt',
+      'usedAt',
+      'sentAt',
+      'failedAt'
+    ]
+    for (const row of [...(document['mails'] ?? []), ...(document['mailProofs'] ?? [])])
+      t.strictSame(
+        Object.keys(row).filter((name) => !shown.includes(name)),
+        [],
+        'what a mail or proof was about, and when; nothing else'
+      )
 
     const stored = [
       ...(await prisma.account.findMany({ where: { userId: ada.id } })),
       ...(await prisma.twoFactor.findMany({ where: { userId: ada.id } })),
       ...(await prisma.verification.findMany({ where: { value: ada.id } })),
+      ...(await prisma.proof.findMany({ where: { email: ada.email } })),
       ...(await prisma.session.findMany({ where: { userId: ada.id } }))
     ]
       .flatMap((row) => Object.entries(row))
