@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { createPrivateKey } from 'node:crypto'
+import { createHash, createPrivateKey } from 'node:crypto'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -20,6 +20,7 @@ import {
   start,
   storage
 } from '../support/server.js'
+import { Mailboxes, type ReadMail } from '../support/mailbox.js'
 import { until } from '../support/poll.js'
 import { freePort } from '../support/ports.js'
 import { decodeBase32, totpOf } from '../support/totp.js'
@@ -30,14 +31,18 @@ import { readStore } from '../support/store-contents.js'
  * that the server writes. Then everything that the store holds is tried as a credential.
  */
 const port = await freePort()
+const mails = await Mailboxes.open(t)
 const options: HoldfastOptions = {
   ...(await freshStore(t)),
+  ...mails.settings,
   oneTimeTokens: true,
   port,
   baseUrl: `http://127.0.0.1:${port}`
 }
 const url = `http://127.0.0.1:${port}`
 const secrets = new Map<string, string>()
+/** The codes of mails. Six digits are in many texts, so they are searched for by themselves. */
+const codes = new Set<string>()
 const newPassword = 'Tr0ub4dor & three more words'
 
 /** A browser with its own address, which collects every secret that it receives. */
@@ -110,6 +115,7 @@ t.test('enough was collected for the drill to mean something', async (t) => {
   t.ok(secrets.size >= 45, `${secrets.size} secrets`)
   t.ok(output.length > 5_000, 'the server wrote a log')
   t.match(output, /\/api\/auth\/one-time-token\/verify/, 'the log has the requests of the drill')
+  t.ok([...secrets.values()].includes('the link of a mail'), 'links of mails were collected')
   t.ok(
     Buffer.from(`a ${encodingsOf('kept-secret')[0]}`).includes('kept-secret'),
     'the search finds a text that is present'
@@ -131,6 +137,29 @@ t.test('no secret is in any column of any table', async (t) => {
   t.ok((rows.get('signing_key') ?? []).length >= 2, 'there are signing keys')
   for (const [table, content] of rows)
     searchIn(t, Buffer.from(JSON.stringify(content)), `table ${table}`)
+})
+
+t.test('of the links and codes of mails the store holds nothing, hashed or not', (t) => {
+  const found = ['proof', 'mail'].flatMap((table) => rows.get(table) ?? [])
+  t.ok((rows.get('proof') ?? []).length >= 5, 'proofs are in the store')
+  t.ok(
+    (rows.get('proof') ?? []).some(({ usedAt }) => usedAt === null),
+    'some of them still count'
+  )
+  t.ok((rows.get('mail') ?? []).length >= 5, 'mails are in the store')
+  t.ok(codes.size >= 3)
+  const texts = new Set(found.flatMap((row) => Object.values(row).flatMap(textsOf)))
+  for (const code of codes)
+    for (const text of texts)
+      if (new RegExp(`(?<!\\d)${code}(?!\\d)`).test(text)) t.fail(`a code is in "${text}"`)
+  // A plain hash of a code would be found in a million tries.
+  const hashes = ['hex', 'base64', 'base64url'] as const
+  for (let code = 0; code < 1_000_000; code++) {
+    const digest = createHash('sha256').update(String(code).padStart(6, '0')).digest()
+    for (const form of hashes)
+      if (texts.has(digest.toString(form))) t.fail(`the hash of a code is in the store, in ${form}`)
+  }
+  t.end()
 })
 
 t.test('no secret is in the log', async (t) => {
@@ -215,6 +244,8 @@ async function drill(): Promise<string> {
     TRUSTED_PROXIES: '127.0.0.1',
     NODE_ENV: 'production',
     AUTH_SECRET: options.authSecret ?? '',
+    SMTP_URL: options.smtpUrl ?? '',
+    MAIL_FROM: options.mailFrom ?? '',
     ...(options.dataDir === undefined ? {} : { DATA_DIR: options.dataDir }),
     ...(options.databaseUrl === undefined
       ? {}
@@ -247,6 +278,9 @@ async function signInInEveryWay(): Promise<void> {
   const email = `leak-${port}-${Date.now()}@example.com`
   const browser = new Visitor('first device')
   await browser.ask('/api/auth/sign-up/email', { name: 'Ada', email, password })
+  await browser.ask('/api/auth/verify-email', {
+    token: await collectMail(email, /^Confirm your address/)
+  })
   await new Visitor('second device').ask('/api/auth/sign-in/email', {
     email,
     password,
@@ -285,9 +319,50 @@ async function signInInEveryWay(): Promise<void> {
   await browser.ask('/api/auth/one-time-token/generate')
 
   await browser.ask('/api/auth/change-password', { currentPassword: password, newPassword })
+  await collectMail(email, /^Your password .* was changed/)
+  await mailed(email)
   await app()
   await twoFactor(email, browser)
   await impersonation()
+}
+
+/** Signs in by mail, and asks for mails whose links and codes are never used. */
+async function mailed(email: string): Promise<void> {
+  const byCode = new Visitor('sign-in by code')
+  await byCode.ask('/api/auth/email-otp/send-verification-otp', { email, type: 'sign-in' })
+  const { code } = await readMail(email, /^Sign in/)
+  await byCode.ask('/api/auth/sign-in/email-otp', { email, otp: code })
+  const byLink = new Visitor('sign-in by link')
+  await byLink.ask('/api/auth/sign-in/magic-link', { email })
+  const token = await collectMail(email, /^Sign in/)
+  await byLink.get(`/sign-in/code?token=${token}`)
+  await byLink.ask('/api/auth/describe-link', { token })
+  await byLink.ask('/api/auth/magic-link/verify', { token })
+  const forgetful = new Visitor('a forgotten password')
+  const body = { 'token-transport': 'body' }
+  await forgetful.ask('/api/auth/request-password-reset', { email }, 200, body)
+  const reset = await collectMail(email, /^Set a new password/)
+  await forgetful.get(`/reset-password?token=${reset}`)
+  await forgetful.get(`/api/auth/verify-email?token=${reset}`)
+  await forgetful.ask('/api/auth/describe-link', { token: `${reset.slice(0, -1)}` }, 400)
+  await forgetful.ask(
+    '/api/auth/email-otp/reset-password',
+    { email, otp: '000000', password: newPassword },
+    400
+  )
+}
+
+async function readMail(email: string, subject: RegExp): Promise<ReadMail & { token: string }> {
+  const mail = await mails.read(email, subject)
+  const token = new URL(mail.link, url).searchParams.get('token') ?? ''
+  collect('the link of a mail', token)
+  if (mail.code !== '') codes.add(mail.code)
+  return { ...mail, token }
+}
+
+/** Reads a mail, and returns what its link carries. */
+async function collectMail(email: string, subject: RegExp): Promise<string> {
+  return (await readMail(email, subject)).token
 }
 
 /**
@@ -507,6 +582,18 @@ function attempts(value: string, stranger: Browser): Attempt[] {
         new Browser(url).post('/api/auth/one-time-token/verify', { token: value })
       )
       if (response.status !== 400) t.fail(`a one-time token: ${response.status} to ${value}`)
+    },
+    // describe-link takes the links of every kind of mail.
+    async (t) => {
+      for (const [path, body] of [
+        ['describe-link', {}],
+        ['reset-password', { newPassword }]
+      ] as const) {
+        const response = await answered(() =>
+          new Browser(url).post(`/api/auth/${path}`, { token: value, ...body })
+        )
+        if (response.status !== 400) t.fail(`${path} answered ${response.status} to ${value}`)
+      }
     },
     async (t) => {
       const response = await answered(() =>
