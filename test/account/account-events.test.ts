@@ -4,6 +4,7 @@ import {
   build,
   makeAdmin,
   password,
+  proveAddress,
   signIn,
   signUp,
   type Person,
@@ -54,6 +55,7 @@ t.test(
         { 'user-agent': 'a test' }
       )
     )
+    await proveAddress(ada)
     const { totpURI, backupCodes } = (await answered(
       t,
       'factors',

@@ -11,6 +11,7 @@ import {
   build,
   makeAdmin,
   password,
+  proveAddress,
   signIn,
   signUp,
   start,
@@ -101,9 +102,9 @@ function factsOf(rows: Record<string, unknown>[]): unknown {
   }))
 }
 
-async function secondFactor({
-  browser
-}: Person): Promise<{ secret: string; backupCodes: string[] }> {
+async function secondFactor(person: Person): Promise<{ secret: string; backupCodes: string[] }> {
+  const { browser } = person
+  await proveAddress(person)
   const { totpURI, backupCodes } = (await (
     await browser.post('/api/auth/two-factor/enable', { password })
   ).json()) as { totpURI: string; backupCodes: string[] }

@@ -89,7 +89,6 @@ t.test(
       ['GET', 'sign-in/email', 'POST'],
       ['PUT', 'get-session', 'GET, HEAD'],
       ['HEAD', 'sign-out', 'POST'],
-      ['HEAD', 'verify-email', 'GET'],
       ['DELETE', 'delete-user', 'POST']
     ] as const) {
       const response = await browser.fetch(`/api/auth/${path}`, { method })
@@ -99,6 +98,19 @@ t.test(
     t.equal(await sessionState(browser), 'valid')
   }
 )
+
+t.test('links of mails are opened by scanners: nothing acts on a GET of theirs', async (t) => {
+  for (const path of [
+    'verify-email?token=a-token',
+    'magic-link/verify?token=a-token',
+    'reset-password/a-token?callbackURL=/',
+    'delete-user/callback?token=a-token',
+    'not-me?token=a-token'
+  ]) {
+    const { status } = await new Browser(url).get(`/api/auth/${path}`)
+    t.ok(status === 404 || status === 405, `${path} answers ${status}`)
+  }
+})
 
 t.test('P10: a client that is not signed in gets a 401', async (t) => {
   const nobody = new Browser(url)

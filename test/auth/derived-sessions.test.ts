@@ -6,6 +6,7 @@ import {
   build,
   makeAdmin,
   password,
+  proveAddress,
   sessionState,
   signIn,
   signUp,
@@ -250,6 +251,7 @@ for (const [what, change] of Object.entries(changes)) {
     `S5: a one-time token ends with the credentials, also where the session that made it goes on: ${what}`,
     async (t) => {
       const person = await signUp(url)
+      await proveAddress(person)
       const tokens = [await makeToken(person), await makeToken({ bearer: person.bearer })]
       t.equal((await change(person)).status, 200)
       t.equal(await sessionState(person.browser), 'valid')

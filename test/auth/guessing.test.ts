@@ -5,7 +5,15 @@ import { limits, type Limit } from '../../src/limits.js'
 import { LocalBudgetStore, Budgets } from '../../plugins/limits/budgets.js'
 import { accountKey } from '../../src/auth/device.js'
 import { AppError } from '../../src/errors.js'
-import { Browser, build, password, signIn, signUp, type Person } from '../support/server.js'
+import {
+  Browser,
+  build,
+  password,
+  proveAddress,
+  signIn,
+  signUp,
+  type Person
+} from '../support/server.js'
 import { until } from '../support/poll.js'
 
 const running = await build(t, { rateLimit: true, trustedProxies: ['127.0.0.1'] })
@@ -417,6 +425,7 @@ t.test(
     const ada = await signUp(url)
     for (let n = 0; n < limits.passwordBySession.max + 1; n++)
       t.equal((await verifyPassword(ada, password)).status, 200)
+    await proveAddress(ada)
     await ada.browser.post('/api/auth/two-factor/enable', { password })
     for (let n = 0; n < limits.passwordBySession.max; n++)
       t.equal(

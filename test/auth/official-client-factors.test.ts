@@ -8,7 +8,7 @@ import {
   totp,
   type Device
 } from '../support/device.js'
-import { Browser, build, password, sessionState } from '../support/server.js'
+import { Browser, build, password, proveAddress, sessionState } from '../support/server.js'
 
 const running = await build(t)
 const { url } = running
@@ -49,6 +49,7 @@ t.test('enrolment replaces the session, and the record says why', async (t) => {
 
 t.test('a wrong code does not turn it on', async (t) => {
   const ada = await newPerson(url)
+  await proveAddress(ada)
   await ada.client.twoFactor.enable({ password })
   t.match((await ada.client.twoFactor.verifyTotp({ code: '00000x' })).error, {
     status: 401,

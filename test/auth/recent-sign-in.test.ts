@@ -9,7 +9,15 @@ import {
   withCookiesOf,
   type Device
 } from '../support/device.js'
-import { Browser, build, password, sessionState, signUp, type Person } from '../support/server.js'
+import {
+  Browser,
+  build,
+  password,
+  proveAddress,
+  sessionState,
+  signUp,
+  type Person
+} from '../support/server.js'
 
 const running = await build(t, { oneTimeTokens: true })
 const { url } = running
@@ -148,6 +156,7 @@ t.test(
 
 t.test('S10: codes of a factor that does not count yet show no second factor', async (t) => {
   const ada = await signUp(url)
+  await proveAddress(ada)
   const { backupCodes } = (await (await post(ada, 'two-factor/enable', { password })).json()) as {
     backupCodes: string[]
   }

@@ -5,6 +5,7 @@ import {
   Browser,
   build,
   password,
+  proveAddress,
   sessionState,
   signIn,
   start,
@@ -78,6 +79,7 @@ t.test(
   'S15: a code that has turned the factor on, or that a session has shown, completes no sign-in',
   async (t) => {
     const ada = await newPerson(url)
+    await proveAddress(ada)
     const { totpURI } = (await (
       await ada.browser.post('/api/auth/two-factor/enable', { password })
     ).json()) as { totpURI: string }
@@ -251,6 +253,7 @@ t.test(
   'S7: what was proven before factors are enrolled for the first time ends as well',
   async (t) => {
     const ada = await newPerson(url)
+    await proveAddress(ada)
     await prisma.verification.create({
       data: {
         id: `left-${ada.id}`,
@@ -274,6 +277,7 @@ t.test(
   'S7: a user is never without a factor that counts and yet asked for one: both are switched in one transaction',
   async (t) => {
     const ada = await newPerson(url)
+    await proveAddress(ada)
     await ada.browser.post('/api/auth/two-factor/enable', { password })
     t.match(await prisma.twoFactor.findFirstOrThrow({ where: { userId: ada.id } }), {
       verified: false
@@ -314,6 +318,7 @@ const uriIn = async (response: Response) => ((await response.json()) as { totpUR
 t.test('S7: of enrolments that are begun at once one is left', async (t) => {
   for (let round = 0; round < 3; round++) {
     const ada = await newPerson(url)
+    await proveAddress(ada)
     const uris = await Promise.all(
       (await Promise.all(Array.from({ length: 4 }, () => enable(ada.browser)))).map(uriIn)
     )
@@ -331,6 +336,7 @@ t.test(
   onPostgres,
   async (t) => {
     const laptop = await newPerson(url)
+    await proveAddress(laptop)
     const phone = await signIn(other.url, laptop.email)
     const uri = await uriIn(await enable(laptop.browser))
     const [finished, begun] = await inTurnAtUser(
@@ -354,6 +360,7 @@ t.test(
 
 t.test('S7: a code turns on the factor that it is of, and no other', onPostgres, async (t) => {
   const laptop = await newPerson(url)
+  await proveAddress(laptop)
   const phone = await signIn(other.url, laptop.email)
   const uri = await uriIn(await enable(laptop.browser))
   const [begun, finished] = await inTurnAtUser(

@@ -24,6 +24,8 @@ interface Endpoint {
 
 const wrong = 'not the password of anybody'
 const nobody = '01890000-0000-7000-8000-000000000000'
+/** Of what asks for a mail: the answer to every address is the same. */
+const NO_ADDRESS = 'eve'
 const endpoints: Endpoint[] = [
   {
     path: '/sign-up/email',
@@ -33,7 +35,8 @@ const endpoints: Endpoint[] = [
       password,
       image: 'https://example.com/e.png',
       callbackURL: '/',
-      rememberMe: true
+      rememberMe: true,
+      language: 'en'
     }
   },
   {
@@ -46,7 +49,7 @@ const endpoints: Endpoint[] = [
     body: { currentPassword: wrong, newPassword: wrong, revokeOtherSessions: true }
   },
   { path: '/verify-password', as: ada.browser, body: { password: wrong } },
-  { path: '/update-user', as: ada.browser, body: { image: 7, name: 7 } },
+  { path: '/update-user', as: ada.browser, body: { image: 7, name: 7, language: 7 } },
   {
     path: '/delete-user',
     as: ada.browser,
@@ -55,11 +58,46 @@ const endpoints: Endpoint[] = [
   {
     path: '/change-email',
     as: ada.browser,
-    body: { newEmail: 'eve@example.com', callbackURL: '/' }
+    body: { newEmail: NO_ADDRESS, callbackURL: '/' }
   },
   { path: '/reset-password', body: { newPassword: wrong, token: 'none' } },
-  { path: '/request-password-reset', body: { email: ada.email, redirectTo: '/' } },
-  { path: '/send-verification-email', body: { email: ada.email, callbackURL: '/' } },
+  { path: '/request-password-reset', body: { email: NO_ADDRESS, redirectTo: '/' } },
+  { path: '/send-verification-email', body: { email: NO_ADDRESS, callbackURL: '/' } },
+  { path: '/sign-in/magic-link', body: { email: NO_ADDRESS, name: 'Eve', callbackURL: '/' } },
+  { path: '/email-otp/request-password-reset', body: { email: NO_ADDRESS } },
+  { path: '/forget-password/email-otp', body: { email: NO_ADDRESS } },
+  { path: '/email-otp/send-verification-otp', body: { email: NO_ADDRESS, type: 'sign-in' } },
+  {
+    path: '/email-otp/check-verification-otp',
+    body: { email: ada.email, type: 'sign-in', otp: '000000' }
+  },
+  {
+    path: '/email-otp/verify-email',
+    body: { email: ada.email, otp: '000000', password: wrong, newPassword: wrong }
+  },
+  {
+    path: '/email-otp/reset-password',
+    body: { email: ada.email, otp: '000000', password: wrong }
+  },
+  {
+    path: '/sign-in/email-otp',
+    body: { email: ada.email, otp: '000000', name: 'Eve', image: 'https://example.com/e.png' }
+  },
+  {
+    path: '/email-otp/request-email-change',
+    as: ada.browser,
+    body: { newEmail: 'eve@example.com', otp: '000000' }
+  },
+  {
+    path: '/email-otp/change-email',
+    as: ada.browser,
+    body: { newEmail: 'eve@example.com', otp: '000000' }
+  },
+  { path: '/verify-email', body: { token: 'none', password: wrong, newPassword: wrong } },
+  { path: '/magic-link/verify', body: { token: 'none' } },
+  { path: '/describe-link', body: { token: 'none' } },
+  { path: '/not-me', body: { token: 'none' } },
+  { path: '/admin/send-password-reset', as: admin.browser, body: { userId: nobody } },
   { path: '/unlink-account', as: ada.browser, body: { accountId: 'none' } },
   { path: '/link-social', as: ada.browser, body: { provider: 'none', callbackURL: '/' } },
   { path: '/sign-in/social', body: { provider: 'none', callbackURL: '/' } },
@@ -203,6 +241,8 @@ t.test('no user can raise their own role', async (t) => {
     'email',
     'emailVerified',
     'credentialEpoch',
+    'signUpHandle',
+    'language',
     'twoFactorEnabled',
     'id',
     '__proto__',
@@ -251,6 +291,7 @@ t.test('queries and paths that no client sends are refused, and change nothing',
   const paths = bad.flatMap((value) => [
     `/api/auth/reset-password/${value}?callbackURL=${value}`,
     `/api/auth/verify-email?token=${value}`,
+    `/api/auth/magic-link/verify?token=${value}`,
     `/api/auth/delete-user/callback?token=${value}`,
     `/api/auth/callback/${value}?state=${value}`,
     `/api/auth/${value}`,

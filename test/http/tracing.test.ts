@@ -46,7 +46,7 @@ t.test(
         authorization: 'Bearer hst1_hunter2'
       }
     })
-    await fetch(`${url}/api/auth/reset-password/hunter2`)
+    await fetch(`${url}/sessions/hunter2/events`)
     const sent = () =>
       received
         .flatMap((body) => (JSON.parse(body) as Sent).resourceSpans)
@@ -58,7 +58,7 @@ t.test(
     t.match(span?.attributes.find(({ key }) => key === 'http.response.status_code')?.value, {
       intValue: 401
     })
-    t.ok(spans.some(({ name }) => name === 'GET /api/auth/reset-password/:token'))
+    t.ok(spans.some(({ name }) => name === 'GET /sessions/:id/events'))
     t.notMatch(received.join(''), 'hunter2')
   }
 )

@@ -53,7 +53,9 @@ function callsOf(person: Person): Call[] {
       'change-password',
       { currentPassword: password, newPassword: 'another horse battery', revokeOtherSessions: true }
     ],
-    ['reset-password', { newPassword: 'another horse battery', token: 'a-token' }],
+    ['reset-password', { newPassword: 'another horse battery', token: 'a'.repeat(54) }],
+    ['describe-link', { token: 'a'.repeat(54) }],
+    ['request-password-reset', { email }],
     ['verify-password', { password }],
     ['change-email', { newEmail: `other-${email}` }],
     ['update-user', { name: 'Ada King' }],
@@ -91,7 +93,6 @@ function callsOf(person: Person): Call[] {
       'get-session',
       'list-sessions',
       'list-accounts',
-      'delete-user/callback?token=a-token',
       'one-time-token/generate',
       'admin/list-users',
       `admin/get-user?id=${userId}`

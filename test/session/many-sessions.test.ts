@@ -5,7 +5,7 @@ import { countEnded, purgeEnded } from '../../src/session/retention.js'
 import { Pace } from '../../src/database/pace.js'
 import { toNetwork } from '../../src/network.js'
 import { makeDevices, makeFamily, refresh } from '../support/refresh-fixtures.js'
-import { newAdmin, newPerson } from '../support/device.js'
+import { enrol, newAdmin, newPerson } from '../support/device.js'
 import {
   Browser,
   build,
@@ -249,10 +249,14 @@ t.test(
         expiresAt: new Date(Date.now() - 60_000)
       }
     })
+    const ada = await newPerson(url)
+    await enrol(ada)
+    const pending = new Browser(url)
+    await pending.post('/api/auth/sign-in/email', { email: ada.email, password })
     t.equal(
-      (await new Browser(url).get('/api/auth/reset-password/a-token?callbackURL=/')).status,
-      302,
-      'the endpoint searches for a proof and redirects'
+      (await pending.post('/api/auth/two-factor/verify-totp', { code: '000000' })).status,
+      401,
+      'the endpoint searches for a proof'
     )
     t.equal(await prisma.verification.count({ where: { id: 'expired' } }), 1)
     await purgeEnded(prisma, RETENTION_SECONDS, { now: systemClock.monotonic })

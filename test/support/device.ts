@@ -4,6 +4,7 @@ import { adminClient, oneTimeTokenClient, twoFactorClient } from 'better-auth/cl
 import {
   makeAdmin,
   password,
+  proveAddress,
   Browser,
   signIn,
   signUp,
@@ -69,9 +70,10 @@ export async function newAdmin(running: Running): Promise<Device> {
 }
 
 /**
- * Turns the second factor on. The answer has the URI of the authenticator app and the backup codes.
+ * Turns the second factor on, at an address that is proven. The answer has the URI of the authenticator app and the backup codes.
  */
 export async function enrol(device: Device): Promise<{ totpURI: string; backupCodes: string[] }> {
+  await proveAddress(device)
   const { data, error } = await device.client.twoFactor.enable({ password })
   if (!data || !('totpURI' in data))
     throw new Error(`enable answered ${error?.status} ${error?.message}`)

@@ -31,6 +31,8 @@ const CLEARED_TOGETHER = /^(session_token|session_data|dont_remember)$/
 const PROVIDER = /^\/(sign-in\/social|link-social|callback\/github|refresh-token|get-access-token)$/
 const NO_PROVIDER =
   /^(?!\/(sign-in\/social|link-social|callback\/github|refresh-token|get-access-token)$)/
+/** better-auth's endpoints that would act on a link of a mail. */
+const LINKS = /^\/(verify-email|reset-password\/no-such-token|delete-user\/callback)$/
 
 export const rules: Rule[] = [
   {
@@ -144,11 +146,11 @@ export const rules: Rule[] = [
   {
     name: 'A guess names an account',
     reason:
-      'Sign-in and sign-up are counted by their `email`; where that is no text, or the body no object, they are 400 INVALID_INPUT before better-auth validates the rest.',
+      'Sign-in, sign-up and requests for a mail are counted by their address; where that is no text, or the body no object, they are 400 INVALID_INPUT before better-auth validates the rest.',
     covers: [
       {
         what: 'outcome',
-        path: /^\/sign-(in|up)\/email$/,
+        path: /^\/(sign-(in|up)\/email|request-password-reset|send-verification-email|change-email)$/,
         stock: /^400 VALIDATION_ERROR$/,
         holdfast: /^400 INVALID_INPUT$/
       }
@@ -170,9 +172,19 @@ export const rules: Rule[] = [
     ]
   },
   {
-    name: 'Redirects are empty',
-    reason: 'A redirect has no body; the Fastify recipe sends the JSON value null.',
-    covers: [{ what: 'members', stock: /^null$/, holdfast: /^<nothing>$/ }]
+    name: 'No link acts by itself',
+    reason:
+      'Scanners of mail open links, so that `verify-email`, `reset-password/:token` and `delete-user/callback` are 404 by GET; what a mail leads to is a page, and then a POST.',
+    covers: [
+      {
+        what: 'outcome',
+        path: LINKS,
+        stock: /^(302|4\d\d [A-Z_]+)$/,
+        holdfast: /^404 NOT_FOUND$/
+      },
+      { what: 'header', path: LINKS, at: /^location$/, holdfast: ABSENT },
+      { what: 'cookie', path: LINKS, at: CLEARED_TOGETHER, stock: CLEARED, holdfast: ABSENT }
+    ]
   },
   {
     name: 'Values are checked before they are stored',
