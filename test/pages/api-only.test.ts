@@ -6,7 +6,8 @@ import { totp } from '../support/device.js'
 import { newPageAdmin, newPagePerson } from '../support/page-people.js'
 import { PageBrowser, type ShownPage } from '../support/page-browser.js'
 import { firstAdministratorLink } from '../../src/operator/first-administrator-link.js'
-import { build, password, signIn, type Running } from '../support/server.js'
+import { buildWithMail } from '../support/mailbox.js'
+import { password, signIn, type Running } from '../support/server.js'
 
 /** A call that a page has made. */
 interface Call {
@@ -58,8 +59,8 @@ function recordForms(t: Test): Set<string> {
 
 t.test('every change that a page makes is a call of a documented operation', async (t) => {
   const forms = recordForms(t)
-  const running = await build(t)
-  const { app, url } = running
+  const running = await buildWithMail(t)
+  const { app, url, mails } = running
   const document = (await app.inject('/openapi.json')).json<Described>()
   const calls = recordCalls(running)
   const sent = new Set<string>()
@@ -80,6 +81,8 @@ t.test('every change that a page makes is a call of a documented operation', asy
   const ada = new PageBrowser(url)
   const email = 'ada@example.com'
   await submit(ada, { on: '/sign-up' }, { name: 'Ada', email, password })
+  await submit(ada, { on: '/account', action: '/verify-email/send' })
+  await submit(ada, { on: '/verify-email' }, { code: (await mails.read(email, /Confirm/)).code })
   await submit(ada, { on: '/account' }, { name: 'Augusta', image: '', language: 'en' })
   const next = `${password} 2`
   await submit(
@@ -116,6 +119,37 @@ t.test('every change that a page makes is a call of a documented operation', asy
   await submit(ada, { on: devices, action: `${devices}/${phone.sessionId}/end` })
   await signIn(url, email, next)
   await submit(ada, { on: devices, action: `${devices}/end-others` })
+
+  // Ways that lead through a mailbox.
+  const [newEmail, mel] = ['augusta@example.com', 'mel@example.com']
+  const visitor = new PageBrowser(url)
+  const send = { on: '/sign-in/code', action: '/sign-in/code/send' }
+  await submit(visitor, send, { email: mel })
+  await submit(visitor, { on: '/sign-in/code' }, { code: (await mails.read(mel, /Sign in/)).code })
+  await submit(visitor, { on: '/sign-out' })
+  await submit(visitor, { on: '/forgot-password' }, { email: mel })
+  const { code: resetCode } = await mails.read(mel, /Set a new password/)
+  await submit(visitor, { on: '/reset-password' }, { code: resetCode, password })
+  await submit(visitor, { on: '/forgot-password' }, { email })
+  await submit(visitor, send, { email })
+  await submit(ada, { on: '/account/email' }, { new_email: newEmail })
+  const old = await mails.read(email, /^Confirm your new address/)
+  const links = {
+    '/reset-password': await mails.read(email, /^Set a new password/),
+    '/sign-in/code': await mails.read(email, /^Sign in/),
+    '/not-me': await mails.read(email, /^Your password/),
+    '/verify-email': old
+  }
+  for (const [path, mail] of Object.entries(links)) {
+    await submit(visitor, { on: '/sign-in' }, { email: mel, password })
+    await visitor.open(mail.link)
+    await submit(visitor, { on: path, action: `${path}/switch` })
+  }
+  await submit(ada, { on: '/account/email', action: '/account/email/old' }, { code: old.code })
+  const { code: newCode } = await mails.read(newEmail, /^Confirm this address/)
+  await submit(ada, { on: '/account/email', action: '/account/email/new' }, { code: newCode })
+  await submit(visitor, { on: '/not-me' })
+  await submit(ada, { on: '/sign-in' }, { email: newEmail, password: next })
   await submit(ada, { on: '/account/delete', status: 200 }, { password: next })
 
   // The first administrator.
@@ -132,6 +166,7 @@ t.test('every change that a page makes is a call of a documented operation', asy
   await submit(pages, { on: '/account', action: '/account/stop-impersonating' })
   await submit(pages, { on: user, action: `${user}/end-session` }, { session: eve.sessionId })
   await submit(pages, { on: user, action: `${user}/end-sessions` })
+  await submit(pages, { on: user, action: `${user}/send-password` })
   await submit(pages, { on: user, action: `${user}/ban` }, { reason: 'spam' })
   await submit(pages, { on: user, action: `${user}/unban` })
   await submit(pages, { on: user, action: `${user}/erase`, status: 200 }, { email: eve.email })
@@ -162,12 +197,23 @@ t.test('every change that a page makes is a call of a documented operation', asy
       'POST /api/auth/admin/erase-user',
       'POST /api/auth/admin/revoke-user-session',
       'POST /api/auth/admin/revoke-user-sessions',
+      'POST /api/auth/admin/send-password-reset',
       'POST /api/auth/admin/set-role',
       'POST /api/auth/admin/stop-impersonating',
       'POST /api/auth/admin/unban-user',
       'POST /api/auth/change-password',
       'POST /api/auth/delete-user',
+      'POST /api/auth/describe-link',
+      'POST /api/auth/email-otp/change-email',
+      'POST /api/auth/email-otp/request-email-change',
+      'POST /api/auth/email-otp/reset-password',
+      'POST /api/auth/email-otp/verify-email',
+      'POST /api/auth/not-me',
+      'POST /api/auth/request-password-reset',
+      'POST /api/auth/send-verification-email',
       'POST /api/auth/sign-in/email',
+      'POST /api/auth/sign-in/email-otp',
+      'POST /api/auth/sign-in/magic-link',
       'POST /api/auth/sign-out',
       'POST /api/auth/sign-up/email',
       'POST /api/auth/two-factor/disable',
@@ -189,7 +235,7 @@ t.test('every change that a page makes is a call of a documented operation', asy
   )
   const isSent = (path: string) =>
     [...sent].some((each) => new RegExp(`^${path.replaceAll(/:\w+/g, '[^/]+')}$`).test(each))
-  t.ok(forms.size > 20, `there are ${forms.size} forms`)
+  t.ok(forms.size > 35, `there are ${forms.size} forms`)
   t.strictSame(
     [...forms].filter((path) => !isSent(path)),
     [],

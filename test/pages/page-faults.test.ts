@@ -4,12 +4,17 @@ import t from 'tap'
 import { hiddenFields, PageBrowser, type ShownPage } from '../support/page-browser.js'
 import { signUpByPage } from '../support/page-people.js'
 import { until } from '../support/poll.js'
-import { build, password } from '../support/server.js'
+import { build, password, type Running } from '../support/server.js'
 import { totpOf } from '../support/totp.js'
 
 const email = 'ada@example.com'
 
-const signedUp = (url: string) => signUpByPage(url, { name: 'Ada Lovelace', email })
+/** Somebody whose address is proven: a second factor needs that while mail is on. */
+async function signedUp({ url, app }: Running): Promise<PageBrowser> {
+  const browser = await signUpByPage(url, { name: 'Ada Lovelace', email })
+  await app.holdfast.prisma.user.updateMany({ data: { emailVerified: true } })
+  return browser
+}
 
 async function turnOnFactor(browser: PageBrowser): Promise<ShownPage> {
   await browser.submit(
@@ -54,8 +59,9 @@ t.test('a browser that goes at once does not choose the address it comes from', 
 })
 
 t.test('a page in flight ends while the server ends', async (t) => {
-  const { url, app, log } = await build(t, { keepAliveTimeoutSeconds: 1 })
-  const browser = await signedUp(url)
+  const running = await build(t, { keepAliveTimeoutSeconds: 1 })
+  const { app, log } = running
+  const browser = await signedUp(running)
   const hidden = hiddenFields(
     (await browser.open('/account/security')).html,
     '/account/security/second-factor/on'
@@ -71,8 +77,9 @@ t.test('a page in flight ends while the server ends', async (t) => {
 })
 
 t.test('who has lost the phone confirms by a backup code', async (t) => {
-  const { url, app } = await build(t)
-  const browser = await signedUp(url)
+  const running = await build(t)
+  const { app } = running
+  const browser = await signedUp(running)
   t.match(await turnOnFactor(browser), {
     status: 303,
     location: '/account/security/backup-codes?done=on'
@@ -106,8 +113,9 @@ t.test('who has lost the phone confirms by a backup code', async (t) => {
 })
 
 t.test('administration asks for the second factor, and not only for the password', async (t) => {
-  const { url, app } = await build(t)
-  const browser = await signedUp(url)
+  const running = await build(t)
+  const { url, app } = running
+  const browser = await signedUp(running)
   await app.holdfast.auth.users.update(
     (await app.holdfast.prisma.user.findUniqueOrThrow({ where: { email } })).id,
     { role: 'admin' }
@@ -123,8 +131,9 @@ t.test('administration asks for the second factor, and not only for the password
 })
 
 t.test('headers of a browser do not change what the API does', async (t) => {
-  const { url } = await build(t)
-  await signedUp(url)
+  const running = await build(t)
+  const { url } = running
+  await signedUp(running)
   const browser = new PageBrowser(url)
   browser.headers = { 'token-transport': 'body', 'device-name': 'x', authorization: 'Basic YTpi' }
   t.match(await browser.submit('/sign-in', { email, password }), { status: 303 })
@@ -132,8 +141,9 @@ t.test('headers of a browser do not change what the API does', async (t) => {
 })
 
 t.test('a person with many sessions can see each of them', async (t) => {
-  const { url, app } = await build(t, { maxSessionsPerUser: 1000 })
-  const browser = await signedUp(url)
+  const running = await build(t, { maxSessionsPerUser: 1000 })
+  const { app } = running
+  const browser = await signedUp(running)
   await app.holdfast.prisma.$executeRaw`
     INSERT INTO "session" ("id", "token", "userId", "expiresAt", "absoluteExpiresAt", "name", "revokedAt", "revokedReason")
     SELECT '018f0000-0000-7000-8000-' || lpad(i::text, 12, '0'), 'many-' || i, (SELECT "id" FROM "user" WHERE "email" = ${email}),
@@ -159,8 +169,8 @@ t.test('a person with many sessions can see each of them', async (t) => {
 })
 
 t.test('too many wrong codes lead back to the sign-in, with a word', async (t) => {
-  const { url } = await build(t)
-  const browser = await signedUp(url)
+  const running = await build(t)
+  const browser = await signedUp(running)
   await turnOnFactor(browser)
   await browser.submit('/sign-out', {})
   t.match(await browser.submit('/sign-in', { email, password }), {
