@@ -448,7 +448,7 @@ t.test('a code or a link of a mail signs in', async (t) => {
     html: 'content="0; url=https://app.example.com/x?y=1"'
   })
   t.equal(await stateOf(there), 'valid')
-  t.match(await openLink(t, asking, mail), { status: 400, html: 'href="/sign-in/code"' })
+  t.match(await openLink(t, asking, mail), { status: 400, html: 'href="/sign-in/code?with=other"' })
   t.equal(await stateOf(asking), '401 credential_missing')
 })
 

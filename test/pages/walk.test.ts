@@ -5,7 +5,8 @@ import type { AxeResults } from 'axe-core'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { noChromium, openChromium } from '../support/chromium.js'
-import { build, password } from '../support/server.js'
+import { buildWithMail } from '../support/mailbox.js'
+import { password } from '../support/server.js'
 import { totpOf } from '../support/totp.js'
 
 /*
@@ -49,7 +50,9 @@ async function keepImages(page: Page, name: string): Promise<void> {
 for (const javaScriptEnabled of [true, false]) {
   const way = javaScriptEnabled ? 'with script' : 'without script'
   t.test(`a person's way through every page, ${way}`, { skip: noChromium }, async (t) => {
-    const { url, app } = await build(t, { trustedOrigins: ['https://app.example.com'] })
+    const { url, app, mails } = await buildWithMail(t, {
+      trustedOrigins: ['https://app.example.com']
+    })
     const context = await (await openChromium(t)).newContext({ javaScriptEnabled, locale: 'en' })
     const page = await context.newPage()
     const complaints: string[] = []
@@ -95,6 +98,21 @@ for (const javaScriptEnabled of [true, false]) {
     t.equal(await page.getByText('Saved.', { exact: true }).count(), 0, 'a link says nothing')
     await page.getByRole('link', { name: 'Security' }).click()
     await at('/account/security', /^Security/, 'security')
+    await page.locator('#on-password').fill(password)
+    await submit('Turn it on')
+    await at('/account/security/second-factor/on', /^Error: Security/, 'security-unconfirmed')
+    await page.getByRole('main').getByRole('link', { name: 'Confirm your address' }).click()
+    await at('/verify-email', /^Check your mail/, 'check-mail')
+    await page.getByLabel('Code from the mail').fill('wrong')
+    await submit('Confirm')
+    await at('/verify-email', /^Error: Check your mail/, 'check-mail-wrong')
+    await page
+      .getByLabel('Code from the mail')
+      .fill((await mails.read(email, /^Confirm your address/)).code)
+    await submit('Confirm')
+    await page.getByText('Your address is confirmed.').waitFor()
+    await at('/account', /^Your account/, 'account-confirmed')
+    await page.getByRole('link', { name: 'Security' }).click()
     await page.locator('#on-password').fill(password)
     await submit('Turn it on')
     await at('/account/security/second-factor', /^Connect your app/, 'enrolment')
@@ -232,6 +250,126 @@ for (const javaScriptEnabled of [true, false]) {
     await at('/error', /^Error: This did not work/, 'error')
     await page.goto(`${url}/sign-in?lang=de`)
     await at('/sign-in', /^Anmelden/, 'sign-in-german')
+    t.strictSame(complaints, [], 'the browser complains about nothing')
+  })
+}
+
+for (const javaScriptEnabled of [true, false]) {
+  const way = javaScriptEnabled ? 'with script' : 'without script'
+  t.test(`a person's way through the pages of mails, ${way}`, { skip: noChromium }, async (t) => {
+    const { url, mails } = await buildWithMail(t)
+    const browser = await openChromium(t)
+    const newPage = async (locale = 'en') => {
+      const opened = await (await browser.newContext({ javaScriptEnabled, locale })).newPage()
+      opened.on('console', (message) => {
+        if (message.type() === 'error' && !/Failed to load resource/.test(message.text()))
+          complaints.push(message.text())
+      })
+      return opened
+    }
+    const complaints: string[] = []
+    const page = await newPage()
+    const email = `mel-${javaScriptEnabled}@example.com`
+    const press = (name: string, where = page) =>
+      where.getByRole('main').getByRole('button', { name, exact: true }).click()
+    const at = async (path: string, title: RegExp, name: string, where = page) => {
+      t.equal(new URL(where.url()).pathname + new URL(where.url()).search, path, name)
+      t.match(await where.title(), title)
+      if (javaScriptEnabled) await look(t, where, name)
+    }
+    const signUpAs = async (address: string) => {
+      const signUpPage = await newPage()
+      await signUpPage.goto(`${url}/sign-up`)
+      await signUpPage.getByLabel('Name').fill('Mel')
+      await signUpPage.getByLabel('E-mail address').fill(address)
+      await signUpPage.getByLabel('Password').fill(password)
+      await press('Create the account', signUpPage)
+      await signUpPage.waitForURL('**/account')
+      return signUpPage
+    }
+
+    // The owner of a mailbox whose address somebody else signed up.
+    const eve = await signUpAs(email)
+    const verify = await mails.read(email, /^Confirm your address/)
+    await page.goto(url + verify.link)
+    await at('/verify-email', /^Confirm your address/, 'verify-ways')
+    await page.locator('#new-new_password').fill('short')
+    await press('Set the password')
+    await at('/verify-email', /^Error: Confirm your address/, 'verify-ways-wrong')
+    t.equal(await page.locator(':focus').getAttribute('id'), 'new-new_password')
+    await page.locator('#new-new_password').fill(password)
+    await press('Set the password')
+    await page.getByText('Your address is confirmed. Sign in.').waitFor()
+    await at('/sign-in?done=verified', /^Sign in/, 'sign-in-confirmed')
+    await eve.goto(`${url}/account`)
+    t.equal(new URL(eve.url()).pathname, '/sign-in', 'the older session has ended')
+    await eve.goto(url + verify.link)
+    await at('/verify-email', /^Error: This link does not work any more/, 'dead-link', eve)
+    await eve.getByRole('main').getByRole('link', { name: 'Ask for a new mail' }).click()
+    await at('/verify-email?with=other', /^Confirm your address/, 'verify-ask', eve)
+    t.equal(await eve.getByLabel('E-mail address').inputValue(), email)
+
+    await page.getByRole('link', { name: 'Forgot your password?' }).click()
+    await at('/forgot-password', /^Forgot your password/, 'forgot-password')
+    await page.getByLabel('E-mail address').fill(email)
+    await press('Send the mail')
+    await at('/reset-password', /^Check your mail/, 'reset-code')
+    await press('Send the mail again')
+    await at('/reset-password?done=sent', /^Check your mail/, 'reset-sent-again')
+    const reset = await mails.read(email, /^Set a new password/)
+    await eve.goto(url + reset.link)
+    await at('/reset-password', /^Set a new password/, 'reset-link-elsewhere', eve)
+    await page.getByLabel('Code from the mail').fill(reset.code)
+    await page.getByLabel('New password').fill(password)
+    await press('Set the password')
+    await page.getByText('Your new password is set').waitFor()
+    await at('/sign-in?done=reset', /^Sign in/, 'sign-in-reset')
+
+    await page.getByRole('link', { name: 'Sign in with a code by mail' }).click()
+    await at('/sign-in/code', /^Sign in by mail/, 'sign-in-code-ask')
+    await page.getByLabel('E-mail address').fill(email)
+    await press('Send the mail')
+    await at('/sign-in/code', /^Check your mail/, 'sign-in-code')
+    const signIn = await mails.read(email, /^Sign in at/)
+    const other = await signUpAs(`other-${email}`)
+    await other.goto(url + signIn.link)
+    await at('/sign-in/code', /^You are signed in to another account/, 'other-account', other)
+    await press('Switch account', other)
+    await at('/sign-in/code', /^Sign in by mail/, 'sign-in-link', other)
+    await press('Sign in', other)
+    await other.waitForURL('**/account')
+    t.match(await other.getByRole('main').textContent(), email)
+
+    await page.goto(`${url}/sign-in`)
+    await page.getByLabel('E-mail address').fill(email)
+    await page.getByLabel('Password').fill(password)
+    await press('Sign in')
+    await page.waitForURL('**/account')
+    await page.getByRole('link', { name: 'Change the e-mail address' }).click()
+    await at('/account/email', /^Change the e-mail address/, 'change-email')
+    const newEmail = `new-${email}`
+    await page.getByLabel('New e-mail address').fill(newEmail)
+    await press('Go on')
+    await at('/account/email', /^Check the mail at the old address/, 'change-email-old')
+    const confirm = await mails.read(email, /^Confirm your new address/)
+    await page.goto(url + confirm.link)
+    await at('/verify-email', /^Change the e-mail address/, 'change-email-confirm')
+    await press('Change the address')
+    await at('/account/email', /^Check the mail at the new address/, 'change-email-new')
+    await page
+      .getByLabel('Code from the mail')
+      .fill((await mails.read(newEmail, /^Confirm this address/)).code)
+    await press('Go on')
+    await page.getByText('The address of your account is changed.').waitFor()
+
+    const german = await newPage('de')
+    const notice = await mails.read(email, /^Your address at .* was changed/)
+    await german.goto(url + notice.link)
+    await at('/not-me', /^Das war ich nicht/, 'not-me', german)
+    await press('Das war ich nicht', german)
+    await at('/not-me?done=mailed', /^Das Konto ist vorerst sicher/, 'not-me-done', german)
+    await page.goto(`${url}/account`)
+    t.equal(new URL(page.url()).pathname, '/sign-in', 'it is signed out everywhere')
     t.strictSame(complaints, [], 'the browser complains about nothing')
   })
 }

@@ -14,7 +14,7 @@ export function codeFrom(fields: Fields): string {
 }
 
 /** The field for an e-mail address. */
-export function EmailField({ state, value }: { state: FormState; value?: string }) {
+export function EmailField({ state, value }: { state: FormState; value?: string | undefined }) {
   const { t } = usePage()
   return (
     <Field

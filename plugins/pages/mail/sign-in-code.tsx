@@ -101,7 +101,7 @@ const signInPage: LinkPage = {
   },
   next: (page) => (
     <p>
-      <a class="button" href={page.path(PATH, page.returnQuery)}>
+      <a class="button" href={page.path(PATH, { with: 'other', ...page.returnQuery })}>
         {page.t.mail.signInCode.again}
       </a>
     </p>
@@ -177,7 +177,7 @@ function showAsk(page: Page, state: FormState): void {
         <ErrorSummary state={state} />
         <p>{t.mail.signInCode.what}</p>
         <Form action={page.path(SEND, page.returnQuery)}>
-          <EmailField state={state} />
+          <EmailField state={state} value={askedIn(page, 'sign-in')?.email} />
           <button type="submit">{t.mail.signInCode.submit}</button>
         </Form>
         <p>

@@ -114,7 +114,7 @@ const verifyPage: LinkPage = {
   },
   next: (page) => (
     <p>
-      <a class="button" href={page.path(PATH, page.returnQuery)}>
+      <a class="button" href={page.path(PATH, { with: 'other', ...page.returnQuery })}>
         {page.t.mail.verify.again}
       </a>
     </p>
@@ -176,7 +176,8 @@ function showWithout(page: Page, state: FormState): void {
   if (me?.user.emailVerified) return page.go('/account', { done: 'verified' })
   const asked = askedIn(page, 'verify')
   const email = me?.user.email ?? asked?.email
-  if (email === undefined || asked?.email !== email) return showAsk(page, state)
+  if (email === undefined || asked?.email !== email || page.query('with') === 'other')
+    return showAsk(page, state)
   if (state.problem?.code === 'password_needed') return showWays(page, { state, email })
   page.show({
     title: t.mail.checkMail,
@@ -190,7 +191,11 @@ function showWithout(page: Page, state: FormState): void {
           <MailCodeField state={state} />
           <button type="submit">{t.mail.verify.submit}</button>
         </Form>
-        <NoMail again={page.path(SEND, page.returnQuery)} email={email} other={null} />
+        <NoMail
+          again={page.path(SEND, page.returnQuery)}
+          email={email}
+          other={me ? null : page.path(PATH, { with: 'other', ...page.returnQuery })}
+        />
         {me ? null : (
           <p>
             <a href={page.path('/sign-in', page.returnQuery)}>{t.mail.verify.toSignIn}</a>
@@ -218,7 +223,7 @@ function showAsk(page: Page, state: FormState): void {
           <p>{t.mail.verify.ask}</p>
         )}
         <Form action={page.path(SEND, page.returnQuery)}>
-          {me ? null : <EmailField state={state} />}
+          {me ? null : <EmailField state={state} value={askedIn(page, 'verify')?.email} />}
           <button type="submit">{t.mail.forgot.submit}</button>
         </Form>
         <p>
