@@ -142,7 +142,7 @@ function withOwnNames(context: AuthContext): AuthContext {
         }
       : plugin
   )
-  return { ...context, options: { ...context.options, plugins } } as AuthContext
+  return { ...context, options: { ...context.options, plugins } }
 }
 
 /** The forms of a session token, and its signatures with the secrets. */

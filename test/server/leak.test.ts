@@ -344,7 +344,7 @@ async function mailed(email: string): Promise<void> {
   const reset = await collectMail(email, /^Set a new password/)
   await forgetful.get(`/reset-password?token=${reset}`)
   await forgetful.get(`/api/auth/verify-email?token=${reset}`)
-  await forgetful.ask('/api/auth/describe-link', { token: `${reset.slice(0, -1)}` }, 400)
+  await forgetful.ask('/api/auth/describe-link', { token: reset.slice(0, -1) }, 400)
   await forgetful.ask(
     '/api/auth/email-otp/reset-password',
     { email, otp: '000000', password: newPassword },
