@@ -400,7 +400,8 @@ export class AccountWrites {
         email: before.email,
         restores: before.email,
         facts: { newEmail: email },
-        byAnother
+        // Who took the address must not be told how to take it back.
+        byAnother: byAnother || endpointPath() === '/not-me'
       })
   }
 

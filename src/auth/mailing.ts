@@ -31,7 +31,7 @@ export class Mailing {
     { details, ...wanted }: Omit<WantedProof, 'details'> & { details?: ProofDetails }
   ): Promise<void> {
     const { from, language } = currentCall()
-    const { id, wantsMail } = await requestProof(db, this.#keys, {
+    const proofId = await requestProof(db, this.#keys, {
       ...wanted,
       details: {
         ...details,
@@ -39,13 +39,12 @@ export class Mailing {
         ...(from.userAgent === null ? {} : { userAgent: from.userAgent.slice(0, 500) })
       }
     })
-    if (!wantsMail) return
     await this.#outbox.add(db, [
       {
         kind,
         recipient: wanted.email,
         userId: wanted.userId ?? null,
-        proofId: id,
+        proofId,
         language,
         ttlSeconds: wanted.ttlSeconds ?? proofSeconds[wanted.purpose]
       }
@@ -73,7 +72,7 @@ export class Mailing {
     if (!user || (notice.email === undefined && !user.emailVerified)) return
     const recipient = notice.email ?? user.email
     const { restores } = notice
-    const proof = notice.byAnother
+    const proofId = notice.byAnother
       ? null
       : await requestProof(db, this.#keys, {
           purpose: 'not-me',
@@ -87,7 +86,7 @@ export class Mailing {
         kind,
         recipient,
         userId,
-        proofId: proof?.id ?? null,
+        proofId,
         language: user.language === 'de' || user.language === 'en' ? user.language : language,
         facts: {
           at: user.now.toISOString(),

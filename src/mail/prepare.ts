@@ -3,7 +3,7 @@ import type { Keys } from '../secrets/keys.js'
 import { deviceFacts } from './device-facts.js'
 import type { MailContent, MailFacts } from './mail.js'
 import { codeOf, tokenOf } from './proof.js'
-import type { ClaimedMail } from './queue.js'
+import { isTooMany, type ClaimedMail } from './queue.js'
 import { findPendingSignUp, pinProof, readProof, type Proof } from './proofs.js'
 
 export interface MailPreparerOptions {
@@ -46,7 +46,8 @@ export class MailPreparer {
     const { prisma } = this.#options
     if (mail.proofId === null) return this.#notice(mail)
     const proof = await readProof(prisma, mail.proofId)
-    return proof && this.#byPurpose(mail, proof)
+    if (!proof || (await isTooMany(prisma, mail))) return null
+    return this.#byPurpose(mail, proof)
   }
 
   async #byPurpose(mail: ClaimedMail, proof: Proof): Promise<PreparedMail | null> {

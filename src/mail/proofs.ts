@@ -66,8 +66,6 @@ export interface WantedProof {
 const MAX_LIVE = 3
 /** The same for `not-me`: each tells of another change. */
 const MAX_LIVE_NOT_ME = 30
-/** Mails with a proof that one address is sent within a day, whatever limits there are besides. */
-const MAX_MAILS_A_DAY = 100
 /** Wrong codes for one address within a day. After that only links count. */
 const MAX_WRONG_CODES_A_DAY = 20
 
@@ -75,6 +73,13 @@ const columns = Prisma.raw(
   `"id", "purpose", "email", "userId", "epoch", "handleHash", "keyId", "details", "createdAt", "expiresAt"`
 )
 const live = Prisma.sql`"usedAt" IS NULL AND "expiresAt" > clock_timestamp() AND "wrongCodes" < ${MAX_CODES}::int`
+
+/**
+ * Whether the account of a proof "p" is the one that was mailed: it has still this address, and these
+ * credentials. A new address is not the account's yet, and a notice outlasts both.
+ */
+const accountStands = Prisma.sql`EXISTS (SELECT 1 FROM "user" u WHERE u."id" = p."userId" AND (p."purpose" = 'not-me'
+  OR (u."credentialEpoch" = p."epoch" AND (p."purpose" = 'change-verify' OR u."email" = p."email"))))`
 
 /** The ids of proofs, locked in their order: two statements that change several must not deadlock. */
 const lockedInOrder = (which: Prisma.Sql) =>
@@ -85,19 +90,20 @@ const lockedInOrder = (which: Prisma.Sql) =>
  * end what an earlier one has mailed. It does the same whether or not there is such an account.
  *
  * @param db a transaction
- * @returns the proof's id, and whether a mail is to be sent for it; none is where one is waiting, or
- *   went out within a minute
+ * @returns the proof's id
  */
 export async function requestProof(
   db: Queryable,
   keys: Keys,
   { purpose, email, userId = null, handleHash, details, ttlSeconds }: WantedProof
-): Promise<{ id: string; wantsMail: boolean }> {
+): Promise<string> {
   const maxLive = purpose === 'not-me' ? MAX_LIVE_NOT_ME : MAX_LIVE
   await db.$queryRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`holdfast proof ${purpose} ${email}`}, 0))::text`
-  const [row] = await db.$queryRaw<{ id: string; isNew: boolean; isMailed: boolean }[]>`
+  if (purpose === 'change-confirm') await endOtherChanges(db, email, details?.newEmail)
+  const [row] = await db.$queryRaw<{ id: string }[]>`
     WITH known AS (
-      SELECT "id", "createdAt" FROM "proof" WHERE "email" = ${email} AND "purpose" = ${purpose} AND ${live}
+      SELECT "id", "createdAt" FROM "proof" p WHERE "email" = ${email} AND "purpose" = ${purpose} AND ${live}
+        AND ${isOfSameUse({ userId, details })} AND (p."epoch" IS NULL OR ${accountStands})
       ORDER BY "createdAt" DESC LIMIT ${maxLive}
     ), made AS (
       INSERT INTO "proof" ("purpose", "email", "userId", "handleHash", "keyId", "details", "expiresAt")
@@ -105,15 +111,32 @@ export async function requestProof(
         clock_timestamp() + ${ttlSeconds ?? proofSeconds[purpose]}::int * interval '1 second'
       WHERE (SELECT count(*) FROM known) < ${maxLive}
       RETURNING "id"
-    ), used AS (
-      SELECT "id", true AS "isNew" FROM made UNION ALL
-      (SELECT "id", false FROM known WHERE NOT EXISTS (SELECT 1 FROM made) ORDER BY "createdAt" DESC LIMIT 1)
     )
-    SELECT "id", "isNew", EXISTS (SELECT 1 FROM "mail" m WHERE m."proofId" = used."id" AND m."failedAt" IS NULL
-      AND COALESCE(m."sentAt", clock_timestamp()) > clock_timestamp() - interval '1 minute')
-      OR (SELECT count(*) FROM "mail" m WHERE m."recipient" = ${email} AND m."createdAt" > clock_timestamp() - interval '1 day' AND m."proofId" IS NOT NULL) >= ${MAX_MAILS_A_DAY} AS "isMailed" FROM used`
+    SELECT "id" FROM made UNION ALL
+    (SELECT "id" FROM known WHERE NOT EXISTS (SELECT 1 FROM made) ORDER BY "createdAt" DESC LIMIT 1)`
   if (!row) throw new Error('a proof was neither made nor found')
-  return { id: row.id, wantsMail: !row.isMailed }
+  return row.id
+}
+
+/**
+ * The proofs that a request may use again. One that an account asked for is of that account alone:
+ * the new address of another account must not be mailed the proof of this one. A notice restores
+ * the address that it names.
+ */
+function isOfSameUse({ userId, details }: Pick<WantedProof, 'userId' | 'details'>): Prisma.Sql {
+  return Prisma.sql`(${userId}::text IS NULL OR "userId" = ${userId})
+    AND "details" ->> 'restores' IS NOT DISTINCT FROM ${details?.restores ?? null}::text`
+}
+
+/** Ends the requests of an account for other new addresses: the mail tells of the last one. */
+async function endOtherChanges(
+  db: Queryable,
+  email: string,
+  newEmail: string | undefined
+): Promise<void> {
+  const others = Prisma.sql`"email" = ${email} AND "purpose" = 'change-confirm' AND "usedAt" IS NULL
+    AND "details" ->> 'newEmail' IS DISTINCT FROM ${newEmail ?? null}::text`
+  await db.$executeRaw`UPDATE "proof" SET "usedAt" = clock_timestamp() WHERE "id" = ANY(${lockedInOrder(others)})`
 }
 
 /** Finds the proof of a token, if it still counts. It changes nothing. */
@@ -137,6 +160,7 @@ export type CodeOutcome = Proof | 'wrong' | 'too_many'
  * Tries a code. It counts only where the proof was asked for, and each try is counted before it is
  * looked at, so that tries at once are no more than tries in turn.
  *
+ * @param db a transaction
  * @returns the proof; `too_many` where the proof has ended by wrong codes, or only links count for
  *   this address today
  */
@@ -150,6 +174,8 @@ export async function tryCode(
     code
   }: { email: string; purposes: readonly ProofPurpose[]; handleHash: string; code: string }
 ): Promise<CodeOutcome> {
+  // Tries at once must not each find that fewer were wrong today.
+  await db.$queryRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`holdfast codes ${email}`}, 0))::text`
   const theirs = Prisma.sql`"email" = ${email} AND "purpose" = ANY(${purposes}::text[]) AND "handleHash" = ${handleHash}
     AND "usedAt" IS NULL AND "expiresAt" > clock_timestamp()`
   const [known] = await db.$queryRaw<{ today: number; here: number }[]>`
@@ -176,9 +202,20 @@ async function giveBackCode(db: Queryable, ids: readonly string[]): Promise<void
   await db.$executeRaw`UPDATE "proof" SET "wrongCodes" = GREATEST("wrongCodes" - 1, 0) WHERE "id" = ANY(${theirs})`
 }
 
-/** Counts a wrong password that was typed on a link's page: as a wrong code. */
-export async function countWrongGuess(db: Queryable, { id }: Pick<Proof, 'id'>): Promise<void> {
-  await db.$executeRaw`UPDATE "proof" SET "wrongCodes" = "wrongCodes" + 1 WHERE "id" = ${id}`
+/**
+ * Counts a password that is typed on a link's page, as a code: before it is looked at.
+ *
+ * @returns whether it may be looked at
+ */
+export async function takeGuess(db: Queryable, { id }: Pick<Proof, 'id'>): Promise<boolean> {
+  const taken = await db.$executeRaw`
+    UPDATE "proof" SET "wrongCodes" = "wrongCodes" + 1 WHERE "id" = ${id} AND ${live}`
+  return taken === 1
+}
+
+/** Gives back what `takeGuess` has counted, for a right password. */
+export async function giveBackGuess(db: Queryable, { id }: Pick<Proof, 'id'>): Promise<void> {
+  await giveBackCode(db, [id])
 }
 
 /**
@@ -203,14 +240,9 @@ export async function useProof(db: Queryable, proof: Proof): Promise<boolean> {
 }
 
 /** Which account a proof is for, and in what state that account must be. */
-function accountCondition({ purpose, userId, email }: Proof): Prisma.Sql {
+function accountCondition({ userId, email }: Proof): Prisma.Sql {
   if (userId === null) return Prisma.sql`NOT EXISTS (SELECT 1 FROM "user" WHERE "email" = ${email})`
-  if (purpose === 'not-me')
-    return Prisma.sql`EXISTS (SELECT 1 FROM "user" u WHERE u."id" = p."userId")`
-  const isOfAddress =
-    purpose === 'change-verify' ? Prisma.sql`true` : Prisma.sql`u."email" = p."email"`
-  return Prisma.sql`EXISTS (
-    SELECT 1 FROM "user" u WHERE u."id" = p."userId" AND ${isOfAddress} AND u."credentialEpoch" = p."epoch")`
+  return accountStands
 }
 
 /**
@@ -223,13 +255,28 @@ export async function pinProof(db: Queryable, id: string, userId: string): Promi
     WHERE p."id" = ${id} AND u."id" = ${userId} AND p."epoch" IS NULL`
 }
 
-/** Ends all proofs of an account, among them those that nobody has been mailed yet. */
+/**
+ * Ends all proofs of an account, among them those that were not mailed yet. "This was not me" stays:
+ * each is about another change.
+ */
 export async function endProofs(
   db: Queryable,
   { userId, email }: { userId: string; email: string }
 ): Promise<void> {
-  const theirs = Prisma.sql`("userId" = ${userId} OR "email" = ${email}) AND "usedAt" IS NULL`
+  const theirs = Prisma.sql`("userId" = ${userId} OR "email" = ${email}) AND "usedAt" IS NULL AND "purpose" <> 'not-me'`
   await db.$executeRaw`UPDATE "proof" SET "usedAt" = clock_timestamp() WHERE "id" = ANY(${lockedInOrder(theirs)})`
+}
+
+/**
+ * Ends what other addresses were told of an account: that they may have it back. The one who has
+ * restored an address must not lose it to who took it.
+ */
+export async function endOtherNotices(
+  db: Queryable,
+  { userId, email }: { userId: string; email: string }
+): Promise<void> {
+  const others = Prisma.sql`"userId" = ${userId} AND "email" <> ${email} AND "purpose" = 'not-me' AND "usedAt" IS NULL`
+  await db.$executeRaw`UPDATE "proof" SET "usedAt" = clock_timestamp() WHERE "id" = ANY(${lockedInOrder(others)})`
 }
 
 /** Reads a proof for its mail. Null where it does not count any more. */

@@ -25,6 +25,42 @@ export interface ClaimedMail {
   expiresAt: Date
 }
 
+/** Mails that anybody may have an address sent, within a day, whatever limits there are besides. */
+const MAX_ASKED_A_DAY = 100
+/** Notices of one kind to one address within a day. */
+const MAX_NOTICES_A_DAY = 20
+
+/**
+ * Whether a mail is one too many: the same one is waiting, or went out within the minute before it
+ * was asked for; or its address was sent enough. The worker decides this, because the request takes
+ * the same steps for every address, and mails to nobody leave no trace. Only mails that are older
+ * count, so that of many at once the first are sent, by whatever workers.
+ */
+export async function isTooMany(db: Queryable, mail: ClaimedMail): Promise<boolean> {
+  const { id, kind, recipient, userId, proofId, createdAt } = mail
+  const isNotice = !askedKinds.includes(kind)
+  const kinds = isNotice ? [kind] : askedKinds
+  const max = isNotice ? MAX_NOTICES_A_DAY : MAX_ASKED_A_DAY
+  // Asked for by "this was not me", or by an administrator: strangers cannot use it up.
+  const isUncounted = userId !== null && (kind === 'reset' || kind === 'invitation')
+  const [row] = await db.$queryRaw<{ isRepeated: boolean; today: number }[]>`
+    SELECT ${!isNotice}::boolean AND EXISTS (SELECT 1 FROM "mail" WHERE "proofId" = ${proofId} AND "id" < ${id} AND "failedAt" IS NULL
+        AND ("sentAt" IS NULL OR "sentAt" > ${createdAt}::timestamptz - interval '1 minute')) AS "isRepeated",
+      (SELECT count(*)::int FROM "mail" WHERE "recipient" = ${recipient} AND "id" < ${id} AND "kind" = ANY(${kinds}::text[]) AND "failedAt" IS NULL
+        AND "createdAt" > ${createdAt}::timestamptz - interval '1 day') AS "today"`
+  return row !== undefined && (row.isRepeated || (!isUncounted && row.today >= max))
+}
+
+/** Kinds that are sent because somebody asks for them. The others tell what has happened. */
+const askedKinds: readonly MailKind[] = [
+  'verify',
+  'reset',
+  'invitation',
+  'sign-in',
+  'change-confirm',
+  'change-verify'
+]
+
 /** A claimed mail, with what the worker itself needs. */
 export interface Claim extends ClaimedMail {
   /** How often it was tried, this time included. */

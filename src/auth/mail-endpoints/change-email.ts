@@ -15,6 +15,7 @@ import {
   invalidCode,
   otpField,
   redeem,
+  refuseTaken,
   type MailEndpointOptions
 } from './shared.js'
 import type { UserWrites } from './user-writes.js'
@@ -110,7 +111,7 @@ export function addressChanges(options: MailEndpointOptions) {
         const writes = ctx.context.internalAdapter as unknown as UserWrites
         await redeem(options, proof, invalidCode, () =>
           writes.updateUser(id, { email: proof.email, emailVerified: true })
-        )
+        ).catch(refuseTaken(invalidCode))
         return ctx.json({ success: true })
       }
     )

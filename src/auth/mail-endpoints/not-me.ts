@@ -1,11 +1,12 @@
 import { createAuthEndpoint } from 'better-auth/api'
 import * as z from 'zod'
-import { isDuplicate } from '../../database/fault.js'
+import { endOtherNotices, endProofs } from '../../mail/proofs.js'
 import { mailHandleHash } from '../mail-handle.js'
 import {
   getProof,
   invalidToken,
   redeem,
+  refuseTaken,
   findAccount,
   tokenField,
   type MailEndpointOptions
@@ -36,8 +37,11 @@ export function notMe(options: MailEndpointOptions) {
             restores !== undefined &&
             account.email !== restores &&
             (await findAccount(db, { email: restores })) !== null
-          if (restores !== undefined && account.email !== restores && !isTaken)
+          await endProofs(db, { userId, email: account.email })
+          if (restores !== undefined && account.email !== restores && !isTaken) {
+            await endOtherNotices(db, { userId, email: restores })
             await writes.updateUser(userId, { email: restores, emailVerified: true })
+          }
           // A reset goes to the address that the notice went to, and to no other.
           if (isTaken || (restores ?? account.email) !== proof.email) return false
           await options.mailing.ask(db, 'reset', {
@@ -47,11 +51,7 @@ export function notMe(options: MailEndpointOptions) {
             handleHash: mailHandleHash()
           })
           return true
-        }).catch((error: unknown) => {
-          // Another account has taken the address at this moment.
-          if (isDuplicate(error)) throw invalidToken()
-          throw error
-        })
+        }).catch(refuseTaken(invalidToken))
         return ctx.json({ status: true, resetMailed })
       }
     )

@@ -2,6 +2,7 @@ import { BASE_ERROR_CODES } from '@better-auth/core/error'
 import { APIError } from 'better-auth/api'
 import * as z from 'zod'
 import type { PrismaClient, Queryable } from '../../database/database.js'
+import { isDuplicate } from '../../database/fault.js'
 import { withTransaction } from '../../database/transaction.js'
 import { hashHandle } from '../../mail/proof.js'
 import { findProof, tryCode, useProof, type Proof, type ProofDetails } from '../../mail/proofs.js'
@@ -96,17 +97,18 @@ export async function getProof(
 
 /** @throws APIError 400 INVALID_OTP, 403 TOO_MANY_ATTEMPTS */
 export async function getProofByCode(
-  { prisma, keys }: MailEndpointOptions,
+  options: MailEndpointOptions,
   { email, otp }: { email: string; otp: string },
   purposes: readonly ProofPurpose[]
 ): Promise<Proof> {
   const { mailHandle } = currentCall()
-  const outcome = await tryCode(prisma, keys, {
+  const tried = {
     email: addressFrom(email),
     purposes,
     handleHash: mailHandle === null ? '' : hashHandle(mailHandle),
     code: otp.replaceAll(/\s/g, '')
-  })
+  }
+  const outcome = await inTransaction(options, (db) => tryCode(db, options.keys, tried))
   if (outcome === 'wrong') throw invalidCode()
   if (outcome === 'too_many')
     throw new APIError('FORBIDDEN', { code: 'TOO_MANY_ATTEMPTS', message: 'Too many attempts' })
@@ -129,6 +131,14 @@ export function redeem<T>(
     if (!(await useProof(db, proof))) throw refusal()
     return work(db)
   })
+}
+
+/** For a change of address: another account has taken the new one in the meantime. */
+export function refuseTaken(refusal: () => APIError): (error: unknown) => never {
+  return (error) => {
+    if (isDuplicate(error)) throw refusal()
+    throw error
+  }
 }
 
 /** Runs work in a transaction. */

@@ -5,7 +5,7 @@ import * as z from 'zod'
 import type { Queryable } from '../../database/database.js'
 import { deviceFacts } from '../../mail/device-facts.js'
 import type { ProofPurpose } from '../../mail/proof.js'
-import { countWrongGuess, type Proof } from '../../mail/proofs.js'
+import { giveBackGuess, takeGuess, type Proof } from '../../mail/proofs.js'
 import { currentCall } from '../call-context.js'
 import { sentMailHandleHash } from '../mail-handle.js'
 import { hashPassword, verifyPassword } from '../password.js'
@@ -21,6 +21,7 @@ import {
   otpField,
   passwordNeeded,
   redeem,
+  refuseTaken,
   tokenField,
   type MailEndpointOptions,
   type ProvenAccount
@@ -97,11 +98,14 @@ export function verifications(options: MailEndpointOptions) {
   async function provesPassword(
     proof: Proof,
     stored: string | null,
-    { passwords: { password } }: Claim
+    { passwords: { password }, refusal }: Claim
   ): Promise<boolean> {
     if (password === undefined || stored === null) return false
-    if (await verifyPassword({ hash: stored, password })) return true
-    await countWrongGuess(options.prisma, proof)
+    if (!(await takeGuess(options.prisma, proof))) throw refusal()
+    if (await verifyPassword({ hash: stored, password })) {
+      await giveBackGuess(options.prisma, proof)
+      return true
+    }
     throw APIError.from('BAD_REQUEST', BASE_ERROR_CODES.INVALID_PASSWORD)
   }
 
@@ -127,7 +131,7 @@ export function verifications(options: MailEndpointOptions) {
     if (userId === null) throw refusal()
     await redeem(options, proof, refusal, () =>
       writes.updateUser(userId, { email, emailVerified: true })
-    )
+    ).catch(refuseTaken(refusal))
   }
 
   async function prove(proof: Proof, claim: Claim): Promise<void> {
