@@ -16,7 +16,7 @@ import {
   Browser
 } from '../support/server.js'
 import { command } from '../support/command.js'
-import { buildWithMail } from '../support/mailbox.js'
+import { buildWithMail } from '../support/page-mail.js'
 import { until } from '../support/poll.js'
 import { runCli } from '../support/server-process.js'
 import { readStore } from '../support/store-contents.js'

@@ -4,7 +4,7 @@ import { recordKinds, type ExportPage } from '../../src/user/person-export.js'
 import { enrol, newAdmin, newPerson } from '../support/device.js'
 import { Browser, password, signIn, signUp } from '../support/server.js'
 import { command } from '../support/command.js'
-import { buildWithMail } from '../support/mailbox.js'
+import { buildWithMail } from '../support/page-mail.js'
 
 const running = await buildWithMail(t, { trustedProxies: ['127.0.0.1'] })
 const { url } = running

@@ -13,7 +13,7 @@ import {
   type Person
 } from '../support/server.js'
 import { inTurnAtUser } from '../support/locks.js'
-import { buildWithMail } from '../support/mailbox.js'
+import { buildWithMail } from '../support/page-mail.js'
 import { until } from '../support/poll.js'
 
 const AUDIENCE = 'https://api.example.com'

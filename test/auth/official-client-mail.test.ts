@@ -2,7 +2,7 @@ import { createAuthClient } from 'better-auth/client'
 import { emailOTPClient, magicLinkClient, twoFactorClient } from 'better-auth/client/plugins'
 import t from 'tap'
 import { enrol, newPerson, totp } from '../support/device.js'
-import { buildWithMail } from '../support/mailbox.js'
+import { buildWithMail } from '../support/page-mail.js'
 import {
   Browser,
   password,

@@ -6,7 +6,7 @@ import { totp } from '../support/device.js'
 import { newPageAdmin, newPagePerson } from '../support/page-people.js'
 import { PageBrowser, type ShownPage } from '../support/page-browser.js'
 import { firstAdministratorLink } from '../../src/operator/first-administrator-link.js'
-import { buildWithMail } from '../support/mailbox.js'
+import { buildWithMail } from '../support/page-mail.js'
 import { password, signIn, type Running } from '../support/server.js'
 
 /** A call that a page has made. */

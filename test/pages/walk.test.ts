@@ -5,7 +5,7 @@ import type { AxeResults } from 'axe-core'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { noChromium, openChromium } from '../support/chromium.js'
-import { buildWithMail } from '../support/mailbox.js'
+import { buildWithMail } from '../support/page-mail.js'
 import { password } from '../support/server.js'
 import { totpOf } from '../support/totp.js'
 

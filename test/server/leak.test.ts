@@ -20,7 +20,7 @@ import {
   start,
   storage
 } from '../support/server.js'
-import { Mailboxes, type ReadMail } from '../support/mailbox.js'
+import { Mailboxes, type ReadMail } from '../support/page-mail.js'
 import { until } from '../support/poll.js'
 import { freePort } from '../support/ports.js'
 import { decodeBase32, totpOf } from '../support/totp.js'

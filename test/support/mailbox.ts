@@ -1,97 +1,125 @@
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { simpleParser, type ParsedMail } from 'mailparser'
-import { SMTPServer } from 'smtp-server'
 import type { Test } from 'tap'
 import type { HoldfastOptions } from '../../src/config.js'
+import { languages } from '../../src/language.js'
+import { mailKinds, type MailKind } from '../../src/mail/mail.js'
+import { dictionaries } from '../../src/mail/texts/texts.js'
+import { MailServer } from './mail-server.js'
 import { until } from './poll.js'
-import { build, type Running } from './server.js'
+import { freshStore, storage } from './server.js'
 
 /** A mail, as its reader sees it. */
 export interface ReadMail {
+  kind: MailKind
+  to: string
   subject: string
   text: string
+  html: string
   language: string
-  /** The path of its link, with the token. Empty where it has none. */
+  /** The address of its link, with the token. Empty where it has none. */
   link: string
+  /** The token of its link. Empty where it has none. */
+  token: string
   /** Its code. Empty where it has none. */
   code: string
 }
 
-/** The mailboxes of all people of a test, behind one SMTP server. */
-export class Mailboxes {
-  readonly #mails: ParsedMail[] = []
-  readonly #read = new Set<ParsedMail>()
-  readonly settings: Pick<HoldfastOptions, 'smtpUrl' | 'mailFrom'>
+/** The mailboxes of all people of a test. */
+export class Mailbox {
+  readonly #source: MailSource
+  readonly #mails: ReadMail[] = []
+  readonly #read = new Set<ReadMail>()
+  #seen = 0
+  /** What the server is built with, so that its mails come here. */
+  readonly settings: HoldfastOptions
 
-  private constructor(port: number) {
-    this.settings = {
-      smtpUrl: `smtp://127.0.0.1:${port}`,
-      mailFrom: 'Field Notes <no-reply@mail.example.com>'
-    }
+  constructor(source: MailSource, settings: HoldfastOptions) {
+    this.#source = source
+    this.settings = settings
   }
 
-  /** Starts a server on loopback. It ends with the test. */
-  static async open(t: Pick<Test, 'teardown'>): Promise<Mailboxes> {
-    const parsed = async (raw: Buffer) => boxes.#mails.push(await simpleParser(raw))
-    const server = new SMTPServer({
-      authOptional: true,
-      disableReverseLookup: true,
-      hideSTARTTLS: true,
-      onData(stream, _session, done) {
-        const chunks: Buffer[] = []
-        stream.on('data', (chunk: Buffer) => chunks.push(chunk))
-        stream.once('end', () => {
-          parsed(Buffer.concat(chunks)).then(
-            () => done(),
-            (error: unknown) => done(error as Error)
-          )
-        })
-      }
-    })
-    const listening = server.listen(0, '127.0.0.1')
-    await once(listening, 'listening')
-    t.teardown(() => new Promise<void>((resolve) => void server.close(() => resolve())))
-    const boxes = new Mailboxes((listening.address() as AddressInfo).port)
-    return boxes
-  }
-
-  /** Waits for a mail to an address that was not read yet, and reads it. */
-  async read(address: string, subject: RegExp): Promise<ReadMail> {
-    const mail = await until(`a mail to ${address} about ${subject}`, () =>
-      this.#mails.find(
-        (each) => !this.#read.has(each) && isTo(each, address) && subject.test(each.subject ?? '')
-      )
+  /** Waits for a mail of a kind to an address that was not read yet, and reads it. */
+  async next(kind: MailKind, to: string): Promise<ReadMail> {
+    const mail = await until(`a mail ${kind} to ${to}`, async () =>
+      (await this.all(to)).find((each) => each.kind === kind && !this.#read.has(each))
     )
     this.#read.add(mail)
-    const text = mail.text ?? ''
-    const link = /^(https?:\/\/\S+[?&]token=\S+)$/m.exec(text)?.[1]
-    return {
-      subject: mail.subject ?? '',
-      text,
-      language: String(mail.headers.get('content-language') ?? ''),
-      link: link === undefined ? '' : new URL(link).pathname + new URL(link).search,
-      code: /^(\d{6})$/m.exec(text)?.[1] ?? ''
-    }
+    return mail
   }
 
-  /** How many mails an address was sent. */
-  count(address: string): number {
-    return this.#mails.filter((mail) => isTo(mail, address)).length
+  /** All mails that an address was sent so far, those that were read included. */
+  async all(to: string): Promise<ReadMail[]> {
+    const raw = this.#source()
+    for (const mail of raw.slice(this.#seen)) this.#mails.push(toReadMail(await simpleParser(mail)))
+    this.#seen = Math.max(this.#seen, raw.length)
+    return this.#mails.filter((mail) => mail.to === to)
   }
 }
 
-function isTo({ to }: ParsedMail, address: string): boolean {
-  return [to ?? []]
-    .flat()
-    .some(({ value }) => value.some((each) => each.address?.toLowerCase() === address))
+/** All mails so far, as they were sent. The order does not change. */
+type MailSource = () => readonly Buffer[]
+
+/**
+ * Opens the mailboxes. On the embedded store the server writes files; on PostgreSQL an SMTP server
+ * of the test takes the mails.
+ */
+export async function openMailbox(t: Pick<Test, 'teardown'>): Promise<Mailbox> {
+  if (storage === 'postgres') return openSmtpMailbox(t)
+  const store = await freshStore(t)
+  const folder = join(store.dataDir ?? '', 'mail')
+  const known = new Map<string, Buffer>()
+  return new Mailbox(() => {
+    for (const name of namesIn(folder))
+      if (!known.has(name)) known.set(name, readFileSync(join(folder, name)))
+    return [...known.values()]
+  }, store)
 }
 
-/** Builds a server that sends mails. */
-export async function buildWithMail(
-  t: Test,
-  overrides: HoldfastOptions = {}
-): Promise<Running & { mails: Mailboxes }> {
-  const mails = await Mailboxes.open(t)
-  return { ...(await build(t, { ...mails.settings, ...overrides })), mails }
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+      .filter((name) => name.endsWith('.eml'))
+      .toSorted()
+  } catch {
+    return [] // no mail was written yet
+  }
+}
+
+async function openSmtpMailbox(t: Pick<Test, 'teardown'>): Promise<Mailbox> {
+  const server = await MailServer.start(t, { offersTls: false })
+  return new Mailbox(() => server.received.map(({ raw }) => Buffer.from(raw)), {
+    smtpUrl: server.url,
+    mailFrom: 'Field Notes <no-reply@mail.example.com>'
+  })
+}
+
+function toReadMail({ subject = '', text = '', html, headers, to }: ParsedMail): ReadMail {
+  const link = /^(https?:\/\/\S+[?&]token=\S+)$/m.exec(text)?.[1] ?? ''
+  return {
+    kind: kindFrom(subject),
+    to: [to ?? []].flat()[0]?.value[0]?.address ?? '',
+    subject,
+    text,
+    html: typeof html === 'string' ? html : '',
+    language: String(headers.get('content-language') ?? ''),
+    link,
+    token: link === '' ? '' : (new URL(link).searchParams.get('token') ?? ''),
+    code: /^(\d{6})$/m.exec(text)?.[1] ?? ''
+  }
+}
+
+/** The kind of a mail, by its subject in any language. */
+function kindFrom(subject: string): MailKind {
+  const kind = mailKinds.find((each) =>
+    languages.some(({ code }) => {
+      const [before = '', after = ''] = dictionaries[code].kinds[each]
+        .subject({ brand: '\0' })
+        .split('\0')
+      return subject.startsWith(before) && subject.endsWith(after)
+    })
+  )
+  if (kind === undefined) throw new Error(`a mail has another subject: ${subject}`)
+  return kind
 }
