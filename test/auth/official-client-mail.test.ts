@@ -3,14 +3,7 @@ import { emailOTPClient, magicLinkClient, twoFactorClient } from 'better-auth/cl
 import t from 'tap'
 import { enrol, newPerson, totp } from '../support/device.js'
 import { buildWithMail } from '../support/page-mail.js'
-import {
-  Browser,
-  password,
-  sessionState,
-  signIn,
-  signUp,
-  type Person
-} from '../support/server.js'
+import { Browser, password, sessionState, signIn, signUp, type Person } from '../support/server.js'
 
 /*
  * better-auth's official client, unmodified, with the plugins that lead through a mailbox. The two

@@ -24,7 +24,7 @@ export async function ask(
   return {
     status: response.status,
     body: read ?? {},
-    outcome: code === undefined ? `${response.status}` : `${response.status} ${String(code)}`
+    outcome: typeof code === 'string' ? `${response.status} ${code}` : `${response.status}`
   }
 }
 

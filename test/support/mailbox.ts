@@ -96,6 +96,7 @@ async function openSmtpMailbox(t: Pick<Test, 'teardown'>): Promise<Mailbox> {
 }
 
 function toReadMail({ subject = '', text = '', html, headers, to }: ParsedMail): ReadMail {
+  const language = headers.get('content-language')
   const link = /^(https?:\/\/\S+[?&]token=\S+)$/m.exec(text)?.[1] ?? ''
   return {
     kind: kindFrom(subject),
@@ -103,7 +104,7 @@ function toReadMail({ subject = '', text = '', html, headers, to }: ParsedMail):
     subject,
     text,
     html: typeof html === 'string' ? html : '',
-    language: String(headers.get('content-language') ?? ''),
+    language: typeof language === 'string' ? language : '',
     link,
     token: link === '' ? '' : (new URL(link).searchParams.get('token') ?? ''),
     code: /^(\d{6})$/m.exec(text)?.[1] ?? ''

@@ -49,7 +49,7 @@ export class Mailboxes {
     return {
       subject: mail.subject ?? '',
       text,
-      language: String(mail.headers.get('content-language') ?? ''),
+      language: headerOf(mail, 'content-language'),
       link: link === undefined ? '' : new URL(link).pathname + new URL(link).search,
       code: /^(\d{6})$/m.exec(text)?.[1] ?? ''
     }
@@ -65,6 +65,12 @@ export class Mailboxes {
       this.#mails.push(await simpleParser(raw))
     return this.#mails
   }
+}
+
+/** A header that is a text. Empty where it is missing. */
+function headerOf({ headers }: Pick<ParsedMail, 'headers'>, name: string): string {
+  const value = headers.get(name)
+  return typeof value === 'string' ? value : ''
 }
 
 function isTo({ to }: ParsedMail, address: string): boolean {
