@@ -195,6 +195,7 @@ export const publicPages = [
   '/forgot-password',
   '/reset-password',
   '/verify-email',
+  '/not-me',
   '/account',
   '/admin',
   '/error'
