@@ -80,6 +80,7 @@ const RULES = `*,*::before,*::after{box-sizing:border-box}
 .holdfast dl{display:grid;grid-template-columns:auto 1fr;gap:.25rem 1rem;margin:0 0 1rem}
 .holdfast dt{color:var(--soft)}
 .holdfast dd{margin:0}
+@media (max-width:30rem){.holdfast dl{grid-template-columns:1fr;gap:0}.holdfast dd{margin:0 0 .5rem}}
 .holdfast .search{display:flex;flex-wrap:wrap;gap:0 1rem;align-items:end}
 .holdfast .search .field{flex:1 1 16rem}
 .holdfast .search button{margin-bottom:1.25rem}
