@@ -193,7 +193,8 @@ export class SessionModel {
 
   /**
    * Whether a sign-in is complete, and comes from a device on which the account was not used lately.
-   * The first sign-in of an account is no news.
+   * The first sign-in of an account is no news. An administrator's device is not the user's, and
+   * neither is one from which no sign-in was completed.
    */
   async #isNewDevice({ userId, userAgent, ipAddress, ...session }: NewSession): Promise<boolean> {
     const { call, source, createdUsers, isKnownDevice } = currentCall()
@@ -205,10 +206,13 @@ export class SessionModel {
     const db = await this.#connections.reading()
     const [known] = await db.$queryRaw<{ isNew: boolean; waitsForFactor: boolean }[]>`
       WITH "recent" AS (
-        SELECT "network", "userAgent" FROM "session" WHERE "userId" = ${userId} ORDER BY "id" DESC LIMIT ${RECENT_SESSIONS}
+        SELECT "network", "userAgent", "impersonatedBy", "revokedReason" FROM "session" WHERE "userId" = ${userId} ORDER BY "id" DESC LIMIT ${RECENT_SESSIONS}
+      ), "used" AS (
+        SELECT "network", "userAgent" FROM "recent"
+        WHERE "impersonatedBy" IS NULL AND COALESCE("revokedReason", '') NOT IN ('second_factor_pending', 'sign_in_failed')
       )
-      SELECT EXISTS (SELECT 1 FROM "recent") AND NOT EXISTS (
-          SELECT 1 FROM "recent" WHERE "network" = ${toNetwork(ipAddress)} AND "userAgent" IS NOT DISTINCT FROM ${userAgentFrom(userAgent)}
+      SELECT EXISTS (SELECT 1 FROM "used") AND NOT EXISTS (
+          SELECT 1 FROM "used" WHERE "network" = ${toNetwork(ipAddress)} AND "userAgent" IS NOT DISTINCT FROM ${userAgentFrom(userAgent)}
         ) AS "isNew",
         COALESCE((SELECT "twoFactorEnabled" FROM "user" WHERE "id" = ${userId}), false) AS "waitsForFactor"`
     // With a second factor the session of the password ends at once, and the next one counts.

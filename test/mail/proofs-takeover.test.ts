@@ -5,7 +5,7 @@ import { App, ask, mailFor, newAddress, newProven, signUpAt } from '../support/m
 import { Browser, build, password, sessionState } from '../support/server.js'
 
 const mailbox = await openMailbox(t)
-const running = await build(t, mailbox.settings)
+const running = await build(t, { ...mailbox.settings, oneTimeTokens: true })
 const { url } = running
 const { prisma, auth } = running.app.holdfast
 
@@ -50,6 +50,7 @@ async function attack(email: string) {
   const oneTime = (await (await browser.get('/api/auth/one-time-token/generate')).json()) as {
     token: string
   }
+  if (typeof oneTime.token !== 'string') throw new Error('no one-time token was made')
   const theirs = newAddress()
   const change = await ask(browser, '/change-email', { newEmail: theirs })
   if (change.status !== 200) throw new Error(`the change of address answered ${change.outcome}`)
