@@ -133,7 +133,9 @@ export class AccountWrites {
       await db.$executeRaw`DELETE FROM "two_factor" WHERE "userId" = ${userId}`
       await this.#tell(db, { userId, kind: 'backup_codes_made' })
     } else await holdActor(db, userId)
-    const row = await this.#connections.adapterOn(db).create<Record<string, unknown>>(creation)
+    const row = await this.#connections
+      .adapterOn(db)
+      .create<Record<string, unknown>>(model === 'user' ? withId(creation) : creation)
     if (model === 'user' && typeof row['id'] === 'string') {
       createdUsers.add(row['id'])
       await this.#tell(db, { userId: row['id'], kind: 'user_created' })
@@ -477,6 +479,13 @@ export class AccountWrites {
     // a new session.
     if (exceptSessionId !== null) await endFamily(db, exceptSessionId)
   }
+}
+
+/** Gives a new user the id that the sign-up has told. better-auth's hooks let no id through. */
+function withId<T extends Creation>(creation: T): T {
+  const { newUserId } = currentCall()
+  if (newUserId === null) return creation
+  return { ...creation, data: { ...creation.data, id: newUserId }, forceAllowId: true }
 }
 
 interface Row extends Record<string, unknown> {

@@ -258,9 +258,7 @@ function toStoredUser<T extends Record<string, unknown>>(
   fields: T,
   roles: readonly string[]
 ): T {
-  const names = Object.keys(fields)
-  const isPromised = use === 'create' && fields['id'] === currentCall().promisedUserId
-  checkUserFields(use, isPromised ? names.filter((name) => name !== 'id') : names)
+  checkUserFields(use, Object.keys(fields))
   const { role } = fields
   if (typeof role !== 'string') return fields
   const wrong = wrongRole(role, roles)

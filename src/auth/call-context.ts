@@ -58,10 +58,10 @@ export interface AuthCallContext {
   challengedBy: string | null
   /** A handle for the client, which the call has made. */
   newMailHandle: string | null
-  /** The id that a sign-up was answered with whose account begins in this call. */
-  promisedUserId: string | null
   /** The user whose sign-up the client has shown to be its own, when it first proves the address. */
   ownsSignUp: string | null
+  /** The id of the user whom the call is about to create, where the sign-up has told it before. */
+  newUserId: string | null
   /**
    * The actor of the call. Its writes must not commit after that session has ended, or its user has
    * lost the right.
@@ -143,8 +143,8 @@ export function createCallContext(request: AuthRequest): AuthCallContext {
     challenged: null,
     challengedBy: null,
     newMailHandle: null,
-    promisedUserId: null,
     ownsSignUp: null,
+    newUserId: null,
     actor: null,
     heldIn: null,
     authorityEnded: null,

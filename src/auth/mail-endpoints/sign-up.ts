@@ -2,8 +2,8 @@ import { APIError, createAuthEndpoint, formCsrfMiddleware } from 'better-auth/ap
 import { v7 as uuidV7 } from 'uuid'
 import * as z from 'zod'
 import type { Proof } from '../../mail/proofs.js'
-import { currentCall } from '../call-context.js'
 import { betterAuthNow } from '../better-auth-clock.js'
+import { currentCall } from '../call-context.js'
 import { findInputFault, refuse } from '../input.js'
 import { newMailHandleHash } from '../mail-handle.js'
 import { hashPassword } from '../password.js'
@@ -91,10 +91,9 @@ export async function beginAccount(
   { isOwner, password }: { isOwner: boolean; password: string | null }
 ): Promise<{ id: string }> {
   const wanted = isOwner ? details?.newUser : undefined
-  currentCall().promisedUserId = wanted?.id ?? null
+  currentCall().newUserId = wanted?.id ?? null
   const user = await writes.createUser(
     {
-      ...(wanted?.id === undefined ? {} : { id: wanted.id }),
       email,
       emailVerified: true,
       name: wanted?.name ?? '',
