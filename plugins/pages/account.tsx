@@ -156,7 +156,12 @@ function showAccount(page: Page, state: FormState): void {
 function Done() {
   const page = usePage()
   const { t } = page
-  const done = page.notice(['profile', 'reset', 'verified', 'email_changed'])
+  const done = page.notice([
+    'profile',
+    'reset',
+    'email_changed',
+    ...(page.me?.user.emailVerified ? (['verified'] as const) : [])
+  ])
   if (done === undefined) return null
   return <Notice>{done === 'profile' ? t.account.saved : t.mail.accountDone[done]}</Notice>
 }

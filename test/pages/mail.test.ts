@@ -5,7 +5,15 @@ import { noChromium, openChromium } from '../support/chromium.js'
 import { buildWithMail, type Mailboxes, type ReadMail } from '../support/page-mail.js'
 import { hiddenFields, PageBrowser, type ShownPage } from '../support/page-browser.js'
 import { signUpByPage } from '../support/page-people.js'
-import { makeAdmin, password, sessionState, signIn, type Running } from '../support/server.js'
+import {
+  build,
+  makeAdmin,
+  password,
+  sessionState,
+  signIn,
+  storage,
+  type Running
+} from '../support/server.js'
 import { totpOf } from '../support/totp.js'
 
 type WithMail = Running & { mails: Mailboxes }
@@ -53,6 +61,14 @@ async function openLink(t: Test, browser: PageBrowser, { link }: ReadMail): Prom
   return shown
 }
 
+/** A page, without what differs for each browser and address. */
+const plain = ({ html }: ShownPage, address: string) =>
+  html.replaceAll(address, 'x@example.com').replaceAll(/name="form_token" value="[^"]*"/g, '')
+
+/** The user of a browser. */
+const idOf = async (browser: PageBrowser) =>
+  ((await (await browser.get('/session')).json()) as { user: { id: string } }).user.id
+
 const stateOf = (browser: PageBrowser) => sessionState(browser)
 
 async function turnOnFactor(browser: PageBrowser): Promise<string> {
@@ -91,8 +107,6 @@ t.test('a forgotten password is set anew by code, and every session ends', async
   const stranger = new PageBrowser(url)
   const unknown = newAddress()
   const theirs = await follow(stranger, await stranger.submit(path, { email: unknown }))
-  const plain = ({ html }: ShownPage, address: string) =>
-    html.replaceAll(address, 'x@example.com').replaceAll(/name="form_token" value="[^"]*"/g, '')
   t.equal(plain(theirs, unknown), plain(shown, email), 'the same page for every address')
 
   const mail = await mails.read(email, resetSubject)
@@ -660,12 +674,10 @@ t.test('an administrator has a user set a password', async (t) => {
   const running = await buildWithMail(t)
   const { mails, url } = running
   const [ada, admin] = [await proven(running), await proven(running)]
-  const id = async (browser: PageBrowser) =>
-    ((await (await browser.get('/session')).json()) as { user: { id: string } }).user.id
-  await makeAdmin(running, { ...(await signIn(url, admin.email)), id: await id(admin.browser) })
+  await makeAdmin(running, { ...(await signIn(url, admin.email)), id: await idOf(admin.browser) })
   await admin.browser.submit('/sign-out', {})
   await admin.browser.submit('/sign-in', { email: admin.email, password })
-  const path = `/admin/users/${await id(ada.browser)}`
+  const path = `/admin/users/${await idOf(ada.browser)}`
   const sent = await admin.browser.submit(path, {}, { action: `${path}/send-password` })
   t.match(sent, { status: 303, location: `${path}?done=send-password` })
   t.match((await admin.browser.open(sent.location ?? '')).html, /The mail is on its way/)
@@ -820,3 +832,54 @@ t.test('what people type is shown as text on the pages of mails', async (t) => {
     }
   }
 })
+
+t.test('a link is kept in a cookie that only this origin is sent, by https alone', async (t) => {
+  const { url } = await buildWithMail(t, { baseUrl: 'https://auth.example.com' })
+  for (const path of ['/reset-password', '/verify-email', '/sign-in/code', '/not-me']) {
+    const { headers } = await new PageBrowser(url).open(`${path}?token=${'x'.repeat(54)}`)
+    const [cookie = '', ...more] = headers.getSetCookie()
+    t.match(cookie, /^__Host-holdfast\.link-[a-z-]+=/, path)
+    for (const attribute of ['Max-Age=7200', 'Path=/', 'HttpOnly', 'Secure', 'SameSite=Lax'])
+      t.match(cookie, attribute, path)
+    t.notMatch(cookie, 'xxxx', 'it is encrypted')
+    t.strictSame(more, [])
+  }
+})
+
+t.test('an address is the same in capitals', async (t) => {
+  const running = await buildWithMail(t)
+  const { url, mails } = running
+  const email = newAddress()
+  const browser = new PageBrowser(url)
+  const typed = email.toUpperCase()
+  await browser.submit('/sign-up', { name: 'Ada', email: typed, password })
+  const { code } = await mails.read(email, verifySubject)
+  t.match(await browser.submit('/verify-email', { code }), { location: '/account?done=verified' })
+  const other = new PageBrowser(url)
+  await other.submit('/sign-in/code', { email: typed }, { action: '/sign-in/code/send' })
+  const mail = await mails.read(email, signInSubject)
+  t.match(await other.submit('/sign-in/code', { code: mail.code }), { location: '/account' })
+})
+
+t.test(
+  'without mail there are no such pages, and no links to them',
+  { skip: storage === 'embedded' ? 'it always has mail' : false },
+  async (t) => {
+    const { url } = await build(t)
+    const browser = await signUpByPage(url, { name: 'Ada', email: newAddress() })
+    for (const path of [
+      '/forgot-password',
+      '/reset-password',
+      '/verify-email',
+      '/sign-in/code',
+      '/not-me',
+      '/account/email'
+    ])
+      t.equal((await browser.open(path)).status, 404, path)
+    for (const { html } of [
+      await new PageBrowser(url).open('/sign-in'),
+      await browser.open('/account')
+    ])
+      t.notMatch(html, /forgot-password|verify-email|sign-in\/code|account\/email/)
+  }
+)

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { PageRoutes } from '../../plugins/pages/forms.js'
 import { PageBrowser } from '../support/page-browser.js'
 import { newPageAdmin, newPagePerson, pagesOf } from '../support/page-people.js'
+import { buildWithMail } from '../support/page-mail.js'
 import { build, password, signIn, type Running } from '../support/server.js'
 import { totpOf } from '../support/totp.js'
 
@@ -27,7 +28,15 @@ function recordPages(t: Test): Set<string> {
 
 /** The notices of each page that has some, by the parameter that asks for them. */
 const notices: Record<string, Record<string, RegExp>> = {
-  '/account': { 'done=profile': /^Saved\.$/ },
+  '/account': {
+    'done=profile': /^Saved\.$/,
+    'done=reset': /^The new password is set/,
+    'done=verified': /^Your address is confirmed/,
+    'done=email_changed': /^The address of your account is changed/
+  },
+  '/reset-password': { 'done=sent': /^The mail is on its way/ },
+  '/sign-in/code': { 'done=sent': /^The mail is on its way/ },
+  '/verify-email': { 'done=sent': /^The mail is on its way/ },
   '/account/security': {
     'done=pending': /^This is done\./,
     'done=password': /^Your password is changed/,
@@ -49,11 +58,15 @@ const notices: Record<string, Record<string, RegExp>> = {
     'done=ban': /^Saved\.$/,
     'done=unban': /^Saved\.$/,
     'done=end-session': /^Ended\.$/,
-    'done=end-sessions': /^Ended\.$/
+    'done=end-sessions': /^Ended\.$/,
+    'done=send-password': /^The mail is on its way/
   },
   '/sign-in': {
     'expired=second_factor': /^That took too long/,
-    'expired=codes': /^Too many codes were wrong/
+    'expired=codes': /^Too many codes were wrong/,
+    'done=reset': /^Your new password is set/,
+    'done=verified': /^Your address is confirmed/,
+    'done=email_changed': /^The address of your account is changed/
   },
   '/sign-out': { 'done=pending': /^This is done\./ }
 }
@@ -81,9 +94,13 @@ const queries = [
   ...foreign
 ]
 
-/** Whether it may have happened: who is signed in did not sign out, nor lose a second factor. */
+/**
+ * Whether it may have happened: who is signed in did not sign out, nor lose a second factor, and a
+ * mail is sent again only to who has asked for one.
+ */
 function isPlausible(asked: string, who: string): boolean {
-  if (asked === '/sign-out?done=pending') return who === 'signed out'
+  if (asked === '/sign-out?done=pending') return !['with new codes', 'administrator'].includes(who)
+  if (asked.endsWith('?done=sent')) return who === 'waiting for mails'
   return asked !== '/account/security?done=factor_off' || who === 'administrator'
 }
 
@@ -107,12 +124,21 @@ async function toldOn(
   )
 }
 
-/** The browsers of somebody with new backup codes, an administrator, and somebody signed out. */
+/** A second factor wants a proven address, and so does the notice that it is. */
+async function proveAddresses({ app }: Running): Promise<void> {
+  await app.holdfast.prisma.user.updateMany({ data: { emailVerified: true } })
+}
+
+/**
+ * The browsers of somebody with new backup codes, an administrator, somebody signed out, and
+ * somebody who has asked for mails.
+ */
 async function newBrowsers(running: Running): Promise<{
   browsers: Record<string, PageBrowser>
   ids: Record<string, string>
 }> {
   const ada = await newPagePerson(running.url)
+  await proveAddresses(running)
   await ada.pages.submit(
     '/account/security',
     { password },
@@ -122,11 +148,18 @@ async function newBrowsers(running: Running): Promise<{
   const secret = (/class="secret">([^<]*)/.exec(html)?.[1] ?? '').replaceAll(' ', '')
   await ada.pages.submit('/account/security/second-factor', { code: totpOf(secret) })
   const administrator = await newPageAdmin(running)
+  await proveAddresses(running)
+  const asking = new PageBrowser(running.url)
+  const { email } = ada
+  await asking.submit('/forgot-password', { email })
+  for (const path of ['/sign-in/code', '/verify-email'])
+    await asking.submit(path, { email }, { action: `${path}/send` })
   return {
     browsers: {
       'with new codes': ada.pages,
       administrator: administrator.pages,
-      'signed out': new PageBrowser(running.url)
+      'signed out': new PageBrowser(running.url),
+      'waiting for mails': asking
     },
     ids: {
       '/account/sessions/:id': administrator.sessionId,
@@ -138,7 +171,7 @@ async function newBrowsers(running: Running): Promise<{
 
 t.test('a page tells only what it knows, and nothing that a link has invented', async (t) => {
   const paths = recordPages(t)
-  const running = await build(t)
+  const running = await buildWithMail(t)
   const { browsers, ids } = await newBrowsers(running)
   const shown = new Set<string>()
   let opened = 0

@@ -9,17 +9,25 @@ export type ReturnQuery = Page['returnQuery']
 
 /** A mail that was asked for in this browser. */
 export interface Asked {
-  /** The address that was typed. */
+  /** The address that was typed, in lower case. */
   email: string
   back: ReturnQuery
 }
 
 const cookieOf = (what: AskedFor) => `holdfast.asked-${what}`
 
-/** Keeps in the browser for which address a mail was asked for, as long as its code counts. */
-export function keepAsked(page: Page, what: AskedFor, email: string): void {
+/**
+ * Keeps in the browser for which address a mail was asked for, as long as its code counts.
+ *
+ * @returns whether one was asked for before, for the same address
+ */
+export function keepAsked(page: Page, what: AskedFor, typed: string): boolean {
+  // As the account has it.
+  const email = typed.toLowerCase()
+  const isAgain = askedIn(page, what)?.email === email
   const asked: Asked = { email, back: returnQueryOf(page, what) }
   page.keep(cookieOf(what), JSON.stringify(asked), proofSeconds[what])
+  return isAgain
 }
 
 /** The mail that was asked for in this browser. Null where there is none. */

@@ -29,10 +29,9 @@ export function addResetPassword(routes: PageRoutes): void {
       const email = fields('email').trim()
       const answer = await page.api.post('/api/auth/request-password-reset', { email })
       if (answer.status !== 200) return problemFrom(answer, page.t, { invalid_email: 'email' })
-      const isAgain = askedIn(page, 'reset')?.email === email
       // Who asks anew goes on with the new mail, and not with a link from before.
       forgetLink(page, PATH)
-      keepAsked(page, 'reset', email)
+      const isAgain = keepAsked(page, 'reset', email)
       return page.go(PATH, { ...(isAgain ? { done: 'sent' } : {}), ...page.returnQuery })
     }
   })

@@ -53,9 +53,8 @@ export function addSignInCode(routes: PageRoutes): void {
           : {})
       })
       if (answer.status !== 200) return problemFrom(answer, page.t, { invalid_email: 'email' })
-      const isAgain = askedIn(page, 'sign-in')?.email === email
       forgetLink(page, PATH)
-      keepAsked(page, 'sign-in', email)
+      const isAgain = keepAsked(page, 'sign-in', email)
       return page.go(PATH, { ...(isAgain ? { done: 'sent' } : {}), ...page.returnQuery })
     }
   })

@@ -51,9 +51,8 @@ export function addVerifyEmail(routes: PageRoutes): void {
       const answer = await page.api.post('/api/auth/send-verification-email', { email })
       if (answer.code === 'email_already_verified') return page.go('/account', { done: 'verified' })
       if (answer.status !== 200) return problemFrom(answer, page.t, { invalid_email: 'email' })
-      const isAgain = askedIn(page, 'verify')?.email === email
       forgetLink(page, PATH)
-      keepAsked(page, 'verify', email)
+      const isAgain = keepAsked(page, 'verify', email)
       return page.go(PATH, { ...(isAgain ? { done: 'sent' } : {}), ...page.returnQuery })
     }
   })

@@ -61,7 +61,7 @@ export const deMail: typeof enMail = {
     what: ({ email }: { email: string }): string => `Ist ${email} Ihre Adresse?`,
     submit: 'Bestätigen',
     sent: ({ email }: { email: string }): string =>
-      `Wir haben eine Mail an ${email} gesendet. Öffnen Sie den Link darin, oder geben Sie ihren Code hier ein.`,
+      `Wenn ${email} noch zu bestätigen ist, ist eine Mail unterwegs. Öffnen Sie den Link darin, oder geben Sie ihren Code hier ein.`,
     ways: 'Das Konto wurde in einem anderen Browser angelegt. Darum fragen wir, von wem.',
     known: 'Ich habe mich hier registriert',
     knownWhat: 'Geben Sie das Passwort ein, das Sie gewählt haben.',

@@ -57,7 +57,7 @@ export const enMail = {
     what: ({ email }: { email: string }): string => `Is ${email} your address?`,
     submit: 'Confirm',
     sent: ({ email }: { email: string }): string =>
-      `We have sent a mail to ${email}. Open the link in it, or enter its code here.`,
+      `If ${email} is still to be confirmed, a mail is on its way. Open the link in it, or enter its code here.`,
     ways: 'This is not the browser in which the account was made. So we ask who made it.',
     known: 'I signed up here',
     knownWhat: 'Enter the password that you chose.',
