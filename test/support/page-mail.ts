@@ -21,8 +21,20 @@ export class Mailboxes {
   readonly #server: MailServer
   readonly #read = new Set<ReceivedMail>()
 
-  constructor(server: MailServer) {
+  /** What a server is built with, so that its mails come here. */
+  readonly settings: Pick<HoldfastOptions, 'smtpUrl' | 'mailFrom'>
+
+  private constructor(server: MailServer) {
     this.#server = server
+    this.settings = {
+      smtpUrl: server.url,
+      mailFrom: 'Field Notes <no-reply@mail.example.com>'
+    }
+  }
+
+  /** Starts a server on loopback. It ends with the test. */
+  static async open(t: Pick<Test, 'teardown'>): Promise<Mailboxes> {
+    return new Mailboxes(await MailServer.start(t, { offersTls: false }))
   }
 
   /** Waits for a mail to an address that was not read yet, and reads it. */
@@ -58,7 +70,6 @@ export async function buildWithMail(
   t: Test,
   overrides: HoldfastOptions = {}
 ): Promise<Running & { mails: Mailboxes }> {
-  const server = await MailServer.start(t, { offersTls: false })
-  const settings = { smtpUrl: server.url, mailFrom: 'Field Notes <no-reply@mail.example.com>' }
-  return { ...(await build(t, { ...settings, ...overrides })), mails: new Mailboxes(server) }
+  const mails = await Mailboxes.open(t)
+  return { ...(await build(t, { ...mails.settings, ...overrides })), mails }
 }
