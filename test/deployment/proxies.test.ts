@@ -353,7 +353,8 @@ for (const proxy of names) {
       )
 
       // Pages that say what is wrong with an address without a token, or a cause.
-      const wantMore = ['/error', '/reset-password', '/not-me']
+      const SIGN_IN = /^\/sign-in\?return_to=/
+      const wantMore = ['/error', '/not-me']
       // Holdfast's own pages must not be guarded: the redirect to the sign-in page would be a loop.
       for (const page of [
         ...publicPages,
@@ -364,8 +365,10 @@ for (const proxy of names) {
       ]) {
         const { status, headers, body } = await front.send(page, { headers: asBrowser })
         const { location } = headers
-        // Pages of an account lead to the sign-in page by themselves. Some pages are not there yet.
-        if (status === 303) t.match(location, /^\/sign-in\?return_to=/, page)
+        // Pages of an account lead to the sign-in page by themselves, and a reset without a link to
+        // where one asks for it. Some pages are not there yet.
+        if (status === 303)
+          t.match(location, page === '/reset-password' ? /^\/forgot-password$/ : SIGN_IN, page)
         else if (status === 404) t.match(body, /There is no such page/, `${page}: Holdfast answers`)
         else t.match([status, location], [wantMore.includes(page) ? 400 : 200, undefined], page)
       }

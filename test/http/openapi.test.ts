@@ -1,5 +1,6 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
 import t from 'tap'
+import { buildWithMail } from '../support/mailbox.js'
 import { build } from '../support/server.js'
 import { Answers } from '../support/answers.js'
 
@@ -55,6 +56,41 @@ t.test('it describes every route, ours and those of better-auth', (t) => {
   }
   t.end()
 })
+
+t.test(
+  'it describes what is mailed where mail is on, and no GET that acts on a link',
+  async (t) => {
+    const mailed = [
+      '/sign-in/email-otp',
+      '/sign-in/magic-link',
+      '/magic-link/verify',
+      '/email-otp/send-verification-otp',
+      '/email-otp/reset-password',
+      '/email-otp/verify-email',
+      '/email-otp/change-email',
+      '/verify-email',
+      '/describe-link',
+      '/not-me',
+      '/admin/send-password-reset'
+    ]
+    const { url } = await buildWithMail(t)
+    const { paths } = (await (await fetch(`${url}/openapi.json`)).json()) as Document
+    t.strictSame(
+      mailed.filter((path) => paths[`/api/auth${path}`]?.['post'] === undefined),
+      []
+    )
+    const ofServers = app.holdfast.mail === null ? [paths, document.paths] : [paths]
+    for (const described of ofServers)
+      for (const path of [...mailed, '/reset-password/{token}', '/delete-user/callback'])
+        t.equal(described[`/api/auth${path}`]?.['get'], undefined, `no GET of ${path}`)
+    if (app.holdfast.mail === null)
+      t.strictSame(
+        mailed.filter((path) => document.paths[`/api/auth${path}`] !== undefined),
+        [],
+        'without mail there are none of them'
+      )
+  }
+)
 
 t.test('the page shows it, with nothing from elsewhere', async (t) => {
   const page = await fetch(`${url}/docs`)
