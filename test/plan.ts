@@ -111,6 +111,7 @@ const plans: Record<string, Plan> = {
   'http/security': either,
   'http/tracing': either,
   'http/unlimited': either,
+  'mail/proofs-timing': long,
   'mail/texts': storeless,
   'pages/admin': either,
   'pages/api-only': either,

@@ -223,3 +223,50 @@ t.test('a change of address takes a recent sign-in and its own session', async (
   t.equal((await ask(browser, '/email-otp/change-email', { newEmail, otp: code })).outcome, '200')
   t.equal((await prisma.user.findUnique({ where: { id } }))?.email, newEmail)
 })
+
+t.test('a page of another origin signs nobody in', async (t) => {
+  const { email } = await newProven(running, mailbox)
+  const asking = new Browser(url)
+  const { token, code } = await mailFor(mailbox, asking, email, 'sign-in')
+  const handle = `${auth.mailCookie}=${asking.cookies.get(auth.mailCookie)}`
+  const origins: Record<string, string>[] = [
+    {
+      origin: 'https://evil.example.com',
+      'sec-fetch-site': 'cross-site',
+      'sec-fetch-mode': 'navigate',
+      'sec-fetch-dest': 'document'
+    },
+    {
+      origin: 'null',
+      'sec-fetch-site': 'cross-site',
+      'sec-fetch-mode': 'navigate',
+      'sec-fetch-dest': 'document'
+    }
+  ]
+  for (const origin of origins)
+    for (const [path, body] of [
+      ['/magic-link/verify', { token }],
+      [`/magic-link/verify?token=${token}`, {}],
+      ['/sign-in/email-otp', { email, otp: code }]
+    ] as const)
+      for (const [type, text] of [
+        ['application/json', JSON.stringify(body)],
+        ['application/x-www-form-urlencoded', new URLSearchParams(body as never).toString()],
+        ['text/plain', JSON.stringify(body)]
+      ] as const)
+        for (const cookie of ['', handle]) {
+          const browser = new Browser(url)
+          const response = await browser.fetch(`/api/auth${path}`, {
+            method: 'POST',
+            body: text,
+            headers: { ...origin, 'content-type': type, ...(cookie === '' ? {} : { cookie }) }
+          })
+          t.match(
+            String(response.status),
+            /^4(03|15|00)$/,
+            `${path} ${type} ${cookie} ${response.status}`
+          )
+          t.notOk(browser.cookies.has(auth.cookieName), `${path} ${type}`)
+        }
+  t.equal((await ask(new Browser(url), '/magic-link/verify', { token })).outcome, '200')
+})

@@ -1,4 +1,4 @@
-import { createAuthEndpoint } from 'better-auth/api'
+import { createAuthEndpoint, formCsrfMiddleware } from 'better-auth/api'
 import { setSessionCookie } from 'better-auth/cookies'
 import { parseSessionOutput, parseUserOutput } from 'better-auth/db'
 import * as z from 'zod'
@@ -69,6 +69,7 @@ export function mailedSignIns(options: MailEndpointOptions) {
       '/sign-in/email-otp',
       {
         method: 'POST',
+        use: [formCsrfMiddleware],
         body: z.object({
           email: emailField,
           otp: otpField,
@@ -98,6 +99,8 @@ export function mailedSignIns(options: MailEndpointOptions) {
       {
         method: 'POST',
         requireHeaders: true,
+        // Another page must not sign this browser in, to an account of its own.
+        use: [formCsrfMiddleware],
         query: z.object({ token: tokenField.optional() }).optional(),
         body: z.object({ token: tokenField.optional() }).optional()
       },

@@ -1,0 +1,91 @@
+import t from 'tap'
+import { openMailbox } from '../support/mailbox.js'
+import { newAddress } from '../support/mail-people.js'
+import { until } from '../support/poll.js'
+import { Browser, build } from '../support/server.js'
+
+// A request for a mail takes the same time for every address. Addresses with an account and
+// addresses without one are asked for in turns, each for the first time and again.
+
+const ROUNDS = 200
+const NEW_PASSWORD = 'a whale in the kitchen sings'
+
+const requests = {
+  '/request-password-reset': (email: string) => ({ email }),
+  '/email-otp/send-verification-otp': (email: string) => ({ email, type: 'sign-in' }),
+  '/send-verification-email': (email: string) => ({ email }),
+  '/sign-up/email': (email: string) => ({ name: 'Eve', email, password: NEW_PASSWORD })
+}
+
+const mailbox = await openMailbox(t)
+const running = await build(t, { ...mailbox.settings, requireEmailVerification: true })
+const { prisma } = running.app.holdfast
+
+/** Makes accounts with a proven address, without the hash and the mail of a sign-up. */
+async function addressesWithAccount(count: number): Promise<string[]> {
+  const addresses = Array.from({ length: count }, newAddress)
+  await prisma.user.createMany({
+    data: addresses.map((email) => ({ id: email, name: 'Ada', email, emailVerified: true }))
+  })
+  return addresses
+}
+
+const idle = () =>
+  until(
+    'an empty outbox',
+    async () => (await prisma.mail.count({ where: { sentAt: null, failedAt: null } })) === 0
+  )
+
+for (const [path, bodyFor] of Object.entries(requests))
+  for (const again of [false, true])
+    t.test(
+      `R3: ${path} takes as long for every address${again ? ', asked again' : ''}`,
+      async (t) => {
+        const known = await addressesWithAccount(ROUNDS)
+        const unknown = Array.from({ length: ROUNDS }, newAddress)
+        const times: Record<'known' | 'unknown', number[]> = { known: [], unknown: [] }
+        const time = async (email: string) => {
+          // The worker looks accounts up, at a time of its own: it must not be measured.
+          await idle()
+          const begin = performance.now()
+          const { status } = await new Browser(running.url).post(`/api/auth${path}`, bodyFor(email))
+          const took = performance.now() - begin
+          if (status !== 200) throw new Error(`${path} answered ${status}`)
+          return took
+        }
+        for (let n = 0; n < ROUNDS; n++) {
+          // In turns, and each of the two first as often.
+          const order = n % 2 ? (['known', 'unknown'] as const) : (['unknown', 'known'] as const)
+          for (const which of order) {
+            const email = (which === 'known' ? known : unknown)[n] ?? ''
+            if (again) await time(email)
+            times[which].push(await time(email))
+          }
+        }
+        const [one, other] = [median(times.known), median(times.unknown)]
+        const z = rankSum(times.known, times.unknown)
+        t.comment(`known ${one.toFixed(2)} ms, unknown ${other.toFixed(2)} ms, z ${z.toFixed(2)}`)
+        t.ok(
+          Math.abs(one - other) / other < 0.05,
+          `medians ${one.toFixed(2)} and ${other.toFixed(2)}`
+        )
+        // One in ten thousand runs is further off by chance.
+        t.ok(Math.abs(z) < 3.9, `the ranks differ by ${z.toFixed(2)} standard deviations`)
+      }
+    )
+
+function median(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+}
+
+/** The rank-sum test of Mann and Whitney: how many standard deviations the ranks are apart. */
+function rankSum(one: readonly number[], other: readonly number[]): number {
+  const ranked = [
+    ...one.map((value) => ({ value, isFirst: true })),
+    ...other.map((value) => ({ value, isFirst: false }))
+  ].toSorted((a, b) => a.value - b.value)
+  const sum = ranked.reduce((total, { isFirst }, index) => total + (isFirst ? index + 1 : 0), 0)
+  const [n, m] = [one.length, other.length]
+  const mean = (n * (n + m + 1)) / 2
+  return (sum - mean) / Math.sqrt((n * m * (n + m + 1)) / 12)
+}
