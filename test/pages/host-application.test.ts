@@ -3,6 +3,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import holdfast, { type PageDetails, type PluginOptions } from '../../plugins/holdfast.js'
 import { PageBrowser, type ShownPage } from '../support/page-browser.js'
+import { until } from '../support/poll.js'
 import { freePort } from '../support/ports.js'
 import { freshStore, password } from '../support/server.js'
 
@@ -201,4 +202,26 @@ t.test('without the option there are no pages', async (t) => {
     t.equal((await browser.get(`${PREFIX}/session`)).status, 401, 'the API is there')
     await assertUntouched(t, url)
   }
+})
+
+t.test('mails of an application lead to the pages below the prefix', async (t) => {
+  const texts: string[] = []
+  const { url } = await applicationWith(t, {
+    pages: true,
+    sendMail: async ({ text }) => void texts.push(text)
+  })
+  const browser = new PageBrowser(url)
+  const email = `${randomUUID()}@example.com`
+  await browser.submit(`${PREFIX}/sign-up`, { name: 'Ada', email, password })
+  const mail = await until('the mail of the sign-up', () => texts.at(-1))
+  const link = new URL(/^http\S+token=\S+$/m.exec(mail)?.[0] ?? '')
+  t.equal(link.pathname, `${PREFIX}/verify-email`)
+  t.match(await browser.open(link.pathname + link.search), {
+    status: 303,
+    location: `${PREFIX}/verify-email`
+  })
+  const done = await browser.submit(`${PREFIX}/verify-email`, {})
+  t.match(done, { status: 303, location: `${PREFIX}/account?done=verified` })
+  t.match((await browser.open(done.location ?? '')).html, /Your address is confirmed/)
+  t.match((await new PageBrowser(url).open(`${PREFIX}/sign-in`)).html, `${PREFIX}/forgot-password`)
 })
