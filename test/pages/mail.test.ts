@@ -883,3 +883,24 @@ t.test(
       t.notMatch(html, /forgot-password|verify-email|sign-in\/code|account\/email/)
   }
 )
+
+t.test('a browser whose session has ended signs in by mail, and sets a password', async (t) => {
+  const running = await buildWithMail(t)
+  const { url, mails } = running
+  const { email, browser } = await proven(running)
+  const phone = await signIn(url, email)
+  const endOthers = () => phone.browser.delete('/sessions?except=current')
+  t.equal((await endOthers()).status, 200)
+  await browser.submit('/sign-in/code', { email }, { action: '/sign-in/code/send' })
+  const { code } = await mails.read(email, signInSubject)
+  t.match(await browser.submit('/sign-in/code', { code }), { status: 303, location: '/account' })
+  t.equal(await sessionState(browser), 'valid')
+  t.equal((await endOthers()).status, 200)
+  t.match(await sessionState(browser), '401')
+  await browser.submit('/forgot-password', { email })
+  const reset = await mails.read(email, resetSubject)
+  t.match(await browser.submit('/reset-password', { code: reset.code, password: next }), {
+    status: 303,
+    location: '/sign-in?done=reset'
+  })
+})
