@@ -904,3 +904,33 @@ t.test('a browser whose session has ended signs in by mail, and sets a password'
     location: '/sign-in?done=reset'
   })
 })
+
+t.test(
+  'who has a second factor and no password renews the sign-in by mail and factor',
+  async (t) => {
+    const running = await buildWithMail(t)
+    const { mails, app } = running
+    const { email, browser } = await proven(running)
+    const secret = await turnOnFactor(browser)
+    await app.holdfast.prisma.account.updateMany({ data: { password: null } })
+    await app.holdfast.prisma.session.updateMany({
+      data: { reauthAt: new Date(0), passwordAt: null }
+    })
+    const there = await browser.submit('/account/email', { new_email: newAddress() })
+    const confirm = await browser.open(there.location ?? '')
+    const [, action = ''] = /action="(\/sign-in\/code\/send[^"]*)"/.exec(confirm.html) ?? []
+    const sent = await browser.submit(
+      there.location ?? '',
+      {},
+      { action: action.replaceAll('&amp;', '&') }
+    )
+    const { code } = await mails.read(email, signInSubject)
+    const factor = await browser.submit(sent.location ?? '', { code })
+    t.match(factor, { status: 303, location: /^\/second-factor\?return_to=/ })
+    t.match(await browser.submit(factor.location ?? '', { code: totpOf(secret) }), {
+      status: 303,
+      location: '/account/email'
+    })
+    t.match(await (await browser.get('/api/auth/recent-sign-in')).json(), { recent: true })
+  }
+)
