@@ -47,7 +47,10 @@ const rules: Record<string, EndpointRule> = {
   },
   // The code is itself a credential.
   '/two-factor/verify-totp': { accessToken: 'alone' },
-  '/two-factor/verify-backup-code': { accessToken: 'alone' }
+  '/two-factor/verify-backup-code': { accessToken: 'alone' },
+  '/email-otp/verify-email': { accessToken: 'alone' },
+  // It sends what it would send without a session.
+  '/send-verification-email': { accessToken: 'alone' }
 }
 
 /**

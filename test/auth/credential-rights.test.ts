@@ -132,6 +132,35 @@ t.test('S2: with the password in the same request it may do more', async (t) => 
   )
 })
 
+t.test('S2: it sends along the code of a mail, and is told what is wrong with that', async (t) => {
+  const { url, app, mails } = await buildWithMail(t)
+  const ada = await signUp(url)
+  const { code: otp } = await mails.read(ada.email, /^Confirm your address/)
+  const phone = new Browser(url)
+  const begun = await phone.post(
+    '/api/auth/sign-in/email',
+    { email: ada.email, password },
+    { 'token-transport': 'body' }
+  )
+  const { tokens } = (await begun.json()) as { tokens: { access_token: string } }
+  const headers = {
+    ...bearer(tokens.access_token),
+    'mail-challenge': ada.browser.cookies.get(app.holdfast.auth.mailCookie) ?? ''
+  }
+  const verify = (code: string) =>
+    phone.post('/api/auth/email-otp/verify-email', { email: ada.email, otp: code }, headers)
+  t.match(await (await verify(otp === '000000' ? '000001' : '000000')).json(), {
+    code: 'INVALID_OTP'
+  })
+  t.equal((await verify(otp)).status, 200)
+  t.match(
+    await (
+      await phone.post('/api/auth/send-verification-email', { email: ada.email }, headers)
+    ).json(),
+    { code: 'EMAIL_ALREADY_VERIFIED' }
+  )
+})
+
 t.test('S2: other spellings of a path are the same path, or none', async (t) => {
   const admin = await newAdmin(running)
   const ada = await signUp(url)
