@@ -10,6 +10,8 @@ import { currentCall } from './call-context.js'
 /** How long a notice without a proof may wait, in seconds. */
 const NOTICE_SECONDS = 259_200
 
+const nowhere = { address: null, userAgent: null }
+
 /** The mails of better-auth's endpoints: proofs that somebody asks for, and notices. */
 export class Mailing {
   readonly #outbox: MailOutbox
@@ -31,12 +33,14 @@ export class Mailing {
     { details, ...wanted }: Omit<WantedProof, 'details'> & { details?: ProofDetails }
   ): Promise<void> {
     const { from, language } = currentCall()
+    // Without a handle an administrator asks for another person, whose device it is not.
+    const { address, userAgent } = wanted.handleHash === null ? nowhere : from
     const proofId = await requestProof(db, this.#keys, {
       ...wanted,
       details: {
         ...details,
-        ...(from.address === null ? {} : { from: from.address }),
-        ...(from.userAgent === null ? {} : { userAgent: from.userAgent.slice(0, 500) })
+        ...(address === null ? {} : { from: address }),
+        ...(userAgent === null ? {} : { userAgent: userAgent.slice(0, 500) })
       }
     })
     await this.#outbox.add(db, [
