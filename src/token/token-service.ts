@@ -18,6 +18,7 @@ import {
   parseRefreshToken,
   type ParsedRefreshToken
 } from './refresh-token.js'
+import { revocationToken, sessionOfRevocationToken } from './revocation-token.js'
 import type { TokenSet } from './token-set.js'
 import type { Counters } from '../counters.js'
 
@@ -170,6 +171,8 @@ export class TokenService {
     const { accessTokens, sessionTokens } = this.#options
     const refreshToken = findRefreshToken(text)
     if (refreshToken !== null) return getToken(this.parse(refreshToken))?.sessionId ?? null
+    const kept = sessionOfRevocationToken(text, this.#options.peppers)
+    if (kept !== null) return kept
     return (
       sessionTokens.parse({ kind: 'signed', value: text })?.sessionId ??
       accessTokens.endableSessionOf(JWT.exec(text)?.[0] ?? '')
@@ -203,7 +206,8 @@ export class TokenService {
       token_type: 'Bearer',
       expires_in: expiresInSeconds,
       refresh_token: refreshToken,
-      session_id: session.id
+      session_id: session.id,
+      revocation_token: revocationToken(session.id, this.#options.peppers.current)
     }
   }
 }

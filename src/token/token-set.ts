@@ -6,4 +6,6 @@ export interface TokenSet {
   expires_in: number
   refresh_token: string
   session_id: string
+  /** Ends the session at /oauth2/revoke, and is good for nothing else. */
+  revocation_token: string
 }

@@ -23,7 +23,8 @@ const TokenAnswer = Type.Object({
   token_type: Type.Literal('Bearer'),
   expires_in: Type.Integer(),
   refresh_token: Type.String(),
-  session_id: Type.String()
+  session_id: Type.String(),
+  revocation_token: Type.String()
 })
 
 const RevocationBody = Type.Object({

@@ -1,0 +1,86 @@
+/** The tokens that the server gives (RFC 6749, section 5.1). */
+export interface TokenSet {
+  access_token: string
+  /** Seconds. */
+  expires_in: number
+  refresh_token: string
+  session_id: string
+  revocation_token: string
+}
+
+/** A session as it is kept in storage. Names are short: some storages take 2 KB. */
+export interface Saved {
+  /** The session's id. */
+  s: string
+  /** The access token. Absent where it would not fit. */
+  a?: string
+  /** When it was asked for, by this machine's clock, in milliseconds. */
+  t: number
+  /** For how long it is valid from then, in seconds. */
+  e: number
+  /** The refresh token. */
+  r: string
+  /** Random, made with the session. With `n` it is the idempotency key of the next refresh. */
+  k: string
+  /** How often the session was refreshed. */
+  n: number
+  /** Ends the session, and is good for nothing else. */
+  v: string
+}
+
+/** A sign-out that the server has not confirmed: what ends that session, and nothing else. */
+export type PendingSignOut = string
+
+/** Everything that is kept. */
+export interface Kept {
+  session: Saved | null
+  /** Sign-outs to repeat. At most a few: the oldest are dropped. */
+  out: PendingSignOut[]
+  /** Tells the server that this device signed in before. */
+  device?: string
+}
+
+const MAX_PENDING = 4
+/** The largest text that every storage takes, in bytes. */
+const MAX_BYTES = 2_000
+
+export function parseKept(text: string | null): Kept {
+  try {
+    const parsed = JSON.parse(text ?? '{}') as Partial<Kept>
+    return { session: parsed.session ?? null, out: parsed.out ?? [], ...pickDevice(parsed) }
+  } catch {
+    return { session: null, out: [] }
+  }
+}
+
+const pickDevice = ({ device }: Partial<Kept>) => (device === undefined ? {} : { device })
+
+/** The text to store. Null where nothing is kept. */
+export function toText(kept: Kept): string | null {
+  const out = kept.out.slice(-MAX_PENDING)
+  if (!kept.session && out.length === 0 && kept.device === undefined) return null
+  const text = JSON.stringify({ ...kept, out })
+  if (text.length <= MAX_BYTES || kept.session?.a === undefined) return text
+  const { a: _a, ...session } = kept.session
+  return JSON.stringify({ ...kept, out, session })
+}
+
+/** The next state of a session, from what the server answered. */
+export function toSaved(
+  tokens: TokenSet,
+  before: Saved | null,
+  key: () => string,
+  now: number
+): Saved {
+  const isSame = before?.s === tokens.session_id
+  return {
+    s: tokens.session_id,
+    a: tokens.access_token,
+    t: now,
+    e: tokens.expires_in,
+    r: tokens.refresh_token,
+    k: isSame ? before.k : key(),
+    n: isSame ? before.n + 1 : 0,
+    v: tokens.revocation_token
+  }
+}
