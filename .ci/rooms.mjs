@@ -55,13 +55,17 @@ export const rooms = [
   'src/database/',
   'src/redis/',
   'src/secrets/',
-  'src/'
+  'src/',
+  // Imports nothing else of src/.
+  'src/client/'
 ]
 
 /** Who may read the machine's clock: programs, the edges of HTTP, and what opens the rooms. */
 const clockReaders = [
   'src/clock.ts',
   'src/cli/',
+  // Published for other programs. The clock of the device is its default.
+  'src/client/',
   'src/server/',
   'src/operator/',
   'src/holdfast.ts',
