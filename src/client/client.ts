@@ -19,9 +19,18 @@ export interface HoldfastClientOptions {
   /** Milliseconds since 1970, and milliseconds that never go back. */
   clock?: { now: () => number; monotonic: () => number }
   /** The locks between tabs. By default `navigator.locks`, where there are any. */
-  locks?: Pick<LockManager, 'request'> | null
+  locks?: Locks | null
   /** The name of the device in the list of sessions. */
   deviceName?: string
+}
+
+/** The part of `navigator.locks` that is used. */
+export interface Locks {
+  request: (
+    name: string,
+    options: { signal: AbortSignal },
+    work: () => Promise<unknown>
+  ) => Promise<unknown>
 }
 
 /** What happens to a session. `cause` says why it ended; `signed_out` was asked for here. */
@@ -29,7 +38,7 @@ export interface HoldfastEvents {
   signedIn: { sessionId: string | null }
   signedOut: { cause: string }
   refreshed: { sessionId: string }
-  /** Whether the session is valid is not known at present. Nobody is signed out. */
+  /** Whether the session is valid is not known at present. The person is still signed in. */
   stale: { retryAfterMs: number }
 }
 
@@ -62,7 +71,26 @@ export type SignedIn =
   /** The address must be proven first: a mail is on its way. */
   | { status: 'verify_email' }
 
+/** A session, and since when by `time` its access token may have been running. */
+interface Held {
+  saved: Saved
+  at: number
+}
+
+/** An answer that has arrived whole. `body` is undefined where it is no JSON. */
 interface Answer {
+  status: number
+  headers: Headers
+  text: string
+  body: Body | undefined
+}
+
+interface Body extends Partial<TokenSet> {
+  error?: unknown
+  cause?: string | number
+  code?: string | number
+  detail?: string | number
+  message?: string | number
   twoFactorRedirect?: boolean
   challenge?: string
   tokens?: TokenSet
@@ -70,14 +98,21 @@ interface Answer {
   device_token?: string
 }
 
+type OptionalHeaders = Record<string, string | undefined>
+
 /** The causes with which a session is over. Nothing else ends it. */
 const OVER =
   /^(session_(revoked|expired|unknown)|user_(banned|gone)|refresh_(reused|unknown|malformed))$/
 
 /** How long a tab waits for another one's refresh, in milliseconds. Then it goes on without. */
 const LOCK_MS = 5_000
-/** How long an answer is waited for, where the platform can tell, in milliseconds. */
+/** How long an answer is waited for, in milliseconds. */
 const ANSWER_MS = 20_000
+/**
+ * A pair that is younger is not replaced, in milliseconds. A request that was given up may still
+ * arrive: it must not find its token two generations old, which is how the server knows a thief.
+ */
+const YOUNG_MS = 60_000
 const FIRST_BACKOFF_MS = 1_000
 const LONGEST_BACKOFF_MS = 60_000
 
@@ -103,324 +138,404 @@ export function createHoldfast({
   const base = baseUrl.replace(/\/+$/, '')
   const isCookie = wanted === 'cookie'
   const storage = isCookie ? memoryStorage() : wanted
-  const allowed = new Set([new URL(base).origin, ...origins])
+  const allowed = [base, ...origins].map((url) => originOf(new Request(url).url))
   const listeners = new Map<string, Set<(detail: never) => void>>()
-  /**
-   * The session as this process has it, and since when by `monotonic` the access token may have been
-   * running: minus infinity where an earlier process has stored it, because a clock may have been set
-   * back since.
-   */
-  let held: { saved: Saved; at: number } | null = null
-  /** When storage was last read. */
-  let readAt = -Infinity
-  let writing: Promise<unknown> = Promise.resolve()
-  let refreshing: Promise<Saved | null> | null = null
+  /** The session as this process has it. */
+  let held: Held | null = null
+  /** When storage was last read. Undefined: never. */
+  let readAt: number | undefined
+  /** The last session that ended here. Another tab's late write does not bring it back. */
+  let ended: string | undefined
+  /** Sign-outs of this process that are not confirmed. Storage may be full. */
+  const unconfirmed = new Set<string>()
+  let turn: Promise<unknown> = Promise.resolve()
+  let refreshing: Promise<void> | null = null
   let failures = 0
   let notBefore = 0
   let challenge: string | undefined
+  let repeating: ReturnType<typeof setTimeout> | undefined
 
   const newKey = () => Array.from(random(), (byte) => byte.toString(16).padStart(2, '0')).join('')
   if (newKey().length !== 32) throw new Error('random() must give 16 bytes')
+
+  let passed = 0
+  let lastNow = clock.now()
+  let lastMonotonic = clock.monotonic()
+  /**
+   * Milliseconds since the start, by whichever clock says more. The one may be set back, the other may
+   * stand still while the machine sleeps.
+   */
+  function time(): number {
+    const now = clock.now()
+    const monotonic = clock.monotonic()
+    const step = Math.max(now - lastNow, monotonic - lastMonotonic, 0)
+    // Small steps are not added up: each would be rounded up.
+    if (step < 1000 && now >= lastNow && monotonic >= lastMonotonic) return passed + step
+    lastNow = now
+    lastMonotonic = monotonic
+    return (passed += step)
+  }
 
   function emit<Name extends keyof HoldfastEvents>(name: Name, detail: HoldfastEvents[Name]): void {
     for (const listener of listeners.get(name) ?? [])
       queueMicrotask(() => (listener as (detail: HoldfastEvents[Name]) => void)(detail))
   }
 
-  async function read(): Promise<Kept> {
-    const now = clock.monotonic()
-    const kept = parseKept(await storage.get())
-    const { session } = kept
-    // What another tab has stored came after it was last read.
-    if (!session) held = null
-    else if (held?.saved.r !== session.r) held = { saved: session, at: readAt }
-    readAt = now
-    return kept
+  /** Takes over what was read from storage at `since`. */
+  function adopt({ session }: Kept, since: number): void {
+    const before = held?.saved.s
+    if (!session || session.s === ended) held = null
+    else if (held?.saved.r !== session.r) {
+      // It came after storage was last read. A clock may have been set since it was stored, so that
+      // the age on it is believed only of a pair that would not be replaced.
+      const age = clock.now() - session.t
+      const isYoung = age >= 0 && age < youngMs(session)
+      held = { saved: session, at: isYoung ? since - age : (readAt ?? -Infinity) }
+    }
+    const hasRead = readAt !== undefined
+    readAt = since
+    const after = held?.saved.s
+    if (!hasRead || before === after) return
+    if (after === undefined) emit('signedOut', { cause: 'signed_out' })
+    else emit('signedIn', { sessionId: after })
   }
 
   /**
-   * Changes what is stored, one change after the other. With a storage that answers at once, no other
-   * tab comes between the reading and the writing.
+   * Reads storage, and may change it. One access comes after the other. With a storage that answers
+   * at once, no other tab comes between the reading and the writing.
    */
-  function write(change: (kept: Kept) => Kept): Promise<void> {
-    const apply = (before: string | null) => {
-      const text = toText(change(parseKept(before)))
-      return text === null ? storage.remove() : storage.set(text)
-    }
+  function access(change?: (kept: Kept) => Kept): Promise<Kept> {
     const step = async () => {
-      await writing
+      const since = time()
+      const apply = async (before: string | null) => {
+        const kept = parseKept(before)
+        adopt(kept, since)
+        if (!change) return kept
+        const changed = change(kept)
+        if (changed === kept) return kept
+        const next = { ...changed, out: [...new Set([...changed.out, ...unconfirmed])] }
+        const text = toText(next)
+        try {
+          await (text === null ? storage.remove() : storage.set(text))
+        } catch (error) {
+          if (next.session) throw error
+          // Where there is no room for less, there is room for nothing.
+          for (const token of next.out) unconfirmed.add(token)
+          await storage.remove()
+        }
+        return next
+      }
       const before = storage.get()
-      await (before instanceof Promise ? before.then(apply) : apply(before))
+      return before instanceof Promise ? before.then(apply) : apply(before)
     }
-    const written = step()
-    writing = written.catch(() => {})
-    return written
+    const done = turn.then(step)
+    turn = done.catch(() => {})
+    return done
   }
 
-  /** The time before a request: the token that it brings is younger. */
-  const moment = (): Moment => ({ now: clock.now(), monotonic: clock.monotonic() })
+  /** How long the access token may have been running, in milliseconds. */
+  const ageOf = ({ saved, at }: Held) => (saved.a ? time() - at : Infinity)
 
-  /** Milliseconds for which the access token is valid, by whichever clock says less. */
-  function leftMs(): number {
-    if (held?.saved.a === undefined) return 0
-    const { t, e } = held.saved
-    return e * 1000 - Math.max(clock.now() - t, clock.monotonic() - held.at)
-  }
+  const leftMs = (pair: Held) => pair.saved.e * 1000 - ageOf(pair)
 
-  async function call(path: string, init: RequestInit = {}): Promise<Response> {
-    try {
-      return await send(base + path, {
+  const isYoung = (pair: Held) => ageOf(pair) < youngMs(pair.saved)
+
+  /** Sends a request to the server. @throws HoldfastError where no whole answer comes in time */
+  async function call(
+    method: string,
+    path: string,
+    headers: OptionalHeaders,
+    body?: string
+  ): Promise<Answer> {
+    const stop = new AbortController()
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const ask = async () => {
+      const response = await send(base + path, {
         credentials: isCookie ? 'include' : 'omit',
         cache: 'no-store',
-        ...('timeout' in AbortSignal ? { signal: AbortSignal.timeout(ANSWER_MS) } : {}),
-        ...init
+        signal: stop.signal,
+        method,
+        headers: Object.entries(headers).filter(
+          (header): header is [string, string] => header[1] !== undefined
+        ),
+        body: body ?? null
       })
+      const text = await response.text()
+      return { status: response.status, headers: response.headers, text, body: parseBody(text) }
+    }
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        reject()
+        stop.abort()
+      }, ANSWER_MS)
+    })
+    try {
+      return await Promise.race([ask(), late])
     } catch {
       throw new HoldfastError(0, null, 'the server did not answer', null)
-    }
-  }
-
-  async function post<T>(
-    path: string,
-    body: object,
-    headers: Record<string, string> = {}
-  ): Promise<T> {
-    const response = await call(path, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...headers },
-      body: JSON.stringify(body)
-    })
-    if (!response.ok) throw await toError(response)
-    return (await response.json()) as T
-  }
-
-  /** Runs work while no other tab does, or after a while without. */
-  async function locked<T>(work: () => Promise<T>): Promise<T> {
-    if (!locks) return work()
-    let hasBegun = false
-    const begin = () => {
-      hasBegun = true
-      return work()
-    }
-    const waiting = new AbortController()
-    const timer = setTimeout(() => waiting.abort(), LOCK_MS)
-    try {
-      return await locks.request(`holdfast ${base}`, { signal: waiting.signal }, begin)
-    } catch (error) {
-      if (hasBegun) throw error
-      return work()
     } finally {
       clearTimeout(timer)
     }
   }
 
-  /** The session after a refresh. Null where nobody is signed in. @throws StaleError */
-  function refresh(): Promise<Saved | null> {
-    refreshing ??= locked(refreshNow).finally(() => {
+  const post = (path: string, body: object, headers: OptionalHeaders = {}) =>
+    call('POST', path, { 'content-type': 'application/json', ...headers }, JSON.stringify(body))
+
+  /** Runs work while no other tab does, or after a while without. */
+  function locked(work: () => Promise<void>): Promise<void> {
+    if (!locks) return work()
+    let begun: Promise<void> | undefined
+    const begin = () => (begun ??= work())
+    const waiting = new AbortController()
+    return new Promise((resolve) => {
+      const go = () => {
+        clearTimeout(timer)
+        resolve(begin())
+      }
+      const timer = setTimeout(() => {
+        go()
+        waiting.abort()
+      }, LOCK_MS)
+      // A lock that comes late finds the work begun, and is held until it ends.
+      locks
+        .request(`holdfast ${base}`, { signal: waiting.signal }, () => {
+          go()
+          return begin().catch(() => {})
+        })
+        .catch(go)
+    })
+  }
+
+  /** Refreshes the pair, if that is due once it is this tab's turn. @throws StaleError */
+  function refresh(isDue: (pair: Held) => boolean): Promise<void> {
+    refreshing ??= locked(() => refreshNow(isDue)).finally(() => {
       refreshing = null
     })
     return refreshing
   }
 
-  async function refreshNow(): Promise<Saved | null> {
-    const before = held?.saved.r
-    const { session } = await read()
-    // Another tab was first.
-    if (!session || (session.r !== before && leftMs() > margin())) return session
-    const sent = moment()
-    if (sent.monotonic < notBefore) throw new StaleError('the server is asked again later')
-    const response = await call('/oauth2/token', {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        'idempotency-key': `${session.k}.${session.n}`
-      },
-      body: JSON.stringify({ grant_type: 'refresh_token', refresh_token: session.r })
-    }).catch(() => null)
-    const body = response && ((await response.json().catch(() => null)) as RefreshBody | null)
-    if (response?.status === 200 && body?.refresh_token && body.session_id === session.s) {
+  async function refreshNow(isDue: (pair: Held) => boolean): Promise<void> {
+    await access()
+    if (!held || !isDue(held)) return
+    const session = held.saved
+    const at = time()
+    const now = clock.now()
+    if (at < notBefore) throw new StaleError()
+    const answer = await post(
+      '/oauth2/token',
+      { grant_type: 'refresh_token', refresh_token: session.r },
+      { 'idempotency-key': `${session.k}.${session.n}` }
+    ).catch(() => null)
+    const body = answer?.body
+    if (answer?.status === 200 && body?.refresh_token && body.session_id === session.s) {
       failures = 0
       notBefore = 0
-      return keepRefreshed(session, body as TokenSet, sent)
+      return keepRefreshed(session, body as TokenSet, now, at)
     }
-    if (
-      response?.status === 400 &&
-      body?.error === 'invalid_grant' &&
-      OVER.test(body.cause ?? '')
-    ) {
-      await end(session, body.cause ?? '')
-      return read().then((kept) => kept.session)
-    }
-    const waitMs = retryAfterMs(response) ?? backoffMs()
-    failures++
-    notBefore = clock.monotonic() + waitMs
+    const cause = causeOf(answer)
+    if (answer?.status === 400 && body?.error === 'invalid_grant' && OVER.test(cause))
+      return end(session, cause)
+    const waitMs = (answer && retryAfterMs(answer)) ?? backoffMs(failures++)
+    notBefore = time() + waitMs
     emit('stale', { retryAfterMs: waitMs })
-    throw new StaleError('the server did not say whether the session is valid')
+    throw new StaleError()
   }
 
-  function backoffMs(): number {
-    const full = Math.min(FIRST_BACKOFF_MS * 2 ** failures, LONGEST_BACKOFF_MS)
-    return full * (0.5 + (random()[0] ?? 0) / 512)
-  }
+  /** The time to wait after so many failures. No two clients come back together. */
+  const backoffMs = (count: number) =>
+    Math.min(FIRST_BACKOFF_MS * 2 ** count, LONGEST_BACKOFF_MS) * (0.5 + (random()[0] ?? 0) / 512)
 
-  /** Keeps a new pair, unless the session was ended or replaced here meanwhile. */
+  /** Keeps a new pair, unless the session has ended or was replaced here since it was asked for. */
   async function keepRefreshed(
     session: Saved,
     tokens: TokenSet,
-    sent: Moment
-  ): Promise<Saved | null> {
-    const next = toSaved(tokens, session, newKey, sent.now)
-    let isOurs = false
-    await write((kept) => {
-      isOurs = kept.session?.s === next.s && kept.session.n <= next.n
+    now: number,
+    at: number
+  ): Promise<void> {
+    const next = toSaved(tokens, session, newKey, now)
+    let isOurs = true
+    const isKept = await access((kept) => {
+      isOurs = kept.session?.s === next.s && kept.session.n <= next.n && ended !== next.s
       return isOurs ? { ...kept, session: next } : kept
-    })
-    if (!isOurs) return (await read()).session
-    held = { saved: next, at: sent.monotonic }
+    }).then(
+      () => true,
+      () => false
+    )
+    if (!isOurs || ended === next.s) return
+    // Storage is full: the pair in it is repeated the next time, and gets the same successor.
+    const { a, t, e } = next
+    held = { saved: isKept ? next : { ...session, a, t, e }, at }
     emit('refreshed', { sessionId: next.s })
-    return next
   }
 
-  /** Ends a session here that the server says is over. Another tab may have refreshed it meanwhile. */
+  /** Ends a session here that the server says is over. Another tab may have a newer pair. */
   async function end({ s, r }: Saved, cause: string): Promise<void> {
-    let wasOurs = false
-    await write((kept) => {
-      wasOurs = kept.session?.s === s && kept.session.r === r
-      return wasOurs ? { ...kept, session: null } : kept
-    })
-    if (!wasOurs) return
+    let isOurs = false
+    await access((kept) => {
+      isOurs = kept.session?.s === s && (kept.session.r === r || !cause.startsWith('refresh_'))
+      return isOurs ? { ...kept, session: null } : kept
+    }).catch(() => {})
+    if (!isOurs || ended === s) return
+    ended = s
     held = null
     emit('signedOut', { cause })
-  }
-
-  function margin(): number {
-    return Math.max(30_000, ((held?.saved.e ?? 0) * 1000) / 10)
   }
 
   /**
    * The access token, refreshed where it ends soon.
    *
-   * @param minTtl seconds for which it must be valid; 30, or a tenth of its life, by default
+   * @param minTtl seconds for which it must be valid; 30, or a tenth of its life, by default. A token
+   *   of the last minute is not replaced
    * @returns null where nobody is signed in
    * @throws StaleError where it has ended, and the server does not say whether the session is valid
    */
   async function getToken({ minTtl }: { minTtl?: number } = {}): Promise<string | null> {
     if (isCookie) throw new Error('in cookie mode no token is seen by script')
-    await read()
+    await access()
     if (!held) return null
-    const wantedMs = minTtl === undefined ? margin() : minTtl * 1000
-    if (leftMs() <= wantedMs) {
+    const wantedMs = minTtl === undefined ? Math.max(30_000, held.saved.e * 100) : minTtl * 1000
+    const isDue = (pair: Held) => leftMs(pair) <= wantedMs && !isYoung(pair)
+    if (isDue(held)) {
       try {
-        await refresh()
+        await refresh(isDue)
       } catch (error) {
-        if (!(error instanceof StaleError) || leftMs() <= 0) throw error
+        if (!(error instanceof StaleError)) throw error
       }
+      // Time has passed, and another tab may have signed out.
+      await access()
     }
-    return held === null ? null : (held.saved.a ?? null)
+    if (held === null) return null
+    if (leftMs(held) <= 0) throw new StaleError()
+    return held.saved.a ?? null
   }
 
   /**
-   * As the platform's `fetch`. Requests to the server, and to the origins that the client was given,
-   * carry the access token. One that is refused for an ended token is sent once more.
+   * As the platform's `fetch`; a path that begins with `/` is below `baseUrl`. Requests to the server,
+   * and to the origins that the client was given, carry the access token. One that is refused for an
+   * ended token is sent once more.
    */
   async function fetchWithToken(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
-    const request = new Request(input instanceof Request ? input : new URL(input, base), init)
-    if (!allowed.has(new URL(request.url).origin)) return send(request)
+    const isPath = typeof input === 'string' && input.startsWith('/')
+    const request = new Request(isPath ? base + input : input, init)
+    const origin = originOf(request.url)
+    if (origin === null || !allowed.includes(origin)) return send(request)
     if (isCookie) return send(new Request(request, { credentials: 'include' }))
     const again = request.clone()
-    const first = await send(withToken(request, await getToken()))
-    if (first.status !== 401 || !(await isExpired(first))) return first
-    await refresh()
-    return send(withToken(again, await getToken()))
+    const token = await getToken()
+    const first = await send(withToken(request, token))
+    if (token === null || first.status !== 401 || !(await isExpired(first))) return first
+    await refresh((pair) => pair.saved.a === token && !isYoung(pair))
+    const next = await getToken()
+    return next === null || next === token ? first : send(withToken(again, next))
   }
 
-  async function signedIn(answer: Answer, sent: Moment): Promise<SignedIn> {
-    const { tokens, device_token: device } = answer
-    if (answer.twoFactorRedirect) {
-      challenge = answer.challenge
+  async function begin(
+    path: string,
+    body: object,
+    headers: OptionalHeaders = {}
+  ): Promise<SignedIn> {
+    const { device } = await access()
+    const at = time()
+    const now = clock.now()
+    const answer = await post(`/api/auth${path}`, body, {
+      'token-transport': isCookie ? undefined : 'body',
+      'device-token': device,
+      'device-name': deviceName && encodeURIComponent(deviceName),
+      ...headers
+    })
+    if (answer.status !== 200 || !answer.body) throw toError(answer)
+    if (answer.body.twoFactorRedirect) {
+      challenge = answer.body.challenge
       return { status: 'second_factor' }
     }
     challenge = undefined
-    if (isCookie) {
-      if (answer.token === null) return { status: 'verify_email' }
-      emit('signedIn', { sessionId: null })
-      return { status: 'signed_in' }
-    }
-    if (!tokens) return { status: 'verify_email' }
-    const saved = toSaved(tokens, null, newKey, sent.now)
-    await write((kept) => ({
-      ...kept,
-      session: saved,
-      // The session that this one takes the place of ends with the next chance.
-      out: kept.session && kept.session.s !== saved.s ? [...kept.out, kept.session.v] : kept.out,
-      ...(device === undefined ? {} : { device })
-    }))
-    held = { saved, at: sent.monotonic }
-    failures = 0
-    notBefore = 0
-    emit('signedIn', { sessionId: saved.s })
-    void repeatSignOuts()
+    const { tokens, token, device_token: newDevice } = answer.body
+    if (tokens) await keepSignedIn(toSaved(tokens, null, newKey, now), at, newDevice)
+    else if (token === null) return { status: 'verify_email' }
+    else if (isCookie) emit('signedIn', { sessionId: null })
+    else throw toError(answer)
     return { status: 'signed_in' }
   }
 
-  async function begin(path: string, body: object): Promise<SignedIn> {
-    const { device } = parseKept(await storage.get())
-    const sent = moment()
-    const answer = await post<Answer>(`/api/auth${path}`, body, {
-      ...(isCookie ? {} : { 'token-transport': 'body' }),
-      ...(device === undefined ? {} : { 'device-token': device }),
-      ...(deviceName === undefined ? {} : { 'device-name': encodeURIComponent(deviceName) }),
-      ...(challenge === undefined ? {} : { 'two-factor-challenge': challenge })
-    })
-    return signedIn(answer, sent)
+  async function keepSignedIn(saved: Saved, at: number, device?: string): Promise<void> {
+    try {
+      await access(({ session, out, ...kept }) => ({
+        session: saved,
+        // The session that this one takes the place of ends with the next chance.
+        out: session ? [...out, session.v] : out,
+        device: device ?? kept.device
+      }))
+    } catch (error) {
+      // Storage is full: the session would be lost with the page.
+      unconfirmed.add(saved.v)
+      repeatLater()
+      throw error
+    }
+    held = { saved, at }
+    failures = 0
+    notBefore = 0
+    emit('signedIn', { sessionId: saved.s })
+    repeatLater()
   }
 
   /** Sends sign-outs that were not confirmed. @returns whether all are now */
   async function repeatSignOuts(): Promise<boolean> {
-    const { out } = parseKept(await storage.get())
-    for (const token of out) {
-      const response = await call('/oauth2/revoke', {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ token })
-      }).catch(() => null)
-      if (response?.status !== 200) return false
-      await write((kept) => ({ ...kept, out: kept.out.filter((each) => each !== token) }))
+    const kept = await access().catch(() => null)
+    const tokens = new Set([...(kept?.out ?? []), ...unconfirmed])
+    let areConfirmed = true
+    for (const token of tokens) {
+      const answer = await post('/oauth2/revoke', { token }).catch(() => null)
+      // A network that wants to be paid says 200 as well, with a page.
+      if (answer?.status === 200 && answer.text === '') {
+        unconfirmed.delete(token)
+        await access((now) =>
+          now.out.includes(token) ? { ...now, out: now.out.filter((each) => each !== token) } : now
+        ).catch(() => {})
+      } else areConfirmed = false
     }
-    return true
+    if (!areConfirmed) {
+      clearTimeout(repeating)
+      repeating = setTimeout(repeatLater, backoffMs(9))
+      // In Node it keeps no process alive.
+      ;(repeating as { unref?: () => void }).unref?.()
+    }
+    return areConfirmed
   }
 
-  const withHeaders = async (): Promise<Record<string, string>> => {
-    if (isCookie) return {}
-    const token = await getToken()
-    return token === null ? {} : { authorization: `Bearer ${token}` }
-  }
+  const repeatLater = () => void repeatSignOuts()
 
-  async function ask<T>(path: string, method = 'GET'): Promise<T | null> {
-    const response = await call(path, { method, headers: await withHeaders() })
-    if (response.status === 401) {
-      const error = await toError(response)
-      if (isCookie && error.code !== 'credential_missing')
-        emit('signedOut', { cause: error.code ?? '' })
+  /** Asks the server as the person who is signed in. Null where nobody is. */
+  async function ask(path: string, method = 'GET'): Promise<Answer | null> {
+    const token = isCookie ? undefined : await getToken()
+    if (token === null) return null
+    const askWith = (bearer?: string) =>
+      call(method, path, { authorization: bearer && `Bearer ${bearer}` })
+    let answer = await askWith(token)
+    const cause = causeOf(answer)
+    const isOver = OVER.test(cause)
+    if (answer.status === 401 && token === undefined && cause) {
+      if (isOver) emit('signedOut', { cause })
       return null
     }
-    if (!response.ok) throw await toError(response)
-    return (response.status === 204 ? null : await response.json()) as T
+    if (answer.status === 401 && token !== undefined && (isOver || cause === 'token_expired')) {
+      // The refresh says why it is over, or gives another token.
+      await refresh((pair) => pair.saved.a === token && (isOver || !isYoung(pair)))
+      const next = await getToken()
+      if (next === null) return null
+      if (next !== token) answer = await askWith(next)
+    }
+    if (answer.status >= 300) throw toError(answer)
+    return answer
   }
 
-  async function noticeOtherTabs(): Promise<void> {
-    const before = held
-    await read()
-    if (before && !held) emit('signedOut', { cause: 'signed_out' })
-    else if (!before && held) emit('signedIn', { sessionId: held.saved.s })
+  if (!isCookie) {
+    storage.watch?.(() => void access().catch(() => {}))
+    globalThis.addEventListener?.('online', () => {
+      notBefore = 0
+      repeatLater()
+    })
+    repeatLater()
   }
-
-  storage.watch?.(() => void noticeOtherTabs())
-  globalThis.addEventListener?.('online', () => {
-    notBefore = 0
-    void repeatSignOuts()
-  })
-  if (!isCookie) void Promise.resolve(storage.get()).then(repeatSignOuts)
 
   return {
     /** @throws HoldfastError for any answer but a success */
@@ -430,42 +545,57 @@ export function createHoldfast({
     signIn: (person: { email: string; password: string }) => begin('/sign-in/email', person),
     /** Ends a sign-in that waits for a second factor: by a code of the app, or a backup code. */
     verifySecondFactor: ({ code, isBackup = false }: { code: string; isBackup?: boolean }) =>
-      begin(`/two-factor/verify-${isBackup ? 'backup-code' : 'totp'}`, { code }),
+      begin(
+        `/two-factor/verify-${isBackup ? 'backup-code' : 'totp'}`,
+        { code },
+        { 'two-factor-challenge': challenge }
+      ),
     /**
      * Signs out here at once. `final`: whether the server has confirmed it; else it is repeated.
+     *
+     * @throws HoldfastError in cookie mode, where the server did not answer
      */
     async signOut(): Promise<{ final: boolean }> {
       if (isCookie) {
-        const response = await call('/api/auth/sign-out', {
-          method: 'POST',
-          headers: { 'content-type': 'application/json' },
-          body: '{}'
-        })
-        if (!response.ok) throw await toError(response)
+        const answer = await post('/api/auth/sign-out', {})
+        if (answer.status !== 200) throw toError(answer)
         emit('signedOut', { cause: 'signed_out' })
-        return { final: !response.headers.has('session-revocation') }
+        return { final: !answer.headers.has('session-revocation') }
       }
       let wasSignedIn = false
-      await write((kept) => {
-        wasSignedIn = kept.session !== null
-        return {
-          ...kept,
-          session: null,
-          out: kept.session ? [...kept.out, kept.session.v] : kept.out
-        }
-      })
-      held = null
+      const leave = ({ s, v }: Saved) => {
+        ended = s
+        unconfirmed.add(v)
+        held = null
+        wasSignedIn = true
+      }
+      if (held) leave(held.saved)
+      await access((kept) => {
+        if (!kept.session) return kept
+        leave(kept.session)
+        return { ...kept, session: null }
+      }).catch(() => {})
       if (wasSignedIn) emit('signedOut', { cause: 'signed_out' })
       return { final: await repeatSignOuts() }
     },
     getToken,
     fetch: fetchWithToken,
     /** Who is signed in. Null where nobody is. @throws StaleError, HoldfastError where that is not known */
-    session: () => ask<{ session: HoldfastSession; user: HoldfastUser }>('/session'),
-    /** The devices on which the person is signed in. */
-    sessions: () => ask<{ sessions: HoldfastSession[] }>('/sessions'),
-    /** Signs out another device. */
-    revoke: (sessionId: string) => ask(`/sessions/${encodeURIComponent(sessionId)}`, 'DELETE'),
+    session: async () =>
+      ((await ask('/session'))?.body ?? null) as unknown as {
+        session: HoldfastSession
+        user: HoldfastUser
+      } | null,
+    /** The devices on which the person is signed in. Null where nobody is. */
+    sessions: async () =>
+      ((await ask('/sessions'))?.body ?? null) as unknown as {
+        sessions: HoldfastSession[]
+      } | null,
+    /** Signs out another device. @throws HoldfastError for any answer but a success */
+    async revoke(sessionId: string): Promise<void> {
+      if (!(await ask(`/sessions/${encodeURIComponent(sessionId)}`, 'DELETE')))
+        throw new HoldfastError(401, 'credential_missing', 'nobody is signed in', null)
+    },
     /** Calls `listener` with what happens. It is never waited for. Returns how to end that. */
     on<Name extends keyof HoldfastEvents>(
       name: Name,
@@ -473,20 +603,27 @@ export function createHoldfast({
     ): () => void {
       const set = listeners.get(name) ?? new Set()
       listeners.set(name, set.add(listener))
-      return () => set.delete(listener)
+      return () => {
+        set.delete(listener)
+      }
     }
   }
 }
 
-interface Moment {
-  now: number
-  monotonic: number
+const youngMs = ({ e }: Saved) => Math.min(YOUNG_MS, e * 500)
+
+/** The origin of an http address. Null for one that a parser could understand in two ways. */
+const originOf = (url: string) => /^https?:\/\/[\w.:[\]-]+(?=[/?#]|$)/i.exec(url)?.[0] ?? null
+
+function parseBody(text: string): Body | undefined {
+  try {
+    return (JSON.parse(text) as Body | null) ?? undefined
+  } catch {
+    return undefined
+  }
 }
 
-interface RefreshBody extends Partial<TokenSet> {
-  error?: string
-  cause?: string
-}
+const causeOf = (answer: Answer | null) => String(answer?.body?.cause ?? '')
 
 function withToken(request: Request, token: string | null): Request {
   if (token === null) return request
@@ -496,28 +633,22 @@ function withToken(request: Request, token: string | null): Request {
 }
 
 async function isExpired(response: Response): Promise<boolean> {
-  const header = response.headers.get('www-authenticate') ?? ''
-  if (header.includes('token_expired')) return true
-  const body = (await response
-    .clone()
-    .json()
-    .catch(() => null)) as { cause?: string } | null
-  return body?.cause === 'token_expired'
+  const said = response.headers.get('www-authenticate') ?? ''
+  if (said.includes('token_expired')) return true
+  return parseBody(await response.clone().text())?.cause === 'token_expired'
 }
 
-function retryAfterMs(response: Response | null): number | null {
-  const seconds = Number(response?.headers.get('retry-after') ?? Number.NaN)
+function retryAfterMs({ headers }: Answer): number | null {
+  const seconds = Number(headers.get('retry-after'))
   return seconds > 0 ? Math.min(seconds * 1000, 3_600_000) : null
 }
 
-async function toError(response: Response): Promise<HoldfastError> {
-  const body = (await response.json().catch(() => ({}))) as Record<string, unknown>
-  const code = body['cause'] ?? body['code']
-  const message = body['detail'] ?? body['message'] ?? body['error_description']
+function toError(answer: Answer): HoldfastError {
+  const { cause, code, detail, message } = answer.body ?? {}
   return new HoldfastError(
-    response.status,
-    typeof code === 'string' ? code.toLowerCase() : null,
-    typeof message === 'string' ? message : `the server answered ${response.status}`,
-    retryAfterMs(response)
+    answer.status,
+    String(cause ?? code ?? '').toLowerCase() || null,
+    String(detail ?? message ?? `the server answered ${answer.status}`),
+    retryAfterMs(answer)
   )
 }

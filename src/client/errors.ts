@@ -22,4 +22,8 @@ export class HoldfastError extends Error {
  */
 export class StaleError extends Error {
   override readonly name = 'StaleError'
+
+  constructor() {
+    super('whether the session is valid is not known at present')
+  }
 }

@@ -16,6 +16,9 @@ interface Store {
   get: () => SessionState
 }
 
+/** How long after an outage the server is asked again, in milliseconds. */
+const ASK_AGAIN_MS = 5_000
+
 const stores = new WeakMap<HoldfastClient, Store>()
 
 /**
@@ -37,22 +40,43 @@ function storeOf(client: HoldfastClient, initial: SessionState): Store {
     state = next
     for (const listener of listeners) listener()
   }
-  const ask = () =>
-    client.session().then(
-      (found) => set(found ? { status: 'signed_in', ...found } : nobody),
-      // Nobody is signed out by an outage.
-      () => set({ ...state, status: 'stale' })
-    )
+  // Only the last question counts: an answer may be older than a sign-out.
+  let question = 0
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const ask = async () => {
+    const asked = ++question
+    clearTimeout(timer)
+    try {
+      const found = await client.session()
+      if (asked === question) set(found ? { status: 'signed_in', ...found } : nobody)
+    } catch {
+      if (asked === question) wait()
+    }
+  }
+  /** An outage signs nobody out. It is asked again while a component looks. */
+  const wait = () => {
+    set({ ...state, status: 'stale' })
+    clearTimeout(timer)
+    timer = setTimeout(() => {
+      if (listeners.size > 0) void ask()
+    }, ASK_AGAIN_MS)
+  }
   client.on('signedIn', () => void ask())
-  client.on('signedOut', () => set(nobody))
-  let hasAsked = initial !== pending
+  client.on('signedOut', () => {
+    question++
+    clearTimeout(timer)
+    set(nobody)
+  })
+  client.on('stale', () => {
+    if (state.status === 'signed_in') wait()
+  })
+  client.on('refreshed', () => {
+    if (state.status === 'stale') void ask()
+  })
   const store: Store = {
     subscribe(onChange) {
       listeners.add(onChange)
-      if (!hasAsked) {
-        hasAsked = true
-        void ask()
-      }
+      if (state.status === 'stale' || (state.status === 'pending' && question === 0)) void ask()
       return () => listeners.delete(onChange)
     },
     get: () => state

@@ -13,7 +13,7 @@ export interface Saved {
   /** The session's id. */
   s: string
   /** The access token. Absent where it would not fit. */
-  a?: string
+  a?: string | undefined
   /** When it was asked for, by this machine's clock, in milliseconds. */
   t: number
   /** For how long it is valid from then, in seconds. */
@@ -37,50 +37,46 @@ export interface Kept {
   /** Sign-outs to repeat. At most a few: the oldest are dropped. */
   out: PendingSignOut[]
   /** Tells the server that this device signed in before. */
-  device?: string
+  device?: string | undefined
 }
 
-const MAX_PENDING = 4
+const MAX_PENDING = 8
 /** The largest text that every storage takes, in bytes. */
 const MAX_BYTES = 2_000
 
 export function parseKept(text: string | null): Kept {
   try {
-    const parsed = JSON.parse(text ?? '{}') as Partial<Kept>
-    return { session: parsed.session ?? null, out: parsed.out ?? [], ...pickDevice(parsed) }
+    const { session, out = [], device } = JSON.parse(text ?? '{}') as Partial<Kept>
+    return { session: session?.r ? session : null, out, device }
   } catch {
     return { session: null, out: [] }
   }
 }
-
-const pickDevice = ({ device }: Partial<Kept>) => (device === undefined ? {} : { device })
 
 /** The text to store. Null where nothing is kept. */
 export function toText(kept: Kept): string | null {
   const out = kept.out.slice(-MAX_PENDING)
   if (!kept.session && out.length === 0 && kept.device === undefined) return null
   const text = JSON.stringify({ ...kept, out })
-  if (text.length <= MAX_BYTES || kept.session?.a === undefined) return text
-  const { a: _a, ...session } = kept.session
-  return JSON.stringify({ ...kept, out, session })
+  if (text.length <= MAX_BYTES || !kept.session) return text
+  return JSON.stringify({ ...kept, out, session: { ...kept.session, a: undefined } })
 }
 
-/** The next state of a session, from what the server answered. */
+/** The next state of a session, from what the server answered. `before`: null at a sign-in. */
 export function toSaved(
   tokens: TokenSet,
   before: Saved | null,
   key: () => string,
   now: number
 ): Saved {
-  const isSame = before?.s === tokens.session_id
   return {
     s: tokens.session_id,
     a: tokens.access_token,
     t: now,
     e: tokens.expires_in,
     r: tokens.refresh_token,
-    k: isSame ? before.k : key(),
-    n: isSame ? before.n + 1 : 0,
+    k: before?.k ?? key(),
+    n: before ? before.n + 1 : 0,
     v: tokens.revocation_token
   }
 }
