@@ -236,7 +236,9 @@ export function createHoldfast({
   /** How long the access token may have been running, in milliseconds. */
   const ageOf = ({ saved, at }: Held) => (saved.a ? time() - at : Infinity)
 
-  const leftMs = (pair: Held) => pair.saved.e * 1000 - ageOf(pair)
+  /** The server counts whole seconds, from the last one that had begun. */
+  const leftMs = (pair: Held) =>
+    pair.saved.e * 1000 - Math.min(1000, youngMs(pair.saved)) - ageOf(pair)
 
   const isYoung = (pair: Held) => ageOf(pair) < youngMs(pair.saved)
 
@@ -438,7 +440,7 @@ export function createHoldfast({
     const at = time()
     const now = clock.now()
     const answer = await post(`/api/auth${path}`, body, {
-      'token-transport': isCookie ? undefined : 'body',
+      'token-transport': isCookie ? 'cookie' : 'body',
       'device-token': device,
       'device-name': deviceName && encodeURIComponent(deviceName),
       ...headers

@@ -87,7 +87,7 @@ export class ModelServer {
   #tokens(id: string, generation: number): object {
     const accessToken = `hat-${id}-${this.accessTokens.size}`
     const bornAt = this.#now()
-    const endsAt = bornAt + this.#lifeSeconds * 1000
+    const endsAt = (Math.floor(bornAt / 1000) + this.#lifeSeconds) * 1000
     this.accessTokens.set(accessToken, { sessionId: id, bornAt, endsAt })
     return {
       access_token: accessToken,
