@@ -327,6 +327,8 @@ async function pass(
   const mayCarryTokens =
     scope.insertedSession !== null &&
     credential?.kind !== 'cookie' &&
+    // A page that asks for a cookie wants no token where its script could see it.
+    request.headers['token-transport'] !== 'cookie' &&
     !(scope.source && isFromPage(request))
   const addition = {
     ...(await additionTo(
