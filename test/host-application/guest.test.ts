@@ -79,7 +79,7 @@ t.test('H8: the package can be published, and has in it what it needs and no mor
   } = manifest as typeof manifest & Record<string, Record<string, string>>
   t.strictSame(
     { isPrivate, license, peerDependencies },
-    { isPrivate: undefined, license: 'MIT', peerDependencies: { fastify: '^5.6.0' } }
+    { isPrivate: undefined, license: 'MIT', peerDependencies: { fastify: '^5.6.0', react: '>=18' } }
   )
   t.notOk('fastify' in dependencies, 'the application provides Fastify')
   t.match(scripts, { prepack: /npm run --silent build/ })
