@@ -29,6 +29,8 @@ const TOLD_MS = 2_000
 
 // A cache would still answer in an outage: these tests need the store.
 const uncached: HoldfastOptions = { localCache: false, redisUrl: undefined }
+/** Mail is on. Its server is away, which is no concern of a request. */
+const mail: HoldfastOptions = { smtpUrl: 'smtp://127.0.0.1:9', mailFrom: 'no-reply@example.com' }
 
 const programs = findPostgresPrograms()
 const withoutPostgres =
@@ -199,10 +201,10 @@ async function worksAgain(t: Test, running: Running, people: Person[]): Promise<
 }
 
 t.test('a store that answers with errors: no user is signed out, nothing is claimed', async (t) => {
-  const running = await build(t, { ...uncached, oneTimeTokens: true })
+  const running = await build(t, { ...uncached, ...mail, oneTimeTokens: true })
   const { ada, phone, calls } = await populate(running)
   const rename = async (from: string, to: string) => {
-    for (const table of ['user', 'session', 'account', 'verification'])
+    for (const table of ['user', 'session', 'account', 'verification', 'proof'])
       await running.app.holdfast.prisma.$executeRawUnsafe(
         `ALTER TABLE "${table}${from}" RENAME TO "${table}${to}"`
       )
@@ -289,6 +291,7 @@ t.test('outages of PostgreSQL', { skip: withoutPostgres }, async (t) => {
   t.teardown(() => postgres.remove())
   await postgres.start()
   const options: HoldfastOptions = {
+    ...mail,
     localCache: false,
     databaseUrl: postgres.url,
     authSecret,
