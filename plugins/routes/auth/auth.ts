@@ -45,7 +45,7 @@ import {
   SET_DEVICE_TOKEN_HEADER,
   setDeviceCookie
 } from './known-device.js'
-import { mailHandleFrom, setMailHandle } from './mail-handle.js'
+import { mailHandleCookie, mailHandleFrom } from './mail-handle.js'
 import { limitedBy } from '../../limits/rate-limit.js'
 import { noteOriginFrom } from './refused-origins.js'
 import { additionTo, tokenTransportFrom } from './token-transport.js'
@@ -342,11 +342,15 @@ async function pass(
       : {}),
     ...causeFrom(scope)
   }
-  if (scope.newMailHandle !== null && transport === 'cookie' && response.ok)
-    setMailHandle(holdfast, reply, scope.newMailHandle)
   // A client that gets tokens needs no session token, which does not rotate.
+  const wire = toWireHeaders(response.headers, auth)
   const answering = {
-    ...toWireHeaders(response.headers, auth),
+    ...wire,
+    // The session's cookie comes first: some clients look at one.
+    cookies:
+      scope.newMailHandle !== null && response.ok
+        ? [...wire.cookies, mailHandleCookie(holdfast, scope.newMailHandle)]
+        : wire.cookies,
     mayCarryTokens: mayCarryTokens && !('tokens' in addition),
     mayCarryCookies: transport === 'cookie',
     forgotten: hadTwoSessions ? expiredSessionCookies(auth) : [],

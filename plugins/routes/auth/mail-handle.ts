@@ -1,5 +1,5 @@
 import { fastifyCookie } from '@fastify/cookie'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import type { Holdfast } from '../../../src/holdfast.js'
 import { isHandle } from '../../../src/mail/proof.js'
 
@@ -21,13 +21,10 @@ export function mailHandleFrom({ auth }: Holdfast, { headers }: FastifyRequest):
   return handle !== undefined && isHandle(handle) ? handle : null
 }
 
-/** Gives a browser its handle. */
-export function setMailHandle({ auth }: Holdfast, reply: FastifyReply, handle: string): void {
-  void reply.header(
-    'set-cookie',
-    fastifyCookie.serialize(auth.mailCookie, handle, {
-      ...auth.deviceCookie.attributes,
-      maxAge: COOKIE_SECONDS
-    })
-  )
+/** The cookie that gives a browser its handle. */
+export function mailHandleCookie({ auth }: Holdfast, handle: string): string {
+  return fastifyCookie.serialize(auth.mailCookie, handle, {
+    ...auth.deviceCookie.attributes,
+    maxAge: COOKIE_SECONDS
+  })
 }

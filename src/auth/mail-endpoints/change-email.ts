@@ -10,6 +10,7 @@ import { mailHandleHash } from '../mail-handle.js'
 import {
   addressFrom,
   emailField,
+  findAccount,
   getProofByCode,
   inTransaction,
   invalidCode,
@@ -23,8 +24,6 @@ import { askAtNewAddress } from './verification.js'
 
 interface Owner {
   id: string
-  email: string
-  emailVerified: boolean
 }
 
 const newEmailField = emailField.meta({ description: 'The new e-mail address.' })
@@ -36,23 +35,32 @@ const newEmailField = emailField.meta({ description: 'The new e-mail address.' }
 export function addressChanges(options: MailEndpointOptions) {
   const { mailing } = options
 
-  /** @throws APIError 400 for the address that the account has */
-  async function ask({ id, email, emailVerified }: Owner, wanted: string): Promise<void> {
+  /**
+   * Reads the account, and not what the session shows of it: a copy may not know yet that the old
+   * address is proven.
+   *
+   * @throws APIError 400 for the address that the account has
+   */
+  async function ask({ id }: Owner, wanted: string): Promise<void> {
     const newEmail = addressFrom(wanted)
-    if (newEmail === email)
-      throw new APIError('BAD_REQUEST', { code: 'EMAIL_IS_THE_SAME', message: 'Email is the same' })
     const handleHash = mailHandleHash()
-    await inTransaction(options, (db) =>
-      emailVerified
-        ? mailing.ask(db, 'change-confirm', {
-            purpose: 'change-confirm',
-            email,
-            userId: id,
-            handleHash,
-            details: { newEmail }
-          })
-        : askAtNewAddress(options, db, { userId: id, newEmail, handleHash })
-    )
+    await inTransaction(options, async (db) => {
+      const account = await findAccount(db, { id })
+      if (!account || account.email === newEmail)
+        throw new APIError('BAD_REQUEST', {
+          code: 'EMAIL_IS_THE_SAME',
+          message: 'Email is the same'
+        })
+      const { email, emailVerified } = account
+      if (!emailVerified) return askAtNewAddress(options, db, { userId: id, newEmail, handleHash })
+      return mailing.ask(db, 'change-confirm', {
+        purpose: 'change-confirm',
+        email,
+        userId: id,
+        handleHash,
+        details: { newEmail }
+      })
+    })
   }
 
   async function confirm(proof: Proof, owner: Owner, wanted: string): Promise<void> {
