@@ -64,7 +64,10 @@ export interface Auth {
     name: string
     attributes: CookieAttributes
   }
-  /** The name of the cookie that a browser keeps of a request for a mail. */
+  /**
+   * The name of the cookie that a browser keeps of a request for a mail. It is of this host alone,
+   * under COOKIE_DOMAIN as well: who could set it would own the sign-up of another browser.
+   */
   mailCookie: string
   trustedOrigins: string[]
   /** The origins of this server: that of BASE_URL, and in embedded mode each loopback name. */
@@ -118,7 +121,7 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
     cookiePrefix,
     ...tokenForms(keys),
     deviceCookie: { name: `${cookiePrefix}.device`, attributes: defaultCookieAttributes },
-    mailCookie: `${cookiePrefix}.mail`,
+    mailCookie: defaultCookieAttributes.secure ? '__Host-holdfast.mail' : 'holdfast.mail',
     trustedOrigins: authOptions.trustedOrigins,
     ownOrigins: ownOriginsFrom(config)
   }

@@ -21,10 +21,8 @@ export function mailHandleFrom({ auth }: Holdfast, { headers }: FastifyRequest):
   return handle !== undefined && isHandle(handle) ? handle : null
 }
 
-/** The cookie that gives a browser its handle. */
+/** The cookie that gives a browser its handle. Other hosts neither see nor set it. */
 export function mailHandleCookie({ auth }: Holdfast, handle: string): string {
-  return fastifyCookie.serialize(auth.mailCookie, handle, {
-    ...auth.deviceCookie.attributes,
-    maxAge: COOKIE_SECONDS
-  })
+  const { domain: _domain, ...attributes } = auth.deviceCookie.attributes
+  return fastifyCookie.serialize(auth.mailCookie, handle, { ...attributes, maxAge: COOKIE_SECONDS })
 }
