@@ -93,7 +93,7 @@ export function openMail(
   return {
     transport,
     worker,
-    outbox: new MailOutbox(() => worker?.wake()),
+    outbox: new MailOutbox(() => worker?.wakeSoon()),
     async sendTest(to, language) {
       const content: MailContent = {
         kind: 'test',

@@ -58,6 +58,9 @@ export interface MailWorkerOptions {
   drainMs?: number
 }
 
+/** How long a request has for its answer, before its mail is written. */
+const SOON_MS = 100
+
 /**
  * Sends the mails of the outbox, up to five at once. Several processes share one outbox: a mail
  * belongs to the worker whose claim it carries, until the claim ends. A crash between the sending
@@ -69,6 +72,7 @@ export class MailWorker {
   // A wake comes from a request, whose transaction and faults are no concern of this work.
   readonly #apart = new AsyncResource('MailWorker')
   #round: Promise<void> | null = null
+  #waking: NodeJS.Timeout | null = null
   #isWoken = false
   #isStopping = false
   /** The last problem that was logged. A server that is away is one line, not one for each try. */
@@ -96,7 +100,19 @@ export class MailWorker {
     return this.#round
   }
 
-  /** Begins a round soon. For the outbox, after a commit. */
+  /**
+   * Begins a round in a moment. For the outbox, after a commit: the request that has added a mail is
+   * answered first. Else its time would tell whether a mail is written, and so whether there is such
+   * an account.
+   */
+  wakeSoon(): void {
+    this.#waking ??= setTimeout(() => {
+      this.#waking = null
+      this.wake()
+    }, SOON_MS).unref()
+  }
+
+  /** Begins a round. */
   wake(): void {
     setImmediate(() => {
       this.run().catch(() => {}) // the job tries again
