@@ -106,7 +106,8 @@ export class MailWorker {
    * an account.
    */
   wakeSoon(): void {
-    this.#waking ??= setTimeout(() => {
+    if (this.#waking !== null) return
+    this.#waking = setTimeout(() => {
       this.#waking = null
       this.wake()
     }, SOON_MS).unref()

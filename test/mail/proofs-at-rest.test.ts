@@ -10,6 +10,8 @@ import { readStore } from '../support/store-contents.js'
 
 const NEW_PASSWORD = 'a whale in the kitchen sings'
 
+const monotonic = () => performance.now()
+
 /** All texts of a store: each column, and each part of a JSON value. */
 async function textsIn(prisma: Parameters<typeof readStore>[0]): Promise<string[]> {
   const texts: string[] = []
@@ -164,7 +166,6 @@ t.test('an erasure removes proofs and mails, and time removes proofs', async (t)
   await eraseMail(prisma, { userId: id, email })
   t.strictSame(await left(email), [0, 0])
   t.strictSame(await left(other), before)
-  const monotonic = () => performance.now()
   t.equal(await purgeProofs(prisma, monotonic), 0, 'young ones stay')
   await prisma.$executeRaw`UPDATE "proof" SET "createdAt" = "createdAt" - interval '5 days', "expiresAt" = "expiresAt" - interval '5 days' WHERE "email" = ${other}`
   t.ok((await purgeProofs(prisma, monotonic)) >= 2)

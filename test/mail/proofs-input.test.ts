@@ -251,7 +251,7 @@ t.test('a page of another origin signs nobody in', async (t) => {
     ] as const)
       for (const [type, text] of [
         ['application/json', JSON.stringify(body)],
-        ['application/x-www-form-urlencoded', new URLSearchParams(body as never).toString()],
+        ['application/x-www-form-urlencoded', new URLSearchParams(body).toString()],
         ['text/plain', JSON.stringify(body)]
       ] as const)
         for (const cookie of ['', handle]) {

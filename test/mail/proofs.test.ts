@@ -267,35 +267,37 @@ t.test('R3: twenty wrong codes a day for an address, then links only', async (t)
   t.equal((await ask(browser, '/magic-link/verify', { token })).outcome, '200')
 })
 
+/** All that requests and wrong codes for an address are answered. */
+async function steps(email: string): Promise<unknown[]> {
+  const browser = new Browser(url)
+  const seen: unknown[] = []
+  for (const [path, body] of [
+    ['/request-password-reset', { email }],
+    ['/email-otp/send-verification-otp', { email, type: 'sign-in' }],
+    ['/email-otp/send-verification-otp', { email, type: 'forget-password' }],
+    ['/email-otp/send-verification-otp', { email, type: 'email-verification' }],
+    ['/send-verification-email', { email }],
+    ['/sign-in/magic-link', { email }],
+    ['/forget-password/email-otp', { email }],
+    ['/email-otp/request-password-reset', { email }]
+  ] as const) {
+    const response = await browser.post(`/api/auth${path}`, body)
+    seen.push(response.status, await response.text(), [...response.headers.keys()])
+  }
+  seen.push([...browser.cookies.keys()])
+  for (const [path, body] of [
+    ['/sign-in/email-otp', {}],
+    ['/email-otp/reset-password', { password: NEW_PASSWORD }],
+    ['/email-otp/verify-email', {}],
+    ['/email-otp/check-verification-otp', { type: 'sign-in' }]
+  ] as const)
+    for (let n = 0; n < 7; n++)
+      seen.push(await ask(browser, path, { ...body, email, otp: 'no code' }))
+  return seen
+}
+
 t.test('R3: known and unknown addresses answer and count alike', async (t) => {
   const { email: known } = await someone()
-  const steps = async (email: string) => {
-    const browser = new Browser(url)
-    const seen: unknown[] = []
-    for (const [path, body] of [
-      ['/request-password-reset', { email }],
-      ['/email-otp/send-verification-otp', { email, type: 'sign-in' }],
-      ['/email-otp/send-verification-otp', { email, type: 'forget-password' }],
-      ['/email-otp/send-verification-otp', { email, type: 'email-verification' }],
-      ['/send-verification-email', { email }],
-      ['/sign-in/magic-link', { email }],
-      ['/forget-password/email-otp', { email }],
-      ['/email-otp/request-password-reset', { email }]
-    ] as const) {
-      const response = await browser.post(`/api/auth${path}`, body)
-      seen.push(response.status, await response.text(), [...response.headers.keys()])
-    }
-    seen.push([...browser.cookies.keys()])
-    for (const [path, body] of [
-      ['/sign-in/email-otp', {}],
-      ['/email-otp/reset-password', { password: NEW_PASSWORD }],
-      ['/email-otp/verify-email', {}],
-      ['/email-otp/check-verification-otp', { type: 'sign-in' }]
-    ] as const)
-      for (let n = 0; n < 7; n++)
-        seen.push(await ask(browser, path, { ...body, email, otp: 'no code' }))
-    return seen
-  }
   t.strictSame(await steps(known), await steps(newAddress()))
 })
 
@@ -463,6 +465,16 @@ t.test('a reset keeps the second factor, and trusts no device', async (t) => {
   t.match((await signIn(email, NEW_PASSWORD, browser)).body, { twoFactorRedirect: true })
 })
 
+/** Everything that a request could have changed. */
+async function contents(): Promise<string> {
+  const store = await readStore(prisma)
+  return JSON.stringify(
+    ['user', 'account', 'session', 'verification', 'two_factor', 'proof', 'mail'].map((name) =>
+      store.get(name)
+    )
+  )
+}
+
 t.test('R5: GET and HEAD change nothing', async (t) => {
   const { email } = await someone()
   const browser = new Browser(url)
@@ -474,14 +486,6 @@ t.test('R5: GET and HEAD change nothing', async (t) => {
   await signUpAt(new Browser(url), unproven)
   mails.push(await mailbox.next('verify', unproven))
   await mailsDone()
-  const contents = async () => {
-    const store = await readStore(prisma)
-    return JSON.stringify(
-      ['user', 'account', 'session', 'verification', 'two_factor', 'proof', 'mail'].map((name) =>
-        store.get(name)
-      )
-    )
-  }
   const before = await contents()
   for (const { link, token } of mails)
     for (const address of [
