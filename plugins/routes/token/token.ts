@@ -24,7 +24,10 @@ const TokenAnswer = Type.Object({
   expires_in: Type.Integer(),
   refresh_token: Type.String(),
   session_id: Type.String(),
-  revocation_token: Type.String()
+  revocation_token: Type.String({
+    description:
+      'Ends the session at /oauth2/revoke, and is good for nothing else: keep it until a sign-out is answered.'
+  })
 })
 
 const RevocationBody = Type.Object({
@@ -103,7 +106,7 @@ const token: FastifyPluginAsyncTypebox<{ holdfast: Holdfast }> = async (app, { h
     {
       schema: {
         ...described(
-          'Ends the session of a refresh, access or session token',
+          'Ends the session of a refresh, access, session or revocation token',
           'RFC 7009: 200 also for a token that is none; an access token may have expired up to twelve hours ago. Who sends many that are none is told 429. 200 means that no check says "active" any more; 503 that this could not be confirmed yet.'
         ),
         body: RevocationBody,
