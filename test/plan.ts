@@ -157,6 +157,7 @@ const plans: Record<string, Plan> = {
   'token/refresh-peppers': either,
   'token/refresh-races': pooled,
   'token/refresh-scenarios': either,
+  'token/revocation-token': either,
   'token/signing-keys': eitherPooled,
   'token/token-forms': either,
   'token/token-transport': either,

@@ -1,75 +1,20 @@
+import { causeOf, retryAfterMs, toError, type Answer } from './answers.js'
 import { HoldfastError, StaleError } from './errors.js'
+import { locked } from './locks.js'
+import type { HoldfastClientOptions, HoldfastEvents } from './options.js'
+import { isExpired, originOf, withToken } from './requests.js'
 import { parseKept, toSaved, toText, type Kept, type Saved, type TokenSet } from './saved.js'
-import { memoryStorage, type Storage } from './storage.js'
+import { openServer, type OptionalHeaders } from './server.js'
+import type { HoldfastSession, HoldfastUser, SignedIn } from './session.js'
+import { memoryStorage } from './storage.js'
+import { createTime } from './time.js'
 
 export { HoldfastError, StaleError } from './errors.js'
+export type { Locks } from './locks.js'
+export type { HoldfastClientOptions, HoldfastEvents } from './options.js'
+export type { HoldfastSession, HoldfastUser, SignedIn } from './session.js'
 export { localStorageAdapter, memoryStorage, type Storage } from './storage.js'
-
-/** What a client is made with. */
-export interface HoldfastClientOptions {
-  /** Where the server is: its origin, with the prefix of a host application. */
-  baseUrl: string
-  /** Where the session is kept: in memory by default. `cookie`: no token is seen by script at all. */
-  storage?: Storage | 'cookie'
-  /** Further origins whose requests carry the access token. */
-  origins?: readonly string[]
-  fetch?: typeof fetch
-  /** 16 random bytes. By default those of `crypto.getRandomValues`. */
-  random?: () => Uint8Array
-  /** Milliseconds since 1970, and milliseconds that never go back. */
-  clock?: { now: () => number; monotonic: () => number }
-  /** The locks between tabs. By default `navigator.locks`, where there are any. */
-  locks?: Locks | null
-  /** The name of the device in the list of sessions. */
-  deviceName?: string
-}
-
-/** The part of `navigator.locks` that is used. */
-export interface Locks {
-  request: (
-    name: string,
-    options: { signal: AbortSignal },
-    work: () => Promise<unknown>
-  ) => Promise<unknown>
-}
-
-/** What happens to a session. `cause` says why it ended; `signed_out` was asked for here. */
-export interface HoldfastEvents {
-  signedIn: { sessionId: string | null }
-  signedOut: { cause: string }
-  refreshed: { sessionId: string }
-  /** Whether the session is valid is not known at present. The person is still signed in. */
-  stale: { retryAfterMs: number }
-}
-
-/** A person, as the server shows them. */
-export interface HoldfastUser {
-  id: string
-  email: string
-  emailVerified: boolean
-  name: string
-  image: string | null
-  roles: string[]
-}
-
-/** A session, as the server shows it. Times are RFC 3339. */
-export interface HoldfastSession {
-  id: string
-  userId: string
-  issuedAt: string
-  expiresAt: string
-  lastSeenAt: string
-  name: string | null
-  [field: string]: unknown
-}
-
-/** What a sign-in or sign-up leads to. */
-export type SignedIn =
-  | { status: 'signed_in' }
-  /** The code of the second factor must follow: `verifySecondFactor`. */
-  | { status: 'second_factor' }
-  /** The address must be proven first: a mail is on its way. */
-  | { status: 'verify_email' }
+export type { Clock } from './time.js'
 
 /** A session, and since when by `time` its access token may have been running. */
 interface Held {
@@ -77,37 +22,10 @@ interface Held {
   at: number
 }
 
-/** An answer that has arrived whole. `body` is undefined where it is no JSON. */
-interface Answer {
-  status: number
-  headers: Headers
-  text: string
-  body: Body | undefined
-}
-
-interface Body extends Partial<TokenSet> {
-  error?: unknown
-  cause?: string | number
-  code?: string | number
-  detail?: string | number
-  message?: string | number
-  twoFactorRedirect?: boolean
-  challenge?: string
-  tokens?: TokenSet
-  token?: string | null
-  device_token?: string
-}
-
-type OptionalHeaders = Record<string, string | undefined>
-
 /** The causes with which a session is over. Nothing else ends it. */
 const OVER =
   /^(session_(revoked|expired|unknown)|user_(banned|gone)|refresh_(reused|unknown|malformed))$/
 
-/** How long a tab waits for another one's refresh, in milliseconds. Then it goes on without. */
-const LOCK_MS = 5_000
-/** How long an answer is waited for, in milliseconds. */
-const ANSWER_MS = 20_000
 /**
  * A pair that is younger is not replaced, in milliseconds. A request that was given up may still
  * arrive: it must not find its token two generations old, which is how the server knows a thief.
@@ -138,6 +56,8 @@ export function createHoldfast({
   const base = baseUrl.replace(/\/+$/, '')
   const isCookie = wanted === 'cookie'
   const storage = isCookie ? memoryStorage() : wanted
+  const { call, post } = openServer(base, send, isCookie ? 'include' : 'omit')
+  const time = createTime(clock)
   const allowed = [base, ...origins].map((url) => originOf(new Request(url).url))
   const listeners = new Map<string, Set<(detail: never) => void>>()
   /** The session as this process has it. */
@@ -157,24 +77,6 @@ export function createHoldfast({
 
   const newKey = () => Array.from(random(), (byte) => byte.toString(16).padStart(2, '0')).join('')
   if (newKey().length !== 32) throw new Error('random() must give 16 bytes')
-
-  let passed = 0
-  let lastNow = clock.now()
-  let lastMonotonic = clock.monotonic()
-  /**
-   * Milliseconds since the start, by whichever clock says more. The one may be set back, the other may
-   * stand still while the machine sleeps.
-   */
-  function time(): number {
-    const now = clock.now()
-    const monotonic = clock.monotonic()
-    const step = Math.max(now - lastNow, monotonic - lastMonotonic, 0)
-    // Small steps are not added up: each would be rounded up.
-    if (step < 1000 && now >= lastNow && monotonic >= lastMonotonic) return passed + step
-    lastNow = now
-    lastMonotonic = monotonic
-    return (passed += step)
-  }
 
   function emit<Name extends keyof HoldfastEvents>(name: Name, detail: HoldfastEvents[Name]): void {
     for (const listener of listeners.get(name) ?? [])
@@ -242,75 +144,9 @@ export function createHoldfast({
 
   const isYoung = (pair: Held) => ageOf(pair) < youngMs(pair.saved)
 
-  /** Sends a request to the server. @throws HoldfastError where no whole answer comes in time */
-  async function call(
-    method: string,
-    path: string,
-    headers: OptionalHeaders,
-    body?: string
-  ): Promise<Answer> {
-    const stop = new AbortController()
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const ask = async () => {
-      const response = await send(base + path, {
-        credentials: isCookie ? 'include' : 'omit',
-        cache: 'no-store',
-        signal: stop.signal,
-        method,
-        headers: Object.entries(headers).filter(
-          (header): header is [string, string] => header[1] !== undefined
-        ),
-        body: body ?? null
-      })
-      const text = await response.text()
-      return { status: response.status, headers: response.headers, text, body: parseBody(text) }
-    }
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        reject()
-        stop.abort()
-      }, ANSWER_MS)
-    })
-    try {
-      return await Promise.race([ask(), late])
-    } catch {
-      throw new HoldfastError(0, null, 'the server did not answer', null)
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
-  const post = (path: string, body: object, headers: OptionalHeaders = {}) =>
-    call('POST', path, { 'content-type': 'application/json', ...headers }, JSON.stringify(body))
-
-  /** Runs work while no other tab does, or after a while without. */
-  function locked(work: () => Promise<void>): Promise<void> {
-    if (!locks) return work()
-    let begun: Promise<void> | undefined
-    const begin = () => (begun ??= work())
-    const waiting = new AbortController()
-    return new Promise((resolve) => {
-      const go = () => {
-        clearTimeout(timer)
-        resolve(begin())
-      }
-      const timer = setTimeout(() => {
-        go()
-        waiting.abort()
-      }, LOCK_MS)
-      // A lock that comes late finds the work begun, and is held until it ends.
-      locks
-        .request(`holdfast ${base}`, { signal: waiting.signal }, () => {
-          go()
-          return begin().catch(() => {})
-        })
-        .catch(go)
-    })
-  }
-
   /** Refreshes the pair, if that is due once it is this tab's turn. @throws StaleError */
   function refresh(isDue: (pair: Held) => boolean): Promise<void> {
-    refreshing ??= locked(() => refreshNow(isDue)).finally(() => {
+    refreshing ??= locked(locks, `holdfast ${base}`, () => refreshNow(isDue)).finally(() => {
       refreshing = null
     })
     return refreshing
@@ -392,17 +228,15 @@ export function createHoldfast({
    * @throws StaleError where it has ended, and the server does not say whether the session is valid
    */
   async function getToken({ minTtl }: { minTtl?: number } = {}): Promise<string | null> {
-    if (isCookie) throw new Error('in cookie mode no token is seen by script')
+    if (isCookie) throw new Error('no token is seen in cookie mode')
     await access()
     if (!held) return null
     const wantedMs = minTtl === undefined ? Math.max(30_000, held.saved.e * 100) : minTtl * 1000
     const isDue = (pair: Held) => leftMs(pair) <= wantedMs && !isYoung(pair)
     if (isDue(held)) {
-      try {
-        await refresh(isDue)
-      } catch (error) {
+      await refresh(isDue).catch((error: unknown) => {
         if (!(error instanceof StaleError)) throw error
-      }
+      })
       // Time has passed, and another tab may have signed out.
       await access()
     }
@@ -613,44 +447,3 @@ export function createHoldfast({
 }
 
 const youngMs = ({ e }: Saved) => Math.min(YOUNG_MS, e * 500)
-
-/** The origin of an http address. Null for one that a parser could understand in two ways. */
-const originOf = (url: string) => /^https?:\/\/[\w.:[\]-]+(?=[/?#]|$)/i.exec(url)?.[0] ?? null
-
-function parseBody(text: string): Body | undefined {
-  try {
-    return (JSON.parse(text) as Body | null) ?? undefined
-  } catch {
-    return undefined
-  }
-}
-
-const causeOf = (answer: Answer | null) => String(answer?.body?.cause ?? '')
-
-function withToken(request: Request, token: string | null): Request {
-  if (token === null) return request
-  const headers = new Headers(request.headers)
-  headers.set('authorization', `Bearer ${token}`)
-  return new Request(request, { headers, credentials: 'omit' })
-}
-
-async function isExpired(response: Response): Promise<boolean> {
-  const said = response.headers.get('www-authenticate') ?? ''
-  if (said.includes('token_expired')) return true
-  return parseBody(await response.clone().text())?.cause === 'token_expired'
-}
-
-function retryAfterMs({ headers }: Answer): number | null {
-  const seconds = Number(headers.get('retry-after'))
-  return seconds > 0 ? Math.min(seconds * 1000, 3_600_000) : null
-}
-
-function toError(answer: Answer): HoldfastError {
-  const { cause, code, detail, message } = answer.body ?? {}
-  return new HoldfastError(
-    answer.status,
-    String(cause ?? code ?? '').toLowerCase() || null,
-    String(detail ?? message ?? `the server answered ${answer.status}`),
-    retryAfterMs(answer)
-  )
-}

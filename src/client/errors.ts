@@ -24,6 +24,6 @@ export class StaleError extends Error {
   override readonly name = 'StaleError'
 
   constructor() {
-    super('whether the session is valid is not known at present')
+    super('not known at present')
   }
 }

@@ -1,3 +1,5 @@
+import { parseJson } from './json.js'
+
 /** The tokens that the server gives (RFC 6749, section 5.1). */
 export interface TokenSet {
   access_token: string
@@ -44,13 +46,10 @@ const MAX_PENDING = 8
 /** The largest text that every storage takes, in bytes. */
 const MAX_BYTES = 2_000
 
+/** What a stored text says. Nothing where it is damaged. */
 export function parseKept(text: string | null): Kept {
-  try {
-    const { session, out = [], device } = JSON.parse(text ?? '{}') as Partial<Kept>
-    return { session: session?.r ? session : null, out, device }
-  } catch {
-    return { session: null, out: [] }
-  }
+  const { session, out = [], device } = (parseJson(text ?? '') ?? {}) as Partial<Kept>
+  return { session: session?.r ? session : null, out, device }
 }
 
 /** The text to store. Null where nothing is kept. */

@@ -20,6 +20,9 @@ function Who({ initial }: { initial?: SessionState }) {
   return createElement('p', null, `${status} ${user?.name ?? 'nobody'}`)
 }
 
+const render = (initial?: SessionState) =>
+  renderToString(createElement(Who, initial ? { initial } : {}))
+
 /** The same component in a page, with a client of the page. */
 const SOURCE = `
   import { createElement } from 'react'
@@ -35,8 +38,6 @@ const SOURCE = `
   }`
 
 t.test('a server renders what it was told, each request for itself', async (t) => {
-  const render = (initial?: SessionState) =>
-    renderToString(createElement(Who, initial ? { initial } : {}))
   t.equal(render(), '<p>pending nobody</p>')
   t.equal(render(ada), '<p>signed_in Ada</p>')
   t.equal(render(), '<p>pending nobody</p>')

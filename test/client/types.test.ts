@@ -66,9 +66,21 @@ t.test('a fresh project compiles against the types of the package', async (t) =>
       const { status, stdout } = await project.run(
         [
           join(folderOf(compiler), 'bin/tsc'),
-          ...['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess'],
-          ...['--target', 'es2022', '--lib', 'es2022,dom,dom.iterable', '--types', 'react'],
-          ...['--module', module, '--moduleResolution', resolution, 'use.ts']
+          '--noEmit',
+          '--strict',
+          '--exactOptionalPropertyTypes',
+          '--noUncheckedIndexedAccess',
+          '--target',
+          'es2022',
+          '--lib',
+          'es2022,dom,dom.iterable',
+          '--types',
+          'react',
+          '--module',
+          module,
+          '--moduleResolution',
+          resolution,
+          'use.ts'
         ],
         { cwd: sources }
       )

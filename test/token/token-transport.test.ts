@@ -78,6 +78,14 @@ t.test('sign-up and sign-in answer with tokens, and set no cookie', async (t) =>
   }
   const { cookies, body } = await call('sign-in/email', { email, password })
   t.ok(cookies > 0, 'cookies are the default')
+  const asked = await fetch(`${url}/api/auth/sign-in/email`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'token-transport': 'cookie' },
+    body: JSON.stringify({ email, password })
+  })
+  t.ok(asked.headers.getSetCookie().length > 0)
+  t.notOk(asked.headers.has('set-auth-token'), 'who asks for a cookie is shown no token')
+  t.notMatch(await asked.text(), /hst1_/)
   t.notOk(body.tokens)
   t.equal(
     (await call('sign-in/email', { email, password: 'wrong horse battery' }, inBody)).status,

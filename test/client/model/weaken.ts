@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import type * as Client from '../../../src/client/client.js'
@@ -9,13 +9,26 @@ const folder = fileURLToPath(new URL('../../../../src/client/', import.meta.url)
 export async function weakened(
   edits: readonly (readonly [string, string])[]
 ): Promise<typeof Client> {
-  let source = readFileSync(`${folder}client.ts`, 'utf8')
+  const sources = new Map(
+    readdirSync(folder).map((name) => [name, readFileSync(`${folder}${name}`, 'utf8')])
+  )
   for (const [before, after] of edits) {
-    if (!source.includes(before)) throw new Error(`client.ts does not have: ${before}`)
-    source = source.replace(before, after)
+    const found = [...sources].find(([, source]) => source.includes(before))
+    if (!found) throw new Error(`src/client/ does not have: ${before}`)
+    sources.set(found[0], found[1].replace(before, after))
   }
   const { outputFiles } = await build({
-    stdin: { contents: source, loader: 'ts', resolveDir: folder, sourcefile: 'client.ts' },
+    entryPoints: [`${folder}client.ts`],
+    plugins: [
+      {
+        name: 'weaken',
+        setup: (bundle) =>
+          bundle.onLoad({ filter: /client[\\/][\w-]+\.ts$/ }, ({ path }) => ({
+            contents: sources.get(path.split(/[\\/]/).at(-1) ?? '') ?? '',
+            loader: 'ts'
+          }))
+      }
+    ],
     bundle: true,
     format: 'esm',
     target: 'es2022',
