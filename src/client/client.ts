@@ -3,7 +3,15 @@ import { HoldfastError, StaleError } from './errors.js'
 import { locked } from './locks.js'
 import type { HoldfastClientOptions, HoldfastEvents } from './options.js'
 import { isExpired, originOf, withToken } from './requests.js'
-import { parseKept, toSaved, toText, type Kept, type Saved, type TokenSet } from './saved.js'
+import {
+  MAX_PENDING,
+  parseKept,
+  toSaved,
+  toText,
+  type Kept,
+  type Saved,
+  type TokenSet
+} from './saved.js'
 import { openServer, type OptionalHeaders } from './server.js'
 import type { HoldfastSession, HoldfastUser, SignedIn } from './session.js'
 import { memoryStorage } from './storage.js'
@@ -319,7 +327,7 @@ export function createHoldfast({
     const kept = await access().catch(() => null)
     const tokens = new Set([...(kept?.out ?? []), ...unconfirmed])
     let areConfirmed = true
-    for (const token of tokens) {
+    for (const token of [...tokens].slice(-MAX_PENDING)) {
       const answer = await post('/oauth2/revoke', { token }).catch(() => null)
       // A network that wants to be paid says 200 as well, with a page.
       if (answer?.status === 200 && answer.text === '') {

@@ -42,7 +42,8 @@ export interface Kept {
   device?: string | undefined
 }
 
-const MAX_PENDING = 8
+/** How many sign-outs are kept that no server has confirmed. */
+export const MAX_PENDING = 8
 /** The largest text that every storage takes, in bytes. */
 const MAX_BYTES = 2_000
 

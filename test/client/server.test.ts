@@ -199,6 +199,7 @@ t.test('a sign-out in an outage is kept, and repeated by the next process', asyn
   const storage = memoryStorage()
   const { client, events } = await signedUp({ baseUrl, storage })
   const id = await sessionIdOf(client)
+  t.ok(String(await storage.get()).length <= 2_000)
   proxy.cut()
   t.strictSame(await client.signOut(), { final: false })
   t.equal(await client.getToken(), null)
