@@ -95,6 +95,21 @@ t.test('a sign-in takes the place of an earlier one, which ends', async (t) => {
   t.equal((await rowOf(second)).revokedAt, null)
 })
 
+t.test('an address that must be proven first is no sign-in', async (t) => {
+  const strict = await build(t, {
+    requireEmailVerification: true,
+    smtpUrl: 'smtp://127.0.0.1:9',
+    mailFrom: 'holdfast@example.com'
+  })
+  const email = newEmail()
+  const { client, events } = newClient({ baseUrl: strict.url })
+  t.strictSame(await client.signUp({ email, password, name: 'Ada' }), { status: 'verify_email' })
+  t.equal(await client.session(), null)
+  await t.rejects(client.signIn({ email, password }), HoldfastError)
+  t.equal(await client.getToken(), null)
+  t.strictSame(events, [])
+})
+
 t.test('a second factor is asked for, by a code or a backup code', async (t) => {
   const ada = await newPerson(url)
   await prisma.$executeRaw`UPDATE "user" SET "emailVerified" = true WHERE "id" = ${ada.id}`
