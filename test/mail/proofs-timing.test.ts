@@ -57,11 +57,14 @@ for (const [path, bodyFor] of Object.entries(requests))
     t.test(
       `R3: ${path} takes as long for every address${again ? ', asked again' : ''}`,
       async (t) => {
-        const known = await addressesWithAccount(ROUNDS)
-        const unknown = Array.from({ length: ROUNDS }, newAddress)
+        const rounds = again ? ROUNDS / 2 : ROUNDS
+        const known = await addressesWithAccount(rounds)
+        const unknown = Array.from({ length: rounds }, newAddress)
         const times: Record<'known' | 'unknown', number[]> = { known: [], unknown: [] }
-        if (again) for (const email of [...known, ...unknown]) await timeOf(path, bodyFor(email))
-        for (let n = 0; n < ROUNDS; n++) {
+        if (again)
+          for (const email of [...known, ...unknown])
+            await new Browser(running.url).post(`/api/auth${path}`, bodyFor(email))
+        for (let n = 0; n < rounds; n++) {
           // In turns, and each of the two first as often.
           const order = n % 2 ? (['known', 'unknown'] as const) : (['unknown', 'known'] as const)
           for (const which of order) {
