@@ -394,16 +394,22 @@ export class AccountWrites {
     await writeAccountEvents(db, origin, events)
     const { mailing } = this.#options
     if (mailing === null) return
-    const byAnother = origin.actor !== 'person'
-    for (const { kind } of noticesOf(events)) await mailing.tell(db, userId, kind, { byAnother })
+    // Who took an account must not be told how to take it back.
+    const byAnother = origin.actor !== 'person' || endpointPath() === '/not-me'
+    for (const { kind } of noticesOf(events)) {
+      const factor = kind === 'factor-added' ? await findFactor(db, userId) : null
+      await mailing.tell(db, userId, kind, {
+        byAnother,
+        ...(factor === null ? {} : { removesFactor: factor })
+      })
+    }
     const { email } = update
     if (typeof email === 'string' && email !== before.email && before.emailVerified)
       await mailing.tell(db, userId, 'email-changed', {
         email: before.email,
         restores: before.email,
         facts: { newEmail: email },
-        // Who took the address must not be told how to take it back.
-        byAnother: byAnother || endpointPath() === '/not-me'
+        byAnother
       })
   }
 
@@ -486,6 +492,12 @@ function withId<T extends Creation>(creation: T): T {
   const { newUserId } = currentCall()
   if (newUserId === null) return creation
   return { ...creation, data: { ...creation.data, id: newUserId }, forceAllowId: true }
+}
+
+/** The id of a user's second factor. */
+async function findFactor(db: Queryable, userId: string): Promise<string | null> {
+  const factor = await db.twoFactor.findUnique({ where: { userId }, select: { id: true } })
+  return factor?.id ?? null
 }
 
 interface Row extends Record<string, unknown> {

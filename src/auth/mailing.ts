@@ -60,14 +60,21 @@ export class Mailing {
    * address is told anything.
    *
    * @param notice `email`: the address that is told, where it is not the account's any more;
-   *   `restores`: "this was not me" gives the account this address back; `byAnother`: there is no
+   *   `restores`: "this was not me" gives the account this address back; `removesFactor`: it removes
+   *   the second factor with this id; `byAnother`: there is no
    *   "this was not me", because an administrator or operator did it
    */
   async tell(
     db: Queryable,
     userId: string,
     kind: MailKind,
-    notice: { email?: string; facts?: MailFacts; restores?: string; byAnother?: boolean } = {}
+    notice: {
+      email?: string
+      facts?: MailFacts
+      restores?: string
+      removesFactor?: string
+      byAnother?: boolean
+    } = {}
   ): Promise<void> {
     const { from, language } = currentCall()
     const [user] = await db.$queryRaw<
@@ -75,7 +82,7 @@ export class Mailing {
     >`SELECT "email", "emailVerified", "language", clock_timestamp() AS "now" FROM "user" WHERE "id" = ${userId}`
     if (!user || (notice.email === undefined && !user.emailVerified)) return
     const recipient = notice.email ?? user.email
-    const { restores } = notice
+    const { restores, removesFactor } = notice
     const proofId = notice.byAnother
       ? null
       : await requestProof(db, this.#keys, {
@@ -83,7 +90,10 @@ export class Mailing {
           email: recipient,
           userId,
           handleHash: null,
-          details: restores === undefined ? {} : { restores }
+          details: {
+            ...(restores === undefined ? {} : { restores }),
+            ...(removesFactor === undefined ? {} : { removesFactor })
+          }
         })
     await this.#outbox.add(db, [
       {

@@ -20,6 +20,8 @@ export interface ProofDetails {
   newEmail?: string
   /** The address that a `not-me` restores. */
   restores?: string
+  /** The second factor that a `not-me` removes, by its id: the one that its notice tells of. */
+  removesFactor?: string
   /** The page of the application that a reset leads to, as an absolute address. */
   redirectTo?: string
   /** Where a sign-in by link leads on to. */
@@ -120,12 +122,13 @@ export async function requestProof(
 
 /**
  * The proofs that a request may use again. One that an account asked for is of that account alone:
- * the new address of another account must not be mailed the proof of this one. A notice restores
- * the address that it names.
+ * the new address of another account must not be mailed the proof of this one. A notice undoes what
+ * it tells of, and nothing else.
  */
 function isOfSameUse({ userId, details }: Pick<WantedProof, 'userId' | 'details'>): Prisma.Sql {
   return Prisma.sql`(${userId}::text IS NULL OR "userId" = ${userId})
-    AND "details" ->> 'restores' IS NOT DISTINCT FROM ${details?.restores ?? null}::text`
+    AND "details" ->> 'restores' IS NOT DISTINCT FROM ${details?.restores ?? null}::text
+    AND "details" ->> 'removesFactor' IS NOT DISTINCT FROM ${details?.removesFactor ?? null}::text`
 }
 
 /** Ends the requests of an account for other new addresses: the mail tells of the last one. */

@@ -92,11 +92,11 @@ export const deMail: typeof enMail = {
   notMe: {
     title: 'Das war ich nicht',
     what: ({ email }: { email: string }): string =>
-      `Das Konto ${email} wird auf allen Geräten abgemeldet. Wenn seine Adresse geändert wurde, kommt die alte zurück. Dann senden wir eine Mail, mit der Sie ein neues Passwort setzen.`,
+      `Das Konto ${email} wird auf allen Geräten abgemeldet. Wenn die Mail von einer neuen Adresse berichtet, kommt die alte zurück. Wenn sie von einem zweiten Faktor berichtet, wird er entfernt. Dann senden wir eine Mail, mit der Sie ein neues Passwort setzen.`,
     submit: 'Das war ich nicht',
     done: 'Das Konto ist vorerst sicher',
     doneWhat:
-      'Es ist auf allen Geräten abgemeldet. Wenn seine Adresse geändert wurde, ist die alte zurück.',
+      'Es ist auf allen Geräten abgemeldet. Wovon die Mail berichtet hat, ist rückgängig gemacht: eine neue Adresse oder ein zweiter Faktor.',
     mailed:
       'Eine Mail ist unterwegs, mit der Sie ein neues Passwort setzen. Tun Sie das als Nächstes.',
     notMailed: 'Setzen Sie als Nächstes ein neues Passwort.',

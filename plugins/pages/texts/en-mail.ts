@@ -88,10 +88,11 @@ export const enMail = {
   notMe: {
     title: 'This was not me',
     what: ({ email }: { email: string }): string =>
-      `The account ${email} is signed out on every device. If its address was changed, the old one comes back. Then we send a mail, with which you set a new password.`,
+      `The account ${email} is signed out on every device. If the mail told you of a new address, the old one comes back. If it told you of a second factor, that is removed. Then we send a mail, with which you set a new password.`,
     submit: 'That was not me',
     done: 'The account is safe for now',
-    doneWhat: 'It is signed out on every device. If its address was changed, the old one is back.',
+    doneWhat:
+      'It is signed out on every device. What the mail told you of is undone: a new address, or a second factor.',
     mailed: 'A mail is on its way, with which you set a new password. Do that next.',
     notMailed: 'Set a new password next.',
     deadMore:

@@ -1,5 +1,6 @@
 import { createAuthEndpoint } from 'better-auth/api'
 import * as z from 'zod'
+import type { Queryable } from '../../database/database.js'
 import { endOtherNotices, endProofs } from '../../mail/proofs.js'
 import { mailHandleHash } from '../mail-handle.js'
 import {
@@ -15,8 +16,9 @@ import type { UserWrites } from './user-writes.js'
 
 /**
  * "This was not me", of a notice: ends all sessions, and mails a link for a new password. After a
- * change of address the old one is restored. It sets no password itself, and works once, for 72
- * hours.
+ * change of address the old one is restored. A second factor that was added is removed again: else
+ * its owner would be asked for the factor of somebody else. It sets no password itself, and works
+ * once, for 72 hours.
  */
 export function notMe(options: MailEndpointOptions) {
   return {
@@ -27,7 +29,7 @@ export function notMe(options: MailEndpointOptions) {
         const proof = await getProof(options, ctx.body.token, ['not-me'])
         const { userId } = proof
         if (userId === null) throw invalidToken()
-        const restores = proof.details?.restores
+        const { restores, removesFactor } = proof.details ?? {}
         const writes = ctx.context.internalAdapter as unknown as UserWrites
         const resetMailed = await redeem(options, proof, invalidToken, async (db) => {
           await writes.deleteUserSessions(userId)
@@ -38,6 +40,8 @@ export function notMe(options: MailEndpointOptions) {
             account.email !== restores &&
             (await findAccount(db, { email: restores })) !== null
           await endProofs(db, { userId, email: account.email })
+          if (removesFactor !== undefined && (await hasFactor(db, userId, removesFactor)))
+            await writes.updateUser(userId, { twoFactorEnabled: false })
           if (restores !== undefined && account.email !== restores && !isTaken) {
             await endOtherNotices(db, { userId, email: restores })
             await writes.updateUser(userId, { email: restores, emailVerified: true })
@@ -56,4 +60,9 @@ export function notMe(options: MailEndpointOptions) {
       }
     )
   }
+}
+
+/** Whether a user still has this second factor. */
+async function hasFactor(db: Queryable, userId: string, id: string): Promise<boolean> {
+  return (await db.twoFactor.count({ where: { id, userId } })) > 0
 }

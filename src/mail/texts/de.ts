@@ -96,7 +96,8 @@ export const de: MailDictionary = {
       action: 'Ihr Konto ansehen',
       notYou:
         'Wenn Sie das nicht waren, ändern Sie Ihr Passwort, und entfernen Sie den zweiten Faktor.',
-      notMe
+      notMe:
+        'Wenn Sie das nicht waren, wählen Sie „Das war ich nicht“. Das entfernt den zweiten Faktor, meldet Sie auf allen Geräten ab und sendet Ihnen eine Mail, mit der Sie ein neues Passwort setzen.'
     },
     'factor-removed': {
       subject: ({ brand }) => `Der zweite Faktor Ihres Kontos bei ${brand} wurde entfernt`,

@@ -95,7 +95,8 @@ export const en: MailDictionary = {
       next: null,
       action: 'See your account',
       notYou: 'If that was not you, change your password, and remove the second factor.',
-      notMe
+      notMe:
+        'If that was not you, choose “This was not me”. It removes the second factor, signs you out on every device, and sends you a mail with which you set a new password.'
     },
     'factor-removed': {
       subject: ({ brand }) => `The second factor of your account at ${brand} was removed`,
