@@ -76,6 +76,7 @@ const plans: Record<string, Plan> = {
   'check/session-check': quickPooled,
   'check/verify': quickEither,
   'client/browser': either,
+  'client/full-storage': standardStoreless,
   'client/model': standardStoreless,
   'client/model-long': longStoreless,
   'client/react': either,

@@ -4,17 +4,18 @@ import { locked } from './locks.js'
 import type { HoldfastClientOptions, HoldfastEvents } from './options.js'
 import { isExpired, originOf, withToken } from './requests.js'
 import {
-  MAX_PENDING,
+  newest,
   parseKept,
   toSaved,
   toText,
   type Kept,
+  type PendingSignOut,
   type Saved,
   type TokenSet
 } from './saved.js'
 import { openServer, type OptionalHeaders } from './server.js'
 import type { HoldfastSession, HoldfastUser, SignedIn } from './session.js'
-import { memoryStorage } from './storage.js'
+import { goOnWith, memoryStorage } from './storage.js'
 import { createTime } from './time.js'
 
 export { HoldfastError, StaleError } from './errors.js'
@@ -75,7 +76,7 @@ export function createHoldfast({
   /** The last session that ended here. Another tab's late write does not bring it back. */
   let ended: string | undefined
   /** Sign-outs of this process that are not confirmed. Storage may be full. */
-  const unconfirmed = new Set<string>()
+  let unconfirmed: PendingSignOut[] = []
   let turn: Promise<unknown> = Promise.resolve()
   let refreshing: Promise<void> | null = null
   let failures = 0
@@ -121,22 +122,23 @@ export function createHoldfast({
         const kept = parseKept(before)
         adopt(kept, since)
         if (!change) return kept
-        const changed = change(kept)
-        if (changed === kept) return kept
-        const next = { ...changed, out: [...new Set([...changed.out, ...unconfirmed])] }
+        const next = change(kept)
+        next.out = newest(...next.out, ...unconfirmed)
         const text = toText(next)
+        if (text === before) return next
+        const write = () => (text === null ? storage.remove() : storage.set(text))
         try {
-          await (text === null ? storage.remove() : storage.set(text))
+          await write()
         } catch (error) {
-          if (next.session) throw error
-          // Where there is no room for less, there is room for nothing.
-          for (const token of next.out) unconfirmed.add(token)
-          await storage.remove()
+          // What is stored stays, unless it could refresh a session that has ended.
+          if (next.session || !kept.session) throw error
+          unconfirmed = newest(...next.out, ...unconfirmed)
+          // Once it is gone there may be room.
+          await goOnWith(storage.remove(), write)
         }
         return next
       }
-      const before = storage.get()
-      return before instanceof Promise ? before.then(apply) : apply(before)
+      return goOnWith(storage.get(), apply)
     }
     const done = turn.then(step)
     turn = done.catch(() => {})
@@ -225,6 +227,8 @@ export function createHoldfast({
     ended = s
     held = null
     emit('signedOut', { cause })
+    // Where storage is full, no other tab may know of those that were kept beside it.
+    repeatLater()
   }
 
   /**
@@ -311,7 +315,7 @@ export function createHoldfast({
       }))
     } catch (error) {
       // Storage is full: the session would be lost with the page.
-      unconfirmed.add(saved.v)
+      unconfirmed = newest(...unconfirmed, saved.v)
       repeatLater()
       throw error
     }
@@ -324,17 +328,22 @@ export function createHoldfast({
 
   /** Sends sign-outs that were not confirmed. @returns whether all are now */
   async function repeatSignOuts(): Promise<boolean> {
-    const kept = await access().catch(() => null)
-    const tokens = new Set([...(kept?.out ?? []), ...unconfirmed])
+    let stored: PendingSignOut[] = []
+    // Those for which there was no room may find it now.
+    await access((kept) => {
+      stored = kept.out
+      return kept
+    }).catch(() => {})
     let areConfirmed = true
-    for (const token of [...tokens].slice(-MAX_PENDING)) {
+    for (const token of newest(...stored, ...unconfirmed)) {
       const answer = await post('/oauth2/revoke', { token }).catch(() => null)
       // A network that wants to be paid says 200 as well, with a page.
       if (answer?.status === 200 && answer.text === '') {
-        unconfirmed.delete(token)
-        await access((now) =>
-          now.out.includes(token) ? { ...now, out: now.out.filter((each) => each !== token) } : now
-        ).catch(() => {})
+        unconfirmed = unconfirmed.filter((each) => each !== token)
+        await access((kept) => ({
+          ...kept,
+          out: kept.out.filter((each) => each !== token)
+        })).catch(() => {})
       } else areConfirmed = false
     }
     if (!areConfirmed) {
@@ -407,15 +416,15 @@ export function createHoldfast({
         return { final: !answer.headers.has('session-revocation') }
       }
       let wasSignedIn = false
-      const leave = ({ s, v }: Saved) => {
-        ended = s
-        unconfirmed.add(v)
+      const leave = (session: Saved | null | undefined) => {
+        if (!session) return
+        ended = session.s
+        unconfirmed = newest(...unconfirmed, session.v)
         held = null
         wasSignedIn = true
       }
-      if (held) leave(held.saved)
+      leave(held?.saved)
       await access((kept) => {
-        if (!kept.session) return kept
         leave(kept.session)
         return { ...kept, session: null }
       }).catch(() => {})

@@ -43,7 +43,7 @@ export interface Kept {
 }
 
 /** How many sign-outs are kept that no server has confirmed. */
-export const MAX_PENDING = 8
+const MAX_PENDING = 8
 /** The largest text that every storage takes, in bytes. */
 const MAX_BYTES = 2_000
 
@@ -53,13 +53,16 @@ export function parseKept(text: string | null): Kept {
   return { session: session?.r ? session : null, out, device }
 }
 
+/** The sign-outs to keep: each once, the last ones of a list. */
+export const newest = (...tokens: PendingSignOut[]) => [...new Set(tokens)].slice(-MAX_PENDING)
+
 /** The text to store. Null where nothing is kept. */
-export function toText(kept: Kept): string | null {
-  const out = kept.out.slice(-MAX_PENDING)
-  if (!kept.session && out.length === 0 && kept.device === undefined) return null
-  const text = JSON.stringify({ ...kept, out })
-  if (text.length <= MAX_BYTES || !kept.session) return text
-  return JSON.stringify({ ...kept, out, session: { ...kept.session, a: undefined } })
+export function toText({ session, out, device }: Kept): string | null {
+  if (!session && out.length === 0 && device === undefined) return null
+  const text = JSON.stringify({ session, out, device })
+  return text.length > MAX_BYTES && session?.a
+    ? toText({ session: { ...session, a: undefined }, out, device })
+    : text
 }
 
 /** The next state of a session, from what the server answered. `before`: null at a sign-in. */
