@@ -10,7 +10,8 @@ import { weakened } from './model/weaken.js'
  *
  * Assumed: no request arrives more than a minute after it was sent. At any time one of the two clocks
  * of a machine is right. No clock is set while a request is under way, nor set back to within the
- * minute in which a stored pair was made.
+ * minute in which a stored pair was made. Where a storage that takes nothing had to give up a session,
+ * the sign-outs that lay there are known to one process alone: it must repeat them while it lives.
  */
 
 t.test('no history ends a session, keeps a dead one, or forgets a sign-out', async (t) => {

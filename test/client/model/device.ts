@@ -40,7 +40,10 @@ export const LATEST_MS = 55_000
 export class Device {
   text: string | null = null
   readonly random = new SeededRandom(7)
-  isFull = false
+  /** How many characters more find room beside the stored text, which stays until it is replaced. */
+  room = Infinity
+  /** Sign-outs that one process alone still knows: storage was full, and is not to keep a session. */
+  readonly onlyIn = new Map<string, Process>()
   wallOffsetMs = 1_800_000_000_000
   monotonicOffsetMs = 5_000
   readonly processes = new Set<Process>()
@@ -70,14 +73,26 @@ export class Device {
 
   /**
    * Sets the wall clock so that it does not say "of the last minute" of an older pair: what a client
-   * cannot know.
+   * cannot know. To be called when a client is given the text, as the clock may be set while it waits.
    */
-  avoidFalseYouth(): void {
-    const kept = JSON.parse(this.text ?? '{}') as { session?: { a?: string; t: number } }
+  avoidFalseYouth(text: string | null): void {
+    const kept = JSON.parse(text ?? '{}') as { session?: { a?: string; t: number } }
     const born = this.server.accessTokens.get(kept.session?.a ?? '')?.bornAt
     if (born === undefined || !kept.session) return
     const age = this.time.now + this.wallOffsetMs - kept.session.t
     if (age >= 0 && age < 60_000 && this.time.now - born > age) this.wallOffsetMs -= age + 10_000
+  }
+
+  /** Writes or removes the stored text. @throws Error where there is no room */
+  replace(text: string | null, process: Process): void {
+    const before = this.text ?? ''
+    const size = text?.length ?? 0
+    if (text !== null && size > this.room) throw new Error('the storage is full')
+    if (text === null && this.room !== Infinity && before.includes('hrt-'))
+      for (const id of signOutsIn(before)) this.onlyIn.set(id, process)
+    for (const id of signOutsIn(text ?? '')) this.onlyIn.delete(id)
+    this.room += before.length - size
+    this.text = text
   }
 
   /** Brings a request to the server, or not, and its answer back, or not. */
@@ -163,8 +178,7 @@ export class Process {
     const device = this.#device
     const change = (text: string | null) => {
       if (!this.#step()) throw new Error('dead')
-      if (device.isFull && text !== null) throw new Error('the storage is full')
-      device.text = text
+      device.replace(text, this)
       for (const process of device.processes)
         if (process !== this) device.time.later(device.draw(3), process.notify)
     }
@@ -172,7 +186,7 @@ export class Process {
       return {
         get: () => {
           if (!this.#step()) throw new Error('dead')
-          device.avoidFalseYouth()
+          device.avoidFalseYouth(device.text)
           return device.text
         },
         set: (text) => change(text),
@@ -190,9 +204,9 @@ export class Process {
       get: async () => {
         if (!this.#step()) return never()
         await device.time.sleep(device.draw(2_000))
-        device.avoidFalseYouth()
         const { text } = device
         await device.time.sleep(device.draw(500))
+        device.avoidFalseYouth(text)
         return this.isDead ? never() : text
       },
       set: slowly,
@@ -254,5 +268,8 @@ export class Process {
 
 /** The session that a token of the model names. */
 export const sessionOf = (token: string) => token.split('-')[1] ?? ''
+
+/** The sessions that a stored text can end. */
+const signOutsIn = (text: string) => text.match(/(?<=hrv-)s\d+/g) ?? []
 
 const never = () => new Promise<never>(() => {})

@@ -182,10 +182,11 @@ class Run {
           this.#server.end(id, much % 2 ? 'admin' : 'user_banned')
         break
       case 'fill storage':
-        device.isFull = true
+        // A full one takes a text when another has gone, a locked one takes none.
+        device.room = much % 2 ? 0 : -Infinity
         break
       case 'empty storage':
-        device.isFull = false
+        device.room = Infinity
     }
     await this.#time.pass(1)
     this.#audit()
@@ -194,11 +195,14 @@ class Run {
   /** Everything goes well from now on. Asks every process, and a new one, what it believes. */
   async finish(): Promise<void> {
     this.#tape.length = 0
-    this.device.isFull = false
+    this.device.room = Infinity
     for (const process of this.device.processes) process.dieAfter = Infinity
     await this.#time.pass(2 * HOUR)
     for (const [id, process] of this.#mustEnd)
-      if (!process.isDead && this.#server.isAlive(id))
+      if (
+        [process, this.device.onlyIn.get(id)].some((each) => each?.isDead === false) &&
+        this.#server.isAlive(id)
+      )
         this.#break(`the sign-out of ${id} was not repeated`)
     if (this.device.kind.storage === 'app')
       for (const process of this.device.processes) process.kill()
@@ -224,7 +228,8 @@ class Run {
       if (this.#current === null && id !== null) this.#break(`${id} came back`)
     }
     for (const id of this.#mustEnd.keys())
-      if (this.#server.isAlive(id)) this.#break(`the sign-out of ${id} never arrived`)
+      if (this.#server.isAlive(id) && !this.device.onlyIn.get(id)?.isDead)
+        this.#break(`the sign-out of ${id} never arrived`)
     this.#audit()
   }
 
@@ -308,7 +313,6 @@ class Run {
     const id = this.#current
     this.#current = undefined
     let isDone = false
-    const wasFull = this.device.isFull
     void process.client.signOut().finally(() => {
       isDone = true
     })
@@ -318,7 +322,7 @@ class Run {
     this.#current = null
     const text = this.device.text ?? ''
     if (/hrt-|hat-/.test(text)) this.#break(`kept after a sign-out: ${text}`)
-    if (id && !wasFull) this.#mustEnd.set(id, process)
+    if (id) this.#mustEnd.set(id, process)
   }
 }
 
