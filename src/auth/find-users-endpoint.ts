@@ -17,8 +17,8 @@ const administratorMiddleware = administratorsOnly({
 
 /**
  * Finds users for administrators: one by id or whole address, or all by a part of the address or
- * name, ignoring case. better-auth's `/admin/list-users` minds case, searches one field, and reads every row before it
- * skips to a page.
+ * name, ignoring case. better-auth's `/admin/list-users` minds case, searches one field, and reads
+ * every row before it skips to a page.
  */
 export function findUsers({ prisma }: { prisma: PrismaClient }) {
   return {
