@@ -2,6 +2,7 @@ import { BASE_ERROR_CODES } from '@better-auth/core/error'
 import type { DBAdapter, Where } from 'better-auth'
 import { APIError } from 'better-auth/api'
 import type { NewAccountEvent } from '../account/account-event.js'
+import type { Origin } from '../account/origin.js'
 import { writeAccountEvents } from '../account/store.js'
 import type { Queryable } from '../database/database.js'
 import { Pace, ROWS } from '../database/pace.js'
@@ -250,12 +251,22 @@ export class AccountWrites {
    * of the change.
    */
   async #tell(db: Queryable, ...events: readonly NewAccountEvent[]): Promise<void> {
-    await writeAccountEvents(db, currentOrigin(), events)
+    await this.#tellOf(db, currentOrigin(), events)
+  }
+
+  /** As `#tell`, where somebody else than the call's actor has made the change. */
+  async #tellOf(db: Queryable, origin: Origin, events: readonly NewAccountEvent[]): Promise<void> {
+    await writeAccountEvents(db, origin, events)
     const { mailing } = this.#options
     if (mailing === null) return
-    const byAnother = currentOrigin().actor !== 'person'
-    for (const { userId, kind } of noticesOf(events))
-      await mailing.tell(db, userId, kind, { byAnother })
+    const byAnother = isByAnother(origin)
+    for (const { userId, kind } of noticesOf(events)) {
+      const factor = kind === 'factor-added' ? await findFactor(db, userId) : null
+      await mailing.tell(db, userId, kind, {
+        byAnother,
+        ...(factor === null ? {} : { removesFactor: factor })
+      })
+    }
   }
 
   /** Uses a backup code, if it is still there: of two calls with the same code, one is refused. */
@@ -390,26 +401,14 @@ export class AccountWrites {
       }
     })
     if (!before) return
-    const events = toUserEvents(before, update, origin, this.#options.hashName)
-    await writeAccountEvents(db, origin, events)
-    const { mailing } = this.#options
-    if (mailing === null) return
-    // Who took an account must not be told how to take it back.
-    const byAnother = origin.actor !== 'person' || endpointPath() === '/not-me'
-    for (const { kind } of noticesOf(events)) {
-      const factor = kind === 'factor-added' ? await findFactor(db, userId) : null
-      await mailing.tell(db, userId, kind, {
-        byAnother,
-        ...(factor === null ? {} : { removesFactor: factor })
-      })
-    }
+    await this.#tellOf(db, origin, toUserEvents(before, update, origin, this.#options.hashName))
     const { email } = update
     if (typeof email === 'string' && email !== before.email && before.emailVerified)
-      await mailing.tell(db, userId, 'email-changed', {
+      await this.#options.mailing?.tell(db, userId, 'email-changed', {
         email: before.email,
         restores: before.email,
         facts: { newEmail: email },
-        byAnother
+        byAnother: isByAnother(origin)
       })
   }
 
@@ -492,6 +491,14 @@ function withId<T extends Creation>(creation: T): T {
   const { newUserId } = currentCall()
   if (newUserId === null) return creation
   return { ...creation, data: { ...creation.data, id: newUserId }, forceAllowId: true }
+}
+
+/**
+ * Whether the user is told of a change without "this was not me": an administrator or operator has
+ * made it, or that link itself. Who took an account must not be told how to take it back.
+ */
+function isByAnother({ actor }: Origin): boolean {
+  return actor !== 'person' || endpointPath() === '/not-me'
 }
 
 /** The id of a user's second factor. */

@@ -24,7 +24,6 @@ interface Account {
   id: string
   email: string
   emailVerified: boolean
-  language: string | null
 }
 
 /** A mail with everything that its texts need. */
@@ -60,18 +59,19 @@ export class MailPreparer {
         if (!account && !this.#options.signUpIsOpen) return null
         return this.#withProof(mail, proof, account)
       case 'sign-up':
-        return account
-          ? this.#content({ ...mail, kind: 'already-account' }, { link: this.#options.signInPage })
-          : this.#withProof(mail, proof, null)
+        return account ? this.#alreadyAccount(mail) : this.#withProof(mail, proof, null)
       case 'verify':
         return this.#verification(mail, proof, account)
       case 'change-verify':
-        return (await this.#isTaken(proof))
-          ? this.#content({ ...mail, kind: 'already-account' }, { link: this.#options.signInPage })
-          : account && this.#withProof(mail, proof, account)
+        if (await this.#isTaken(proof)) return this.#alreadyAccount(mail)
+        return account && this.#withProof(mail, proof, account)
       default:
         return account && this.#withNotMe(mail, proof, account)
     }
+  }
+
+  #alreadyAccount(mail: ClaimedMail): PreparedMail {
+    return this.#content({ ...mail, kind: 'already-account' }, { link: this.#options.signInPage })
   }
 
   async #verification(
@@ -155,10 +155,9 @@ export class MailPreparer {
     return this.#page(purpose === 'sign-in' ? '/sign-in/code' : '/verify-email', token)
   }
 
-  #page(path: string, token?: string): string | null {
+  #page(path: string, token: string): string | null {
     const { pages } = this.#options
-    if (pages === null) return null
-    return token === undefined ? pages + path : withToken(pages + path, token)
+    return pages === null ? null : withToken(pages + path, token)
   }
 
   async #accountOf({ userId, email }: Proof): Promise<Account | null> {
@@ -175,7 +174,7 @@ export class MailPreparer {
   async #find(prisma: PrismaClient, which: Prisma.Sql): Promise<Account | null> {
     const [account] = await prisma.$queryRaw<
       Account[]
-    >`SELECT "id", "email", "emailVerified", "language" FROM "user" WHERE ${which}`
+    >`SELECT "id", "email", "emailVerified" FROM "user" WHERE ${which}`
     return account ?? null
   }
 }

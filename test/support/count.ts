@@ -60,7 +60,7 @@ const ownPace =
 
 /** What the worker of the mails sends: it runs apart from the requests that write them. */
 const mailWorker =
-  /^\s*(UPDATE|DELETE FROM) "mail"|FROM "mail" WHERE "proofId"|FROM "proof" WHERE "id" = \S+ AND "usedAt"|UPDATE "proof" p SET "userId"|"emailVerified", "language" FROM "user" WHERE/
+  /^\s*(UPDATE|DELETE FROM) "mail"|FROM "mail" WHERE "proofId"|FROM "proof" WHERE "id" = \S+ AND "usedAt"|UPDATE "proof" p SET "userId"|"id", "email", "emailVerified" FROM "user" WHERE/
 
 /**
  * Set inside rounds: that of failed sign-ins, and that of the outbox, which repeats to Redis what a

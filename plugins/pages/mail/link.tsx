@@ -6,6 +6,7 @@ import type { Page } from '../page.js'
 import { ButtonForm, emptyForm, Form, type FormState } from '../parts.js'
 import { problemFrom, type Problem } from '../problem.js'
 import { RefusedPage } from '../refused-page.js'
+import { keepAsked, type AskedFor } from './asked.js'
 
 /** What `describe-link` says of a link. Times are RFC 3339. */
 export interface LinkFacts {
@@ -91,6 +92,16 @@ export function addLinkPage(routes: PageRoutes, linkPage: LinkPage): void {
 /** Forgets the link that the browser keeps for a page. */
 export function forgetLink(page: Page, path: string): void {
   page.forget(cookieOf(path))
+}
+
+/**
+ * Leads to the page of a code, after its mail was asked for. Who asks anew goes on with the new mail,
+ * and not with a link from before.
+ */
+export function goToCode(page: Page, path: string, what: AskedFor, email: string): void {
+  forgetLink(page, path)
+  const isAgain = keepAsked(page, what, email)
+  page.go(path, { ...(isAgain ? { done: 'sent' } : {}), ...page.returnQuery })
 }
 
 /** Whether an answer says that the link does not count any more. */

@@ -2,8 +2,16 @@ import type { PageRoutes } from '../forms.js'
 import type { Page } from '../page.js'
 import { ErrorSummary, Form, UsernameOf, type FormState } from '../parts.js'
 import { problemFrom } from '../problem.js'
-import { askedIn, forgetAsked, keepAsked, returnQueryOf } from './asked.js'
-import { addLinkPage, forgetLink, isDead, LinkForm, showDeadLink, type LinkPage } from './link.js'
+import { askedIn, forgetAsked, returnQueryOf } from './asked.js'
+import {
+  addLinkPage,
+  forgetLink,
+  goToCode,
+  isDead,
+  LinkForm,
+  showDeadLink,
+  type LinkPage
+} from './link.js'
 import {
   AskedFacts,
   codeFrom,
@@ -29,10 +37,7 @@ export function addResetPassword(routes: PageRoutes): void {
       const email = fields('email').trim()
       const answer = await page.api.post('/api/auth/request-password-reset', { email })
       if (answer.status !== 200) return problemFrom(answer, page.t, { invalid_email: 'email' })
-      // Who asks anew goes on with the new mail, and not with a link from before.
-      forgetLink(page, PATH)
-      const isAgain = keepAsked(page, 'reset', email)
-      return page.go(PATH, { ...(isAgain ? { done: 'sent' } : {}), ...page.returnQuery })
+      return goToCode(page, PATH, 'reset', email)
     }
   })
   addLinkPage(routes, resetPage)

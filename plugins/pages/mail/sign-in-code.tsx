@@ -3,10 +3,11 @@ import type { PageRoutes } from '../forms.js'
 import type { Page } from '../page.js'
 import { ErrorSummary, Form, type FormState } from '../parts.js'
 import { problemFrom, type Problem } from '../problem.js'
-import { askedIn, forgetAsked, keepAsked, returnQueryOf, type ReturnQuery } from './asked.js'
+import { askedIn, forgetAsked, returnQueryOf, type ReturnQuery } from './asked.js'
 import {
   addLinkPage,
   forgetLink,
+  goToCode,
   isDead,
   LinkForm,
   showDeadLink,
@@ -53,9 +54,7 @@ export function addSignInCode(routes: PageRoutes): void {
           : {})
       })
       if (answer.status !== 200) return problemFrom(answer, page.t, { invalid_email: 'email' })
-      forgetLink(page, PATH)
-      const isAgain = keepAsked(page, 'sign-in', email)
-      return page.go(PATH, { ...(isAgain ? { done: 'sent' } : {}), ...page.returnQuery })
+      return goToCode(page, PATH, 'sign-in', email)
     }
   })
 }

@@ -9,6 +9,7 @@ import { goOnWithChange } from './change-email.js'
 import {
   addLinkPage,
   forgetLink,
+  goToCode,
   isDead,
   LinkForm,
   showDeadLink,
@@ -51,9 +52,7 @@ export function addVerifyEmail(routes: PageRoutes): void {
       const answer = await page.api.post('/api/auth/send-verification-email', { email })
       if (answer.code === 'email_already_verified') return page.go('/account', { done: 'verified' })
       if (answer.status !== 200) return problemFrom(answer, page.t, { invalid_email: 'email' })
-      forgetLink(page, PATH)
-      const isAgain = keepAsked(page, 'verify', email)
-      return page.go(PATH, { ...(isAgain ? { done: 'sent' } : {}), ...page.returnQuery })
+      return goToCode(page, PATH, 'verify', email)
     }
   })
 }

@@ -19,7 +19,7 @@ import {
   refuseTaken,
   type MailEndpointOptions
 } from './shared.js'
-import type { UserWrites } from './user-writes.js'
+import { writesFrom } from './user-writes.js'
 import { askAtNewAddress } from './verification.js'
 
 interface Owner {
@@ -116,7 +116,7 @@ export function addressChanges(options: MailEndpointOptions) {
         const proof = await getProofByCode(options, { email, otp }, ['change-verify'])
         const { id } = ctx.context.session.user
         if (proof.userId !== id) throw invalidCode()
-        const writes = ctx.context.internalAdapter as unknown as UserWrites
+        const writes = writesFrom(ctx)
         await redeem(options, proof, invalidCode, () =>
           writes.updateUser(id, { email: proof.email, emailVerified: true })
         ).catch(refuseTaken(invalidCode))

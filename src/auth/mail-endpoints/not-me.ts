@@ -12,7 +12,7 @@ import {
   tokenField,
   type MailEndpointOptions
 } from './shared.js'
-import type { UserWrites } from './user-writes.js'
+import { writesFrom } from './user-writes.js'
 
 /**
  * "This was not me", of a notice: ends all sessions, and mails a link for a new password. After a
@@ -30,21 +30,19 @@ export function notMe(options: MailEndpointOptions) {
         const { userId } = proof
         if (userId === null) throw invalidToken()
         const { restores, removesFactor } = proof.details ?? {}
-        const writes = ctx.context.internalAdapter as unknown as UserWrites
+        const writes = writesFrom(ctx)
         const resetMailed = await redeem(options, proof, invalidToken, async (db) => {
           await writes.deleteUserSessions(userId)
           const account = await findAccount(db, { id: userId })
           if (!account) throw invalidToken()
-          const isTaken =
-            restores !== undefined &&
-            account.email !== restores &&
-            (await findAccount(db, { email: restores })) !== null
+          const lost = restores === account.email ? undefined : restores
+          const isTaken = lost !== undefined && (await findAccount(db, { email: lost })) !== null
           await endProofs(db, { userId, email: account.email })
           if (removesFactor !== undefined && (await hasFactor(db, userId, removesFactor)))
             await writes.updateUser(userId, { twoFactorEnabled: false })
-          if (restores !== undefined && account.email !== restores && !isTaken) {
-            await endOtherNotices(db, { userId, email: restores })
-            await writes.updateUser(userId, { email: restores, emailVerified: true })
+          if (lost !== undefined && !isTaken) {
+            await endOtherNotices(db, { userId, email: lost })
+            await writes.updateUser(userId, { email: lost, emailVerified: true })
           }
           // A reset goes to the address that the notice went to, and to no other.
           if (isTaken || (restores ?? account.email) !== proof.email) return false

@@ -7,8 +7,6 @@ import {
   originCheck
 } from 'better-auth/api'
 import * as z from 'zod'
-import type { MailKind } from '../../mail/mail.js'
-import type { ProofPurpose } from '../../mail/proof.js'
 import type { ProofDetails } from '../../mail/proofs.js'
 import { findInputFault, refuse } from '../input.js'
 import { mailHandleHash } from '../mail-handle.js'
@@ -27,12 +25,6 @@ const RESET_ANSWER = {
   message: 'If this email exists in our system, check your email for the reset link'
 }
 
-const kindOf: Partial<Record<ProofPurpose, MailKind>> = {
-  reset: 'reset',
-  'sign-in': 'sign-in',
-  verify: 'verify'
-}
-
 /**
  * The endpoints that ask for a mail, under better-auth's names and paths. Each writes one row for a
  * proof and one for its mail, and answers: no account is looked up.
@@ -46,7 +38,7 @@ export function mailRequests(options: MailEndpointOptions) {
     details: ProofDetails = {}
   ): Promise<void> {
     await inTransaction(options, (db) =>
-      options.mailing.ask(db, kindOf[purpose] ?? 'verify', {
+      options.mailing.ask(db, purpose, {
         purpose,
         email: addressFrom(email),
         handleHash: mailHandleHash(),

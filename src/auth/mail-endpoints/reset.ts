@@ -1,10 +1,8 @@
 import { createAuthEndpoint } from 'better-auth/api'
 import * as z from 'zod'
 import type { Proof } from '../../mail/proofs.js'
-import { sentMailHandleHash } from '../mail-handle.js'
 import { hashPassword } from '../password.js'
-import { currentCall } from '../call-context.js'
-import { setPassword, type UserWrites } from './user-writes.js'
+import { proveByMail, setPassword, writesFrom, type UserWrites } from './user-writes.js'
 import {
   checkNewPassword,
   emailField,
@@ -37,9 +35,7 @@ export function passwordResets(options: MailEndpointOptions) {
     await redeem(options, proof, refusal, async (db) => {
       const account = await findAccount(db, { id: userId })
       if (!account) throw refusal()
-      if (account.signUpHandle !== null && account.signUpHandle === sentMailHandleHash())
-        currentCall().ownsSignUp = account.id
-      if (!account.emailVerified) await writes.updateUser(account.id, { emailVerified: true })
+      await proveByMail(writes, account)
       await setPassword(db, writes, account.id, hash)
     })
   }
@@ -54,7 +50,7 @@ export function passwordResets(options: MailEndpointOptions) {
       },
       async (ctx) => {
         const proof = await getProof(options, ctx.body.token ?? ctx.query?.token, ['reset'])
-        const writes = ctx.context.internalAdapter as unknown as UserWrites
+        const writes = writesFrom(ctx)
         await reset(proof, ctx.body.newPassword, { writes, refusal: invalidToken })
         return ctx.json({ status: true })
       }
@@ -67,7 +63,7 @@ export function passwordResets(options: MailEndpointOptions) {
       },
       async (ctx) => {
         const proof = await getProofByCode(options, ctx.body, ['reset'])
-        const writes = ctx.context.internalAdapter as unknown as UserWrites
+        const writes = writesFrom(ctx)
         await reset(proof, ctx.body.password, { writes, refusal: invalidCode })
         return ctx.json({ success: true })
       }

@@ -3,7 +3,6 @@ import { setSessionCookie } from 'better-auth/cookies'
 import { parseSessionOutput, parseUserOutput } from 'better-auth/db'
 import * as z from 'zod'
 import type { NewUserDetails, Proof } from '../../mail/proofs.js'
-import { currentCall } from '../call-context.js'
 import { findInputFault, refuse } from '../input.js'
 import { sentMailHandleHash } from '../mail-handle.js'
 import {
@@ -19,7 +18,7 @@ import {
   type MailEndpointOptions
 } from './shared.js'
 import { beginAccount } from './sign-up.js'
-import type { UserWrites, WrittenUser } from './user-writes.js'
+import { proveByMail, writesFrom, type UserWrites, type WrittenUser } from './user-writes.js'
 
 interface SignedIn {
   user: WrittenUser
@@ -53,9 +52,7 @@ export function mailedSignIns(options: MailEndpointOptions) {
       } else {
         const account = await findAccount(db, { id })
         if (!account) throw refusal()
-        if (account.signUpHandle !== null && account.signUpHandle === sentMailHandleHash())
-          currentCall().ownsSignUp = id
-        if (!account.emailVerified) await writes.updateUser(id, { emailVerified: true })
+        await proveByMail(writes, account)
       }
       // Read again: the first proof may have removed a second factor.
       const user = await writes.findUserById(id)
@@ -82,11 +79,10 @@ export function mailedSignIns(options: MailEndpointOptions) {
         const fault = findInputFault('user', newUser)
         if (fault !== null) refuse(fault)
         const proof = await getProofByCode(options, { email, otp }, ['sign-in'])
-        const { user, session } = await signIn(
-          proof,
-          ctx.context.internalAdapter as unknown as UserWrites,
-          { refusal: invalidCode, newUser }
-        )
+        const { user, session } = await signIn(proof, writesFrom(ctx), {
+          refusal: invalidCode,
+          newUser
+        })
         await setSessionCookie(ctx, { session, user } as never)
         return ctx.json({
           token: session.token,
@@ -106,11 +102,10 @@ export function mailedSignIns(options: MailEndpointOptions) {
       },
       async (ctx) => {
         const proof = await getProof(options, ctx.body?.token ?? ctx.query?.token, ['sign-in'])
-        const { user, session } = await signIn(
-          proof,
-          ctx.context.internalAdapter as unknown as UserWrites,
-          { refusal: invalidToken, newUser: proof.details?.newUser ?? {} }
-        )
+        const { user, session } = await signIn(proof, writesFrom(ctx), {
+          refusal: invalidToken,
+          newUser: proof.details?.newUser ?? {}
+        })
         await setSessionCookie(ctx, { session, user } as never)
         return ctx.json({
           token: session.token,

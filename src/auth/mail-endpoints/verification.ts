@@ -27,7 +27,7 @@ import {
   type ProvenAccount
 } from './shared.js'
 import { beginAccount } from './sign-up.js'
-import { setPassword, type UserWrites } from './user-writes.js'
+import { holdsSignUp, setPassword, writesFrom, type UserWrites } from './user-writes.js'
 
 /** The passwords that a first proof may come with. */
 interface Passwords {
@@ -63,7 +63,7 @@ export function verifications(options: MailEndpointOptions) {
     if (!account) throw claim.refusal()
     const isOwner =
       account.signUpHandle === null ||
-      account.signUpHandle === sentMailHandleHash() ||
+      holdsSignUp(account) ||
       account.id === claim.sessionUserId ||
       (await provesPassword(proof, await passwordOf(account), claim))
     const hash = isOwner ? null : await newHash(proof, claim)
@@ -152,7 +152,7 @@ export function verifications(options: MailEndpointOptions) {
         const { token, ...passwords } = ctx.body ?? {}
         const proof = await getProof(options, token ?? ctx.query?.token, provable)
         await prove(proof, {
-          writes: ctx.context.internalAdapter as unknown as UserWrites,
+          writes: writesFrom(ctx),
           passwords,
           sessionUserId: null,
           refusal: invalidToken
@@ -170,7 +170,7 @@ export function verifications(options: MailEndpointOptions) {
         const { email, otp, ...passwords } = ctx.body
         const session = await getSessionFromCtx(ctx)
         const proof = await getProofByCode(options, { email, otp }, ['verify', 'sign-up'])
-        const writes = ctx.context.internalAdapter as unknown as UserWrites
+        const writes = writesFrom(ctx)
         await prove(proof, {
           writes,
           passwords,
